@@ -1,0 +1,117 @@
+"""The vocabulary of the library: a metric is a sketch of each layer and a comparison of two sketches.
+
+    score(x, y) = compare(sketch(x), sketch(y))
+
+A sketch keeps all that a metric needs of one layer. Its shape depends on the number of samples and the settings, never
+on the width of the features, so that layers of all models stack on one axis and are compared in equal tiles.
+"""
+
+import dataclasses
+from collections.abc import Hashable
+from typing import Any, ClassVar, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Num
+
+Score = Float[Array, ""]
+Order = Int[Array, " n"]
+
+INVARIANCES = {
+    "orthogonal": "rotations and reflections of the feature space",
+    "isotropic_scaling": "one positive factor for all features",
+    "row_scaling": "a positive factor for each sample",
+    "column_scaling": "a positive factor for each feature",
+    "translation": "a constant vector added to every sample",
+    "invertible_linear": "any invertible linear map of the feature space",
+}
+"""Transformations of one layer that may leave a score unchanged, in words."""
+
+
+class Sketch(Protocol):
+    """What a metric keeps of one layer: a NamedTuple of arrays whose shapes do not depend on the width."""
+
+    def reorder(self, order: Order) -> Any:
+        """The sketch of `features[order]`, from the sketch of `features`."""
+
+
+class Sketcher(Protocol, Hashable):
+    """Makes sketches; a frozen dataclass, so that metrics with equal sketchers share one sketch."""
+
+    def __call__(self, x: Num[Array, "n d"]) -> Any: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A similarity measure of two layers; its dataclass fields are its settings.
+
+    A metric is callable: `Cka()(x, y)` scores features `x` (n, dx) and `y` (n, dy), of which row i is the same sample.
+    It works under `jit` and `vmap`, and under `grad` where `differentiable`. Features are raised to at least float32.
+    Degenerate input (all samples equal in a layer, a NaN, an infinity) gives NaN.
+    """
+
+    name: ClassVar[str]
+    source: ClassVar[str]
+    symmetric: ClassVar[bool] = True
+    larger_is_closer: ClassVar[bool] = True
+    differentiable: ClassVar[bool] = False
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Lowest and highest attainable score."""
+        return (0.0, 1.0)
+
+    @property
+    def self_score(self) -> float:
+        """Score of a layer with itself."""
+        return 1.0
+
+    @property
+    def invariances(self) -> frozenset[str]:
+        """Names in INVARIANCES of the transformations of either layer that leave the score unchanged."""
+        return frozenset()
+
+    @property
+    def sketch(self) -> Sketcher:
+        """What makes this metric's sketch of one layer."""
+        raise NotImplementedError
+
+    def compare(self, a: Any, b: Any) -> Score:
+        """Score of two sketches."""
+        raise NotImplementedError
+
+    def compare_tile(self, a: Any, b: Any) -> Float[Array, "x y"]:
+        """Scores of all pairs of two stacks of sketches (leading axis = layer)."""
+        return jax.vmap(lambda p: jax.vmap(lambda q: self.compare(p, q))(b))(a)
+
+    def chance(self, n: int) -> float | None:
+        """Expected score when samples are paired at random, where it is the same for all data; else None."""
+        return None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings as plain values."""
+        return dataclasses.asdict(self)
+
+    def __call__(self, x: Any, y: Any) -> Score:
+        x, y = jnp.asarray(x), jnp.asarray(y)
+        if x.ndim != 2 or y.ndim != 2 or x.shape[0] != y.shape[0]:
+            raise ValueError(
+                f"{self.name} compares features of shapes (n, dx) and (n, dy) whose row i is the same sample; "
+                f"got {x.shape} and {y.shape}."
+            )
+        sketch = self.sketch
+        return self.compare(sketch(x), sketch(y))
+
+    def __str__(self) -> str:
+        defaults = {f.name: f.default for f in dataclasses.fields(self)}
+        changed = [f"{key}={value}" for key, value in self.settings.items() if value != defaults[key]]
+        return self.name + (":" + ",".join(changed) if changed else "")
+
+
+def check_positive(metric: str, **settings: float) -> None:
+    """ValueError naming the first setting that is not above zero."""
+    for key, value in settings.items():
+        if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not value > 0:
+            raise ValueError(f"{metric} needs {key} > 0, got {value!r}.")

@@ -1,0 +1,34 @@
+"""Edit-distance kNN: how many edits turn one layer's neighbour list into the other's?"""
+
+import dataclasses
+from typing import Any
+
+from jaxtyping import Array, Int
+
+from ..metric import Score
+from .neighbors import NeighborMetric
+from .sequences import edit_distance
+
+
+@dataclasses.dataclass(frozen=True)
+class EditDistanceKnn(NeighborMetric):
+    """One minus the mean Levenshtein distance of the two ordered neighbour lists, as a share of k.
+
+    `score = 1 - sum_i lev(knn_x(i), knn_y(i)) / (n k)`, in [0, 1].
+
+    Settings: `k`, 1 <= k < n; `normalize`, cosine neighbours or dot products of rows as given.
+    """
+
+    name = "edit_distance_knn"
+    source = "Huh et al. 2024, arXiv:2405.07987"
+
+    def counts(self, a: Int[Array, "n k"], b: Int[Array, "n k"]) -> Int[Array, " n"]:
+        return self.k - edit_distance(a, b)
+
+
+def edit_distance_knn(x: Any, y: Any, *, k: int = 10, normalize: bool = True) -> Score:
+    """One minus the mean edit distance of the ordered neighbour lists, as a share of k: `EditDistanceKnn(...)(x, y)`.
+
+    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1]. ValueError unless 1 <= k < n.
+    """
+    return EditDistanceKnn(k, normalize)(x, y)

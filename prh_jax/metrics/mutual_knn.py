@@ -1,0 +1,38 @@
+"""Mutual kNN: do two layers agree on who is near whom?"""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from ..metric import Score
+from .neighbors import NeighborMetric
+
+
+@dataclasses.dataclass(frozen=True)
+class MutualKnn(NeighborMetric):
+    """Mean share of each sample's k nearest neighbours that both layers agree on.
+
+    `score = sum_i |knn_x(i) & knn_y(i)| / (n k)`, in [0, 1]; `k / (n - 1)` when samples are paired at random.
+
+    Settings: `k`, 1 <= k < n; `normalize`, cosine neighbours (default) or dot products of rows as given (the reference).
+    Ties go to the lowest index, where the reference's sort is not stable.
+    """
+
+    name = "mutual_knn"
+    source = "Huh et al. 2024, arXiv:2405.07987"
+
+    def counts(self, a: Int[Array, "n k"], b: Int[Array, "n k"]) -> Int[Array, " n"]:
+        return jnp.sum(a[:, :, None] == b[:, None, :], axis=(1, 2), dtype=jnp.int32)
+
+    def chance(self, n: int) -> float:
+        return self.k / (n - 1)
+
+
+def mutual_knn(x: Any, y: Any, *, k: int = 10, normalize: bool = True) -> Score:
+    """Mean share of each sample's k nearest neighbours that both layers agree on: `MutualKnn(k, normalize)(x, y)`.
+
+    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1]. ValueError unless 1 <= k < n.
+    """
+    return MutualKnn(k, normalize)(x, y)
