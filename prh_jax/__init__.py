@@ -1,0 +1,52 @@
+"""Alignment of neural representations: all layer pairs of all model pairs, many metrics, in JAX.
+
+Importing the package starts no JAX backend and imports no torch.
+"""
+
+from ._version import __version__
+from .align import align
+from .feature_store import FeatureStore, StoreError, open_store, write_features
+from .metric import Metric
+from .metrics import METRICS, PRH_METRICS, SUPPORTED_METRICS, make_metric
+from .metrics.cka import Cka, UnbiasedCka, cka, unbiased_cka
+from .metrics.cknna import Cknna, cknna
+from .metrics.cycle_knn import CycleKnn, cycle_knn
+from .metrics.edit_distance_knn import EditDistanceKnn, edit_distance_knn
+from .metrics.lcs_knn import LcsKnn, lcs_knn
+from .metrics.mutual_knn import MutualKnn, mutual_knn
+from .metrics.svcca import Svcca, svcca
+from .preprocess import Preprocess
+from .result_store import Alignment, load_alignment
+
+__all__ = [
+    "METRICS",
+    "PRH_METRICS",
+    "SUPPORTED_METRICS",
+    "Alignment",
+    "Cka",
+    "Cknna",
+    "CycleKnn",
+    "EditDistanceKnn",
+    "FeatureStore",
+    "LcsKnn",
+    "Metric",
+    "MutualKnn",
+    "Preprocess",
+    "StoreError",
+    "Svcca",
+    "UnbiasedCka",
+    "__version__",
+    "align",
+    "cka",
+    "cknna",
+    "cycle_knn",
+    "edit_distance_knn",
+    "lcs_knn",
+    "load_alignment",
+    "make_metric",
+    "mutual_knn",
+    "open_store",
+    "svcca",
+    "unbiased_cka",
+    "write_features",
+]

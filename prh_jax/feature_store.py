@@ -13,7 +13,6 @@ A chunk that is missing reads as NaN, a flipped byte fails its checksum, and a b
 done: so that nothing half-written is ever taken for features.
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -29,14 +28,11 @@ import zarr
 from zarr.codecs import Crc32cCodec
 
 from .bfloat16 import BFLOAT16
+from .checks import StoreError, check_ids, check_same_samples, write_error
 
 SCHEMA = "prh-jax/features/1"
 BLOCK = 256
 DTYPES = {"float32": np.dtype("float32"), "float16": np.dtype("float16"), "bfloat16": BFLOAT16}
-
-
-class StoreError(ValueError):
-    """A store cannot be read or written as asked; the message says what is wrong and the way out."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +64,7 @@ def store_path(
     prompt: bool = False,
     caption_index: int = 0,
 ) -> Path:
-    """Where the features of one model belong: `root/dataset/subset/<model>_pool-<pool>[...].zarr`, "/" in it as "--"."""
+    """Where the features of one model belong: `root/dataset/subset/<model>_pool-<pool>[...].zarr`, its "/" as "--"."""
     name = "--".join(path_parts(model)) + f"_pool-{pool}"
     if prompt:
         name += "_prompt-True"
@@ -80,21 +76,6 @@ def store_path(
 def blocks_of(n: int) -> list[slice]:
     """Sample ranges of the blocks of `n` samples."""
     return [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
-
-
-def check_ids(ids: Sequence[str]) -> list[str]:
-    """The ids as a list of strings; StoreError where two are equal or there are none."""
-    ids = [str(i) for i in ids]
-    if not ids:
-        raise StoreError("A feature store needs at least one sample; the list of ids is empty.")
-    if len(set(ids)) != len(ids):
-        seen: set[str] = set()
-        twice = next(i for i in ids if i in seen or seen.add(i))
-        raise StoreError(
-            f"Sample id {twice!r} occurs twice among {len(ids)} ids; ids pair the samples of two models, so each must "
-            "be unique. Rename or drop the duplicates."
-        )
-    return ids
 
 
 def open_writer(
@@ -134,7 +115,7 @@ def open_writer(
             building.rename(path)
     except OSError as error:
         shutil.rmtree(building, ignore_errors=True)
-        raise _write_error(error, path) from error
+        raise write_error(error, path) from error
     return FeatureWriter(open_store(path))
 
 
@@ -201,35 +182,6 @@ def _check_same(store: "FeatureStore", *, spec, ids, layers, dtype) -> None:
     if DTYPES[dtype] != store.dtype:
         raise StoreError(f"{store.path} is stored as {store.dtype}; asked for is {dtype}. {way_out}")
     check_same_samples(str(store.path), store.ids, "the data set", ids, way_out)
-
-
-def check_same_samples(
-    name_a: str,
-    a: Sequence[str],
-    name_b: str,
-    b: Sequence[str],
-    way_out: str = "Extract both from the same data set, in the same order.",
-) -> None:
-    """StoreError unless both hold the same samples in the same order; it names the first row that differs."""
-    if len(a) != len(b):
-        raise StoreError(f"{name_a} has {len(a)} samples but {name_b} has {len(b)}. {way_out}")
-    if list(a) != list(b):
-        row = next(i for i, (p, q) in enumerate(zip(a, b, strict=True)) if p != q)
-        kind = "the same ids in another order" if set(a) == set(b) else "other ids"
-        raise StoreError(
-            f"{name_a} and {name_b} hold {kind}: row {row} is sample {a[row]!r} in the one and {b[row]!r} in the other, "
-            f"and scores would pair unrelated samples. {way_out}"
-        )
-
-
-def _write_error(error: OSError, path: Path) -> StoreError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        free = shutil.disk_usage(path.parent if path.parent.exists() else Path.cwd()).free
-        return StoreError(
-            f"The disk is full: {path} could not be written ({free / 2**20:.0f} MiB are free). Every block already marked "
-            "done is safe; free some space and run the same command again to go on."
-        )
-    return StoreError(f"{path} could not be written: {error.strerror or error}. What was written before is kept.")
 
 
 class FeatureStore:
@@ -306,7 +258,8 @@ class FeatureStore:
             raise
         except (ValueError, OSError, RuntimeError) as error:
             raise StoreError(
-                f"{self.path} is corrupt: array {name!r} could not be read ({error}). Delete the store and extract it again."
+                f"{self.path} is corrupt: array {name!r} could not be read ({error}). Delete the store and "
+                "extract it again."
             ) from error
 
     def _check_finite(self, features: np.ndarray, layer: int, first_row: int) -> np.ndarray:
@@ -314,8 +267,9 @@ class FeatureStore:
         if bad.any():
             row = first_row + int(np.argmax(bad))
             raise StoreError(
-                f"{self.path}, layer {self.layers[layer].name!r}: {int(bad.sum())} samples are missing or not finite, the "
-                f"first is row {row} (sample {self.ids[row]!r}). A chunk was lost or the model returned NaN; extract it again."
+                f"{self.path}, layer {self.layers[layer].name!r}: {int(bad.sum())} samples are missing or not "
+                f"finite, the first is row {row} (sample {self.ids[row]!r}). A chunk was lost or the model returned "
+                "NaN; extract it again."
             )
         return features
 
@@ -368,8 +322,8 @@ class FeatureWriter:
                 names = [store.ids[rows.start + int(i)] for i in np.flatnonzero(bad)[:5]]
                 raise StoreError(
                     f"Layer {layer.name!r} of {store.model} gave NaN or infinite features (as {store.dtype}) for "
-                    f"{int(bad.sum())} samples, such as {', '.join(map(repr, names))}. Try --dtype float32, or leave those "
-                    "samples out. Blocks done before are kept."
+                    f"{int(bad.sum())} samples, such as {', '.join(map(repr, names))}. Try --dtype float32, or leave "
+                    "those samples out. Blocks done before are kept."
                 )
         try:
             for (array, index), values in zip(store._where, stored, strict=True):
@@ -378,7 +332,7 @@ class FeatureWriter:
                 self._group[name][rows] = np.asarray(values)  # type: ignore[index]
             self._group["done"][block] = 1  # type: ignore[index]
         except OSError as error:
-            raise _write_error(error, self.path) from error
+            raise write_error(error, self.path) from error
 
     def sample_array(self, name: str) -> np.ndarray:
         """One number per sample, as written so far."""
@@ -393,7 +347,7 @@ class FeatureWriter:
             attrs = {"result": dict(result or {}), "env": dict(env or {}), "status": "complete"}
             self._group.attrs.update(attrs)
         except OSError as error:
-            raise _write_error(error, self.path) from error
+            raise write_error(error, self.path) from error
         self.complete = True
 
 

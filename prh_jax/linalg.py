@@ -77,8 +77,9 @@ def double_center(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
 
 
 def u_center(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
-    """U-centred symmetric matrix, zero on the diagonal (Szekely and Rizzo 2014): `<A, B> / (n (n - 3))` is unbiased HSIC.
+    """U-centred symmetric matrix, zero on the diagonal (Szekely and Rizzo 2014).
 
+    `<A, B> / (n (n - 3))` of two such matrices is the unbiased HSIC.
     `A_ij = K_ij - r_i / (n - 2) - r_j / (n - 2) + s / ((n - 1)(n - 2))` with row sums r and total s off the diagonal.
     """
     n = matrix.shape[0]
@@ -95,7 +96,7 @@ def inner(a: Float[Array, "*shape"], b: Float[Array, "*shape"]) -> Float[Array, 
 
 @jax.custom_jvp
 def top_eigenvectors(matrix: Float[Array, "n n"], rank: Float[Array, " r"]) -> Float[Array, "n r"]:
-    """Eigenvectors of the largest eigenvalues of a symmetric matrix, largest first; `rank` gives their number by its shape.
+    """Eigenvectors of the largest eigenvalues of a symmetric matrix, largest first; as many as `rank` has entries.
 
     The derivative is that of the subspace they span: it needs a gap after eigenvalue r, but not within the first r.
     """

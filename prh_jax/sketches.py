@@ -190,11 +190,11 @@ class MaskedKernel:
         values = jnp.take_along_axis(similarities, neighbors, axis=1) + row_part
         alignment = self.align(neighbors, values, values)
         values = jnp.where(bad, jnp.nan, values)
-        return NeighborKernel(jnp.where(bad, -1, neighbors), values, jnp.where(bad, jnp.nan, alignment), factor * factor)
+        return NeighborKernel(
+            jnp.where(bad, -1, neighbors), values, jnp.where(bad, jnp.nan, alignment), factor * factor
+        )
 
-    def align(
-        self, neighbors: Int[Array, "n k"], a: Float[Array, "n k"], b: Float[Array, "n k"]
-    ) -> Float[Array, ""]:
+    def align(self, neighbors: Int[Array, "n k"], a: Float[Array, "n k"], b: Float[Array, "n k"]) -> Float[Array, ""]:
         """Alignment of two n x n matrices A, B that are zero outside the listed entries, from the entries alone.
 
         Row-centred: `sum_ij A_ij B_ij`. Else HSIC as the reference writes it for matrices that are not symmetric:

@@ -16,7 +16,7 @@ class Cka(Metric):
     features score far above 0 when they are wider than there are samples: compare with chance, or use unbiased_cka.
 
     Settings: `kernel`, "linear" or "rbf" (`exp(-|x_i - x_j|^2 / (2 sigma^2))`); `sigma` > 0; `eps`, added to the
-    denominator `|HKH| |HLH|` by the reference (1e-6 there, 0 here: with it the score depends on the scale of the input).
+    denominator `|HKH| |HLH|` by the reference (1e-6 there, 0 here: with it the score depends on the input's scale).
     """
 
     name = "cka"

@@ -16,9 +16,9 @@ class Cknna(Metric):
     """CKA restricted to pairs of samples that are near neighbours in both layers.
 
     With 0/1 neighbour masks `M = M_x * M_y` and Gram matrices K, L:
-    `score = HSIC(M * K, M * L) / sqrt(HSIC(M_x * K, M_x * K) HSIC(M_y * L, M_y * L))`, 1 for a layer with itself, without
-    a bound otherwise (NaN where a layer's own HSIC is negative). Rows are taken as given, neighbours are by dot product,
-    gradients hold the neighbours fixed.
+    `score = HSIC(M * K, M * L) / sqrt(HSIC(M_x * K, M_x * K) HSIC(M_y * L, M_y * L))`, 1 for a layer with itself,
+    without a bound otherwise (NaN where a layer's own HSIC is negative). Rows are taken as given, neighbours are by dot
+    product, gradients hold the neighbours fixed.
 
     Settings: `k`, 2 <= k < n; `unbiased`, Song's HSIC with the diagonal left out (default), or `tr(K H L H)` where the
     diagonal competes for a place among the k; `formula`, "code" as the reference's code has it (the masks are directed
@@ -72,9 +72,7 @@ class Cknna(Metric):
         return joint / (own + self.eps * a.factor * b.factor) if self.eps else joint / own
 
 
-def cknna(
-    x: Any, y: Any, *, k: int = 10, unbiased: bool = True, formula: Formula = "code", eps: float = 0.0
-) -> Score:
+def cknna(x: Any, y: Any, *, k: int = 10, unbiased: bool = True, formula: Formula = "code", eps: float = 0.0) -> Score:
     """CKA restricted to pairs of samples that are near neighbours in both layers: `Cknna(...)(x, y)`.
 
     x (n, dx) and y (n, dy) hold one sample a row, in the same order. 1 for a layer with itself. ValueError unless

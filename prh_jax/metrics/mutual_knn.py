@@ -16,8 +16,8 @@ class MutualKnn(NeighborMetric):
 
     `score = sum_i |knn_x(i) & knn_y(i)| / (n k)`, in [0, 1]; `k / (n - 1)` when samples are paired at random.
 
-    Settings: `k`, 1 <= k < n; `normalize`, cosine neighbours (default) or dot products of rows as given (the reference).
-    Ties go to the lowest index, where the reference's sort is not stable.
+    Settings: `k`, 1 <= k < n; `normalize`, cosine neighbours (default) or dot products of rows as given (the
+    reference). Ties go to the lowest index, where the reference's sort is not stable.
     """
 
     name = "mutual_knn"

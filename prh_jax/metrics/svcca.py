@@ -14,8 +14,8 @@ from ..sketches import Basis, ColumnBasis
 class Svcca(Metric):
     """Mean canonical correlation of the two layers' leading left singular vectors.
 
-    `score = sum of singular values of U_x' U_y / dim`, in [0, 1]; U the first `dim` left singular vectors of the z-scored
-    features (standard deviation with n - 1; constant columns count as zero).
+    `score = sum of singular values of U_x' U_y / dim`, in [0, 1]; U the first `dim` left singular vectors of the
+    z-scored features (standard deviation with n - 1; constant columns count as zero).
 
     Settings: `dim`, 1 <= dim < n and dim <= width. This is the exact value; the reference approximates it with a
     randomised SVD without oversampling, an iterative CCA and added noise, and reads about 0.1 lower.

@@ -1,0 +1,8 @@
+"""`python -m prh_jax` is the command `prh`."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

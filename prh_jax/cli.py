@@ -1,0 +1,219 @@
+"""The command `prh`: extract features, align them, look at what a store holds, list the metrics, run the demo."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ._version import __version__
+
+EPILOG = """\
+a first look:
+  prh demo --quick                      scores from shipped features, half a minute, needs no torch
+  prh metrics                           what can be measured
+
+the study of the paper:
+  prh extract --dataset minhuh/prh --subset wit_1024 --modelset val --modality language --pool avg
+  prh extract --dataset minhuh/prh --subset wit_1024 --modelset val --modality vision --pool none
+  prh align --dataset minhuh/prh --subset wit_1024 --modelset val \\
+            --modality-x language --pool-x avg --modality-y vision --pool-y none
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; exit status 0: success, 1: a run that partly failed, 2: input that cannot be used."""
+    arguments = [_dashed(word) for word in (sys.argv[1:] if argv is None else argv)]
+    parser = _parser()
+    args = parser.parse_args(arguments)
+    try:
+        return args.run(args)
+    except (ValueError, ImportError, OSError) as error:
+        if os.environ.get("PRH_DEBUG"):
+            raise
+        print(f"prh {args.command}: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\nprh {args.command}: interrupted; what was finished is kept, run it again to go on.", file=sys.stderr)
+        return 130
+
+
+def _dashed(word: str) -> str:
+    """The reference spells its options with underscores; both spellings work."""
+    if not word.startswith("--"):
+        return word
+    name, equals, value = word.partition("=")
+    return name.replace("_", "-") + equals + value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="prh",
+        description="How alike are the representations of neural networks? All layer pairs of all model pairs.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"prh-jax {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+
+    def add(name: str, summary: str, run, epilog: str = "") -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.set_defaults(run=run)
+        return sub
+
+    from extractors import cli as extract_cli
+
+    from . import cli_align
+
+    extract = add("extract", "write every layer of every model to feature stores", extract_cli.run, extract_cli.EPILOG)
+    extract_cli.add_arguments(extract)
+    align = add("align", "score all layer pairs of all model pairs", cli_align.run, cli_align.EPILOG)
+    cli_align.add_arguments(align)
+    inspect = add(
+        "inspect",
+        "say what a store or result holds, whether it is complete and intact",
+        _inspect,
+        "example:\n  prh inspect results/features/emoji_1024",
+    )
+    inspect.add_argument("path", nargs="+", help="a feature store, a result, or a folder of them")
+    inspect.add_argument("--json", action="store_true", help="print JSON")
+    metrics = add("metrics", "list the metrics with settings, range, symmetry and source", _metrics)
+    metrics.add_argument("--json", action="store_true", help="print JSON")
+    demo = add(
+        "demo",
+        "from real pictures and texts to a table and a heat map, in a few minutes",
+        _demo,
+        "examples:\n  prh demo --quick\n  prh demo --output-dir demo",
+    )
+    demo.add_argument("--quick", action="store_true", help="use the shipped features: no torch, half a minute")
+    demo.add_argument("--output-dir", default="demo", help="where stores, result and picture go (default: demo)")
+    return parser
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from .demo import run
+
+    return run(args.output_dir, quick=args.quick)
+
+
+def _metrics(args: argparse.Namespace) -> int:
+    from .metrics import METRICS
+
+    rows = []
+    for name, cls in METRICS.items():
+        metric = cls()
+        low, high = metric.bounds
+        rows.append(
+            {
+                "metric": name,
+                "range": [low, high],
+                "symmetric": metric.symmetric,
+                "differentiable": metric.differentiable,
+                "unchanged_by": sorted(metric.invariances),
+                "settings": metric.settings,
+                "source": metric.source,
+                "summary": (cls.__doc__ or "").strip().splitlines()[0],
+            }
+        )
+    if args.json:
+        print(json.dumps([{**row, "range": [str(edge) for edge in row["range"]]} for row in rows], indent=1))
+        return 0
+    for row in rows:
+        low, high = row["range"]
+        settings = ", ".join(f"{key}={value}" for key, value in row["settings"].items())
+        print(f"{row['metric']}\n    {row['summary']}")
+        print(f"    range [{low:g}, {high:g}]; {'symmetric' if row['symmetric'] else 'not symmetric'}; ", end="")
+        print("differentiable" if row["differentiable"] else "no gradient (it counts)")
+        print(f"    settings     {settings}")
+        print(f"    unchanged by {', '.join(name.replace('_', ' ') for name in row['unchanged_by'])}")
+        print(f"    source       {row['source']}\n")
+    print("Settings are given as in `prh align --metric cka:kernel=rbf,sigma=2`.")
+    return 0
+
+
+def _inspect(args: argparse.Namespace) -> int:
+    paths = [found for path in args.path for found in _stores_below(Path(path))]
+    sound = True
+    for path in paths:
+        report = _inspect_one(path)
+        sound = sound and report["complete"] and not report["problems"]
+        if args.json:
+            print(json.dumps(report))
+        else:
+            _print_report(report)
+    return 0 if sound else 1
+
+
+def _stores_below(path: Path) -> list[Path]:
+    if (path / "zarr.json").exists() or not path.is_dir():
+        return [path]
+    found = [f.parent for f in sorted(path.rglob("zarr.json")) if f.parent.name.endswith(".zarr")]
+    if not found:
+        raise ValueError(f"There is no feature store or result (a folder ending in .zarr) at or below {path}.")
+    return [f for f in found if not f.name.startswith(".")]
+
+
+def _inspect_one(path: Path) -> dict:
+    from .feature_store import SCHEMA, inspect_store
+
+    attributes = path / "zarr.json"
+    try:
+        schema = json.loads(attributes.read_text())["attributes"]["schema"] if attributes.exists() else SCHEMA
+    except (ValueError, KeyError):
+        schema = SCHEMA
+    if schema != SCHEMA:
+        from .result_store import load_alignment
+
+        return {"path": str(path), "kind": repr(load_alignment(path)), "complete": True, "problems": []}
+    report = inspect_store(path)
+    store = report.store
+    return {
+        "path": str(path),
+        "kind": "features",
+        "model": store.model,
+        "pool": store.spec.get("pool"),
+        "samples": store.n,
+        "layers": len(store.layers),
+        "widths": sorted({layer.dim for layer in store.layers}),
+        "dtype": str(store.dtype),
+        "dataset": store.spec.get("dataset"),
+        "blocks_done": report.blocks_done,
+        "blocks": report.blocks,
+        "bytes": report.bytes_on_disk,
+        "complete": store.complete,
+        "problems": list(report.problems),
+        "spec_sha256": store.spec_sha256,
+        "result": store.result,
+    }
+
+
+def _print_report(report: dict) -> None:
+    print(report["path"])
+    if report["kind"] != "features":
+        print(f"  {report['kind']}\n")
+        return
+    widths = "-".join(str(w) for w in {report["widths"][0], report["widths"][-1]})
+    print(f"  model      {report['model']}, pooling {report['pool']}")
+    print(f"  features   {report['layers']} layers x {report['samples']} samples x {widths}, {report['dtype']}", end="")
+    print(f", {report['bytes'] / 2**20:.1f} MiB")
+    dataset = report["dataset"] or {}
+    if dataset:
+        print(f"  data       {dataset.get('name')} {dataset.get('revision') or ''}")
+    print(f"  complete   {'yes' if report['complete'] else 'NO'}: {report['blocks_done']} of {report['blocks']} blocks")
+    if not report["complete"]:
+        print("             run the same `prh extract` again; it goes on where it stopped")
+    print(f"  intact     {'yes: every checksum holds' if not report['problems'] else 'NO'}")
+    for problem in report["problems"]:
+        print(f"             {problem}")
+    print()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

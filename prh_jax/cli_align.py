@@ -1,0 +1,210 @@
+"""`prh align`: the command line of the reference's measure_alignment.py, on feature stores."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+EPILOG = """\
+examples:
+  prh align --dataset minhuh/prh --subset wit_1024 --modelset val \\
+            --modality-x language --pool-x avg --modality-y vision --pool-y none
+  prh align --x stores/bert.zarr stores/gpt2.zarr --y stores/dinov2.zarr --metric mutual_knn cka -o result.zarr
+  prh align --x stores/*.zarr --metric all --prh --npy          all with all, the reference's numbers and files
+"""
+
+_POOLS = ("auto", "mean", "avg", "last", "cls", "none")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `prh align`; every dash may be written as an underscore."""
+    data = parser.add_argument_group("which features: by study, as `prh extract` laid them out")
+    data.add_argument("--dataset", default="minhuh/prh", help="data set the features were made from (%(default)s)")
+    data.add_argument("--subset", default="wit_1024", help="its revision (%(default)s)")
+    data.add_argument(
+        "--modelset", default="val", choices=("val", "test", "custom"), help="set of models (%(default)s)"
+    )
+    for side in "xy":
+        data.add_argument(f"--modality-{side}", default="all", choices=("vision", "language", "all"))
+        data.add_argument(
+            f"--pool-{side}", default="auto", choices=_POOLS, help="pooling of the features (%(default)s)"
+        )
+        data.add_argument(f"--prompt-{side}", action="store_true", help="features made with --prompt")
+        data.add_argument(f"--caption-idx-{side}", type=int, default=0, help="features made with this --caption-idx")
+    data.add_argument("--input-dir", default="./results/features", help="root of the feature stores (%(default)s)")
+    paths = parser.add_argument_group("which features: by path")
+    paths.add_argument("--x", nargs="+", metavar="STORE", help="feature stores of one side, or folders of them")
+    paths.add_argument("--y", nargs="+", metavar="STORE", help="of the other side (default: x with itself)")
+    scoring = parser.add_argument_group("how to score")
+    scoring.add_argument(
+        "--metric",
+        nargs="+",
+        default=["mutual_knn"],
+        metavar="NAME[:setting=value,...]",
+        help='metrics, or "all"; see `prh metrics` (mutual_knn)',
+    )
+    scoring.add_argument("--topk", type=int, default=10, help="k of the metrics that have one (%(default)s)")
+    scoring.add_argument("--prh", action="store_true", help="the reference's settings (eps, unnormalised lcs, ...)")
+    scoring.add_argument("--precise", action="store_true", help="clip at the exact quantile of all features")
+    scoring.add_argument("--clip-quantile", type=float, default=0.95, help="1 clips nothing (%(default)s)")
+    scoring.add_argument("--clip-scope", default="auto", choices=("auto", "tensor", "layer"), help="(%(default)s)")
+    scoring.add_argument("--no-normalize", action="store_true", help="leave rows at their length")
+    scoring.add_argument("--tile", type=int, default=16, help="layers a side scored at once (%(default)s)")
+    out = parser.add_argument_group("where the result goes")
+    out.add_argument("--output-dir", default="./results/alignment", help="root of the results (%(default)s)")
+    out.add_argument("-o", "--output", help="path of the result instead of one below --output-dir")
+    out.add_argument("--npy", action="store_true", help="also write the reference's .npy, at its path")
+    out.add_argument("--plot", metavar="PNG", help="also draw a heat map of the first metric")
+    out.add_argument("--force-remake", action="store_true", help="overwrite a result that is there")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Align as asked, print the tables, save the result."""
+    from .align import align, make_metrics, open_stores, protocol
+    from .feature_store import StoreError
+    from .metrics import METRICS, parse_metric
+    from .preprocess import Preprocess
+    from .result_store import load_alignment
+
+    if args.tile < 1:
+        raise ValueError(f"--tile needs at least 1 layer, got {args.tile}.")
+    names = list(METRICS) if args.metric == ["all"] else args.metric
+    metrics = make_metrics([parse_metric(name, prh=args.prh, k=args.topk) for name in names])
+    preprocess = Preprocess(args.clip_quantile, args.precise, args.clip_scope, not args.no_normalize)
+    if args.x:
+        xs, ys = open_stores(_paths(args.x)), open_stores(_paths(args.y or args.x))
+        same = not args.y
+    elif args.y:
+        raise ValueError("--y needs --x: give the stores of both sides, or --x alone to align it with itself.")
+    else:
+        paths_x, paths_y = _study(args, "x"), _study(args, "y")
+        _require(args, paths_x, paths_y)
+        xs, ys, same = open_stores(paths_x), open_stores(paths_y), paths_x == paths_y
+    output = Path(args.output) if args.output else _result_path(args, metrics)
+    if output.exists() and not args.force_remake:
+        alignment = load_alignment(output)
+        if alignment.protocol != protocol(metrics, xs, ys, preprocess):
+            raise StoreError(
+                f"{output} holds a result made from other features or settings. Name another with --output, or "
+                "overwrite it with --force-remake."
+            )
+        print(f"{output} already holds this result.", file=sys.stderr)
+    else:
+        alignment = align(xs, None if same else ys, list(metrics.values()), preprocess=preprocess, tile=args.tile)
+        alignment.save(output, overwrite=args.force_remake)
+    for key in alignment.metrics:
+        print(f"\n{key}: best score over layer pairs, {args.modality_x if not args.x else 'x'} by row")
+        print(table(alignment.scores(key)))
+    print(f"\nAll {alignment.dataset.sizes['layer_x']} x {alignment.dataset.sizes['layer_y']} layer pairs: {output}")
+    if args.npy:
+        for key in alignment.metrics:
+            print(f"The reference's form: {alignment.save_npy(_npy_path(args, key), key)}")
+    if args.plot:
+        from .plot import heat_map
+
+        first = alignment.metrics[0]
+        heat_map(alignment.scores(first), title=f"{first}, best layer pair").figure.savefig(args.plot)
+        print(f"Heat map: {args.plot}")
+    return 0
+
+
+def table(scores: Any) -> str:
+    """A model-by-model table as text, columns numbered where their names are long."""
+    frame = scores.to_pandas()
+    frame.index.name = frame.columns.name = None
+    legend = ""
+    if sum(len(str(name)) for name in frame.columns) > 90:
+        legend = "".join(f"\n  [{i}] {name}" for i, name in enumerate(frame.columns))
+        frame.columns = [f"[{i}]" for i in range(frame.shape[1])]
+    return frame.to_string(float_format=lambda value: f"{value:.4f}") + legend
+
+
+def _paths(given: list[str]) -> list[Path]:
+    paths: list[Path] = []
+    for path in map(Path, given):
+        inside = sorted(path.glob("*.zarr")) if path.is_dir() and not (path / "zarr.json").exists() else []
+        paths += inside or [path]
+    return paths
+
+
+def _study(args: argparse.Namespace, side: str) -> list[Path]:
+    """Where the features of one side of a study should be; the first candidate pooling where none is there."""
+    from extractors.modelsets import models_of
+
+    from .feature_store import store_path
+
+    chosen = getattr(args, f"modality_{side}")
+    paths = []
+    for modality in ("language", "vision") if chosen == "all" else (chosen,):
+        pools = _pools(getattr(args, f"pool_{side}"), modality)
+        for model in models_of(args.modelset, modality):
+            candidates = [
+                store_path(
+                    args.input_dir,
+                    args.dataset,
+                    args.subset,
+                    model,
+                    pool,
+                    prompt=getattr(args, f"prompt_{side}"),
+                    caption_index=getattr(args, f"caption_idx_{side}") if modality == "language" else 0,
+                )
+                for pool in pools
+            ]
+            paths.append(next((path for path in candidates if path.exists()), candidates[0]))
+    return paths
+
+
+def _pools(pool: str, modality: str) -> list[str]:
+    if pool == "none" and modality == "language":
+        raise ValueError("--pool none stands for the class token of vision models; language models have mean or last.")
+    named = {"avg": ["mean"], "none": ["cls"], "auto": ["mean"] if modality == "language" else ["cls", "mean"]}
+    return named.get(pool, [pool])
+
+
+def _require(args: argparse.Namespace, paths_x: list[Path], paths_y: list[Path]) -> None:
+    from .feature_store import StoreError
+
+    if not paths_x or not paths_y:
+        side = "y" if paths_x else "x"
+        raise ValueError(
+            f"Model set {args.modelset!r} has no {getattr(args, f'modality_{side}')} models (side {side})."
+        )
+    missing = [path for path in dict.fromkeys((*paths_x, *paths_y)) if not path.exists()]
+    if missing:
+        commands = "\n".join(
+            f"  prh extract --dataset {args.dataset} --subset {args.subset} --modelset {args.modelset} "
+            f"--modality {getattr(args, f'modality_{side}')} --pool {getattr(args, f'pool_{side}')}"
+            for side in ("x", "y")
+        )
+        raise StoreError(
+            f"{len(missing)} of {len({*paths_x, *paths_y})} feature stores are missing, the first is {missing[0]}. "
+            f"Make them with\n{commands}\nor point --input-dir at them."
+        )
+
+
+def _study_folder(args: argparse.Namespace) -> Path:
+    from .feature_store import path_parts
+
+    sides = [
+        f"{getattr(args, f'modality_{s}')}_pool-{getattr(args, f'pool_{s}')}_prompt-{getattr(args, f'prompt_{s}')}"
+        for s in ("x", "y")
+    ]
+    return Path(args.output_dir, *path_parts(args.dataset), args.modelset, "_".join(sides))
+
+
+def _npy_path(args: argparse.Namespace, key: str) -> Path:
+    """The reference's path scheme, or beside the result when that was named."""
+    name = f"{key}_k{args.topk}.npy" if "knn" in key else f"{key}.npy"
+    if args.output:
+        return Path(args.output).with_suffix("") / name
+    return _study_folder(args) / name
+
+
+def _result_path(args: argparse.Namespace, metrics: dict[str, Any]) -> Path:
+    if args.x:
+        raise ValueError("With --x, name the result too: -o result.zarr")
+    from .metrics import METRICS
+
+    name = "all" if list(metrics) == list(METRICS) else "+".join(metrics)
+    name += f"_k{args.topk}" * any("k" in m.settings for m in metrics.values()) + "_prh" * args.prh
+    return _study_folder(args) / f"{name}.zarr"
