@@ -180,7 +180,7 @@ def protocol(
         },
         "models_x": _models(xs),
         "models_y": _models(ys),
-        "precision": "float32, products at HIGHEST" if not jax.config.jax_enable_x64 else "float64",
+        "precision": "float32, products at HIGHEST",
         "device": jax.devices()[0].device_kind,
         "versions": {name: version(name) for name in ("jax", "jaxlib", "numpy", "zarr")} | {"prh-jax": __version__},
     }

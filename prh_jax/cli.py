@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("path", nargs="+", help="a feature store, a result, or a folder of them")
     inspect.add_argument("--json", action="store_true", help="print JSON")
     metrics = add("metrics", "list the metrics with settings, range, symmetry and source", _metrics)
-    metrics.add_argument("--json", action="store_true", help="print JSON")
+    metrics.add_argument("--format", default="text", choices=("text", "json", "markdown"), help="(%(default)s)")
     demo = add(
         "demo",
         "from real pictures and texts to a table and a heat map, in a few minutes",
@@ -104,37 +104,9 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _metrics(args: argparse.Namespace) -> int:
-    from .metrics import METRICS
+    from .metrics.describe import as_json, as_markdown, as_text
 
-    rows = []
-    for name, cls in METRICS.items():
-        metric = cls()
-        low, high = metric.bounds
-        rows.append(
-            {
-                "metric": name,
-                "range": [low, high],
-                "symmetric": metric.symmetric,
-                "differentiable": metric.differentiable,
-                "unchanged_by": sorted(metric.invariances),
-                "settings": metric.settings,
-                "source": metric.source,
-                "summary": (cls.__doc__ or "").strip().splitlines()[0],
-            }
-        )
-    if args.json:
-        print(json.dumps([{**row, "range": [str(edge) for edge in row["range"]]} for row in rows], indent=1))
-        return 0
-    for row in rows:
-        low, high = row["range"]
-        settings = ", ".join(f"{key}={value}" for key, value in row["settings"].items())
-        print(f"{row['metric']}\n    {row['summary']}")
-        print(f"    range [{low:g}, {high:g}]; {'symmetric' if row['symmetric'] else 'not symmetric'}; ", end="")
-        print("differentiable" if row["differentiable"] else "no gradient (it counts)")
-        print(f"    settings     {settings}")
-        print(f"    unchanged by {', '.join(name.replace('_', ' ') for name in row['unchanged_by'])}")
-        print(f"    source       {row['source']}\n")
-    print("Settings are given as in `prh align --metric cka:kernel=rbf,sigma=2`.")
+    print({"text": as_text, "json": as_json, "markdown": as_markdown}[args.format]())
     return 0
 
 

@@ -188,7 +188,7 @@ class FeatureStore:
     """A feature store opened for reading; attributes `spec ids layers n dtype result env complete`."""
 
     def __init__(self, path: str | Path, group: zarr.Group):
-        attrs = dict(group.attrs)
+        attrs: dict[str, Any] = dict(group.attrs)
         self.path, self.group = Path(path), group
         self.spec: dict[str, Any] = attrs["spec"]
         self.spec_sha256: str = attrs["spec_sha256"]
@@ -344,6 +344,8 @@ class FeatureWriter:
         if pending:
             raise StoreError(f"{self.path} cannot be finished: blocks {pending[:10]} are not done.")
         try:
+            for leftover in self.path.rglob("*.partial"):  # of writes that were killed
+                leftover.unlink(missing_ok=True)
             attrs = {"result": dict(result or {}), "env": dict(env or {}), "status": "complete"}
             self._group.attrs.update(attrs)
         except OSError as error:

@@ -36,7 +36,7 @@ class Sketch(Protocol):
         """The sketch of `features[order]`, from the sketch of `features`."""
 
 
-class Sketcher(Protocol, Hashable):
+class Sketcher(Hashable, Protocol):
     """Makes sketches; a frozen dataclass, so that metrics with equal sketchers share one sketch."""
 
     def __call__(self, x: Num[Array, "n d"]) -> Any: ...

@@ -11,7 +11,7 @@ from .metric import Metric, Sketcher
 from .preprocess import Preprocess
 
 TILE = 16
-Progress = Callable[[int], None]
+Progress = Callable[[int], object]
 
 
 @partial(jax.jit, static_argnames=("sketcher", "preprocess"))
@@ -24,6 +24,12 @@ def sketch_layer(x: Any, threshold: Any, *, sketcher: Sketcher, preprocess: Prep
 def score_tile(a: Any, b: Any, *, metric: Metric) -> jax.Array:
     """Scores of all pairs of two stacks of sketches."""
     return metric.compare_tile(a, b)
+
+
+@partial(jax.jit, static_argnames=("metric",))
+def score_orders(a: Any, b: Any, orders: jax.Array, *, metric: Metric) -> jax.Array:
+    """Scores of sketch a with sketch b re-paired by each order (orders, n): what chance gives."""
+    return jax.lax.map(lambda order: metric.compare(a, b.reorder(order)), orders)
 
 
 def stack(sketches: Iterable[Any]) -> Any:
