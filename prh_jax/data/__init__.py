@@ -1,0 +1,6 @@
+"""Feature stores that ship with the package."""
+
+from pathlib import Path
+
+SHIPPED = Path(__file__).parent / "emoji_1024"
+"""Folder of stores made from the built-in data set emoji_1024; see the NOTICE in it."""
