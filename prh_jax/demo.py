@@ -19,9 +19,9 @@ from .result_store import Alignment
 
 CAVEATS = """\
 How to read this: the data are 1024 emoji, each a picture and its name. Emoji come in series (faces, clocks, flags of
-one design), which makes neighbours easy: character trigrams of the names alone reach about 0.12 against HOG. Scores here
-show that the machinery works and what chance looks like, not what networks know. Networks with random weights still see
-shapes and words, so they score above chance. Biased CKA is high by chance alone where features are wide."""
+one design), which makes neighbours easy: character trigrams of the names alone reach about 0.12 against HOG. Scores
+here show that the machinery works and what chance looks like, not what networks know. Networks with random weights
+still see shapes and words, so they score above chance. Biased CKA is high by chance alone where features are wide."""
 
 LANGUAGE = {"HuggingFaceTB/SmolLM2-135M": "llama", "EleutherAI/pythia-70m": "gpt_neox"}
 """Small causal models, with the family that stands in with random weights where the hub cannot be reached."""

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Num
+from jaxtyping import Array, Bool, Float, Int, Num
 
 HIGHEST = lax.Precision.HIGHEST
 """Asked of every product of features: the default on recent GPUs rounds inputs to 10 bits, which changes neighbours."""
@@ -92,6 +92,28 @@ def u_center(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
 def inner(a: Float[Array, "*shape"], b: Float[Array, "*shape"]) -> Float[Array, ""]:
     """Sum of products, spelled as a contraction: over many pairs it becomes one matrix product."""
     return jnp.vdot(a, b, precision=HIGHEST)
+
+
+def exact_ratio(count: Int[Array, ""], total: int) -> Float[Array, ""]:
+    """`count / total` rounded once, for 0 <= count and 0 < total < 2^29; in JAX's default float type.
+
+    By integer long division, as compilers turn division by a scalar into multiplication by its rounded reciprocal in
+    vectorised code only: the score of a pair would then depend on the tile it is computed in.
+    """
+    kind = jnp.result_type(float)
+    integer, word, width = (jnp.int64, 53, 63) if kind == jnp.float64 else (jnp.int32, 24, 31)
+    count = count.astype(integer)
+    whole, rest = count // total, count % total
+    parts = [whole.astype(kind)]
+    for part in (1, 2):  # the first and the second `word` binary digits: each is exact as a float
+        digits, left = jnp.zeros_like(rest), word
+        while left:
+            step = min(left, width - total.bit_length())
+            rest = rest << step
+            digits = (digits << step) | (rest // total)
+            rest, left = rest % total, left - step
+        parts.append(digits.astype(kind) * 2.0 ** (-word * part))
+    return parts[0] + (parts[1] + parts[2])
 
 
 @jax.custom_jvp

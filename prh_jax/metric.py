@@ -8,7 +8,7 @@ on the width of the features, so that layers of all models stack on one axis and
 
 import dataclasses
 from collections.abc import Hashable
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,7 @@ INVARIANCES = {
 """Transformations of one layer that may leave a score unchanged, in words."""
 
 
+@runtime_checkable
 class Sketch(Protocol):
     """What a metric keeps of one layer: a NamedTuple of arrays whose shapes do not depend on the width."""
 
@@ -36,6 +37,7 @@ class Sketch(Protocol):
         """The sketch of `features[order]`, from the sketch of `features`."""
 
 
+@runtime_checkable
 class Sketcher(Hashable, Protocol):
     """Makes sketches; a frozen dataclass, so that metrics with equal sketchers share one sketch."""
 
@@ -53,7 +55,6 @@ class Metric:
 
     name: ClassVar[str]
     source: ClassVar[str]
-    symmetric: ClassVar[bool] = True
     larger_is_closer: ClassVar[bool] = True
     differentiable: ClassVar[bool] = False
 
@@ -63,8 +64,13 @@ class Metric:
         return (0.0, 1.0)
 
     @property
-    def self_score(self) -> float:
-        """Score of a layer with itself."""
+    def symmetric(self) -> bool:
+        """Whether the two layers may be exchanged."""
+        return True
+
+    @property
+    def self_score(self) -> float | None:
+        """Score of a layer with itself; None where it depends on the layer."""
         return 1.0
 
     @property

@@ -62,15 +62,23 @@ def _relabel(neighbors: Int[Array, "n k"], order: Order) -> Int[Array, "n k"]:
     return jnp.where(lists < 0, lists, inverse[jnp.maximum(lists, 0)])
 
 
-def ranking(x: Float[Array, "n d"]) -> Float[Array, "n n"]:
+def coarse_mean(x: Float[Array, "n d"]) -> Float[Array, "1 d"]:
+    """The mean of prescaled features rounded to multiples of 1/256.
+
+    Near enough to the mean for `ranking`, and features of few bits (integers, say) stay exact when it is subtracted: so
+    that products that are equal stay equal.
+    """
+    return jnp.round(jnp.mean(x, axis=0, keepdims=True) * 256) / 256
+
+
+def ranking(x: Float[Array, "n d"], center: Float[Array, "1 d"]) -> Float[Array, "n n"]:
     """Similarities that order the neighbours of each sample as `x @ x.T` does, without its cancellation.
 
-    With `c = x - mean`: `<x_i, x_j> = <c_i, c_j> + <c_j, mean> + (what is the same for all j)`.
+    With `c = x - center`: `<x_i, x_j> = <c_i, c_j> + <c_j, center> + <x_i, center>`, the last the same for all j.
     """
-    mean = jnp.mean(x, axis=0, keepdims=True)
-    centered = x - mean
-    offset = jnp.matmul(mean, centered.T, precision=HIGHEST)
-    return linalg.gram(centered) + offset
+    shifted = x - center
+    offset = jnp.matmul(center, shifted.T, precision=HIGHEST)
+    return linalg.gram(shifted) + offset
 
 
 def nearest(similarities: Float[Array, "n n"], k: int, *, with_self: bool = False) -> Int[Array, "n k"]:
@@ -97,9 +105,9 @@ class Neighbors:
         x, _ = linalg.prescale(x)
         bad = linalg.is_degenerate(x)
         if self.normalize:
-            x = linalg.unit_rows(x)
+            x, _ = linalg.prescale(linalg.unit_rows(x))
             bad = bad | linalg.is_degenerate(x)
-        return KnnGraph(jnp.where(bad, -1, nearest(ranking(x), self.k)))
+        return KnnGraph(jnp.where(bad, -1, nearest(ranking(x, coarse_mean(x)), self.k)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,11 +188,11 @@ class MaskedKernel:
             raise ValueError(f"CKNNA needs at least 4 samples, got {n}.")
         bad = linalg.is_degenerate(linalg.at_least_float32(x))
         x, factor = linalg.prescale(x)
-        similarities = ranking(x)
+        center = lax.stop_gradient(coarse_mean(x))
+        similarities = ranking(x, center)
         neighbors = nearest(lax.stop_gradient(similarities), self.k, with_self=not self.unbiased)
-        mean = jnp.mean(x, axis=0, keepdims=True)
         # What `ranking` leaves out is the same along each row; it vanishes under row centring.
-        row_part = jnp.matmul(x, mean.T, precision=HIGHEST)
+        row_part = jnp.matmul(x, center.T, precision=HIGHEST)
         if self.row_centered:
             row_part = -jnp.mean(similarities, axis=1, keepdims=True)
         values = jnp.take_along_axis(similarities, neighbors, axis=1) + row_part

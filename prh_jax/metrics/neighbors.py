@@ -5,6 +5,7 @@ import dataclasses
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
+from ..linalg import exact_ratio
 from ..metric import Metric, Score, check_positive
 from ..sketches import KnnGraph, Neighbors
 
@@ -37,6 +38,6 @@ class NeighborMetric(Metric):
 
     def compare(self, a: KnnGraph, b: KnnGraph) -> Score:
         total = jnp.sum(self.counts(a.neighbors, b.neighbors))
-        score = total.astype(jnp.result_type(float)) / self.largest(a.neighbors.shape[0])
+        score = exact_ratio(total, self.largest(a.neighbors.shape[0]))
         degenerate = (a.neighbors[0, 0] < 0) | (b.neighbors[0, 0] < 0)
         return jnp.where(degenerate, jnp.nan, score)

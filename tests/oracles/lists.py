@@ -1,0 +1,69 @@
+"""Metrics of neighbour lists, one sample and one list entry at a time."""
+
+from functools import lru_cache
+
+import numpy as np
+
+
+def unit_rows(x):
+    x = np.asarray(x, np.float64)
+    norms = np.sqrt((x * x).sum(axis=1, keepdims=True))
+    return np.divide(x, norms, out=np.zeros_like(x), where=norms > 0)
+
+
+def neighbor_lists(x, k, normalize=True):
+    """For each sample, the k others of largest dot product, largest first, equal ones by index."""
+    x = unit_rows(x) if normalize else np.asarray(x, np.float64)
+    lists = []
+    for i in range(len(x)):
+        products = x @ x[i]
+        others = [j for j in range(len(x)) if j != i]
+        lists.append(sorted(others, key=lambda j: (-products[j], j))[:k])
+    return lists
+
+
+def mutual_knn(x, y, k=10, normalize=True):
+    a, b = neighbor_lists(x, k, normalize), neighbor_lists(y, k, normalize)
+    return float(np.mean([len(set(p) & set(q)) / k for p, q in zip(a, b, strict=True)]))
+
+
+def cycle_knn(x, y, k=10, normalize=True, swapped=False):
+    if swapped:
+        x, y = y, x
+    a, b = neighbor_lists(x, k, normalize), neighbor_lists(y, k, normalize)
+    return float(np.mean([any(i in a[j] for j in b[i]) for i in range(len(a))]))
+
+
+def longest_common_subsequence(p, q):
+    @lru_cache(None)
+    def length(i, j):
+        if i == len(p) or j == len(q):
+            return 0
+        if p[i] == q[j]:
+            return 1 + length(i + 1, j + 1)
+        return max(length(i + 1, j), length(i, j + 1))
+
+    return length(0, 0)
+
+
+def levenshtein(p, q):
+    @lru_cache(None)
+    def distance(i, j):
+        if i == len(p) or j == len(q):
+            return len(p) - i + len(q) - j
+        if p[i] == q[j]:
+            return distance(i + 1, j + 1)
+        return 1 + min(distance(i + 1, j), distance(i, j + 1), distance(i + 1, j + 1))
+
+    return distance(0, 0)
+
+
+def lcs_knn(x, y, k=10, normalize=True, per_k=True):
+    a, b = neighbor_lists(x, k, normalize), neighbor_lists(y, k, normalize)
+    mean = np.mean([longest_common_subsequence(tuple(p), tuple(q)) for p, q in zip(a, b, strict=True)])
+    return float(mean / k if per_k else mean)
+
+
+def edit_distance_knn(x, y, k=10, normalize=True):
+    a, b = neighbor_lists(x, k, normalize), neighbor_lists(y, k, normalize)
+    return float(1 - np.mean([levenshtein(tuple(p), tuple(q)) for p, q in zip(a, b, strict=True)]) / k)

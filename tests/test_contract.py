@@ -1,0 +1,303 @@
+"""What every metric declares is executed: what is declared holds, and what is not declared breaks on a witness."""
+
+import dataclasses
+import inspect
+
+import hypothesis
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import correlated, scored
+from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
+from oracles import ORACLES
+
+from prh_jax.metric import INVARIANCES
+from prh_jax.metrics import METRICS, PRH_METRICS, Cka, Cknna, UnbiasedCka, make_metric, parse_metric
+from prh_jax.metrics.neighbors import NeighborMetric
+from prh_jax.pairwise import score_matrix, stack
+
+
+def small(metric):
+    """With k = 4 where it has one: at 10 of 40 samples every cycle closes."""
+    return dataclasses.replace(metric, k=4) if "k" in metric.settings else metric
+
+
+VARIANTS = {
+    **{name: small(cls()) for name, cls in METRICS.items()},
+    **{f"prh-{name}": small(metric) for name, metric in PRH_METRICS.items()},
+    "cka-rbf": Cka(kernel="rbf", sigma=3.0),
+    "unbiased_cka-rbf": UnbiasedCka(kernel="rbf", sigma=3.0),
+    "cknna-biased": Cknna(k=4, unbiased=False),
+    "cknna-paper": Cknna(k=4, formula="paper"),
+}
+EVERY = pytest.mark.parametrize("metric", [pytest.param(m, id=name) for name, m in VARIANTS.items()])
+EXACT = [m for m in VARIANTS.values() if isinstance(m, NeighborMetric)]
+
+
+def oracle(metric, x, y):
+    return ORACLES[metric.name](x, y, **metric.settings)
+
+
+def close(metric, rounding=2e-5):
+    """Counts are equal; the others to rounding."""
+    return {"abs": 1e-6} if metric in EXACT else {"abs": rounding, "rel": rounding}
+
+
+@EVERY
+def test_scores_are_those_of_the_oracle(metric, x64):
+    for seed in range(3):
+        x, y = correlated(seed=seed, dx=14, dy=11, dtype=np.float64)
+        assert float(scored(metric, x, y)) == pytest.approx(oracle(metric, x, y), abs=1e-10)
+
+
+@EVERY
+def test_scores_in_float32(metric):
+    x, y = correlated(dx=14, dy=11)
+    assert float(scored(metric, x, y)) == pytest.approx(oracle(metric, x, y), **close(metric))
+
+
+@EVERY
+def test_symmetry(metric):
+    differs = False
+    for seed in range(4):
+        x, y = correlated(seed=seed, dx=14, dy=11)
+        forth, back = float(scored(metric, x, y)), float(scored(metric, y, x))
+        if metric.symmetric:
+            assert forth == pytest.approx(back, abs=2e-6)
+        differs = differs or abs(forth - back) > 1e-5
+    assert differs != metric.symmetric
+
+
+@EVERY
+def test_bounds_and_self_score(metric):
+    low, high = metric.bounds
+    rng = np.random.default_rng(0)
+    x, y = correlated(dx=14, dy=11)
+    steps = np.repeat(np.arange(10.0, dtype=np.float32), 4)[:, None] * rng.normal(size=(1, 14)).astype(np.float32)
+    adversaries = [-x, x**3, x[::-1].copy(), np.abs(x), x + 100, steps + 0.1 * x]
+    for other in (y, *adversaries):
+        score = float(scored(metric, x, other))
+        assert low - 1e-5 <= score <= high + 1e-5
+    if metric.self_score is not None and not getattr(metric, "eps", 0):
+        assert float(scored(metric, x, x)) == pytest.approx(
+            metric.self_score, **({"abs": 1e-5} if metric not in EXACT else {})
+        )
+
+
+@pytest.mark.parametrize("metric", [m for m in VARIANTS.values() if np.isfinite(m.bounds[1])])
+def test_the_highest_score_is_attained(metric):
+    x, _ = correlated(dx=14)
+    if metric.self_score is None:
+        metric = dataclasses.replace(metric, k=39)
+    best = float(scored(metric, x, x))
+    assert best == pytest.approx(metric.bounds[1], abs=1e-4)
+
+
+@EVERY
+def test_nearer_layers_score_higher(metric):
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(64, 16)).astype(np.float32)
+    noise = rng.normal(size=x.shape).astype(np.float32)
+    same, near, far = (float(scored(metric, x, other)) for other in (x, x + 0.5 * noise, noise))
+    sign = 1 if metric.larger_is_closer else -1
+    assert sign * same > sign * near > sign * far
+
+
+def transformed(name, x, rng):
+    n, d = x.shape
+    if name == "orthogonal":
+        return x @ np.linalg.qr(rng.normal(size=(d, d)))[0]
+    if name == "isotropic_scaling":
+        return x * 3.7
+    if name == "row_scaling":
+        return x * rng.uniform(0.2, 5, size=(n, 1))
+    if name == "column_scaling":
+        return x * rng.uniform(0.2, 5, size=(1, d))
+    if name == "translation":
+        return x + 2 * rng.normal(size=(1, d))
+    if name == "invertible_linear":
+        return x @ rng.normal(size=(d, d))
+    raise AssertionError(name)
+
+
+@pytest.mark.parametrize("name", INVARIANCES)
+@EVERY
+def test_invariances(metric, name, x64):
+    """Declared ones hold on both sides; each that is not declared changes the score of some input."""
+    broken = 0.0
+    for seed in range(4):
+        # the first layers are small: where a score depends on scale by an eps, it shows
+        x, y = (z * (1 if seed else 1e-3) for z in correlated(seed=seed, dx=14, dy=11, dtype=np.float64))
+        rng = np.random.default_rng(seed)
+        before = float(scored(metric, x, y))
+        after = float(scored(metric, transformed(name, x, rng), y)), float(scored(metric, x, transformed(name, y, rng)))
+        broken = max(broken, *(abs(score - before) for score in after))
+    if name in metric.invariances:
+        assert broken < 1e-9
+    else:
+        assert broken > 1e-9
+
+
+@EVERY
+def test_scale_does_not_matter_from_tiny_to_huge(metric):
+    if "isotropic_scaling" not in metric.invariances:
+        return
+    x, y = correlated(dx=14, dy=11)
+    expected = float(scored(metric, x, y))
+    for scale in (1e-12, 1e-6, 1e6, 1e12):
+        assert float(scored(metric, x * np.float32(scale), y)) == pytest.approx(expected, **close(metric))
+
+
+@EVERY
+def test_sketches_have_shapes_without_the_width(metric):
+    shapes = {
+        jax.tree.map(lambda leaf: leaf.shape, jax.eval_shape(metric.sketch, jax.ShapeDtypeStruct((40, d), jnp.float32)))
+        for d in (14, 50)
+    }
+    assert len(shapes) == 1
+    assert hash(metric.sketch) == hash(dataclasses.replace(metric).sketch)
+    assert metric.sketch == dataclasses.replace(metric).sketch
+
+
+@EVERY
+def test_a_metric_is_its_sketch_and_compare(metric):
+    x, y = correlated(dx=14, dy=11)
+    assert float(metric(x, y)) == float(metric.compare(metric.sketch(jnp.asarray(x)), metric.sketch(jnp.asarray(y))))
+
+
+@EVERY
+def test_reorder_is_the_sketch_of_reordered_features(metric):
+    x, y = correlated(dx=14, dy=11)
+    order = np.random.default_rng(0).permutation(len(x))
+    a, b = metric.sketch(jnp.asarray(x)), metric.sketch(jnp.asarray(y))
+    direct = float(metric.compare(a, metric.sketch(jnp.asarray(y[order]))))
+    assert float(metric.compare(a, b.reorder(jnp.asarray(order)))) == pytest.approx(direct, **close(metric, 1e-5))
+    assert abs(direct - float(metric.compare(a, b))) > 1e-4
+
+
+def stacks(metric, rows=5, columns=4):
+    layers = [jnp.asarray(correlated(seed=s, dx=14, dy=12 + s)[s % 2]) for s in range(rows + columns)]
+    sketches = [metric.sketch(x) for x in layers]
+    return sketches[:rows], sketches[rows:]
+
+
+@EVERY
+def test_a_tile_is_its_pairs(metric):
+    a, b = stacks(metric)
+    expected = np.array([[float(metric.compare(p, q)) for q in b] for p in a])
+    tile = np.asarray(metric.compare_tile(stack(a), stack(b)))
+    np.testing.assert_allclose(tile, expected, atol=0 if metric in EXACT else 1e-6, rtol=0)
+
+
+@EVERY
+def test_every_tile_size_gives_the_same_scores(metric):
+    a, b = (stack(side) for side in stacks(metric))
+    whole = score_matrix(metric, a, b, tile=16)
+    for tile in (1, 2, 3, 5):
+        tiled = score_matrix(metric, a, b, tile=tile)
+        np.testing.assert_allclose(tiled, whole, atol=0 if metric in EXACT else 1e-6, rtol=0)
+        np.testing.assert_allclose(
+            score_matrix(metric, a, tile=tile),
+            score_matrix(metric, a, a, tile=16),
+            atol=0 if metric in EXACT else 2e-6,
+            rtol=0,
+        )
+
+
+@EVERY
+def test_degenerate_input_gives_nan(metric):
+    x, y = correlated(dx=14, dy=11)
+    rng = np.random.default_rng(0)
+    spoiled = [x.copy() for _ in range(3)]
+    spoiled[0][3, 2] = np.nan
+    spoiled[1][7, 0] = np.inf
+    spoiled[2][5] = -np.inf
+    constant = [np.ones_like(x), np.tile(rng.normal(size=14), (40, 1)).astype(np.float32), np.zeros_like(x)]
+    for bad in (*spoiled, *constant):
+        assert (
+            np.isnan(scored(metric, bad, y)) and np.isnan(scored(metric, y, bad)) and np.isnan(scored(metric, bad, bad))
+        )
+
+
+@pytest.mark.parametrize("metric", EXACT)
+def test_ties_go_to_the_lowest_index(metric):
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(-2, 3, size=(2, 36, 5)).astype(np.float32)
+    x, y = x[np.arange(36) % 18], y  # each row of x twice: every neighbour of x is tied with its copy
+    metric = dataclasses.replace(metric, normalize=False)  # integer products are exact, so ties are ties
+    assert float(scored(metric, x, y)) == pytest.approx(oracle(metric, x, y), abs=1e-6)
+
+
+@pytest.mark.parametrize("k", [1, 2, 10, 31, 32, 33, 64, 100, 128, 139])
+@pytest.mark.parametrize("name", [n for n, cls in METRICS.items() if "k" in cls().settings])
+def test_every_k(name, k):
+    if name == "cknna" and k == 1:
+        with pytest.raises(ValueError, match="k >= 2"):
+            make_metric(name, k=k)
+        return
+    x, y = correlated(n=140, dx=14, dy=11)
+    metric = make_metric(name, k=k)
+    assert float(scored(metric, x, y)) == pytest.approx(oracle(metric, x, y), **close(metric))
+
+
+@pytest.mark.parametrize("name", [n for n, cls in METRICS.items() if "k" in cls().settings])
+def test_k_must_fit(name):
+    x, y = correlated(n=12)
+    with pytest.raises(ValueError, match="12 samples.*k = 12"):
+        scored(make_metric(name, k=12), x, y)
+    for k in (0, -3):
+        with pytest.raises(ValueError, match="k"):
+            make_metric(name, k=k)
+
+
+@EVERY
+def test_shapes_must_fit(metric):
+    x, y = correlated(dx=14, dy=11)
+    with pytest.raises(ValueError, match=r"\(40, 14\) and \(39, 11\)"):
+        scored(metric, x, y[:-1])
+    with pytest.raises(ValueError, match="shapes"):
+        scored(metric, x[0], y[0])
+
+
+def test_unknown_names_and_settings_are_named_with_the_known_ones():
+    with pytest.raises(ValueError, match="'ckka'.*unbiased_cka"):
+        make_metric("ckka")
+    with pytest.raises(ValueError, match="cka has no setting 'k'.*eps, kernel, sigma"):
+        make_metric("cka", k=3)
+    for text in ("cka:sigma=-1", "cka:sigma=x", "cka:rbf", "mutual_knn:normalize=2", "svcca:dim=0"):
+        with pytest.raises(ValueError, match=text.split(":")[0]):
+            parse_metric(text)
+    # the run-time type check of the tests is faster than the metric's own error here
+    with pytest.raises((ValueError, TypeCheckError), match="kernel"):
+        parse_metric("cka:kernel=poly")
+    assert parse_metric("cka:kernel=rbf,sigma=2") == Cka(kernel="rbf", sigma=2.0)
+    assert parse_metric("cknna", k=7) == Cknna(k=7) and parse_metric("cka", k=7) == Cka()
+    assert parse_metric("cknna:k=5", prh=True) == Cknna(k=5, eps=1e-6)
+    assert str(Cka(kernel="rbf", sigma=2.0)) == "cka:kernel=rbf,sigma=2.0"
+
+
+@pytest.mark.parametrize("cls", METRICS.values())
+def test_documentation_and_table(cls):
+    first = cls.__doc__.strip().splitlines()[0]
+    assert first.endswith(".") and len(first) > 20 and cls.source
+    function = getattr(__import__("prh_jax"), cls.name)
+    parameters = inspect.signature(function).parameters.values()
+    assert function.__doc__
+    assert {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY} == cls().settings
+    x, y = correlated(dx=14, dy=11)
+    assert float(function(x, y)) == float(cls()(x, y))
+
+
+@pytest.mark.parametrize("name", METRICS)
+@hypothesis.settings(max_examples=15, deadline=None, derandomize=True)
+@hypothesis.given(n=st.sampled_from([5, 17]), d=st.sampled_from([4, 20]), seed=st.integers(0, 1000))
+def test_random_sizes_match_the_oracle(name, n, d, seed):
+    fields = METRICS[name]().settings
+    metric = make_metric(name, **({"k": 3} if "k" in fields else {"dim": 3} if "dim" in fields else {}))
+    with jax.enable_x64(True):
+        x, y = correlated(n=n, dx=d, dy=6, seed=seed, dtype=np.float64)
+        expected = oracle(metric, x, y)
+        got = float(scored(metric, x, y))
+        assert (np.isnan(got) and np.isnan(expected)) or got == pytest.approx(expected, abs=1e-9, rel=1e-9)

@@ -1,0 +1,82 @@
+"""The oracles and the library against values that independent implementations agree on."""
+
+import numpy as np
+import pytest
+from conftest import golden_values, scored
+from oracles import ORACLES
+
+from prh_jax.metrics import METRICS, make_metric
+
+ENTRIES = [
+    pytest.param(entry, x, y, id=f"{file}-{entry['metric']}-{entry['pair']}-{entry['rows']}-{i}")
+    for file in ("prh.json", "consensus.json")
+    for i, (entry, x, y) in enumerate(golden_values(file))
+    if entry["metric"] in METRICS
+]
+IN_FLOAT32 = ("mutual_knn", "cycle_knn")
+"""What the reference accumulated in float32 whatever its input, says the file."""
+
+
+COSINE = [p for p in ENTRIES if p.values[0]["rows"] == "unit" and p.values[0]["metric"].endswith("_knn")]
+
+
+def settings_of(entry):
+    """The golden files' settings in our words: the reference takes rows as given and does not divide lcs by k."""
+    settings = dict(entry["settings"])
+    if entry["metric"].endswith("_knn"):
+        settings["normalize"] = False
+    if entry["metric"] == "lcs_knn":
+        settings["per_k"] = False
+    return settings
+
+
+def tolerance(entry):
+    return 1e-7 if entry["metric"] in IN_FLOAT32 else 1e-10
+
+
+def test_the_files_hold_what_they_should():
+    assert len(ENTRIES) == 40
+    assert {p.values[0]["metric"] for p in ENTRIES} == set(METRICS) - {"svcca"}
+
+
+@pytest.mark.parametrize("entry, x, y", ENTRIES)
+def test_oracle(entry, x, y):
+    assert ORACLES[entry["metric"]](x, y, **settings_of(entry)) == pytest.approx(entry["value"], abs=tolerance(entry))
+
+
+@pytest.mark.parametrize("entry, x, y", ENTRIES)
+def test_float64(entry, x, y, x64):
+    score = scored(make_metric(entry["metric"], **settings_of(entry)), x, y)
+    assert score.dtype == np.float64
+    assert float(score) == pytest.approx(entry["value"], abs=tolerance(entry))
+
+
+@pytest.mark.parametrize("entry, x, y", ENTRIES)
+def test_float32(entry, x, y):
+    score = scored(make_metric(entry["metric"], **settings_of(entry)), x.astype(np.float32), y.astype(np.float32))
+    assert score.dtype == np.float32
+    assert float(score) == pytest.approx(entry["value"], abs=2e-5)
+    if entry["metric"].endswith("_knn"):
+        # The mean of integer counts over n k (cycle: over n): equal counts, not merely near ones.
+        n, k = len(x), entry["settings"]["k"]
+        assert round(float(score) * n * k) == round(entry["value"] * n * k)
+
+
+@pytest.mark.parametrize("entry, x, y", COSINE)
+def test_cosine_neighbours_of_raw_rows_are_those_of_unit_rows(entry, x, y):
+    scale = np.random.default_rng(0).uniform(0.1, 10, size=(len(x), 1))
+    settings = settings_of(entry) | {"normalize": True}
+    score = make_metric(entry["metric"], **settings)((x * scale).astype(np.float32), y.astype(np.float32))
+    assert float(score) == pytest.approx(entry["value"], abs=1e-6)
+
+
+def test_reference_settings_are_in_their_table(x64):
+    from prh_jax.metrics import PRH_METRICS
+
+    for entry, x, y in golden_values("prh.json"):
+        metric = PRH_METRICS[entry["metric"]]
+        wanted = settings_of(entry) | ({"swapped": True} if entry["metric"] == "cycle_knn" else {})
+        if all(metric.settings[key] == value for key, value in wanted.items()) and (
+            entry["metric"] != "cycle_knn" or entry["settings"].get("swapped")
+        ):
+            assert float(scored(metric, x, y)) == pytest.approx(entry["value"], abs=tolerance(entry))

@@ -1,0 +1,107 @@
+"""Metrics inside JAX programs: jit, vmap, scan, gradients, precisions; and an import that starts nothing."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import correlated, scored
+from jax.test_util import check_grads
+
+from prh_jax.metrics import METRICS, Cka, Cknna, Svcca, UnbiasedCka
+
+DEFAULTS = {name: cls(**({"k": 4} if "k" in cls().settings else {})) for name, cls in METRICS.items()}
+EVERY = pytest.mark.parametrize("metric", [pytest.param(m, id=n) for n, m in DEFAULTS.items()])
+SMOOTH = [m for m in DEFAULTS.values() if m.differentiable]
+SMOOTH += [Cka(kernel="rbf", sigma=3.0), UnbiasedCka(kernel="rbf", sigma=3.0), Cka(eps=1e-3)]
+SMOOTH += [Cknna(k=4, unbiased=False), Cknna(k=4, formula="paper"), Cknna(k=4, eps=1e-3), Svcca(dim=3)]
+
+
+@EVERY
+def test_jit_vmap_scan_and_checkpoint_agree(metric):
+    pairs = [correlated(seed=s, dx=14, dy=11) for s in range(3)]
+    xs, ys = (jnp.stack([pair[side] for pair in pairs]) for side in (0, 1))
+    expected = np.array([float(scored(metric, x, y)) for x, y in pairs])
+    atol = 1e-6 if metric.differentiable else 0
+    mapped = jax.vmap(metric)(xs, ys)
+    np.testing.assert_allclose(np.asarray(mapped), expected, atol=atol, rtol=0)
+    _, scanned = jax.lax.scan(lambda carry, pair: (carry, jax.checkpoint(metric)(*pair)), None, (xs, ys))
+    np.testing.assert_allclose(np.asarray(scanned), expected, atol=atol, rtol=0)
+
+
+@EVERY
+def test_no_retrace_at_equal_shapes(metric):
+    traces = []
+
+    @jax.jit
+    def score(x, y):
+        traces.append(1)
+        return metric(x, y)
+
+    for seed in range(3):
+        score(*correlated(seed=seed, dx=14, dy=11))
+    assert len(traces) == 1
+
+
+@EVERY
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_two_byte_floats_are_raised_to_float32(metric, dtype):
+    x, y = (jnp.asarray(z).astype(dtype) for z in correlated(dx=14, dy=11))
+    score = scored(metric, x, y)
+    assert score.dtype == jnp.float32
+    assert float(score) == float(scored(metric, x.astype(jnp.float32), y.astype(jnp.float32)))
+
+
+@EVERY
+def test_float64_is_kept(metric, x64):
+    x, y = correlated(dx=14, dy=11, dtype=np.float64)
+    assert scored(metric, x, y).dtype == jnp.float64
+    if metric.differentiable:
+        assert scored(metric, x.astype(np.float32), y.astype(np.float32)).dtype == jnp.float32
+
+
+@pytest.mark.parametrize("metric", SMOOTH, ids=str)
+def test_gradients(metric, x64):
+    x, y = correlated(n=24, dx=14, dy=11, dtype=np.float64)
+    check_grads(lambda a, b: metric(a, b), (x, y), order=1, modes=("fwd", "rev"), eps=1e-6, rtol=1e-5, atol=1e-7)
+
+
+def test_svcca_gradient_survives_repeated_singular_values(x64):
+    """All kept singular values are equal: the derivative is that of their span, which is defined."""
+    rng = np.random.default_rng(0)
+    columns = rng.normal(size=(24, 6))
+    x = np.linalg.qr(columns - columns.mean(axis=0))[0]  # z-scored, its six singular values are equal
+    y = rng.normal(size=(24, 11))
+    through = jax.grad(lambda a: Svcca(dim=6)(a, y))(x)
+    assert np.isfinite(np.asarray(through)).all()
+    direction = rng.normal(size=x.shape)
+    step = 1e-6
+    change = (Svcca(dim=6)(x + step * direction, y) - Svcca(dim=6)(x - step * direction, y)) / (2 * step)
+    assert float(jnp.vdot(through, direction)) == pytest.approx(float(change), rel=1e-4, abs=1e-8)
+
+
+@pytest.mark.parametrize("metric", SMOOTH, ids=str)
+def test_degenerate_input_has_a_finite_gradient(metric):
+    """A constant layer scores NaN; a sum that masks it out must still have a gradient."""
+    x, y = correlated(dx=14, dy=11)
+    value, gradient = jax.value_and_grad(lambda a: metric(a, jnp.asarray(y)))(jnp.ones_like(x))
+    assert np.isnan(value) and np.isfinite(np.asarray(gradient)).all()
+
+
+def test_gradient_ascent_raises_the_score():
+    x, y = (jnp.asarray(z) for z in correlated(dx=14, dy=11))
+    step = jax.jit(jax.value_and_grad(lambda a: UnbiasedCka()(a, y)))
+    first, _ = step(x)
+    for _ in range(20):
+        x = x + 30 * step(x)[1]
+    assert float(step(x)[0]) > float(first) + 0.1
+
+
+def test_import_starts_no_backend_and_loads_no_torch():
+    code = (
+        "import sys, prh_jax; from jax._src import xla_bridge as bridge; "
+        "assert not bridge._backends and 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
