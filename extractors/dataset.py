@@ -77,16 +77,25 @@ def _some(ids: Sequence[str]) -> str:
     return ", ".join(map(repr, ids[:5])) + (" ..." if len(ids) > 5 else "")
 
 
+def _stored_bytes(picture: Any) -> bytes | None:
+    """The encoded picture of a row, from its bytes or its file; None where there is neither."""
+    if not isinstance(picture, dict):
+        return picture
+    if picture.get("bytes") is not None:
+        return picture["bytes"]
+    path = picture.get("path")
+    return Path(path).read_bytes() if path and Path(path).is_file() else None
+
+
 def _decode(picture: Any) -> Any:
     from PIL import Image
 
-    if picture is None:
+    stored = _stored_bytes(picture)
+    if stored is None:
         raise ValueError("there is none")
-    if isinstance(picture, dict):
-        picture = picture["bytes"] if picture.get("bytes") is not None else Path(picture["path"]).read_bytes()
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        image = Image.open(io.BytesIO(picture))
+        image = Image.open(io.BytesIO(stored))
         image.load()
     return image
 
@@ -145,10 +154,8 @@ def _content_sha256(ids: list[str], texts: list[list[str]] | None, pictures: Seq
     digest = hashlib.sha256()
     for i, key in enumerate(ids):
         digest.update(json.dumps([key, texts[i] if texts is not None else None], ensure_ascii=False).encode())
-        picture = pictures[i] if pictures is not None else None
-        if isinstance(picture, dict):
-            picture = picture.get("bytes") or Path(picture["path"]).read_bytes()
-        digest.update(hashlib.sha256(picture or b"").digest())
+        stored = _stored_bytes(pictures[i]) if pictures is not None else None
+        digest.update(hashlib.sha256(stored or b"").digest())
     return digest.hexdigest()
 
 

@@ -5,7 +5,7 @@ Importing the package starts no JAX backend and imports no torch.
 
 from ._version import __version__
 from .align import align
-from .feature_store import FeatureStore, StoreError, open_store, write_features
+from .feature_store import FeatureStore, StoreError, inspect_store, open_store, write_features
 from .metric import Metric
 from .metrics import METRICS, PRH_METRICS, SUPPORTED_METRICS, make_metric
 from .metrics.cka import Cka, UnbiasedCka, cka, unbiased_cka
@@ -41,6 +41,7 @@ __all__ = [
     "cknna",
     "cycle_knn",
     "edit_distance_knn",
+    "inspect_store",
     "lcs_knn",
     "load_alignment",
     "make_metric",

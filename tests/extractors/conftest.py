@@ -1,0 +1,35 @@
+"""Local checkpoints and small data sets; no hub."""
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from extractors import dataset, tiny
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def emoji():
+    return dataset.load("emoji_1024")
+
+
+@pytest.fixture(scope="session")
+def few():
+    """300 samples: a whole block and a short one."""
+    return dataset.load("emoji_1024", num_samples=300)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory, emoji):
+    """checkpoint(kind): the folder of a tiny causal model, made once."""
+    root, made = tmp_path_factory.mktemp("checkpoints"), {}
+
+    def make(kind):
+        if kind not in made:
+            made[kind] = str(tiny.tiny_causal_lm(kind, root / kind, emoji.captions()[:200]))
+        return made[kind]
+
+    return make

@@ -1,0 +1,144 @@
+"""Extraction end to end: `prh extract` killed at any moment and started again gives the store of a run left alone."""
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from samples import write_parquet
+
+from extractors import language
+from extractors.dataset import load
+from prh_jax import inspect_store, open_store
+from prh_jax.cli import main
+
+
+def contents(path):
+    """Every file of a store, without the seconds that the run took."""
+    files = {p.relative_to(path).as_posix(): p.read_bytes() for p in path.rglob("*") if p.is_file()}
+    store = open_store(path)
+    files["zarr.json"] = repr((store.spec, store.spec_sha256, store.ids_sha256, store.result, store.complete)).encode()
+    return files
+
+
+def command(output, model, *extra):
+    """Arguments of `prh` for a small extraction in four blocks."""
+    fixed = ["extract", "--dataset", "emoji_1024", "--num-samples", "800", "--batch-size", "32"]
+    return [*fixed, "--model", model, "--output-dir", str(output), *extra]
+
+
+def start(*argv):
+    """The command in a process of its own: equal bits are promised for an equal number of threads."""
+    return subprocess.Popen([sys.executable, "-m", "prh_jax", *argv], stdout=subprocess.DEVNULL)
+
+
+def test_killed_and_resumed_to_the_same_bits(tmp_path, checkpoint):
+    model = checkpoint("llama")
+    assert start(*command(tmp_path / "whole", model)).wait() == 0
+    (whole,) = (tmp_path / "whole").rglob("*.zarr")
+    target = tmp_path / "killed" / whole.relative_to(tmp_path / "whole")
+    kills = 0
+    for blocks in (0, 1, 3):
+        process = start(*command(tmp_path / "killed", model))
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            if target.exists() and sum((target / "done" / "c" / str(b)).exists() for b in range(4)) >= blocks:
+                break
+            time.sleep(0.001)
+        process.kill()
+        kills += process.wait() == -9
+        assert inspect_store(target).intact
+    assert kills >= 2
+    assert start(*command(tmp_path / "killed", model)).wait() == 0
+    assert contents(target) == contents(whole)
+    assert open_store(target).result["loss"] > 0
+
+
+def test_stores_hold_what_the_model_gives(tmp_path, checkpoint, capsys):
+    model = checkpoint("gpt_neox")
+    argv = command(tmp_path, model, "--pool", "last")
+    assert main(argv) == 0
+    (path,) = tmp_path.rglob("*.zarr")
+    store = open_store(path)
+    extractor = language.load(model, pool="last")
+    data = load("emoji_1024", num_samples=800)
+    expected, _ = extractor.block(data, range(512, 768), 32, lambda n: None)
+    for layer, features in enumerate(expected):
+        np.testing.assert_array_equal(store.read_layer(layer)[512:768], features)
+    assert store.spec["dataset"] == data.identity() and store.spec["pool"] == "last"
+    assert store.env["batch_policy"]["batch_size"] == 32 and "torch" in store.env["versions"]
+    before = contents(path)
+    assert main(argv) == 0 and "complete at" in capsys.readouterr().out
+    assert contents(path) == before
+
+
+def test_another_request_for_the_same_store_is_refused(tmp_path, checkpoint, capsys):
+    model = checkpoint("llama")
+    assert main(command(tmp_path, model)) == 0
+    (path,) = tmp_path.rglob("*.zarr")
+    before = contents(path)
+    assert main(command(tmp_path, model, "--random-init", "3")) == 2
+    assert "random_init = None; asked for is 3" in capsys.readouterr().err
+    assert main(command(tmp_path, model, "--store-dtype", "bfloat16")) == 2
+    assert contents(path) == before
+    assert main(command(tmp_path, model, "--random-init", "3", "--force-remake")) == 0
+    assert open_store(path).spec["random_init"] == 3
+
+
+def test_one_failing_model_does_not_stop_the_others(tmp_path, checkpoint, capsys):
+    argv = ["extract", "--dataset", "emoji_1024", "--num-samples", "20", "--output-dir", str(tmp_path), "--model"]
+    assert main([*argv, str(tmp_path / "no" / "such"), checkpoint("gpt2")]) == 1
+    out, err = capsys.readouterr()
+    assert "1 of 2 models failed" in out and "could not be loaded" in err and "Traceback" not in err
+    assert len(list(tmp_path.rglob("*.zarr"))) == 1
+
+
+def test_a_broken_picture_loses_no_block(tmp_path, capsys):
+    good = load("emoji_1024", num_samples=300)
+    rows = [dict(picture) for picture in good.pictures]
+    rows[290] = {"bytes": rows[290]["bytes"][:200], "path": None}
+    path = write_parquet(tmp_path / "data.parquet", n=300, image=rows)
+    argv = ["extract", "--dataset", path, "--model", "pixels_32", "--output-dir", str(tmp_path / "out")]
+    assert main(argv) == 2
+    assert "picture of sample 's290'" in capsys.readouterr().err
+    (store,) = (tmp_path / "out").rglob("*.zarr")
+    report = inspect_store(store)
+    assert report.intact and report.blocks_done == 1 and not report.store.complete
+
+
+def test_empty_captions_stop_before_any_model_is_loaded(tmp_path, capsys):
+    path = write_parquet(tmp_path / "data.parquet", text=[["", "x"]] * 12)
+    argv = [
+        "extract",
+        "--dataset",
+        path,
+        "--output-dir",
+        str(tmp_path / "out"),
+        "--modality",
+        "language",
+        "--model",
+        "x/y",
+    ]
+    assert main(argv) == 2
+    assert "Caption 0 of 12 samples" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_without_the_extra_the_command_says_how_to_install_it(tmp_path):
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'timm', 'transformers'): sys.modules[name] = None\n"
+        "from prh_jax.cli import main\n"
+        "sys.exit(main(['extract', '--dataset', 'emoji_1024', '--model', 'hog']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "needs torch, timm, transformers" in done.stderr and 'pip install "prh-jax[extract]"' in done.stderr
+
+
+@pytest.mark.parametrize("modality, pool", [("language", "avg"), ("vision", "none")])
+def test_the_references_commands_reach_the_hub_and_say_so(modality, pool, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    line = f"extract --dataset minhuh/prh --subset wit_1024 --modelset val --modality {modality} --pool {pool}"
+    assert main(line.split()) == 2
+    assert "Data set 'minhuh/prh' (revision wit_1024" in capsys.readouterr().err
