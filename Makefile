@@ -14,7 +14,7 @@ demo: $(VENV)/ready
 	$(BIN)/prh demo
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

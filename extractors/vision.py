@@ -48,7 +48,7 @@ class VisionExtractor:
     def result(self, writer: FeatureWriter, data: Dataset) -> dict[str, Any]:
         """Parameter counts: all, and without the classifier."""
         total = sum(p.numel() for p in self.model.parameters())
-        head = self.model.get_classifier() if hasattr(self.model, "get_classifier") else None
+        head: Any = self.model.get_classifier() if hasattr(self.model, "get_classifier") else None
         in_head = sum(p.numel() for p in head.parameters()) if hasattr(head, "parameters") else 0
         return {"params_total": total, "params_backbone": total - in_head}
 
@@ -139,6 +139,7 @@ def load(
     """
     import timm
     import torch
+    from timm.data import create_transform, resolve_data_config
 
     place, kind = pick_device(device), pick_dtype(dtype, device)
     folder = Path(name)
@@ -150,8 +151,8 @@ def load(
     except Exception as error:  # timm and the hub client raise many kinds: unknown name, no network, damaged file
         raise ExtractionError(_load_error(name, error)) from error
     model = model.to(place, kind).eval()
-    config = timm.data.resolve_data_config(dict(options or {}), model=model)
-    transform = timm.data.create_transform(**config, is_training=False)
+    config = resolve_data_config(dict(options or {}), model=model)
+    transform = create_transform(**config, is_training=False)
     canonical = pooling.resolve(pool, "vision", has_class_token=has_class_token(model), model=name)
     modules = find_modules(model, name)
     revision = file_sha256(folder) if folder.is_dir() else _hub_revision(model)

@@ -144,9 +144,11 @@ def _bar(items: list, label: str, quiet: bool | None):
 
 
 def _labels(stores: list[FeatureStore]) -> list[str]:
-    """The models' names, with pooling or path where one occurs twice."""
-    names = [store.model for store in stores]
-    pooled = [f"{store.model} ({store.spec.get('pool')})" for store in stores]
+    """The models' names, random weights marked, with pooling or path where one occurs twice."""
+    seeds = [store.spec.get("random_init") for store in stores]
+    marks = ["" if seed is None else f" [random init {seed}]" for seed in seeds]
+    names = [store.model + mark for store, mark in zip(stores, marks, strict=True)]
+    pooled = [f"{name} ({store.spec.get('pool')})" for name, store in zip(names, stores, strict=True)]
     for labels in (names, pooled):
         if len(set(labels)) == len(labels):
             return labels

@@ -136,18 +136,18 @@ def _controls(result: Alignment, key: str, xs: list[FeatureStore], ys: list[Feat
 def _print_tables(result: Alignment, xs: list[FeatureStore], ys: list[FeatureStore]) -> None:
     from .plot import short_name
 
-    columns = [short_name(store.model, 24) for store in ys]
     print("\nEach cell: score of the best layer pair | chance | the same layers with pictures off by one")
     for key in result.metrics:
         scores = result.scores(key)
         chance, shifted = _controls(result, key, xs, ys)
-        print(f"\n{key:24s}" + "".join(f"{name:>26s}" for name in columns))
-        for i, store in enumerate(xs):
+        names = [short_name(str(name), 24) for name in scores["model_x"].values]
+        print(f"\n{key:26s}" + "".join(f"{name:>26s}" for name in names))
+        for j, model in enumerate(scores["model_y"].values):
             cells = (
                 f"{float(scores[i, j]):.4f} |{chance[i, j]:7.4f} |{shifted[i, j]:7.4f}".rjust(26)
-                for j in range(len(ys))
+                for i in range(len(xs))
             )
-            print(f"  {short_name(store.model, 22):22s}" + "".join(cells))
+            print(f"  {short_name(str(model), 24):24s}" + "".join(cells))
 
 
 def _picture(result: Alignment, path: Path) -> Path:
