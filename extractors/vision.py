@@ -139,7 +139,8 @@ def load(
     """
     import timm
     import torch
-    from timm.data import create_transform, resolve_data_config
+    from timm.data.config import resolve_data_config
+    from timm.data.transforms_factory import create_transform
 
     place, kind = pick_device(device), pick_dtype(dtype, device)
     folder = Path(name)
