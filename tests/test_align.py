@@ -5,23 +5,12 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
-from conftest import correlated
+from inputs import IDS, N, correlated, make_store
 from oracles import ORACLES
 
 import prh_jax
 from prh_jax import Preprocess, StoreError, align, load_alignment, write_features
 from prh_jax.reduce import best_layers, mean_layers
-
-N = 60
-IDS = [f"s{i}" for i in range(N)]
-
-
-def make_store(path, model, widths, seed=0, ids=IDS, **kwargs):
-    rng = np.random.default_rng(seed)
-    latent = np.random.default_rng(99).normal(size=(len(ids), 6))
-    layers = [latent @ rng.normal(size=(6, d)) + rng.normal(size=(len(ids), d)) for d in widths]
-    spec = {"model": model, "pool": "mean", "random_init": None}
-    return write_features(path, [x.astype(np.float32) for x in layers], spec=spec, ids=ids, **kwargs)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from test_align import IDS, make_store
+from inputs import IDS, make_store
 
 from extractors import cli as extract_cli
 from extractors.modelsets import MODELSETS, models_of

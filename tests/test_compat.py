@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import golden_values
+from inputs import golden_values
 from oracles import ORACLES
 
 from prh_jax.compat import AlignmentMetrics

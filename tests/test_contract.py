@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import correlated, scored
 from hypothesis import strategies as st
+from inputs import correlated, scored
 from jaxtyping import TypeCheckError
 from oracles import ORACLES
 

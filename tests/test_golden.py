@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import golden_values, scored
+from inputs import golden_values, scored
 from oracles import ORACLES
 
 from prh_jax.metrics import METRICS, make_metric

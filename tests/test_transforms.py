@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import correlated, scored
+from inputs import correlated, scored
 from jax.test_util import check_grads
 
 from prh_jax.metrics import METRICS, Cka, Cknna, Svcca, UnbiasedCka

@@ -2,7 +2,8 @@
 
     apt-get install fonts-noto-color-emoji
     npm pack cldr-annotations-full@48.2 unicode-emoji-json@0.9     # and unpack each
-    python -m extractors.data.build_emoji_1024 --font NotoColorEmoji.ttf --cldr FOLDER --emoji FOLDER --output new.parquet
+    python -m extractors.data.build_emoji_1024 \\
+        --font NotoColorEmoji.ttf --cldr FOLDER --emoji FOLDER --output new.parquet
 
 Which emoji, and in which order, is fixed by emoji_1024.ids.txt: 1024 drawn from those that have an English name and a
 glyph, without the variants "man X" and "woman X" of people. Ids, texts and groups come out the same; pictures, too,
