@@ -7,7 +7,7 @@ on the width of the features, so that layers of all models stack on one axis and
 """
 
 import dataclasses
-from collections.abc import Hashable
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
@@ -37,11 +37,31 @@ class Sketch(Protocol):
         """The sketch of `features[order]`, from the sketch of `features`."""
 
 
-@runtime_checkable
-class Sketcher(Hashable, Protocol):
-    """Makes sketches; a frozen dataclass, so that metrics with equal sketchers share one sketch."""
+@dataclasses.dataclass(frozen=True)
+class Sketcher:
+    """Makes sketches in two steps; frozen, so that metrics with equal sketchers share one sketch.
 
-    def __call__(self, x: Num[Array, "n d"]) -> Any: ...
+        sketch = reduce(products(x))
+
+    `products` is all that touches the width: inner products between samples, say. Sketchers with equal `products`
+    share them, and `reduce` compiles once for all widths.
+    """
+
+    @property
+    def products(self) -> Callable[[Num[Array, "n d"]], Any]:
+        """What makes arrays without a width from features; hashable."""
+        raise NotImplementedError
+
+    def reduce(self, products: Any) -> Any:
+        """The sketch, from what `products` made."""
+        raise NotImplementedError
+
+    def on_unit_rows(self) -> "Sketcher":
+        """An equivalent sketcher for features whose rows have length one."""
+        return self
+
+    def __call__(self, x: Num[Array, "n d"]) -> Any:
+        return self.reduce(self.products(x))
 
 
 @dataclasses.dataclass(frozen=True)

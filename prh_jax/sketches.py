@@ -1,4 +1,4 @@
-"""Sketches: what the metrics keep of one layer, and the sketchers that make them."""
+"""Sketches: what the metrics keep of one layer, and the sketchers that make them from its inner products."""
 
 import dataclasses
 from typing import Literal, NamedTuple
@@ -9,7 +9,8 @@ from jaxtyping import Array, Float, Int, Num
 
 from . import linalg
 from .linalg import HIGHEST
-from .metric import Order
+from .metric import Order, Sketcher
+from .products import Correlations, InnerProducts, Products, ZScores
 
 Kernel = Literal["linear", "rbf"]
 
@@ -36,13 +37,20 @@ class NeighborKernel(NamedTuple):
 
 
 class Gram(NamedTuple):
-    """A centred Gram matrix of unit Frobenius norm, and 1 / the norm it had."""
+    """A centred Gram matrix of unit Frobenius norm, by its upper half (see `linalg.pack_upper`) and its diagonal.
 
-    values: Float[Array, "n n"]
+    `inverse_norm` is 1 / the norm it had. `unbiased_norm` is the root of its U-centred inner product with itself, NaN
+    where that is not positive.
+    """
+
+    upper: Float[Array, "n h"]
+    diagonal: Float[Array, " n"]
     inverse_norm: Float[Array, ""]
+    unbiased_norm: Float[Array, ""]
 
     def reorder(self, order: Order) -> "Gram":
-        return self._replace(values=self.values[order[:, None], order[None, :]])
+        matrix = linalg.unpack_upper(self.upper)[order[:, None], order[None, :]]
+        return self._replace(upper=linalg.pack_upper(matrix), diagonal=self.diagonal[order])
 
 
 class Basis(NamedTuple):
@@ -62,25 +70,6 @@ def _relabel(neighbors: Int[Array, "n k"], order: Order) -> Int[Array, "n k"]:
     return jnp.where(lists < 0, lists, inverse[jnp.maximum(lists, 0)])
 
 
-def coarse_mean(x: Float[Array, "n d"]) -> Float[Array, "1 d"]:
-    """The mean of prescaled features rounded to multiples of 1/256.
-
-    Near enough to the mean for `ranking`, and features of few bits (integers, say) stay exact when it is subtracted: so
-    that products that are equal stay equal.
-    """
-    return jnp.round(jnp.mean(x, axis=0, keepdims=True) * 256) / 256
-
-
-def ranking(x: Float[Array, "n d"], center: Float[Array, "1 d"]) -> Float[Array, "n n"]:
-    """Similarities that order the neighbours of each sample as `x @ x.T` does, without its cancellation.
-
-    With `c = x - center`: `<x_i, x_j> = <c_i, c_j> + <c_j, center> + <x_i, center>`, the last the same for all j.
-    """
-    shifted = x - center
-    offset = jnp.matmul(center, shifted.T, precision=HIGHEST)
-    return linalg.gram(shifted) + offset
-
-
 def nearest(similarities: Float[Array, "n n"], k: int, *, with_self: bool = False) -> Int[Array, "n k"]:
     """Indices of the k largest entries of each row, largest first, ties to the lowest index; the diagonal left out.
 
@@ -95,57 +84,67 @@ def nearest(similarities: Float[Array, "n n"], k: int, *, with_self: bool = Fals
 
 
 @dataclasses.dataclass(frozen=True)
-class Neighbors:
+class Neighbors(Sketcher):
     """kNN graph of a layer; `normalize` makes rows unit first (cosine), else the dot product of rows as given ranks."""
 
     k: int
     normalize: bool = True
 
-    def __call__(self, x: Num[Array, "n d"]) -> KnnGraph:
-        x, _ = linalg.prescale(x)
-        bad = linalg.is_degenerate(x)
-        if self.normalize:
-            x, _ = linalg.prescale(linalg.unit_rows(x))
-            bad = bad | linalg.is_degenerate(x)
-        return KnnGraph(jnp.where(bad, -1, nearest(ranking(x, coarse_mean(x)), self.k)))
+    @property
+    def products(self) -> Products:
+        return Products(unit_rows=self.normalize)
+
+    def on_unit_rows(self) -> "Neighbors":
+        return dataclasses.replace(self, normalize=False)
+
+    def reduce(self, products: InnerProducts) -> KnnGraph:
+        return KnnGraph(jnp.where(products.degenerate, -1, nearest(products.ranking(), self.k)))
 
 
 @dataclasses.dataclass(frozen=True)
-class CenteredGram:
-    """Gram matrix of a layer, centred (`unbiased`: U-centred) and scaled to Frobenius norm one.
+class CenteredGram(Sketcher):
+    """Centred Gram matrix of a layer, scaled to Frobenius norm one: CKA is the inner product of two.
 
-    The inner product of two such sketches is CKA. `inverse_norm` refers to HSIC of the layer with itself as the
-    reference defines it: `tr(K H K H)`, or divided by `n (n - 3)` for the unbiased one.
+    `inverse_norm` refers to HSIC of the layer with itself as `tr(K H K H)`.
     """
 
     kernel: Kernel = "linear"
     sigma: float = 1.0
-    unbiased: bool = False
 
-    def __call__(self, x: Num[Array, "n d"]) -> Gram:
-        n = x.shape[0]
-        if n < (4 if self.unbiased else 2):
-            raise ValueError(f"{'Unbiased CKA' if self.unbiased else 'CKA'} needs at least 4 samples, got {n}.")
-        x = linalg.at_least_float32(x)
-        bad = linalg.is_degenerate(x)
+    @property
+    def products(self) -> Products:
+        return Products()
+
+    def reduce(self, products: InnerProducts) -> Gram:
+        matrix, factor, n = products.gram, products.factor, products.gram.shape[0]
+        if n < 4:
+            raise ValueError(f"CKA needs at least 4 samples, got {n}.")
         if self.kernel == "linear":
-            x, factor = linalg.prescale(x)
-            matrix, factor = linalg.gram(linalg.center_columns(x)), factor * factor
+            factor = factor * factor
         else:
-            matrix, factor = linalg.rbf_gram(x, self.sigma), jnp.ones((), x.dtype)
-        matrix = linalg.u_center(matrix) if self.unbiased else linalg.double_center(matrix)
-        squares = linalg.inner(matrix, matrix)
-        bad = bad | ~(squares > 0)
-        norm = jnp.sqrt(jnp.where(bad, 1, squares))
-        size = jnp.sqrt(jnp.asarray(n * (n - 3), x.dtype)) if self.unbiased else jnp.ones((), x.dtype)
-        return Gram(jnp.where(bad, jnp.nan, matrix / norm), size * factor / norm)
+            matrix, factor = linalg.gaussian(matrix, self.sigma * factor), jnp.ones_like(factor)
+        matrix = linalg.double_center(matrix)
+        diagonal, upper = jnp.diagonal(matrix), linalg.pack_upper(matrix)
+        squares = 2 * linalg.inner(upper, upper) + linalg.inner(diagonal, diagonal)
+        bad = products.degenerate | ~(squares > 0)
+        inverse = 1 / jnp.sqrt(jnp.where(bad, 1, squares))
+        diagonal, upper = diagonal * inverse, upper * inverse
+        trace = jnp.sum(diagonal)
+        unbiased = linalg.u_centered(linalg.inner(upper, upper), linalg.inner(diagonal, diagonal), trace * trace, n)
+        norm = jnp.where(unbiased > 0, jnp.sqrt(jnp.where(unbiased > 0, unbiased, 1)), jnp.nan)
+        diagonal, upper = (jnp.where(bad, jnp.nan, z) for z in (diagonal, upper))
+        return Gram(upper, diagonal, factor * inverse, norm)
 
 
 @dataclasses.dataclass(frozen=True)
-class ColumnBasis:
+class ColumnBasis(Sketcher):
     """The first `dim` left singular vectors of the z-scored columns of a layer (constant columns count as zero)."""
 
     dim: int
+
+    @property
+    def products(self) -> ZScores:
+        return ZScores()
 
     def __call__(self, x: Num[Array, "n d"]) -> Basis:
         n, d = x.shape
@@ -154,24 +153,20 @@ class ColumnBasis:
                 f"{self.dim} singular vectors need more than {self.dim} samples and at least {self.dim} features, "
                 f"got features of shape {(n, d)}. Choose a smaller dim."
             )
-        x = linalg.at_least_float32(x)
-        bad = linalg.is_degenerate(x)
-        x = x * linalg.power_of_two(x, axis=0)
-        tolerance = 4 * jnp.finfo(x.dtype).eps
-        constant = ~(jnp.max(x, axis=0, keepdims=True) - jnp.min(x, axis=0, keepdims=True) > tolerance)
-        centered = jnp.where(constant, 0, linalg.center_columns(x))
-        variance = jnp.sum(centered * centered, axis=0, keepdims=True) / (n - 1)
-        scored = centered / jnp.sqrt(jnp.where(constant, 1, variance))
-        matrix = linalg.gram(scored) / d
-        vectors = linalg.top_eigenvectors(matrix, jnp.zeros(self.dim, x.dtype))
+        return super().__call__(x)
+
+    def reduce(self, products: Correlations) -> Basis:
+        matrix = products.gram
+        vectors = linalg.top_eigenvectors(matrix, jnp.zeros(self.dim, matrix.dtype))
         # Below full rank the last vectors are arbitrary: their eigenvalue is rounding.
         explained = jnp.sum(vectors * jnp.matmul(matrix, vectors, precision=HIGHEST), axis=0)
-        bad = bad | ~(explained[-1] > n * jnp.finfo(x.dtype).eps * explained[0])
+        rounding = matrix.shape[0] * jnp.finfo(matrix.dtype).eps
+        bad = products.degenerate | ~(explained[-1] > rounding * explained[0])
         return Basis(jnp.where(bad, jnp.nan, vectors))
 
 
 @dataclasses.dataclass(frozen=True)
-class MaskedKernel:
+class MaskedKernel(Sketcher):
     """Inner products of each sample with its k nearest, for CKNNA.
 
     `unbiased` leaves the sample itself out of its list; without it the diagonal competes. `row_centered` subtracts from
@@ -182,24 +177,27 @@ class MaskedKernel:
     unbiased: bool = True
     row_centered: bool = False
 
-    def __call__(self, x: Num[Array, "n d"]) -> NeighborKernel:
-        n = x.shape[0]
-        if n < 4:
-            raise ValueError(f"CKNNA needs at least 4 samples, got {n}.")
-        bad = linalg.is_degenerate(linalg.at_least_float32(x))
-        x, factor = linalg.prescale(x)
-        center = lax.stop_gradient(coarse_mean(x))
-        similarities = ranking(x, center)
-        neighbors = nearest(lax.stop_gradient(similarities), self.k, with_self=not self.unbiased)
-        # What `ranking` leaves out is the same along each row; it vanishes under row centring.
-        row_part = jnp.matmul(x, center.T, precision=HIGHEST)
+    @property
+    def products(self) -> Products:
+        return Products()
+
+    def reduce(self, products: InnerProducts) -> NeighborKernel:
+        if products.gram.shape[0] < 4:
+            raise ValueError(f"CKNNA needs at least 4 samples, got {products.gram.shape[0]}.")
+        ranking = products.ranking()
+        neighbors = nearest(lax.stop_gradient(ranking), self.k, with_self=not self.unbiased)
+        # What the ranking leaves out is the same along each row; it vanishes under row centring.
+        row_part = (products.offset + products.square)[:, None]
         if self.row_centered:
-            row_part = -jnp.mean(similarities, axis=1, keepdims=True)
-        values = jnp.take_along_axis(similarities, neighbors, axis=1) + row_part
+            row_part = -jnp.mean(ranking, axis=1, keepdims=True)
+        values = jnp.take_along_axis(ranking, neighbors, axis=1) + row_part
         alignment = self.align(neighbors, values, values)
-        values = jnp.where(bad, jnp.nan, values)
+        bad, factor = products.degenerate, products.factor
         return NeighborKernel(
-            jnp.where(bad, -1, neighbors), values, jnp.where(bad, jnp.nan, alignment), factor * factor
+            jnp.where(bad, -1, neighbors),
+            jnp.where(bad, jnp.nan, values),
+            jnp.where(bad, jnp.nan, alignment),
+            factor * factor,
         )
 
     def align(self, neighbors: Int[Array, "n k"], a: Float[Array, "n k"], b: Float[Array, "n k"]) -> Float[Array, ""]:
@@ -216,10 +214,16 @@ class MaskedKernel:
         # B'_ij = B_ji: look for i in the list of each of its neighbours j.
         mutual = neighbors[neighbors] == jnp.arange(n, dtype=neighbors.dtype)[:, None, None]
         transposed = jnp.sum(jnp.where(mutual, b[neighbors], 0), axis=2)
-        product = linalg.inner(a, transposed)
-        totals = jnp.sum(rows_a) * jnp.sum(rows_b)
-        columns_a_rows_b = linalg.inner(a, rows_b[neighbors])
+        return self.combine(
+            linalg.inner(a, transposed),
+            jnp.sum(rows_a) * jnp.sum(rows_b),
+            linalg.inner(a, rows_b[neighbors]),
+            linalg.inner(b, rows_a[neighbors]),
+            n,
+        )
+
+    def combine(self, product, totals, columns_a_rows_b, columns_b_rows_a, n: int):
+        """HSIC from `<A, B'>`, `S_A S_B`, `c_A r_B` and `c_B r_A` (see `align`)."""
         if self.unbiased:
             return (product + totals / ((n - 1) * (n - 2)) - 2 * columns_a_rows_b / (n - 2)) / (n * (n - 3))
-        columns_b_rows_a = linalg.inner(b, rows_a[neighbors])
         return product - (columns_a_rows_b + columns_b_rows_a) / n + totals / (n * n)

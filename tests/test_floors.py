@@ -10,6 +10,7 @@ FLOORS = [
     {"_version", "bfloat16", "checks", "metric", "data", "reduce"},
     {"feature_store", "linalg"},
     {"result_store", "preprocess"},
+    {"products"},
     {"sketches"},
     {"metrics"},
     {"pairwise", "compat"},

@@ -42,7 +42,61 @@ def test_unit_rows():
     np.testing.assert_allclose(np.asarray(linalg.unit_rows(x)), expected, rtol=1e-6)
 
 
-def test_u_centred_rows_sum_to_zero(x64):
-    x = np.random.default_rng(0).normal(size=(7, 3))
-    matrix = np.asarray(linalg.u_center(jnp.asarray(x @ x.T)))
-    assert np.abs(matrix.sum(axis=0)).max() < 1e-12 and (np.diag(matrix) == 0).all()
+def gram64(n, d, seed=0):
+    x = np.random.default_rng(seed).normal(size=(n, d))
+    return x, x @ x.T
+
+
+@pytest.mark.parametrize("n", [5, 256, 257, 601, 1024])
+def test_gram_by_halves_is_the_product_and_symmetric(n):
+    x, expected = gram64(n, 33)
+    got = np.asarray(jax.jit(linalg.gram)(x.astype(np.float32)))
+    np.testing.assert_allclose(got, expected, atol=2e-5)
+    np.testing.assert_array_equal(got, got.T)
+
+
+@pytest.mark.parametrize("n", [4, 5, 12, 13])
+def test_packing_keeps_each_pair_once(n, x64):
+    (_, a), (_, b) = gram64(n, 3), gram64(n, 4, seed=1)
+    packed = [np.asarray(linalg.pack_upper(jnp.asarray(z))) for z in (a, b)]
+    assert packed[0].shape == (n, n // 2)
+    inner = 2 * (packed[0] * packed[1]).sum() + (np.diag(a) * np.diag(b)).sum()
+    assert inner == pytest.approx((a * b).sum(), rel=1e-12)
+    np.testing.assert_allclose(np.asarray(linalg.unpack_upper(jnp.asarray(packed[0]))), a - np.diag(np.diag(a)), atol=1e-14)
+
+
+def test_u_centred_inner_product_is_that_of_szekely_and_rizzo(x64):
+    n, centred, direct = 9, [], []
+    for seed in (0, 1):
+        matrix = gram64(n, 4, seed)[1]
+        project = np.eye(n) - 1 / n
+        centred.append(project @ matrix @ project)
+        np.fill_diagonal(matrix, 0)
+        rows = matrix.sum(axis=1) / (n - 2)
+        matrix = matrix - rows[:, None] - rows[None, :] + rows.sum() / (n - 1)
+        np.fill_diagonal(matrix, 0)
+        direct.append(matrix)
+    upper = (np.triu(centred[0], 1) * centred[1]).sum()
+    diagonal = (np.diag(centred[0]) * np.diag(centred[1])).sum()
+    got = linalg.u_centered(upper, diagonal, np.trace(centred[0]) * np.trace(centred[1]), n)
+    assert got == pytest.approx((direct[0] * direct[1]).sum(), rel=1e-12)
+
+
+@pytest.mark.parametrize("decay", [1.0, 0.4, 0.0], ids=["steep", "flat", "none"])
+def test_top_eigenvectors_whether_iteration_settles_or_not(decay):
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.normal(size=(600, 600)))[0]
+    values = np.arange(1, 601.0) ** -decay + (np.arange(600) < 10) * 3 * (decay == 0)
+    matrix = ((basis * values) @ basis.T).astype(np.float32)
+    settled = bool(linalg._iterate_subspace(jnp.asarray(matrix), 10)[1])
+    assert settled == (decay != 0.4)
+    got = np.asarray(jax.jit(linalg.top_eigenvectors)(matrix, jnp.zeros(10)), np.float64)
+    cosines = np.linalg.svd(basis[:, :10].T @ got, compute_uv=False)
+    assert cosines.min() > 1 - 1e-6
+
+
+def test_products_of_all_pairs_in_pieces():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(3, 50, 401)), rng.normal(size=(5, 50, 401))
+    got = np.asarray(jax.jit(linalg.tile_inner)(a.astype(np.float32), b.astype(np.float32)))
+    np.testing.assert_allclose(got, np.einsum("xij,yij->xy", a, b), rtol=1e-5, atol=1e-3)

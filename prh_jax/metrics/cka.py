@@ -3,6 +3,10 @@
 import dataclasses
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
 from .. import linalg
 from ..metric import Metric, Score, check_positive
 from ..sketches import CenteredGram, Gram, Kernel
@@ -44,8 +48,16 @@ class Cka(Metric):
         return CenteredGram(self.kernel, self.sigma if self.kernel == "rbf" else 1.0)
 
     def compare(self, a: Gram, b: Gram) -> Score:
-        cosine = linalg.inner(a.values, b.values)
-        return cosine / (1 + self.eps * a.inverse_norm * b.inverse_norm) if self.eps else cosine
+        return self._score(linalg.inner(a.upper, b.upper), linalg.inner(a.diagonal, b.diagonal), a, b)
+
+    def compare_tile(self, a: Gram, b: Gram) -> Float[Array, "x y"]:
+        upper, diagonal = linalg.tile_inner(a.upper, b.upper), linalg.tile_inner(a.diagonal, b.diagonal)
+        one, other = jax.tree.map(lambda z: z[:, None], a), jax.tree.map(lambda z: z[None], b)
+        return self._score(upper, diagonal, one, other)
+
+    def _score(self, upper: Any, diagonal: Any, a: Gram, b: Gram) -> Any:
+        """From the inner products of the halves and the diagonals; everything broadcasts over pairs."""
+        return (2 * upper + diagonal) / (1 + self.eps * a.inverse_norm * b.inverse_norm)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,9 +78,12 @@ class UnbiasedCka(Cka):
     def bounds(self) -> tuple[float, float]:
         return (-1.0, 1.0)
 
-    @property
-    def sketch(self) -> CenteredGram:
-        return CenteredGram(self.kernel, self.sigma if self.kernel == "rbf" else 1.0, unbiased=True)
+    def _score(self, upper: Any, diagonal: Any, a: Gram, b: Gram) -> Any:
+        n = a.diagonal.shape[-1]
+        traces = jnp.sum(a.diagonal, axis=-1) * jnp.sum(b.diagonal, axis=-1)
+        own = a.unbiased_norm * b.unbiased_norm
+        size = n * (n - 3) * a.inverse_norm * b.inverse_norm
+        return linalg.u_centered(upper, diagonal, traces, n) / (own + self.eps * size)
 
     def chance(self, n: int) -> float:
         return 0.0

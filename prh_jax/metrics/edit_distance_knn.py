@@ -3,15 +3,13 @@
 import dataclasses
 from typing import Any
 
-from jaxtyping import Array, Int
-
 from ..metric import Score
-from .neighbors import NeighborMetric
-from .sequences import edit_distance
+from .neighbors import ListMetric
+from .sequences import EditDistance
 
 
 @dataclasses.dataclass(frozen=True)
-class EditDistanceKnn(NeighborMetric):
+class EditDistanceKnn(ListMetric):
     """One minus the mean Levenshtein distance of the two ordered neighbour lists, as a share of k.
 
     `score = 1 - sum_i lev(knn_x(i), knn_y(i)) / (n k)`, in [0, 1].
@@ -21,9 +19,10 @@ class EditDistanceKnn(NeighborMetric):
 
     name = "edit_distance_knn"
     source = "Huh et al. 2024, arXiv:2405.07987"
+    comparison = EditDistance()
 
-    def counts(self, a: Int[Array, "n k"], b: Int[Array, "n k"]) -> Int[Array, " n"]:
-        return self.k - edit_distance(a, b)
+    def _score(self, total: Any, a: Any, b: Any) -> Any:
+        return super()._score(self.largest(a.shape[-2]) - total, a, b)
 
 
 def edit_distance_knn(x: Any, y: Any, *, k: int = 10, normalize: bool = True) -> Score:

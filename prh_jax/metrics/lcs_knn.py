@@ -3,15 +3,13 @@
 import dataclasses
 from typing import Any
 
-from jaxtyping import Array, Int
-
 from ..metric import Score
-from .neighbors import NeighborMetric
-from .sequences import lcs_length
+from .neighbors import ListMetric
+from .sequences import CommonSubsequence
 
 
 @dataclasses.dataclass(frozen=True)
-class LcsKnn(NeighborMetric):
+class LcsKnn(ListMetric):
     """Mean length of the longest common subsequence of the two ordered neighbour lists, as a share of k.
 
     `score = sum_i LCS(knn_x(i), knn_y(i)) / (n k)`, in [0, 1]; with `per_k=False` not divided by k, in [0, k], as the
@@ -22,6 +20,7 @@ class LcsKnn(NeighborMetric):
 
     name = "lcs_knn"
     source = "Huh et al. 2024, arXiv:2405.07987"
+    comparison = CommonSubsequence()
 
     per_k: bool = True
 
@@ -35,9 +34,6 @@ class LcsKnn(NeighborMetric):
 
     def largest(self, n: int) -> int:
         return n * self.k if self.per_k else n
-
-    def counts(self, a: Int[Array, "n k"], b: Int[Array, "n k"]) -> Int[Array, " n"]:
-        return lcs_length(a, b)
 
 
 def lcs_knn(x: Any, y: Any, *, k: int = 10, normalize: bool = True, per_k: bool = True) -> Score:

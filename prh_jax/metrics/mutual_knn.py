@@ -3,15 +3,13 @@
 import dataclasses
 from typing import Any
 
-import jax.numpy as jnp
-from jaxtyping import Array, Int
-
 from ..metric import Score
-from .neighbors import NeighborMetric
+from .neighbors import ListMetric
+from .sequences import Overlap
 
 
 @dataclasses.dataclass(frozen=True)
-class MutualKnn(NeighborMetric):
+class MutualKnn(ListMetric):
     """Mean share of each sample's k nearest neighbours that both layers agree on.
 
     `score = sum_i |knn_x(i) & knn_y(i)| / (n k)`, in [0, 1]; `k / (n - 1)` when samples are paired at random.
@@ -22,9 +20,7 @@ class MutualKnn(NeighborMetric):
 
     name = "mutual_knn"
     source = "Huh et al. 2024, arXiv:2405.07987"
-
-    def counts(self, a: Int[Array, "n k"], b: Int[Array, "n k"]) -> Int[Array, " n"]:
-        return jnp.sum(a[:, :, None] == b[:, None, :], axis=(1, 2), dtype=jnp.int32)
+    comparison = Overlap()
 
     def chance(self, n: int) -> float:
         return self.k / (n - 1)

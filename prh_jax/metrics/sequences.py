@@ -1,92 +1,137 @@
-"""Longest common subsequence and edit distance of many pairs of neighbour lists at once.
+"""How alike two neighbour lists are, for many pairs at once: a state a pair, and one step for each entry of b's list.
 
-Lists of up to 32 entries fit one machine word a pair, and a whole column of the dynamic programme is a few bit
-operations; longer lists take the programme row by row, with a running maximum or minimum along the row.
+A step learns at which positions of a's list the entry stands, as the bits of one machine word for lists of up to 32
+entries, of several for longer ones. States have any shape, so that the same steps serve the lists of all samples of one
+pair and of all pairs of one sample.
 """
 
+from typing import Any, Protocol
+
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
-from jaxtyping import Array, Int
 
-WORD = 32
-
-
-def _matches(a, b):
-    """For each position of b, the positions of a with the same entry, as bits: (k, n) uint32."""
-    bit = jnp.left_shift(jnp.uint32(1), jnp.arange(a.shape[1], dtype=jnp.uint32))
-    equal = a[:, :, None] == b[:, None, :]
-    return jnp.sum(jnp.where(equal, bit[None, :, None], jnp.uint32(0)), axis=1, dtype=jnp.uint32).T
+Words = tuple[Any, ...]
 
 
-def _low_bits(k: int):
-    return jnp.uint32((1 << k) - 1)
+def word_type(k: int) -> np.dtype:
+    """The unsigned type whose words hold the positions of a list of k entries."""
+    return np.dtype(np.uint8 if k <= 8 else np.uint16 if k <= 16 else np.uint32)
 
 
-def lcs_length(a: Int[Array, "n k"], b: Int[Array, "n k"]) -> Int[Array, " n"]:
-    """Length of the longest common subsequence of each row of a with the same row of b."""
-    return _lcs_words(a, b) if a.shape[1] <= WORD else _lcs_rows(a, b)
+def position_marks(k: int) -> np.ndarray:
+    """Position r as one bit: (k, words); the bits of all positions fill the words one after another."""
+    kind = word_type(k)
+    bits = 8 * kind.itemsize
+    marks = np.zeros((k, -(-k // bits)), kind)
+    for position in range(k):
+        marks[position, position // bits] = kind.type(1) << kind.type(position % bits)
+    return marks
 
 
-def edit_distance(a: Int[Array, "n k"], b: Int[Array, "n k"]) -> Int[Array, " n"]:
-    """Levenshtein distance of each row of a to the same row of b."""
-    return _edit_words(a, b) if a.shape[1] <= WORD else _edit_rows(a, b)
+def _all_ones(k: int) -> np.ndarray:
+    """The words with exactly the bits of k positions set."""
+    return np.bitwise_or.reduce(position_marks(k), axis=0)
 
 
-def _lcs_words(a, b):
-    """Bit-parallel LCS (Hyyro 2004): a zero bit of `state` marks a row where the length grows."""
-
-    def step(state, match):
-        both = state & match
-        return (state + both) | (state - both), None
-
-    n, k = a.shape
-    state, _ = lax.scan(step, jnp.full(n, 0xFFFFFFFF, jnp.uint32), _matches(a, b))
-    return lax.population_count(~state & _low_bits(k)).astype(jnp.int32)
+def _count(words: Words, k: int) -> Any:
+    """Number of bits set among those of k positions."""
+    pairs = zip(words, _all_ones(k), strict=True)
+    return sum(lax.population_count(word & mask).astype(jnp.int32) for word, mask in pairs)
 
 
-def _edit_words(a, b):
-    """Bit-parallel Levenshtein distance (Myers 1999, Hyyro 2003): vertical differences +1 and -1 as two words."""
-    n, k = a.shape
-    last = jnp.uint32(1 << (k - 1))
+class ListComparison(Protocol):
+    """Compares lists of k entries step by step: `result(step(step(start, words), words) ...)`."""
 
-    def step(carry, match):
-        up, down, distance = carry
-        vertical = match | down
-        horizontal = (((match & up) + up) ^ up) | match
-        grows = down | ~(horizontal | up)
-        falls = up & horizontal
-        distance = distance + (grows & last != 0).astype(jnp.int32) - (falls & last != 0).astype(jnp.int32)
-        grows = (grows << jnp.uint32(1)) | jnp.uint32(1)
-        falls = falls << jnp.uint32(1)
-        return (falls | ~(vertical | grows), grows & vertical, distance), None
+    def marks(self, k: int) -> np.ndarray:
+        """What stands for each position of a's list: (k, words)."""
+        ...
 
-    start = (jnp.full(n, 0xFFFFFFFF, jnp.uint32), jnp.zeros(n, jnp.uint32), jnp.full(n, k, jnp.int32))
-    (_, _, distance), _ = lax.scan(step, start, _matches(a, b))
-    return distance
+    def start(self, k: int, shape: tuple[int, ...]) -> Any:
+        """State before the first entry of b."""
+        ...
 
+    def step(self, state: Any, match: Words) -> Any:
+        """State after an entry of b that stands where `match` says: the marks of its position, 0 where it does not."""
+        ...
 
-def _lcs_rows(a, b):
-    n, k = a.shape
-
-    def step(row, entry):
-        shifted = jnp.pad(row[:, :-1], ((0, 0), (1, 0)))
-        found = jnp.where(entry[:, None] == b, shifted + 1, row)
-        return lax.cummax(jnp.maximum(found, row), axis=1), None
-
-    row, _ = lax.scan(step, jnp.zeros((n, k), jnp.int32), a.T)
-    return row[:, -1]
+    def result(self, state: Any, k: int) -> Any:
+        """An int32 count."""
+        ...
 
 
-def _edit_rows(a, b):
-    n, k = a.shape
-    column = jnp.arange(k + 1, dtype=jnp.int32)[None, :]
+class Overlap:
+    """Number of entries the two lists share."""
 
-    def step(row, entry):
-        replaced = row[:, :-1] + (entry[:, None] != b).astype(jnp.int32)
-        inner = jnp.minimum(replaced, row[:, 1:] + 1)
-        candidates = jnp.concatenate([row[:, :1] + 1, inner], axis=1)
-        # An insertion costs one per column: compare the candidates with that slope taken out.
-        return lax.cummin(candidates - column, axis=1) + column, None
+    def marks(self, k: int) -> np.ndarray:
+        return np.ones((k, 1), np.uint8 if k < 256 else np.int32)
 
-    row, _ = lax.scan(step, jnp.broadcast_to(column, (n, k + 1)), a.T)
-    return row[:, -1]
+    def start(self, k: int, shape: tuple[int, ...]) -> Any:
+        return jnp.zeros(shape, self.marks(k).dtype)
+
+    def step(self, state: Any, match: Words) -> Any:
+        return state + match[0]
+
+    def result(self, state: Any, k: int) -> Any:
+        return state.astype(jnp.int32)
+
+
+class CommonSubsequence:
+    """Length of the longest common subsequence, bit-parallel (Hyyro 2004): a zero bit marks where the length grows."""
+
+    def marks(self, k: int) -> np.ndarray:
+        return position_marks(k)
+
+    def start(self, k: int, shape: tuple[int, ...]) -> Words:
+        return tuple(jnp.full(shape, ~np.zeros_like(mask)) for mask in _all_ones(k))
+
+    def step(self, state: Words, match: Words) -> Words:
+        carry, after = None, []
+        for word, found in zip(state, match, strict=True):
+            both = word & found
+            total = word + both
+            if len(state) > 1:
+                over = total < word
+                if carry is not None:
+                    total = total + carry
+                    over = over | (total < carry)
+                carry = over.astype(word.dtype)
+            after.append(total | (word - both))
+        return tuple(after)
+
+    def result(self, state: Words, k: int) -> Any:
+        return _count(tuple(~word for word in state), k)
+
+
+class EditDistance:
+    """Levenshtein distance, bit-parallel (Myers 1999): vertical differences +1 and -1 of a column as two words each."""
+
+    def marks(self, k: int) -> np.ndarray:
+        return position_marks(k)
+
+    def start(self, k: int, shape: tuple[int, ...]) -> tuple[Words, Words]:
+        ones = tuple(jnp.full(shape, ~np.zeros_like(mask)) for mask in _all_ones(k))
+        return ones, tuple(jnp.zeros_like(word) for word in ones)
+
+    def step(self, state: tuple[Words, Words], match: Words) -> tuple[Words, Words]:
+        up, down = [], []
+        one = match[0].dtype.type(1)
+        last = match[0].dtype.type(8 * match[0].dtype.itemsize - 1)
+        grows_in, falls_in = one, None  # the first row grows by one from column to column
+        for plus, minus, found in zip(*state, match, strict=True):
+            vertical = found | minus
+            if falls_in is not None:
+                found = found | falls_in
+            horizontal = (((found & plus) + plus) ^ plus) | found
+            grows, falls = minus | ~(horizontal | plus), plus & horizontal
+            shifted_grows, shifted_falls = (grows << one) | grows_in, falls << one
+            if falls_in is not None:
+                shifted_falls = shifted_falls | falls_in
+            grows_in, falls_in = grows >> last, falls >> last
+            up.append(shifted_falls | ~(vertical | shifted_grows))
+            down.append(shifted_grows & vertical)
+        return tuple(up), tuple(down)
+
+    def result(self, state: tuple[Words, Words], k: int) -> Any:
+        up, down = state
+        return k + _count(up, k) - _count(down, k)
