@@ -62,7 +62,9 @@ def test_packing_keeps_each_pair_once(n, x64):
     assert packed[0].shape == (n, n // 2)
     inner = 2 * (packed[0] * packed[1]).sum() + (np.diag(a) * np.diag(b)).sum()
     assert inner == pytest.approx((a * b).sum(), rel=1e-12)
-    np.testing.assert_allclose(np.asarray(linalg.unpack_upper(jnp.asarray(packed[0]))), a - np.diag(np.diag(a)), atol=1e-14)
+    np.testing.assert_allclose(
+        np.asarray(linalg.unpack_upper(jnp.asarray(packed[0]))), a - np.diag(np.diag(a)), atol=1e-14
+    )
 
 
 def test_u_centred_inner_product_is_that_of_szekely_and_rizzo(x64):

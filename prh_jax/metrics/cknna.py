@@ -3,10 +3,14 @@
 import dataclasses
 from typing import Any, Literal
 
+import jax
 import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
 
 from ..metric import Metric, Score, check_positive
 from ..sketches import MaskedKernel, NeighborKernel
+from .neighbors import any_lists, scan_samples, table_of, table_rows
 
 Formula = Literal["code", "paper"]
 
@@ -69,10 +73,82 @@ class Cknna(Metric):
         values_a = jnp.where(jnp.any(same, axis=2), a.values, 0)
         values_b = jnp.sum(jnp.where(same, b.values[:, None, :], 0), axis=2)
         joint = self.sketch.align(a.neighbors, values_a, values_b)
+        return self._score(joint, a, b)
+
+    def compare_tile(self, a: NeighborKernel, b: NeighborKernel) -> Float[Array, "x y"]:
+        joint = aligned_tile(self.sketch, a, b)
+        one, other = jax.tree.map(lambda z: z[:, None], a), jax.tree.map(lambda z: z[None], b)
+        return self._score(joint, one, other)
+
+    def _score(self, joint: Any, a: NeighborKernel, b: NeighborKernel) -> Any:
         squared = a.self_alignment * b.self_alignment
         positive = squared > 0
         own = jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1)), jnp.nan)
-        return joint / (own + self.eps * a.factor * b.factor) if self.eps else joint / own
+        return joint / (own + self.eps * a.factor * b.factor)
+
+
+def aligned_tile(sketch: MaskedKernel, a: NeighborKernel, b: NeighborKernel) -> Float[Array, "x y"]:
+    """`MaskedKernel.align` on the shared neighbours of all pairs: sums over b's lists of tables of a's."""
+    lists_a, lists_b = any_lists(a.neighbors), any_lists(b.neighbors)
+    (x, n, _), y = lists_a.shape, lists_b.shape[0]
+    mutual = (reciprocal(z).astype(a.values.dtype) for z in (lists_a, lists_b))
+    zeros = jnp.zeros((y, x), a.values.dtype)
+
+    def sum_entries(terms, lists, *values):
+        """Sums over the entries of b's lists, each an array (samples, y, x)."""
+
+        def step(total, entry):
+            return [t + more for t, more in zip(total, terms(*entry), strict=True)], None
+
+        rows = table_rows(lists, n)
+        start = [jnp.zeros((rows.shape[1], y, x), zeros.dtype)] * len(terms(rows[0], *(v[:, 0] for v in values)))
+        return lax.scan(step, start, (rows, *(v.transpose(1, 0, 2) for v in values)))[0]
+
+    def rows(total, step):
+        """Row sums of both masked kernels, and the sum of products."""
+        (list_a, values_a, mutual_a), (list_b, values_b, mutual_b) = step
+        listed, kernel, both = (table_of(list_a, v, n) for v in (jnp.ones_like(values_a), values_a, mutual_a))
+
+        def terms(row, value, factor):
+            return listed[row] * value[..., None], kernel[row], both[row] * factor[..., None]
+
+        rows_b, rows_a, product = sum_entries(terms, list_b, values_b, mutual_b)
+        return total + jnp.sum(product, axis=0), (rows_a, rows_b)
+
+    def cross(total, step):
+        """Column sums of one masked kernel times row sums of the other."""
+        (list_a, values_a), (list_b, values_b) = step
+        listed, kernel = (table_of(list_a, v, n) for v in (jnp.ones_like(values_a), values_a))
+        layer = jnp.arange(y, dtype=list_b.dtype)[None, :]
+        first = (jnp.arange(list_b.shape[0], dtype=list_b.dtype) * n)[:, None]
+
+        def terms(row, value):
+            sample = (row - first) * y + layer
+            found = [kernel[row] * rows_b[sample]]
+            return found if sketch.unbiased else [*found, listed[row] * value[..., None] * rows_a[sample]]
+
+        sums = sum_entries(terms, list_b, values_b)
+        return [t + jnp.sum(more, axis=0) for t, more in zip(total, sums, strict=True)], None
+
+    if sketch.row_centered:  # only the sum of products, of all shared entries
+        mutual = (jnp.ones_like(a.values), jnp.ones_like(b.values))
+    sides = [
+        (lists, kernel.values, kernel.values * both)
+        for lists, kernel, both in zip((lists_a, lists_b), (a, b), mutual, strict=True)
+    ]
+    product, (rows_a, rows_b) = scan_samples(rows, zeros, *sides)
+    if sketch.row_centered:
+        return product.T
+    totals = jnp.sum(rows_a, axis=0) * jnp.sum(rows_b, axis=0)
+    rows_a, rows_b = (z.reshape(n * y, x) for z in (rows_a, rows_b))
+    crossed, _ = scan_samples(cross, [zeros] * (1 if sketch.unbiased else 2), *(side[:2] for side in sides))
+    return sketch.combine(product, totals, crossed[0], crossed[-1], n).T
+
+
+def reciprocal(lists: Int[Array, "layers n k"]) -> Bool[Array, "layers n k"]:
+    """Whether sample i stands in the list of its own entry (i, r)."""
+    home = jnp.arange(lists.shape[1], dtype=lists.dtype)[:, None, None]
+    return jax.vmap(lambda z: jnp.any(z[z] == home, axis=2))(lists)
 
 
 def cknna(x: Any, y: Any, *, k: int = 10, unbiased: bool = True, formula: Formula = "code", eps: float = 0.0) -> Score:

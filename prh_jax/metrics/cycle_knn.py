@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Int
 
@@ -53,42 +54,45 @@ class CycleKnn(NeighborMetric):
 def closed_cycles(a: Int[Array, "x n k"], b: Int[Array, "y n k"]) -> Int[Array, "x y"]:
     """Number of samples i with a sample j in list i of b whose list in a holds i, for all pairs of layers.
 
-    The layers of a for which i is in list j are the bits of words (i, j): what a list of b closes is their union.
+    The layers of a for which i is in list j are the bits of words (j, i): what a list of b closes is their union.
     """
     layers, n, k = a.shape
     words = -(-layers // 32)
-    layer = jnp.arange(layers, dtype=jnp.int32)[:, None, None]
-    bit = jnp.left_shift(jnp.uint32(1), (layer % 32).astype(jnp.uint32))
-    bits = jnp.broadcast_to(bit, a.shape).reshape(-1)
-    column = jnp.arange(n, dtype=jnp.int32)[None, :, None] * words + layer // 32
-    position = jnp.arange(words * 32, dtype=jnp.uint32)[None, :] % 32
     block = min(n, max(1, TABLE // (n * words)))
+    lists = a.transpose(1, 2, 0)  # holders first: their words are written in one place
+    layer = jnp.arange(layers, dtype=a.dtype)[None, None, :]
+    holder = jnp.arange(n, dtype=a.dtype)[:, None, None]
+    bit = jnp.left_shift(jnp.uint32(1), (layer % 32).astype(jnp.uint32))
+    bits = jnp.broadcast_to(bit, lists.shape).reshape(-1)
+    position = jnp.arange(32, dtype=jnp.uint32)[None, None, None, :]
+    size = min(block, 32)
 
     def samples(total, step):
-        first, lists = step
-        row = a.astype(jnp.int32) - first
-        inside = (row >= 0) & (row < block)
-        place = jnp.where(inside, row * (n * words) + column, block * n * words).reshape(-1)
+        """A block of samples i."""
+        first, entries = step
+        own = lists - first
+        inside = (own >= 0) & (own < block)
+        place = jnp.where(inside, (holder * block + own) * words + layer // 32, n * block * words).reshape(-1)
         # Each bit is set once, so that a sum is a union.
-        holders = jnp.zeros(block * n * words, jnp.uint32).at[place].add(bits, mode="drop")
+        held = jnp.zeros(n * block * words, jnp.uint32).at[place].add(bits, mode="drop").reshape(n * block, words)
 
-        def sample(total, step):
-            rows, entries = step
+        def group(total, step):
+            column, entries = step
+            found = held[entries * block + column[:, None, None]]
+            union = lax.reduce(found, np.uint32(0), lax.bitwise_or, (2,))
+            closed = (union[..., None] >> position) & jnp.uint32(1)
+            return total + jnp.sum(closed.astype(jnp.int32), axis=0).reshape(total.shape), None
 
-            def union(found, entry):
-                return found | rows[entry], None
+        columns = jnp.arange(entries.shape[0] * size, dtype=a.dtype).reshape(-1, size)
+        return lax.scan(group, total, (columns, entries))[0], None
 
-            found, _ = lax.scan(union, jnp.zeros((b.shape[0], words), jnp.uint32), entries)
-            closed = (jnp.repeat(found, 32, axis=1) >> position) & jnp.uint32(1)
-            return total + closed.astype(jnp.int32), None
-
-        return lax.scan(sample, total, (holders.reshape(block, n, words), lists))[0], None
-
-    # The last block is filled up with samples that no list of a holds.
+    # Blocks are filled up to whole groups, and the last to a whole block, with samples that no list of a holds.
+    block = -(-block // size) * size
     blocks = -(-n // block)
-    lists = jnp.pad(b.transpose(1, 2, 0), ((0, blocks * block - n), (0, 0), (0, 0))).reshape(blocks, block, k, -1)
-    start = jnp.zeros((b.shape[0], words * 32), jnp.int32)
-    total, _ = lax.scan(samples, start, (jnp.arange(blocks, dtype=jnp.int32) * block, lists))
+    entries = jnp.pad(b.transpose(1, 0, 2), ((0, blocks * block - n), (0, 0), (0, 0)))
+    entries = entries.reshape(blocks, block // size, size, b.shape[0], k)
+    total = jnp.zeros((b.shape[0], words * 32), jnp.int32)
+    total, _ = lax.scan(samples, total, (jnp.arange(blocks, dtype=a.dtype) * block, entries))
     return total[:, :layers].T
 
 

@@ -13,6 +13,9 @@ from ..metric import Metric, Score, check_positive
 from ..sketches import KnnGraph, Neighbors
 from .sequences import ListComparison
 
+UNROLL = 5
+"""Entries of b's lists compared in one pass over the states: less overhead a pass, and compiling stays quick."""
+
 
 @dataclasses.dataclass(frozen=True)
 class NeighborMetric(Metric):
@@ -48,9 +51,7 @@ class NeighborMetric(Metric):
         return self._score(self.count(a.neighbors, b.neighbors), a.neighbors, b.neighbors)
 
     def compare_tile(self, a: KnnGraph, b: KnnGraph) -> Float[Array, "x y"]:
-        k = a.neighbors.shape[-1]
-        lists = (jnp.where(z < 0, jnp.arange(k, dtype=z.dtype)[None, None, :], z) for z in (a.neighbors, b.neighbors))
-        counts = self.count_tile(*lists)
+        counts = self.count_tile(any_lists(a.neighbors), any_lists(b.neighbors))
         return self._score(counts, a.neighbors[:, None], b.neighbors[None])
 
     def _score(self, total: Any, a: Any, b: Any) -> Any:
@@ -82,44 +83,58 @@ class ListMetric(NeighborMetric):
 
         def samples(total, lists):
             """A few samples: a table of the marks of a's lists, looked up at the entries of b's."""
-            ours, theirs = lists
-            tables = mark_tables(ours, marks, n)
+            (ours,), (theirs,) = lists
+            values = (jnp.broadcast_to(word[None, :, None], ours.shape) for word in marks.T)
+            tables = [table_of(ours, value, n) for value in values]
 
             def step(state, entry):
                 return self.comparison.step(state, tuple(table[entry] for table in tables)), None
 
-            count = ours.shape[0]
-            rows = theirs.transpose(1, 0, 2) + (jnp.arange(count, dtype=theirs.dtype) * n)[None, :, None]
-            state, _ = lax.scan(step, self.comparison.start(k, (count, b.shape[0], x)), rows)
+            start = self.comparison.start(k, (ours.shape[0], b.shape[0], x))
+            state, _ = lax.scan(step, start, table_rows(theirs, n), unroll=UNROLL)
             return total + jnp.sum(self.comparison.result(state, k), axis=0), None
 
-        return scan_samples(samples, jnp.zeros((b.shape[0], x), jnp.int32), a, b).T
+        return scan_samples(samples, jnp.zeros((b.shape[0], x), jnp.int32), (a,), (b,))[0].T
 
 
-def mark_tables(lists: Int[Array, "s k x"], marks: Array, n: int) -> list[Array]:
-    """For each word of the marks (k, words) a table (s * n, x): the mark of sample j in list (s, x), or 0."""
-    s, k, x = lists.shape
+def any_lists(neighbors: Int[Array, "*layers n k"]) -> Int[Array, "*layers n k"]:
+    """Neighbour lists with those of a degenerate layer (-1) replaced by any k samples: safe to index with."""
+    k = neighbors.shape[-1]
+    filler = jnp.arange(k, dtype=neighbors.dtype).reshape((1,) * (neighbors.ndim - 1) + (k,))
+    return jnp.where(neighbors < 0, filler, neighbors)
+
+
+def table_of(lists: Int[Array, "s k x"], values: Array, n: int) -> Array:
+    """Table (s * n, x): the value of sample j in list (s, x), or 0 where it is not listed; values are (s, k, x)."""
+    s, _, x = lists.shape
     sample = jnp.arange(s, dtype=lists.dtype)[:, None, None]
-    place = ((sample * n + lists) * x + jnp.arange(x, dtype=lists.dtype)[None, None, :]).reshape(-1)
-    tables = []
-    for word in range(marks.shape[1]):
-        values = jnp.broadcast_to(marks[:, word][None, :, None], (s, k, x)).reshape(-1)
-        flat = jnp.zeros(s * n * x, marks.dtype)
-        table = flat.at[place].set(values, mode="promise_in_bounds", unique_indices=True)
-        tables.append(table.reshape(s * n, x))
-    return tables
+    place = (sample * n + lists) * x + jnp.arange(x, dtype=lists.dtype)[None, None, :]
+    flat = jnp.zeros(s * n * x, values.dtype)
+    # One flat index an entry: a scatter over several axes took five times as long.
+    flat = flat.at[place.reshape(-1)].set(values.reshape(-1), mode="promise_in_bounds", unique_indices=True)
+    return flat.reshape(s * n, x)
 
 
-def scan_samples(body: Any, start: Any, a: Int[Array, "x n k"], b: Int[Array, "y n k"]) -> Any:
-    """Fold `body(total, (a's lists (s, k, x), b's lists (s, k, y)))` over the samples, a few at a time, layers last."""
-    n = a.shape[1]
+def table_rows(lists: Int[Array, "s k y"], n: int) -> Int[Array, "k s y"]:
+    """Rows of the table of each sample at which the entries of its lists stand, entry by entry."""
+    return lists.transpose(1, 0, 2) + (jnp.arange(lists.shape[0], dtype=lists.dtype) * n)[None, :, None]
+
+
+def scan_samples(body: Any, start: Any, a: tuple[Array, ...], b: tuple[Array, ...]) -> tuple[Any, Any]:
+    """Fold `body(total, (a, b)) -> (total, out)` over the samples, a few at a time.
+
+    Arrays come as (layers, n, k) and are handed on as (samples, k, layers). Outputs, (samples, ...), are put together.
+    """
+    layers_a, n, _ = a[0].shape
     # As many samples at once as keep a processor's cache, or a GPU, busy: by the states of all pairs, and by the table.
-    states, table = (2**17, 2**22) if jax.default_backend() == "cpu" else (2**24, 2**27)
-    size = max(1, min(n, states // (a.shape[0] * b.shape[0]), table // (n * a.shape[0])))
-    lists = tuple(z.transpose(1, 2, 0) for z in (a, b))
+    states, table = (2**14, 2**22) if jax.default_backend() == "cpu" else (2**24, 2**27)
+    size = max(1, min(n, states // (layers_a * b[0].shape[0]), table // (n * layers_a)))
+    lists = jax.tree.map(lambda z: z.transpose(1, 2, 0), (a, b))
     whole = n // size * size
-    groups = tuple(z[:whole].reshape(-1, size, *z.shape[1:]) for z in lists)
-    total, _ = lax.scan(body, start, groups)
+    groups = jax.tree.map(lambda z: z[:whole].reshape(-1, size, *z.shape[1:]), lists)
+    total, out = lax.scan(body, start, groups)
+    out = jax.tree.map(lambda z: z.reshape(whole, *z.shape[2:]), out)
     if whole < n:
-        total, _ = body(total, tuple(z[whole:] for z in lists))
-    return total
+        total, rest = body(total, jax.tree.map(lambda z: z[whole:], lists))
+        out = jax.tree.map(lambda z, more: jnp.concatenate([z, more]), out, rest)
+    return total, out
