@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prh_jax.feature_store import check_ids
+from prh_jax.checks import check_ids
 
 from .errors import ExtractionError
 

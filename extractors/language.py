@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from prh_jax.feature_store import FeatureWriter, Layer
+from prh_jax.feature_store import Layer
+from prh_jax.feature_writer import FeatureWriter
 
 from . import pooling
 from .dataset import Dataset

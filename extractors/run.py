@@ -11,7 +11,9 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from prh_jax.feature_store import StoreError, open_store, open_writer, store_path
+from prh_jax.checks import StoreError
+from prh_jax.feature_store import open_store, store_path
+from prh_jax.feature_writer import open_writer
 
 from . import environment, language, vision
 from .classical import CLASSICAL, ClassicalExtractor

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from prh_jax.feature_store import FeatureWriter, Layer
+from prh_jax.feature_store import Layer
+from prh_jax.feature_writer import FeatureWriter
 
 from . import pooling
 from .dataset import Dataset

@@ -5,7 +5,9 @@ Importing the package starts no JAX backend and imports no torch.
 
 from ._version import __version__
 from .align import align
-from .feature_store import FeatureStore, StoreError, inspect_store, open_store, write_features
+from .checks import StoreError
+from .feature_store import FeatureStore, inspect_store, open_store
+from .feature_writer import write_features
 from .metric import Metric
 from .metrics import METRICS, PRH_METRICS, SUPPORTED_METRICS, make_metric
 from .metrics.cka import Cka, UnbiasedCka, cka, unbiased_cka

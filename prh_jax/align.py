@@ -1,7 +1,8 @@
 """The whole flow in one function: feature stores in, labelled scores of all layer pairs out."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,25 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from ._version import __version__
-from .feature_store import FeatureStore, StoreError, check_same_samples, open_store
+from .checks import StoreError, check_same_samples
+from .engine import (
+    default_memory,
+    fit_tile,
+    make_sketches,
+    name_layers,
+    parse_bytes,
+    say,
+    score_study,
+    shape_of,
+)
+from .feature_store import FeatureStore, open_store
 from .metric import Metric
 from .metrics import METRICS, parse_metric
-from .pairwise import TILE, score_matrix, sketch_layer, stack
+from .pairwise import layer_mesh, sketch_bytes, sketcher_after
 from .preprocess import Preprocess
-from .result_store import Alignment
+from .result_store import Alignment, is_running, load_alignment, same_study
+from .score_grid import ScoreGrid
+from .sketch_bank import SketchBank
 
 Stores = Sequence[str | Path | FeatureStore] | str | Path | FeatureStore
 
@@ -28,7 +42,11 @@ def align(
     metrics: Sequence[str | Metric] | str | Metric | None = None,
     *,
     preprocess: Preprocess | None = None,
-    tile: int = TILE,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    memory: int | str | None = None,
+    sketch_cache: str | Path | None = None,
+    devices: Sequence[Any] | None = None,
     progress: bool | None = None,
 ) -> Alignment:
     """Score every layer of every model of x with every layer of every model of y (or of x itself).
@@ -36,7 +54,13 @@ def align(
     stores_x, stores_y  feature stores or their paths, one or a list; all complete and of the same samples in order
     metrics             names ("cka", "cka:kernel=rbf,sigma=2") or Metric objects; all of METRICS if None
     preprocess          what is done to features first; the reference's clipping and unit rows if None
-    tile                layers on each side that are scored in one call; no effect on the scores
+    output              where the result is written, tile by tile; an interrupted run goes on there, and a finished
+                        one is read, when asked for the same again. In memory alone if None
+    overwrite           replace a result of other features or settings at `output`
+    memory              bytes for features, sketches and temporaries ("8GiB"), beyond what the process held before;
+                        half of the machine's memory, or three quarters of the accelerator's, if None
+    sketch_cache        folder that keeps sketches, for further studies of the same features
+    devices             local devices to use; all if None. The scores do not depend on their number
     progress            progress bars on standard error; None shows them on a terminal
 
     The result keeps the whole layer-by-layer matrix of each metric. StoreError where stores are unfinished, damaged,
@@ -44,32 +68,68 @@ def align(
     """
     chosen = make_metrics(metrics)
     preprocess = preprocess or Preprocess()
+    budget = parse_bytes(memory) if memory is not None else default_memory()
     xs = open_stores(stores_x)
     ys = xs if stores_y is None else open_stores(stores_y)
     for store in (*xs, *ys):
         check_same_samples(str(xs[0].path), xs[0].ids, str(store.path), store.ids)
     _check_settings(chosen, xs, ys)
     quiet = None if progress is None else not progress
-    thresholds = {str(s.path): preprocess.thresholds(s) for s in _bar(_unique(xs, ys), "clipping", quiet)}
-    scores: dict[str, np.ndarray] = {}
-    for sketcher in dict.fromkeys(metric.sketch for metric in chosen.values()):
-        sketches = {}
-        for side, stores in (("x", xs), ("y", ys)):
-            if side == "y" and stores_y is None:
-                continue
-            made = (
-                sketch_layer(x, threshold, sketcher=sketcher, preprocess=preprocess)
-                for x, threshold in _bar(list(_jobs(stores, thresholds)), f"{type(sketcher).__name__} of {side}", quiet)
+    origin = protocol(chosen, xs, ys, preprocess)
+    path = Path(output) if output is not None else None
+    if path is not None and path.exists() and not overwrite and not is_running(path):
+        return _finished(path, origin, quiet)
+
+    n, width = xs[0].n, max(layer.dim for store in (*xs, *ys) for layer in store.layers)
+    sketcher_of = {key: sketcher_after(preprocess, metric.sketch) for key, metric in chosen.items()}
+    shapes = {sketcher: shape_of(sketcher, n, width) for sketcher in dict.fromkeys(sketcher_of.values())}
+    refs = name_layers(_unique(xs, ys), preprocess)
+    held = sum(map(sketch_bytes, shapes.values())) * sum(map(len, refs.values()))
+    in_memory = held <= budget // 2
+    mesh = layer_mesh(devices)
+    tile = {}
+    for sketcher, shape in shapes.items():
+        group = [metric for key, metric in chosen.items() if sketcher_of[key] == sketcher]
+        size = fit_tile(group, shape, mesh, budget - (held if in_memory else 0))
+        tile |= {key: size for key in chosen if sketcher_of[key] == sketcher}
+    grid = ScoreGrid(_labelled(chosen, xs, ys), origin, tile, path, overwrite=overwrite)
+    if grid.finished:
+        say(f"{path}: going on, {grid.total - grid.finished} of {grid.total} tiles are left.", quiet)
+
+    kept = sketch_cache or (path and path.with_name(f".{path.name}.sketches"))
+    bank = SketchBank(kept, in_memory=in_memory)
+    lacking = [s for s in shapes if any(not grid.complete(key) for key in chosen if sketcher_of[key] == s)]
+    make_sketches(refs, lacking, preprocess, bank, mesh=mesh, memory=budget - (held if in_memory else 0), quiet=quiet)
+    refs_x, refs_y = ([ref for store in side for ref in refs[str(store.path)]] for side in (xs, ys))
+    with tqdm(total=grid.total, initial=grid.finished, desc="scoring", unit=" tiles", disable=quiet) as bar:
+        for sketcher in lacking:
+            score_study(
+                {key: metric for key, metric in chosen.items() if sketcher_of[key] == sketcher},
+                sketcher,
+                refs_x,
+                None if stores_y is None else refs_y,
+                bank,
+                grid,
+                shape=shapes[sketcher],
+                mesh=mesh,
+                progress=bar.update,
             )
-            sketches[side] = stack(made)
-        for key, metric in chosen.items():
-            if metric.sketch != sketcher:
-                continue
-            a, b = sketches["x"], sketches.get("y")
-            total = sum(len(s.layers) for s in xs) * sum(len(s.layers) for s in ys)
-            with tqdm(total=total, desc=key, unit=" pairs", disable=quiet) as bar:
-                scores[key] = score_matrix(metric, a, b, tile=tile, progress=bar.update)
-    return _labelled(scores, chosen, xs, ys, preprocess)
+    alignment = grid.finish()
+    if sketch_cache is None and kept:
+        shutil.rmtree(kept, ignore_errors=True)
+    return alignment
+
+
+def _finished(path: Path, origin: dict[str, Any], quiet: bool | None) -> Alignment:
+    """The result at `path`, if it is the one asked for."""
+    alignment = load_alignment(path)
+    if not same_study(alignment.protocol, origin):
+        raise StoreError(
+            f"{path} holds a result made from other features or settings. Name another output, or overwrite it with "
+            "--force-remake (overwrite=True)."
+        )
+    say(f"{path} already holds this result.", quiet)
+    return alignment
 
 
 def make_metrics(metrics: Any = None) -> dict[str, Metric]:
@@ -79,10 +139,17 @@ def make_metrics(metrics: Any = None) -> dict[str, Metric]:
     elif isinstance(metrics, str | Metric):
         metrics = [metrics]
     made = [parse_metric(m) if isinstance(m, str) else m for m in metrics]
+    for metric in made:
+        if not isinstance(metric, Metric):
+            raise ValueError(f"A metric is a name or a Metric object such as MutualKnn(), got {metric!r}.")
     if not made:
         raise ValueError(f"No metric was asked for; the metrics are {', '.join(METRICS)}.")
     names = [metric.name for metric in made]
-    return {metric.name if names.count(metric.name) == 1 else str(metric): metric for metric in made}
+    keys = [
+        metric.name if names.count(metric.name) == 1 else asked if isinstance(asked, str) else str(metric)
+        for asked, metric in zip(metrics, made, strict=True)
+    ]
+    return dict(zip(keys, made, strict=True))
 
 
 def open_stores(stores: Stores) -> list[FeatureStore]:
@@ -92,6 +159,10 @@ def open_stores(stores: Stores) -> list[FeatureStore]:
     opened = [s if isinstance(s, FeatureStore) else open_store(s) for s in stores]
     if not opened:
         raise StoreError("No feature stores were given on one side.")
+    places = [store.path.resolve() for store in opened]
+    for store, place in zip(opened, places, strict=True):
+        if places.count(place) > 1:
+            raise StoreError(f"{store.path} was given more than once on one side; give each store once.")
     return [store.require_complete() for store in opened]
 
 
@@ -113,36 +184,6 @@ def _check_settings(metrics: dict[str, Metric], xs: list[FeatureStore], ys: list
                 raise ValueError(f"{key} cannot score {owner}: {error}") from None
 
 
-def _jobs(stores: list[FeatureStore], thresholds: dict[str, np.ndarray]) -> Iterator["_Job"]:
-    for store in stores:
-        for layer in range(len(store.layers)):
-            yield _Job(store, layer, thresholds[str(store.path)][layer])
-
-
-@dataclasses.dataclass(frozen=True)
-class _Job:
-    """A layer to be read; iterating gives its features and its clipping threshold."""
-
-    store: FeatureStore
-    layer: int
-    threshold: np.float32
-
-    def __iter__(self):
-        x = self.store.read_layer(self.layer)
-        if (x == x[:1]).all():
-            raise StoreError(
-                f"{self.store.path}, layer {self.store.layers[self.layer].name!r} is constant: all {len(x)} samples "
-                "have the same features, so it cannot be aligned with anything. Extract the model again, or "
-                "leave it out."
-            )
-        yield x
-        yield self.threshold
-
-
-def _bar(items: list, label: str, quiet: bool | None):
-    return tqdm(items, desc=label, disable=quiet, leave=False)
-
-
 def _labels(stores: list[FeatureStore]) -> list[str]:
     """The models' names, random weights marked, with pooling or path where one occurs twice."""
     seeds = [store.spec.get("random_init") for store in stores]
@@ -155,7 +196,8 @@ def _labels(stores: list[FeatureStore]) -> list[str]:
     return [str(store.path) for store in stores]
 
 
-def _labelled(scores, metrics: dict[str, Metric], xs, ys, preprocess: Preprocess) -> Alignment:
+def _labelled(metrics: dict[str, Metric], xs: list[FeatureStore], ys: list[FeatureStore]) -> xr.Dataset:
+    """The labels of a result, with matrices of NaN."""
     coords = {}
     for side, stores in (("x", xs), ("y", ys)):
         dim, labels = f"layer_{side}", _labels(stores)
@@ -164,8 +206,8 @@ def _labelled(scores, metrics: dict[str, Metric], xs, ys, preprocess: Preprocess
         ]
         for name, values in zip(("model", "layer_name", "depth"), zip(*table, strict=True), strict=True):
             coords[f"{name}_{side}"] = (dim, np.array(values, dtype=object if name != "depth" else np.int64))
-    dataset = xr.Dataset({key: (("layer_x", "layer_y"), scores[key]) for key in metrics}, coords=coords)
-    return Alignment(dataset, protocol(metrics, xs, ys, preprocess))
+    empty = np.full([sum(len(store.layers) for store in side) for side in (xs, ys)], np.nan, np.float32)
+    return xr.Dataset(dict.fromkeys(metrics, (("layer_x", "layer_y"), empty)), coords=coords)
 
 
 def protocol(
@@ -194,6 +236,7 @@ def _models(stores: list[FeatureStore]) -> list[dict[str, Any]]:
             "label": label,
             "spec": store.spec,
             "spec_sha256": store.spec_sha256,
+            "contents": store.checksum(),
             "result": store.result,
             "dtype": str(store.dtype),
             "layers": [[layer.name, layer.dim] for layer in store.layers],

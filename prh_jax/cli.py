@@ -36,7 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print(f"\nprh {args.command}: interrupted; what was finished is kept, run it again to go on.", file=sys.stderr)
-        return 130
+        if argv is not None:
+            return 130
+        # At once: threads of the numerics are still at work, and an orderly end would pull memory from under them.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(130)
 
 
 def _dashed(word: str) -> str:
@@ -114,7 +119,12 @@ def _inspect(args: argparse.Namespace) -> int:
     paths = [found for path in args.path for found in _stores_below(Path(path))]
     sound = True
     for path in paths:
-        report = _inspect_one(path)
+        try:
+            report = _inspect_one(path)
+        except ValueError as error:
+            if len(paths) == 1:
+                raise
+            report = {"path": str(path), "kind": f"unreadable: {error}", "complete": False, "problems": [str(error)]}
         sound = sound and report["complete"] and not report["problems"]
         if args.json:
             print(json.dumps(report))
@@ -126,21 +136,17 @@ def _inspect(args: argparse.Namespace) -> int:
 def _stores_below(path: Path) -> list[Path]:
     if (path / "zarr.json").exists() or not path.is_dir():
         return [path]
-    found = [f.parent for f in sorted(path.rglob("zarr.json")) if f.parent.name.endswith(".zarr")]
+    found = sorted(f for f in path.rglob("*.zarr") if f.is_dir())
     if not found:
         raise ValueError(f"There is no feature store or result (a folder ending in .zarr) at or below {path}.")
     return [f for f in found if not f.name.startswith(".")]
 
 
 def _inspect_one(path: Path) -> dict:
+    from .checks import schema_of
     from .feature_store import SCHEMA, inspect_store
 
-    attributes = path / "zarr.json"
-    try:
-        schema = json.loads(attributes.read_text())["attributes"]["schema"] if attributes.exists() else SCHEMA
-    except (ValueError, KeyError):
-        schema = SCHEMA
-    if schema != SCHEMA:
+    if (schema_of(path) or SCHEMA) != SCHEMA:
         from .result_store import load_alignment
 
         return {"path": str(path), "kind": repr(load_alignment(path)), "complete": True, "problems": []}

@@ -1,7 +1,7 @@
 """`prh align`: the command line of the reference's measure_alignment.py, on feature stores."""
 
 import argparse
-import sys
+import re
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     scoring.add_argument(
         "--metric",
         nargs="+",
-        default=["mutual_knn"],
+        action="extend",
         metavar="NAME[:setting=value,...]",
         help='metrics, or "all"; see `prh metrics` (mutual_knn)',
     )
@@ -49,7 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     scoring.add_argument("--clip-quantile", type=float, default=0.95, help="1 clips nothing (%(default)s)")
     scoring.add_argument("--clip-scope", default="auto", choices=("auto", "tensor", "layer"), help="(%(default)s)")
     scoring.add_argument("--no-normalize", action="store_true", help="leave rows at their length")
-    scoring.add_argument("--tile", type=int, default=16, help="layers a side scored at once (%(default)s)")
+    scoring.add_argument("--memory", metavar="SIZE", help="for features, sketches and temporaries, such as 8GiB")
+    scoring.add_argument("--sketch-cache", metavar="FOLDER", help="keep sketches there, for further studies")
     out = parser.add_argument_group("where the result goes")
     out.add_argument("--output-dir", default="./results/alignment", help="root of the results (%(default)s)")
     out.add_argument("-o", "--output", help="path of the result instead of one below --output-dir")
@@ -60,16 +61,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Align as asked, print the tables, save the result."""
-    from .align import align, make_metrics, open_stores, protocol
-    from .feature_store import StoreError
+    from .align import align, make_metrics, open_stores
     from .metrics import METRICS, parse_metric
     from .preprocess import Preprocess
-    from .result_store import load_alignment
 
-    if args.tile < 1:
-        raise ValueError(f"--tile needs at least 1 layer, got {args.tile}.")
-    names = list(METRICS) if args.metric == ["all"] else args.metric
-    metrics = make_metrics([parse_metric(name, prh=args.prh, k=args.topk) for name in names])
+    names = [text for name in args.metric or ["mutual_knn"] for text in (METRICS if name == "all" else [name])]
+    made = [parse_metric(name, prh=args.prh, k=args.topk) for name in names]
+    metrics = make_metrics(list(dict.fromkeys(made)))
     preprocess = Preprocess(args.clip_quantile, args.precise, args.clip_scope, not args.no_normalize)
     if args.x:
         xs, ys = open_stores(_paths(args.x)), open_stores(_paths(args.y or args.x))
@@ -81,20 +79,22 @@ def run(args: argparse.Namespace) -> int:
         _require(args, paths_x, paths_y)
         xs, ys, same = open_stores(paths_x), open_stores(paths_y), paths_x == paths_y
     output = Path(args.output) if args.output else _result_path(args, metrics)
-    if output.exists() and not args.force_remake:
-        alignment = load_alignment(output)
-        if alignment.protocol != protocol(metrics, xs, ys, preprocess):
-            raise StoreError(
-                f"{output} holds a result made from other features or settings. Name another with --output, or "
-                "overwrite it with --force-remake."
-            )
-        print(f"{output} already holds this result.", file=sys.stderr)
-    else:
-        alignment = align(xs, None if same else ys, list(metrics.values()), preprocess=preprocess, tile=args.tile)
-        alignment.save(output, overwrite=args.force_remake)
+    alignment = align(
+        xs,
+        None if same else ys,
+        list(metrics.values()),
+        preprocess=preprocess,
+        output=output,
+        overwrite=args.force_remake,
+        memory=args.memory,
+        sketch_cache=args.sketch_cache,
+    )
     for key in alignment.metrics:
         print(f"\n{key}: best score over layer pairs, {args.modality_x if not args.x else 'x'} by row")
         print(table(alignment.scores(key)))
+        undefined = int(alignment.dataset[key].isnull().sum())
+        if undefined:
+            print(f"{undefined} of {alignment.dataset[key].size} layer pairs have no score (NaN): see `prh metrics`.")
     print(f"\nAll {alignment.dataset.sizes['layer_x']} x {alignment.dataset.sizes['layer_y']} layer pairs: {output}")
     if args.npy:
         for key in alignment.metrics:
@@ -120,9 +120,13 @@ def table(scores: Any) -> str:
 
 
 def _paths(given: list[str]) -> list[Path]:
+    from .checks import schema_of
+    from .result_store import SCHEMA as RESULTS
+
     paths: list[Path] = []
     for path in map(Path, given):
         inside = sorted(path.glob("*.zarr")) if path.is_dir() and not (path / "zarr.json").exists() else []
+        inside = [found for found in inside if schema_of(found) != RESULTS]
         paths += inside or [path]
     return paths
 
@@ -162,7 +166,7 @@ def _pools(pool: str, modality: str) -> list[str]:
 
 
 def _require(args: argparse.Namespace, paths_x: list[Path], paths_y: list[Path]) -> None:
-    from .feature_store import StoreError
+    from .checks import StoreError
 
     if not paths_x or not paths_y:
         side = "y" if paths_x else "x"
@@ -176,6 +180,7 @@ def _require(args: argparse.Namespace, paths_x: list[Path], paths_y: list[Path])
             f"--modality {getattr(args, f'modality_{side}')} --pool {getattr(args, f'pool_{side}')}"
             for side in ("x", "y")
         )
+        commands = "\n".join(dict.fromkeys(commands.splitlines()))
         raise StoreError(
             f"{len(missing)} of {len({*paths_x, *paths_y})} feature stores are missing, the first is {missing[0]}. "
             f"Make them with\n{commands}\nor point --input-dir at them."
@@ -194,9 +199,11 @@ def _study_folder(args: argparse.Namespace) -> Path:
 
 def _npy_path(args: argparse.Namespace, key: str) -> Path:
     """The reference's path scheme, or beside the result when that was named."""
-    name = f"{key}_k{args.topk}.npy" if "knn" in key else f"{key}.npy"
+    plain = re.sub(r"[^A-Za-z0-9_.=-]", "_", key)
+    name = f"{plain}_k{args.topk}.npy" if "knn" in key and key == plain else f"{plain}.npy"
     if args.output:
-        return Path(args.output).with_suffix("") / name
+        output = Path(args.output)
+        return output.with_name(output.stem + ("" if output.suffix else "_npy")) / name
     return _study_folder(args) / name
 
 

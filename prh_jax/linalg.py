@@ -30,8 +30,9 @@ def power_of_two(x: Float[Array, "*shape"], axis: int | None = None) -> Float[Ar
 def is_degenerate(x: Float[Array, "n d"]) -> Bool[Array, ""]:
     """True where no similarity is defined: a value is not finite, or all rows are equal up to rounding."""
     x = lax.stop_gradient(x)
+    finite = jnp.all(jnp.isfinite(x))  # asked for apart: on CPU a maximum may pass a NaN over
     spread = jnp.max(jnp.abs(x - x[:1]))
-    return ~(spread > 4 * jnp.finfo(x.dtype).eps * jnp.max(jnp.abs(x)))
+    return ~finite | ~(spread > 4 * jnp.finfo(x.dtype).eps * jnp.max(jnp.abs(x)))
 
 
 def prescale(x: Num[Array, "n d"]) -> tuple[Float[Array, "n d"], Float[Array, ""]]:

@@ -78,6 +78,12 @@ class Metric:
     larger_is_closer: ClassVar[bool] = True
     differentiable: ClassVar[bool] = False
 
+    def __post_init__(self):
+        """Settings of the type of their defaults: whole numbers as int, so that equal settings are one."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            object.__setattr__(self, field.name, _checked(self.name, field.name, value, field.default))
+
     @property
     def bounds(self) -> tuple[float, float]:
         """Lowest and highest attainable score."""
@@ -127,6 +133,8 @@ class Metric:
                 f"{self.name} compares features of shapes (n, dx) and (n, dy) whose row i is the same sample; "
                 f"got {x.shape} and {y.shape}."
             )
+        if x.shape[0] < 4 or 0 in (x.shape[1], y.shape[1]):
+            raise ValueError(f"{self.name} needs at least 4 samples and 1 feature, got shapes {x.shape} and {y.shape}.")
         sketch = self.sketch
         return self.compare(sketch(x), sketch(y))
 
@@ -136,8 +144,23 @@ class Metric:
         return self.name + (":" + ",".join(changed) if changed else "")
 
 
+def _checked(metric: str, key: str, value: Any, default: Any) -> Any:
+    if isinstance(default, bool):
+        kind, right = "True or False", isinstance(value, bool | np.bool_)
+    elif isinstance(default, int):
+        kind, right = "a whole number", isinstance(value, int | np.integer) and not isinstance(value, bool)
+    elif isinstance(default, float):
+        kind = "a finite number"
+        right = isinstance(value, int | float | np.number) and not isinstance(value, bool) and np.isfinite(value)
+    else:
+        return value
+    if not right:
+        raise ValueError(f"{metric} needs {key} to be {kind} such as {default!r}, got {value!r}.")
+    return type(default)(value)
+
+
 def check_positive(metric: str, **settings: float) -> None:
     """ValueError naming the first setting that is not above zero."""
     for key, value in settings.items():
-        if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not value > 0:
+        if not value > 0:
             raise ValueError(f"{metric} needs {key} > 0, got {value!r}.")

@@ -1,29 +1,43 @@
-"""All pairs of layers: sketch each layer once, then score the layer-by-layer matrix in equal tiles."""
+"""The arithmetic of all layer pairs: a sketch of each layer once, then the layer-by-layer matrix in equal tiles."""
 
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from .metric import Metric, Sketcher
 from .preprocess import Preprocess
 
-TILE = 16
-Progress = Callable[[int], object]
+TILE = 64
+"""Layers a side scored in one call: enough for kernels at full speed, few enough to fill up the last tile cheaply."""
 
 
-@partial(jax.jit, static_argnames=("sketcher", "preprocess"))
+@partial(jax.jit, static_argnames=("maker", "preprocess"))
+def make_products(x: Any, threshold: Any, *, maker: Callable[[Any], Any], preprocess: Preprocess) -> Any:
+    """What sketches are made of, after preprocessing; compiled once for each width."""
+    return maker(preprocess.apply(x, threshold))
+
+
+@partial(jax.jit, static_argnames=("sketcher",))
+def reduce_products(products: Any, *, sketcher: Sketcher) -> Any:
+    """The sketch, from products of any width; compiled once."""
+    return sketcher.reduce(products)
+
+
 def sketch_layer(x: Any, threshold: Any, *, sketcher: Sketcher, preprocess: Preprocess) -> Any:
-    """The sketch of one layer after preprocessing; compiled once for each width."""
-    return sketcher(preprocess.apply(x, threshold))
+    """The sketch of one layer after preprocessing."""
+    sketcher = sketcher_after(preprocess, sketcher)
+    return reduce_products(
+        make_products(x, threshold, maker=sketcher.products, preprocess=preprocess), sketcher=sketcher
+    )
 
 
-@partial(jax.jit, static_argnames=("metric",))
-def score_tile(a: Any, b: Any, *, metric: Metric) -> jax.Array:
-    """Scores of all pairs of two stacks of sketches."""
-    return metric.compare_tile(a, b)
+def sketcher_after(preprocess: Preprocess, sketcher: Sketcher) -> Sketcher:
+    """The sketcher that does not repeat what preprocessing has done: more of them are equal then, and shared."""
+    return sketcher.on_unit_rows() if preprocess.normalize else sketcher
 
 
 @partial(jax.jit, static_argnames=("metric",))
@@ -32,54 +46,48 @@ def score_orders(a: Any, b: Any, orders: jax.Array, *, metric: Metric) -> jax.Ar
     return jax.lax.map(lambda order: metric.compare(a, b.reorder(order)), orders)
 
 
-def stack(sketches: Iterable[Any]) -> Any:
-    """Sketches of several layers as one, on the host, with a leading layer axis."""
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *map(jax.device_get, sketches))
+def layer_mesh(devices: Sequence[Any] | None = None) -> Mesh:
+    """All local devices (or those given) in a row, over which tiles of layers are laid out."""
+    return Mesh(np.array(devices or jax.local_devices()), ("layer",))
 
 
-def count_layers(sketches: Any) -> int:
-    """Length of the layer axis of stacked sketches."""
-    return jax.tree.leaves(sketches)[0].shape[0]
+@lru_cache(maxsize=256)
+def tile_scorer(metric: Metric, shapes: Any, tile: int, mesh: Mesh) -> Any:
+    """Compiled `(a, b) -> scores` for stacks of `tile` sketches of b and, on each device, `tile` of a.
 
-
-def _tiles(sketches: Any, size: int) -> list[tuple[int, int, Any]]:
-    """Equal tiles (start, stop, sketches); the last is filled up with its last layer, so that shapes never change."""
-    count = count_layers(sketches)
-    tiles = []
-    for start in range(0, count, size):
-        rows = np.minimum(np.arange(start, start + size), count - 1)
-        tiles.append((start, min(start + size, count), jax.tree.map(lambda leaf, rows=rows: leaf[rows], sketches)))
-    return tiles
-
-
-def score_matrix(
-    metric: Metric, a: Any, b: Any | None = None, *, tile: int = TILE, progress: Progress | None = None
-) -> np.ndarray:
-    """The layer-by-layer matrix of scores (layers of a, layers of b) from stacked sketches.
-
-    `b=None` scores a with itself; a symmetric metric then computes the tiles on and above the diagonal and mirrors
-    them. `progress` is called with the number of layer pairs finished. The result does not depend on `tile`: to the bit
-    for metrics that count, to rounding for the others.
+    `shapes` is a hashable form of one sketch's shapes (see `sketch_shapes`). Each device scores its own tile of a
+    with the same program, so that scores do not depend on the number of devices. `.memory_analysis()` tells its needs.
     """
-    mirror = b is None and metric.symmetric
-    b = a if b is None else b
-    rows, columns = count_layers(a), count_layers(b)
-    scores = np.empty((rows, columns), np.result_type(np.float32, *_float_dtypes(a)))
-    tiles_b = _tiles(b, min(tile, columns))
-    for x0, x1, tile_a in _tiles(a, min(tile, rows)):
-        tile_a = jax.device_put(tile_a)
-        for y0, y1, tile_b in tiles_b:
-            if mirror and y1 <= x0:
-                scores[x0:x1, y0:y1] = scores[y0:y1, x0:x1].T
-            else:
-                scores[x0:x1, y0:y1] = np.asarray(score_tile(tile_a, tile_b, metric=metric))[: x1 - x0, : y1 - y0]
-            if progress:
-                progress((x1 - x0) * (y1 - y0))
-    if mirror:
-        lower = np.tril_indices(rows, -1)
-        scores[lower] = scores.T[lower]
-    return scores
+
+    def stacked(count, spec):
+        def one(shape, dtype):
+            return jax.ShapeDtypeStruct((count, *shape), dtype, sharding=NamedSharding(mesh, spec))
+
+        treedef, leaves = shapes
+        return treedef.unflatten([one(*leaf) for leaf in leaves])
+
+    spread, same = PartitionSpec("layer"), PartitionSpec()
+    scores = jax.shard_map(metric.compare_tile, mesh=mesh, in_specs=(spread, same), out_specs=spread, check_vma=False)
+    return jax.jit(scores).lower(stacked(tile * mesh.size, spread), stacked(tile, same)).compile()
 
 
-def _float_dtypes(sketches: Any) -> list[np.dtype]:
-    return [leaf.dtype for leaf in jax.tree.leaves(sketches) if np.issubdtype(leaf.dtype, np.floating)]
+def sketch_shapes(sketch: Any) -> Any:
+    """Structure, shapes and dtypes of a sketch, hashable."""
+    leaves, treedef = jax.tree.flatten(sketch)
+    return treedef, tuple((tuple(leaf.shape), np.dtype(leaf.dtype)) for leaf in leaves)
+
+
+def sketch_bytes(sketch: Any) -> int:
+    """Bytes of the arrays of a sketch, or of their shapes."""
+    return sum(int(np.prod(leaf.shape)) * np.dtype(leaf.dtype).itemsize for leaf in jax.tree.leaves(sketch))
+
+
+def stack_tile(sketches: Sequence[Any], size: int) -> Any:
+    """Sketches of layers as one, on the host; filled up to `size` with the last, so that shapes never change."""
+    filled = [*sketches, *[sketches[-1]] * (size - len(sketches))]
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *filled)
+
+
+def put_tile(tile: Any, mesh: Mesh, *, spread: bool) -> Any:
+    """A stack on the devices: spread over them along the layer axis, or whole on each."""
+    return jax.device_put(tile, NamedSharding(mesh, PartitionSpec("layer") if spread else PartitionSpec()))

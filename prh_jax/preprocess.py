@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Array, Float, Num
 
 from . import linalg
-from .feature_store import FeatureStore
+from .feature_store import FeatureStore, blocks_of
+from .quantile import order_statistics, quantile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,32 +37,45 @@ class Preprocess:
         if self.scope not in ("auto", "tensor", "layer"):
             raise ValueError(f"scope is 'auto', 'tensor' or 'layer', got {self.scope!r}.")
 
-    def thresholds(self, store: FeatureStore) -> np.ndarray:
-        """The magnitude at which each layer of a store is clipped: (layers,) float32, infinite for no clipping."""
+    def thresholds(
+        self, store: FeatureStore, layers: list[np.ndarray] | None = None, *, memory: int = 1 << 30
+    ) -> np.ndarray:
+        """The magnitude at which each layer of a store is clipped: (layers,) float32, infinite for no clipping.
+
+        `layers` are the store's features where they are in memory already; else they are read, with at most about
+        `memory` bytes held at a time.
+        """
         count = len(store.layers)
         if self.clip_quantile == 1:
             return np.full(count, np.inf, np.float32)
         per_layer = self.scope == "layer" or (self.scope == "auto" and len({layer.dim for layer in store.layers}) > 1)
         groups = [[i] for i in range(count)] if per_layer else [list(range(count))]
         if self.exact:
-            values = [self._order_statistic([store.read_layer(i) for i in group]) for group in groups]
+            values = [self._order_statistic(store, group, layers) for group in groups]
         else:
-            values = self._mean_sample_quantile(store, groups)
+            values = self._mean_sample_quantile(store, groups, layers, memory)
         return np.repeat(np.asarray(values, np.float32), [len(group) for group in groups])
 
-    def _order_statistic(self, layers: list[np.ndarray]) -> float:
-        magnitudes = np.abs(np.concatenate([x.ravel() for x in layers]).astype(np.float32))
-        index = min(int(self.clip_quantile * magnitudes.size), magnitudes.size - 1)
-        magnitudes.partition(index)
-        return float(magnitudes[index])
+    def _order_statistic(self, store: FeatureStore, group: list[int], layers: list[np.ndarray] | None) -> float:
+        size = store.n * sum(store.layers[i].dim for i in group)
+        rank = min(int(self.clip_quantile * size), size - 1)
+        return order_statistics(lambda: (layers[i] if layers else store.read_layer(i) for i in group), rank)[0]
 
-    def _mean_sample_quantile(self, store: FeatureStore, groups: list[list[int]]) -> list[float]:
+    def _mean_sample_quantile(
+        self, store: FeatureStore, groups: list[list[int]], layers: list[np.ndarray] | None, memory: int
+    ) -> list[float]:
         totals = np.zeros(len(groups))
-        for block in range(len(store.done())):
-            layers = [np.abs(x.astype(np.float32)) for x in store.read_block(block)]
-            for g, group in enumerate(groups):
-                rows = np.concatenate([layers[i] for i in group], axis=1)
-                totals[g] += np.quantile(rows, self.clip_quantile, axis=1).sum(dtype=np.float64)
+        width = sum(layer.dim for layer in store.layers)
+        rows = max(1, memory // (2 * width * store.dtype.itemsize))
+        for block in blocks_of(store.n):
+            for start in range(block.start, block.stop, rows):
+                part = slice(start, min(start + rows, block.stop))
+                read = [x[part] for x in layers] if layers else store.read_rows(part)
+                for g, group in enumerate(groups):
+                    totals[g] += sum(
+                        quantile(np.concatenate([read[i][row] for i in group]), self.clip_quantile)
+                        for row in range(part.stop - part.start)
+                    )
         return list(totals / store.n)
 
     def apply(self, x: Num[Array, "n d"], threshold: Float[Array, ""]) -> Float[Array, "n d"]:

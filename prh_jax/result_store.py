@@ -1,5 +1,6 @@
 """Scores as labelled arrays with their origin, in memory and in Zarr."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -9,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+import zarr
 from zarr.codecs import Crc32cCodec
 
-from .feature_store import StoreError
+from .checks import StoreError, check_replaceable, write_error
 from .reduce import best_layers
 
 SCHEMA = "prh-jax/alignment/1"
@@ -59,22 +61,7 @@ class Alignment:
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write to a Zarr v3 group at `path`; whole or not at all."""
-        path = Path(path)
-        if path.exists() and not overwrite:
-            raise StoreError(f"{path} already exists. Choose another path, or overwrite it with --force-remake.")
-        building = path.parent / f".{path.name}.{uuid.uuid4().hex}.partial"
-        dataset = self.dataset.assign_attrs(schema=SCHEMA, protocol=json.dumps(self.protocol))
-        encoding = {name: {"compressors": [Crc32cCodec()]} for name in dataset.variables}
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            dataset.to_zarr(building, zarr_format=3, consolidated=False, encoding=encoding)
-            if path.exists():
-                shutil.rmtree(path)
-            os.rename(building, path)
-        except OSError as error:
-            shutil.rmtree(building, ignore_errors=True)
-            raise StoreError(f"The result could not be written to {path}: {error.strerror or error}.") from error
-        return path
+        return create_result(self.dataset, self.protocol, Path(path), overwrite=overwrite)
 
     def save_npy(self, path: str | Path, metric: str) -> Path:
         """Write the reference's form: a pickled dict of `scores` (x, y) and `indices` (x, y, 2), the best layer pairs.
@@ -103,10 +90,51 @@ _SWAP = {
 }
 
 
+def digest(dataset: xr.Dataset) -> str:
+    """SHA-256 of all scores and labels: what a result on disk is held against when it is read."""
+    found = hashlib.sha256()
+    for name in sorted(map(str, dataset.variables)):
+        values = dataset[name].values
+        found.update(name.encode())
+        numeric = values.dtype.kind in "fiu"
+        found.update(values.tobytes() if numeric else json.dumps([str(value) for value in values]).encode())
+    return found.hexdigest()
+
+
+def create_result(dataset: xr.Dataset, protocol: Any, path: Path, *, overwrite: bool, **attributes: Any) -> Path:
+    """A result at `path`, built beside it and renamed into place."""
+    if path.exists() and not overwrite:
+        raise StoreError(
+            f"{path} already exists. Choose another path, or overwrite it with --force-remake (overwrite=True)."
+        )
+    check_replaceable(path, SCHEMA)
+    building = path.parent / f".{path.name}.{uuid.uuid4().hex}.partial"
+    attributes = {"status": "complete", "sha256": digest(dataset)} | attributes
+    dataset = dataset.assign_attrs(schema=SCHEMA, protocol=json.dumps(protocol), **attributes)
+    encoding: dict[Any, dict[str, Any]] = {name: {"compressors": [Crc32cCodec()]} for name in dataset.variables}
+    for key, tile in attributes.get("tile", {}).items():
+        encoding[key]["chunks"] = (tile, tile)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        dataset.to_zarr(building, zarr_format=3, consolidated=False, encoding=encoding)
+        group = zarr.open_group(building, mode="r+")
+        for key, tile in attributes.get("tile", {}).items():
+            shape = tuple(-(-size // tile) for size in dataset[key].shape)
+            group.create_array(f"done/{key}", shape=shape, chunks=(1, 1), dtype="uint8", fill_value=0)
+        if path.exists():
+            shutil.rmtree(path)
+        os.rename(building, path)
+    except OSError as error:
+        shutil.rmtree(building, ignore_errors=True)
+        raise write_error(error, path) from error
+    return path
+
+
 def load_alignment(path: str | Path) -> Alignment:
     """Read what `Alignment.save` wrote; StoreError where there is none or it is damaged."""
     if not Path(path).is_dir():
-        raise StoreError(f"There is no result at {path}. `prh align` makes one.")
+        what = "is a file, not a result" if Path(path).exists() else "does not exist"
+        raise StoreError(f"{path} {what}. `prh align` makes results.")
     try:
         dataset = xr.open_zarr(path, consolidated=False).load()
     except Exception as error:  # xarray and zarr raise many kinds for a broken or foreign folder
@@ -114,7 +142,31 @@ def load_alignment(path: str | Path) -> Alignment:
     schema = dataset.attrs.pop("schema", None)
     if schema != SCHEMA:
         raise StoreError(f"{path} has schema {schema!r}, but this version of prh-jax reads {SCHEMA!r}.")
-    protocol = json.loads(dataset.attrs.pop("protocol"))
+    dataset.attrs.pop("tile", None)
+    if dataset.attrs.pop("status", None) != "complete":
+        raise StoreError(f"{path} is unfinished. Run the same `prh align` again; it goes on where it stopped.")
+    damaged = f"{path} is damaged: {{}}. Make it again with --force-remake (overwrite=True)."
+    try:
+        protocol, recorded = json.loads(dataset.attrs.pop("protocol")), dataset.attrs.pop("sha256")
+        names = list(protocol["metrics"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(damaged.format(f"its attributes cannot be used ({error!r})")) from error
+    if digest(dataset) != recorded:
+        raise StoreError(damaged.format("its scores and labels do not match their recorded hash"))
     texts = {name: (c.dims, c.values.astype(object)) for name, c in dataset.coords.items() if c.dtype.kind == "T"}
     dataset = dataset.assign_coords(texts)
-    return Alignment(dataset[list(protocol["metrics"])], protocol)
+    return Alignment(dataset[names], protocol)
+
+
+def is_running(path: Path) -> bool:
+    """Whether an unfinished result is at `path`."""
+    try:
+        return zarr.open_group(path, mode="r", zarr_format=3).attrs.get("status") == "running"
+    except Exception:  # zarr raises many kinds for a broken or foreign folder; whoever reads it next will say
+        return False
+
+
+def same_study(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    """Whether two protocols score the same features in the same way, on whatever machine and versions."""
+    left, right = (json.loads(json.dumps(p)) for p in (a, b))
+    return all(left.get(key) == right.get(key) for key in (left.keys() | right.keys()) - {"device", "versions"})

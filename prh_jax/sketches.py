@@ -77,7 +77,9 @@ def nearest(similarities: Float[Array, "n n"], k: int, *, with_self: bool = Fals
     """
     n = similarities.shape[0]
     if not 1 <= k < n:
-        raise ValueError(f"k nearest neighbours among {n} samples need 1 <= k <= {n - 1}, got k = {k}.")
+        raise ValueError(
+            f"k nearest neighbours among {n} samples need 1 <= k <= {n - 1}, got k = {k}. Choose a smaller k."
+        )
     if not with_self:
         similarities = jnp.where(jnp.eye(n, dtype=bool), -jnp.inf, similarities)
     return lax.top_k(similarities, k)[1]

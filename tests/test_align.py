@@ -1,6 +1,7 @@
 """All layers of all models: labels, reductions, preprocessing, results on disk, and refusals at the door."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from inputs import IDS, N, correlated, make_store
 from oracles import ORACLES
 
 import prh_jax
-from prh_jax import Preprocess, StoreError, align, load_alignment, write_features
+from prh_jax import Preprocess, StoreError, align, engine, load_alignment, write_features
 from prh_jax.reduce import best_layers, mean_layers
+from prh_jax.score_grid import ScoreGrid
 
 
 @pytest.fixture(scope="module")
@@ -109,18 +111,19 @@ def test_one_side_with_itself(stores):
     np.testing.assert_array_equal(np.diag(align(xs, metrics="mutual_knn").layers("mutual_knn")), 1)
 
 
-def test_tiles_do_not_change_counts(stores):
+def test_tiles_do_not_change_counts(stores, monkeypatch):
     xs, ys = stores
     names = [n for n, cls in prh_jax.METRICS.items() if not cls.differentiable]
     whole = align(xs, ys, names)
-    for tile in (1, 2, 3):
-        xr.testing.assert_identical(align(xs, ys, names, tile=tile).dataset, whole.dataset)
+    for tile in (1, 2, 4):
+        monkeypatch.setattr(engine, "TILE", tile)
+        xr.testing.assert_identical(align(xs, ys, names).dataset, whole.dataset)
 
 
 def test_results_come_back_from_disk_and_tell_their_origin(stores, tmp_path):
     xs, ys = stores
     result = align(xs, ys, ["cka:kernel=rbf,sigma=2", "cka", "mutual_knn"])
-    assert result.metrics == ["cka:kernel=rbf,sigma=2.0", "cka", "mutual_knn"]
+    assert result.metrics == ["cka:kernel=rbf,sigma=2", "cka", "mutual_knn"]
     path = result.save(tmp_path / "r.zarr")
     again = load_alignment(path)
     assert again.metrics == result.metrics and again.protocol == json.loads(json.dumps(result.protocol))
@@ -129,7 +132,7 @@ def test_results_come_back_from_disk_and_tell_their_origin(stores, tmp_path):
         xr.testing.assert_identical(again.scores(name), result.scores(name))
     protocol = again.protocol
     assert protocol["n"] == N and protocol["preprocess"]["clip_quantile"] == 0.95
-    assert protocol["metrics"]["cka:kernel=rbf,sigma=2.0"]["settings"]["sigma"] == 2.0
+    assert protocol["metrics"]["cka:kernel=rbf,sigma=2"]["settings"]["sigma"] == 2.0
     assert [m["spec_sha256"] for m in protocol["models_y"]] == [s.spec_sha256 for s in ys]
     with pytest.raises(StoreError, match="already exists"):
         result.save(path)
@@ -207,3 +210,113 @@ def test_near_identical_layers_rank_as_in_float64():
     unit = shifted / np.linalg.norm(shifted, axis=1, keepdims=True)
     assert (unit @ unit.T).mean() > 0.99
     assert float(prh_jax.mutual_knn(shifted, y)) == pytest.approx(ORACLES["mutual_knn"](shifted, y), abs=1e-7)
+
+
+def test_changed_features_are_not_taken_for_scored_ones(tmp_path):
+    store = make_store(tmp_path / "a.zarr", "m", (8, 8))
+    first = align(store, metrics="cka", output=tmp_path / "r.zarr")
+    again = align(store, metrics="cka", output=tmp_path / "r.zarr", progress=True)
+    xr.testing.assert_identical(again.dataset, first.dataset)
+    changed = make_store(tmp_path / "a.zarr", "m", (8, 8), seed=7, overwrite=True)
+    with pytest.raises(StoreError, match="other features or settings"):
+        align(changed, metrics="cka", output=tmp_path / "r.zarr")
+    replaced = align(changed, metrics="cka", output=tmp_path / "r.zarr", overwrite=True)
+    assert not np.array_equal(replaced.dataset["cka"], first.dataset["cka"])
+
+
+def test_nothing_but_a_result_is_overwritten_by_one(stores, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
+    (tmp_path / "notes").write_text("more work")
+    store = make_store(tmp_path / "s.zarr", "m", (8,))
+    for path in ("thesis", "notes", "s.zarr"):
+        with pytest.raises(StoreError, match="is not overwritten"):
+            align(store, metrics="cka", output=tmp_path / path, overwrite=True)
+        with pytest.raises(StoreError, match="is not overwritten"):
+            align(store, metrics="cka").save(tmp_path / path, overwrite=True)
+    assert (tmp_path / "thesis" / "chapter.tex").read_text() == "years of work"
+    assert (tmp_path / "notes").read_text() == "more work" and store.read_layer(0).shape == (N, 8)
+
+
+@pytest.mark.parametrize("lost", ["mutual_knn/c", "model_x/c", "depth_y/c"])
+def test_a_result_that_lost_a_chunk_is_refused(stores, tmp_path, lost):
+    path = tmp_path / "r.zarr"
+    align(*stores, metrics="mutual_knn", output=path)
+    shutil.rmtree(path / lost)
+    for read in (load_alignment, lambda p: align(*stores, metrics="mutual_knn", output=p)):
+        with pytest.raises(StoreError, match="damaged"):
+            read(path)
+
+
+@pytest.mark.parametrize("change", [{"protocol": "{}"}, {"protocol": None}, {"sha256": "0"}, {"status": "running"}])
+def test_a_result_with_unusable_attributes_is_refused(stores, tmp_path, change):
+    path = align(*stores, metrics="cka").save(tmp_path / "r.zarr")
+    text = json.loads((path / "zarr.json").read_text())
+    text["attributes"].update(change)
+    (path / "zarr.json").write_text(json.dumps(text))
+    with pytest.raises(StoreError, match="damaged|unfinished"):
+        load_alignment(path)
+
+
+def test_an_interrupted_study_goes_on_to_the_same_bits(stores, tmp_path, monkeypatch, capsys):
+    xs, ys = stores
+    monkeypatch.setattr(engine, "TILE", 2)
+    whole = align(xs, ys, ["cka", "mutual_knn", "svcca:dim=3"])
+    put, count = ScoreGrid.put, []
+
+    def stop_after_five(self, *args, **kwargs):
+        count.append(args[:3])
+        if len(count) == 6:
+            raise KeyboardInterrupt
+        return put(self, *args, **kwargs)
+
+    monkeypatch.setattr(ScoreGrid, "put", stop_after_five)
+    path = tmp_path / "r.zarr"
+    with pytest.raises(KeyboardInterrupt):
+        align(xs, ys, ["cka", "mutual_knn", "svcca:dim=3"], output=path)
+    with pytest.raises(StoreError, match="unfinished"):
+        load_alignment(path)
+    resumed = align(xs, ys, ["cka", "mutual_knn", "svcca:dim=3"], output=path)
+    assert "going on, 22 of 27 tiles are left" in capsys.readouterr().err
+    assert len(count) == 6 + 22 - 0 and len(set(count[:5] + count[6:])) == 27
+    xr.testing.assert_identical(resumed.dataset, whole.dataset)
+    xr.testing.assert_identical(load_alignment(path).dataset, whole.dataset)
+    assert [p.name for p in tmp_path.iterdir()] == ["r.zarr"]
+
+
+def test_sketches_are_made_once_and_kept_in_a_cache(stores, tmp_path, monkeypatch):
+    xs, ys = stores
+    cache = tmp_path / "sketches"
+    first = align(xs, ys, ["cka", "mutual_knn"], sketch_cache=cache)
+    assert len(list(cache.iterdir())) == 2 * sum(len(store.layers) for store in (*xs, *ys))
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("a sketch was made again")
+
+    monkeypatch.setattr(engine, "make_products", refuse)
+    xr.testing.assert_identical(align(xs, ys, ["cka", "mutual_knn"], sketch_cache=cache).dataset, first.dataset)
+    with pytest.raises(AssertionError, match="made again"):
+        align(xs, ys, "cka", sketch_cache=cache, preprocess=Preprocess(0.9))
+    victim = next(iter(cache.iterdir()))
+    victim.write_bytes(victim.read_bytes()[:-200] + bytes(200))
+    with pytest.raises((AssertionError, StoreError)):
+        align(xs, ys, ["cka", "mutual_knn"], sketch_cache=cache)
+
+
+@pytest.mark.parametrize("memory", [1, "20kB", "8GiB"])
+def test_scores_do_not_depend_on_the_budget(stores, memory):
+    names = ["mutual_knn", "lcs_knn", "edit_distance_knn", "cycle_knn"]
+    xr.testing.assert_identical(align(*stores, names, memory=memory).dataset, align(*stores, names).dataset)
+
+
+def test_a_store_given_twice_is_refused(stores):
+    with pytest.raises(StoreError, match="more than once"):
+        align([stores[0][0].path, stores[0][0]], metrics="cka")
+
+
+def test_layers_that_clipping_empties_are_refused(tmp_path):
+    words = np.eye(N, 70, dtype=np.float32) * 3
+    store = write_features(tmp_path / "w.zarr", [words], spec={"model": "words"}, ids=IDS)
+    with pytest.raises(StoreError, match="constant.*clip-quantile 1"):
+        align(store, metrics="cka")
+    align(store, metrics="cka", preprocess=Preprocess(1.0))

@@ -1,26 +1,29 @@
 """The store keeps what it was given, to the bit, through kills, full disks and damage; and says so when it cannot."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import ml_dtypes
 import numpy as np
 import pytest
 import xarray as xr
+from jaxtyping import TypeCheckError
 
+from prh_jax.checks import StoreError
 from prh_jax.feature_store import (
     BLOCK,
     Layer,
-    StoreError,
+    blocks_of,
     inspect_store,
     open_store,
-    open_writer,
     store_path,
-    write_features,
 )
+from prh_jax.feature_writer import open_writer, write_features
 
 N, WIDTHS = 600, (24, 16, 24)
 
@@ -47,7 +50,7 @@ def test_layers_come_back_as_written(tmp_path, dtype):
     for i, x in enumerate(features):
         assert store.read_layer(i).dtype == kind
         np.testing.assert_array_equal(store.read_layer(i), x.astype(kind))
-        blocks = np.concatenate([store.read_block(b)[i] for b in range(3)])
+        blocks = np.concatenate([store.read_rows(rows)[i] for rows in blocks_of(store.n)])
         np.testing.assert_array_equal(blocks, x.astype(kind))
     assert store.ids == make_ids() and store.complete
     report = inspect_store(store.path)
@@ -172,7 +175,8 @@ def test_paths_stay_below_the_root_and_apart(tmp_path):
 WRITER = """
 import sys, time
 import numpy as np
-from prh_jax.feature_store import Layer, open_writer
+from prh_jax.feature_store import Layer
+from prh_jax.feature_writer import open_writer
 sys.path.insert(0, {tests!r})
 from test_feature_store import make_features, make_ids
 n = 256 * 12
@@ -238,4 +242,87 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     monkeypatch.undo()
     again = open_writer(tmp_path / "s.zarr", spec={"model": "m"}, ids=make_ids(), layers=[Layer("a", 4)])
     assert again.pending() == [1, 2]
-    np.testing.assert_array_equal(open_store(again.path).read_block(0)[0], features[:BLOCK])
+    np.testing.assert_array_equal(open_store(again.path).read_rows(slice(0, BLOCK))[0], features[:BLOCK])
+
+
+def test_other_features_under_the_same_name_are_refused(tmp_path):
+    features, path = make_features(), tmp_path / "s.zarr"
+    write_features(path, features, spec={"model": "m"}, ids=make_ids())
+    write_features(path, features, spec={"model": "m"}, ids=make_ids())
+    features[1] = features[1] + 1
+    with pytest.raises(StoreError, match="other features for layer 'layer_1'.*overwrite=True"):
+        write_features(path, features, spec={"model": "m"}, ids=make_ids())
+    store = write_features(path, features, spec={"model": "m"}, ids=make_ids(), overwrite=True)
+    np.testing.assert_array_equal(store.read_layer(1), features[1].astype(np.float32))
+
+
+def test_only_feature_stores_are_overwritten(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "thesis.tex").write_text("years of work")
+    (tmp_path / "file").write_text("more work")
+    for name in ("folder", "file"):
+        with pytest.raises(StoreError, match="is not overwritten"):
+            write_features(tmp_path / name, make_features(), spec={}, ids=make_ids(), overwrite=True)
+    assert (tmp_path / "folder" / "thesis.tex").exists() and (tmp_path / "file").read_text() == "more work"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"layer_names": ["a"]}, "1 layer names were given for 3 layers"),
+        ({"layer_names": ["a", "b", "a"]}, "named 'a'"),
+        ({"spec": {"model": Path("x")}}, "plain JSON values"),
+        ({"ids": None}, "list of ids is empty"),
+        ({"features": [np.full((N, 4), np.nan)]}, "nothing was written"),
+        ({"features": [np.full((N, 4), 1j)]}, "real numbers"),
+        ({"features": [np.full((N, 4), "a")]}, "real numbers"),
+        ({"features": [np.zeros((N, 0))]}, "has no features"),
+    ],
+)
+def test_what_cannot_be_stored_leaves_nothing_behind(tmp_path, arguments, message):
+    arguments = {"features": make_features(), "spec": {}, "ids": make_ids()} | arguments
+    with pytest.raises((StoreError, TypeCheckError), match=message if arguments["ids"] else ""):
+        write_features(tmp_path / "s.zarr", **arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"layers": []},
+        {"layers": None},
+        {"spec": None},
+        {"layers": [{"name": "layer_0", "array": "features_24", "index": 9, "dim": 24}]},
+        {"layers": [{"name": "layer_0", "array": "features_24", "index": 0, "dim": 23}]},
+        {"ids_sha256": "0"},
+    ],
+)
+def test_attributes_that_do_not_fit_are_an_error(tmp_path, change):
+    path = write_features(tmp_path / "s.zarr", make_features(), spec={"model": "m"}, ids=make_ids()).path
+    attributes = json.loads((path / "zarr.json").read_text())
+    attributes["attributes"].update(change)
+    (path / "zarr.json").write_text(json.dumps(attributes))
+    with pytest.raises(StoreError, match="corrupt"):
+        open_store(path).require_complete()
+
+
+def test_metadata_that_is_lost_or_cut_is_an_error(tmp_path):
+    for i, name in enumerate(["features_24/zarr.json", "done/c/1", "sample/c/0"]):
+        path = write_features(tmp_path / f"{i}.zarr", make_features(), spec={}, ids=make_ids()).path
+        if name.endswith("json"):
+            (path / name).write_text((path / name).read_text()[:200])
+        else:
+            (path / name).unlink()
+        with pytest.raises(StoreError, match="corrupt"):
+            open_store(path).require_complete()
+
+
+def test_checksum_names_the_contents(tmp_path):
+    features = make_features()
+    one, same = (
+        write_features(tmp_path / f"{i}.zarr", features, spec={"model": "m"}, ids=make_ids()).checksum() for i in "ab"
+    )
+    features[2][-1, -1] += 1
+    other = write_features(tmp_path / "c.zarr", features, spec={"model": "m"}, ids=make_ids()).checksum()
+    assert one == same != other

@@ -18,7 +18,7 @@ import prh_jax.data
 from extractors import dataset, environment, language
 from extractors.pooling import pool_tokens
 from extractors.run import Settings, extract_model
-from prh_jax.feature_store import write_features
+from prh_jax.feature_writer import write_features
 
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"

@@ -55,7 +55,7 @@ def parse_metric(text: str, *, prh: bool = False, k: int | None = None) -> Metri
     if k is not None and "k" in defaults:
         settings["k"] = k
     for item in filter(None, tail.split(",")):
-        key, equals, value = item.partition("=")
+        key, equals, value = (part.strip() for part in item.partition("="))
         if not equals:
             raise ValueError(f"Settings of a metric are written {name}:key=value,...; got {text!r}.")
         settings[key] = _parse_value(name, key, value, defaults.get(key))

@@ -32,6 +32,7 @@ class Cka(Metric):
     eps: float = 0.0
 
     def __post_init__(self):
+        super().__post_init__()
         if self.kernel not in ("linear", "rbf"):
             raise ValueError(f"{self.name} has kernels 'linear' and 'rbf', got {self.kernel!r}.")
         check_positive(self.name, sigma=self.sigma)
@@ -57,7 +58,8 @@ class Cka(Metric):
 
     def _score(self, upper: Any, diagonal: Any, a: Gram, b: Gram) -> Any:
         """From the inner products of the halves and the diagonals; everything broadcasts over pairs."""
-        return (2 * upper + diagonal) / (1 + self.eps * a.inverse_norm * b.inverse_norm)
+        cosine = 2 * upper + diagonal
+        return cosine / (1 + self.eps * a.inverse_norm * b.inverse_norm) if self.eps else cosine
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,8 +84,9 @@ class UnbiasedCka(Cka):
         n = a.diagonal.shape[-1]
         traces = jnp.sum(a.diagonal, axis=-1) * jnp.sum(b.diagonal, axis=-1)
         own = a.unbiased_norm * b.unbiased_norm
-        size = n * (n - 3) * a.inverse_norm * b.inverse_norm
-        return linalg.u_centered(upper, diagonal, traces, n) / (own + self.eps * size)
+        if self.eps:
+            own = own + self.eps * (n * (n - 3)) * a.inverse_norm * b.inverse_norm
+        return linalg.u_centered(upper, diagonal, traces, n) / own
 
     def chance(self, n: int) -> float:
         return 0.0

@@ -41,6 +41,7 @@ class Cknna(Metric):
     eps: float = 0.0
 
     def __post_init__(self):
+        super().__post_init__()
         check_positive(self.name, k=self.k)
         if self.k < 2:
             raise ValueError(f"{self.name} needs k >= 2, got {self.k}.")
@@ -84,7 +85,7 @@ class Cknna(Metric):
         squared = a.self_alignment * b.self_alignment
         positive = squared > 0
         own = jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1)), jnp.nan)
-        return joint / (own + self.eps * a.factor * b.factor)
+        return joint / (own + self.eps * a.factor * b.factor) if self.eps else joint / own
 
 
 def aligned_tile(sketch: MaskedKernel, a: NeighborKernel, b: NeighborKernel) -> Float[Array, "x y"]:

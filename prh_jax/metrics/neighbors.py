@@ -25,6 +25,7 @@ class NeighborMetric(Metric):
     normalize: bool = True
 
     def __post_init__(self):
+        super().__post_init__()
         check_positive(self.name, k=self.k)
 
     @property

@@ -28,6 +28,7 @@ class Svcca(Metric):
     dim: int = 10
 
     def __post_init__(self):
+        super().__post_init__()
         check_positive(self.name, dim=self.dim)
 
     @property

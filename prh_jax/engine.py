@@ -1,0 +1,244 @@
+"""A study run: features streamed into sketches, sketches scored tile by tile, within a budget of bytes."""
+
+import os
+import queue
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from tqdm.auto import tqdm
+
+from .checks import StoreError
+from .feature_store import FeatureStore
+from .metric import Metric, Sketcher
+from .pairwise import (
+    TILE,
+    make_products,
+    put_tile,
+    reduce_products,
+    sketch_bytes,
+    sketch_shapes,
+    stack_tile,
+    tile_scorer,
+)
+from .preprocess import Preprocess
+from .sketch_bank import SketchBank
+
+IN_FLIGHT = 2
+"""Layers read ahead of the one that is computed, and computed ahead of the one that is stored."""
+
+
+@dataclass(frozen=True)
+class LayerRef:
+    """A layer of a store, and a name of its features after preprocessing, by their contents."""
+
+    store: FeatureStore
+    layer: int
+    name: str
+
+
+def default_memory() -> int:
+    """Bytes a study may take unless told: three quarters of what the device has, or half of the machine's memory."""
+    stats = jax.local_devices()[0].memory_stats() if jax.default_backend() != "cpu" else None
+    if stats and "bytes_limit" in stats:
+        return int(stats["bytes_limit"] * 0.75)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def parse_bytes(text: str | int) -> int:
+    """A number of bytes from text such as 8GiB, 500MB or 1e9."""
+    match = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([kmgt]?)(i?)b?\s*", str(text), re.IGNORECASE)
+    if not match or float(match[1]) <= 0:
+        raise ValueError(f"A size is written such as 8GiB, 500MB or 2000000000 (bytes), got {text!r}.")
+    base = 1024 if match[3] else 1000
+    return int(float(match[1]) * base ** " kmgt".index(match[2].lower() or " "))
+
+
+def name_layers(stores: Iterable[FeatureStore], preprocess: Preprocess) -> dict[str, list[LayerRef]]:
+    """All layers of each store, by its path."""
+    refs = {}
+    for store in stores:
+        contents = f"{store.checksum()} {asdict(preprocess)}"
+        refs[str(store.path)] = [LayerRef(store, i, f"{contents} {i}") for i in range(len(store.layers))]
+    return refs
+
+
+def shape_of(sketcher: Sketcher, n: int, width: int) -> Any:
+    """The shapes of a sketch; they do not depend on the width."""
+    return jax.eval_shape(sketcher, jax.ShapeDtypeStruct((n, width), np.float32))
+
+
+def make_sketches(
+    refs: dict[str, list[LayerRef]],
+    sketchers: Sequence[Sketcher],
+    preprocess: Preprocess,
+    bank: SketchBank,
+    *,
+    mesh: Mesh,
+    memory: int,
+    quiet: bool | None,
+) -> None:
+    """Fill the bank with each layer's sketches; a layer that has them all is not read."""
+    missing = {
+        ref: [sketcher for sketcher in sketchers if not bank.has(sketcher, ref.name)]
+        for layers in refs.values()
+        for ref in layers
+    }
+    missing = {ref: wanted for ref, wanted in missing.items() if wanted}
+    devices = list(mesh.devices.flat)
+    waiting: list[tuple[LayerRef, dict[Sketcher, Any], Any]] = []
+
+    def store_oldest() -> None:
+        ref, sketches, degenerate = waiting.pop(0)
+        if bool(degenerate):
+            _refuse_constant(ref)
+        for sketcher, sketch in sketches.items():
+            bank.put(sketcher, ref.name, jax.device_get(sketch))
+
+    with tqdm(total=len(missing), desc="sketching", unit=" layers", disable=quiet, leave=False) as bar:
+        for turn, (ref, x, threshold) in enumerate(_read_ahead(_prepared(refs, set(missing), preprocess, memory))):
+            x = jax.device_put(x, devices[turn % len(devices)])
+            products: dict[Callable[[Any], Any], Any] = {}
+            sketches = {}
+            for sketcher in missing[ref]:
+                maker = sketcher.products
+                if maker not in products:
+                    products[maker] = make_products(x, threshold, maker=maker, preprocess=preprocess)
+                sketches[sketcher] = reduce_products(products[maker], sketcher=sketcher)
+            waiting.append((ref, sketches, next(iter(products.values())).degenerate))
+            if len(waiting) >= IN_FLIGHT * len(devices):
+                store_oldest()
+            bar.update()
+        while waiting:
+            store_oldest()
+
+
+def _prepared(
+    refs: dict[str, list[LayerRef]], wanted: set[LayerRef], preprocess: Preprocess, memory: int
+) -> Iterator[tuple[LayerRef, np.ndarray, np.float32]]:
+    """Features and clipping threshold of each wanted layer; models that fit into a part of the budget are read once."""
+    for layers in refs.values():
+        needed = [ref for ref in layers if ref in wanted]
+        if not needed:
+            continue
+        store = layers[0].store
+        read = None
+        if store.nbytes <= memory // 4 and preprocess.clip_quantile < 1:
+            read = [store.read_layer(i) for i in range(len(store.layers))]
+        thresholds = preprocess.thresholds(store, read, memory=memory // 4)
+        for ref in needed:
+            x = store.read_layer(ref.layer) if read is None else read[ref.layer]
+            yield ref, x, thresholds[ref.layer]
+
+
+def _read_ahead(items: Iterator[Any]) -> Iterator[Any]:
+    """The items, made by a thread that stays a few ahead; its exceptions are raised here."""
+    ready: queue.Queue = queue.Queue(maxsize=IN_FLIGHT)
+    stopped = threading.Event()
+    end = object()
+
+    def hand_over(item: Any) -> None:
+        while not stopped.is_set():
+            try:
+                return ready.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        try:
+            for item in items:
+                hand_over((item, None))
+                if stopped.is_set():
+                    return
+            hand_over((end, None))
+        except BaseException as error:  # handed to the consumer, whatever it is
+            hand_over((end, error))
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        while True:
+            item, error = ready.get()
+            if error is not None:
+                raise error
+            if item is end:
+                return
+            yield item
+    finally:
+        stopped.set()
+
+
+def _refuse_constant(ref: LayerRef) -> None:
+    raise StoreError(
+        f"{ref.store.path}, layer {ref.store.layers[ref.layer].name!r} is constant: all {ref.store.n} samples have the "
+        "same features once clipped, so it cannot be aligned with anything. Where features are mostly zeros, clip less "
+        "(--clip-quantile 1); else extract the model again, or leave it out."
+    )
+
+
+def fit_tile(metrics: Sequence[Metric], sketch: Any, mesh: Mesh, memory: int) -> int:
+    """The largest tile, a power of two up to TILE, whose sketches and temporaries fit into `memory` on each device."""
+    size, shapes = TILE, sketch_shapes(sketch)
+    while size > 1:
+        held = 4 * size * sketch_bytes(sketch)  # a tile of each side, and the next being put together
+        if held < memory:
+            needs = [tile_scorer(metric, shapes, size, mesh).memory_analysis() for metric in metrics]
+            if held + max(getattr(need, "temp_size_in_bytes", 0) for need in needs) <= memory:
+                break
+        size //= 2
+    return size
+
+
+def score_study(
+    metrics: dict[str, Metric],
+    sketcher: Sketcher,
+    refs_x: Sequence[LayerRef],
+    refs_y: Sequence[LayerRef] | None,
+    bank: SketchBank,
+    grid: Any,
+    *,
+    shape: Any,
+    mesh: Mesh,
+    progress: Callable[[int], Any],
+) -> None:
+    """Score the tiles that a ScoreGrid lacks, of metrics with one sketcher; `refs_y=None` scores x with itself."""
+    columns_of = refs_x if refs_y is None else refs_y
+    mirrored = {key for key, metric in metrics.items() if refs_y is None and metric.symmetric}
+    size, shapes = grid.tile[next(iter(metrics))], sketch_shapes(shape)
+    rows, columns = (-(-len(refs) // size) for refs in (refs_x, columns_of))
+
+    def load(refs: Sequence[LayerRef], tiles: Sequence[int], *, spread: bool) -> Any:
+        parts = [refs[tile * size : (tile + 1) * size] for tile in tiles]
+        filled = [ref for part in parts for ref in (*part, *[part[-1]] * (size - len(part)))]
+        sketches = {ref: bank.get(sketcher, ref.name, shapes[0]) for ref in dict.fromkeys(filled)}
+        return put_tile(stack_tile([sketches[ref] for ref in filled], len(filled)), mesh, spread=spread)
+
+    for first in range(0, rows, mesh.size):
+        tiles_x = range(first, min(first + mesh.size, rows))
+        a = None
+        for column in range(columns):
+            todo = {
+                key: [t for t in tiles_x if not (grid.done(key, t, column) or (key in mirrored and column < t))]
+                for key in metrics
+            }
+            if not any(todo.values()):
+                continue
+            if a is None:  # devices without a tile of their own repeat the last
+                a = load(refs_x, [min(t, tiles_x[-1]) for t in range(first, first + mesh.size)], spread=True)
+            b = load(columns_of, [column], spread=False)
+            for key in filter(todo.get, metrics):
+                values = np.asarray(tile_scorer(metrics[key], shapes, size, mesh)(a, b))
+                for t in todo[key]:
+                    tile = values[(t - first) * size : (t - first + 1) * size]
+                    progress(grid.put(key, t, column, tile, mirror=key in mirrored))
+
+
+def say(text: str, quiet: bool | None) -> None:
+    """A line on standard error, unless progress was switched off."""
+    if not quiet:
+        print(text, file=sys.stderr)

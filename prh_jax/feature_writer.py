@@ -1,0 +1,248 @@
+"""Writing feature stores, block by block, each block whole or not at all."""
+
+import json
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import Crc32cCodec
+
+from .bfloat16 import BFLOAT16
+from .checks import StoreError, check_ids, check_replaceable, check_same_samples, write_error
+from .feature_store import BLOCK, DTYPES, SCHEMA, FeatureStore, Layer, blocks_of, open_store, sha256_json, spec_sha256
+
+
+def open_writer(
+    path: str | Path,
+    *,
+    spec: Mapping[str, Any],
+    ids: Sequence[str],
+    layers: Sequence[Layer],
+    dtype: str = "float32",
+    sample_arrays: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+) -> "FeatureWriter":
+    """Create a store, or go on with the one that is there.
+
+    A new store is built in a temporary folder beside `path` and renamed into place. An existing one is resumed when its
+    spec, ids and layers are these; where they differ, StoreError names the difference (`overwrite=True` replaces it).
+    """
+    path, ids = Path(path), check_ids(ids)
+    if dtype not in DTYPES:
+        raise StoreError(f"Features cannot be stored as {dtype!r}; choose one of {', '.join(DTYPES)}.")
+    _check_layers(path, layers)
+    try:
+        json.dumps(dict(spec))
+    except (TypeError, ValueError) as error:
+        raise StoreError(f"The spec of {path} must be a dict of plain JSON values: {error}.") from error
+    if path.exists() and not overwrite:
+        store = open_store(path)
+        _check_same(store, spec=spec, ids=ids, layers=layers, dtype=dtype)
+        return FeatureWriter(store)
+    check_replaceable(path, SCHEMA)
+    building = path.parent / f".{path.name}.{uuid.uuid4().hex}.partial"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _create(building, spec, ids, layers, DTYPES[dtype], sample_arrays or {})
+        if path.exists():
+            retired = building.with_suffix(".retired")
+            path.rename(retired)
+            building.rename(path)
+            shutil.rmtree(retired)
+        else:
+            building.rename(path)
+    except OSError as error:
+        shutil.rmtree(building, ignore_errors=True)
+        raise write_error(error, path) from error
+    return FeatureWriter(open_store(path))
+
+
+def _check_layers(path: Path, layers: Sequence[Layer]) -> None:
+    if not layers:
+        raise StoreError(f"No layers to write to {path}.")
+    names = [layer.name for layer in layers]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise StoreError(f"Two layers for {path} are named {twice!r}; give each its own name.")
+    for layer in layers:
+        if layer.dim < 1:
+            raise StoreError(f"Layer {layer.name!r} for {path} has no features.")
+
+
+def _create(path, spec, ids, layers, dtype, sample_arrays) -> None:
+    widths = list(dict.fromkeys(layer.dim for layer in layers))
+    names = {dim: "features" if len(widths) == 1 else f"features_{dim}" for dim in widths}
+    table, counts = [], dict.fromkeys(widths, 0)
+    for layer in layers:
+        table.append({"name": layer.name, "array": names[layer.dim], "index": counts[layer.dim], "dim": layer.dim})
+        counts[layer.dim] += 1
+    root = zarr.open_group(path, mode="w-", zarr_format=3)
+    root.attrs.update(
+        {
+            "schema": SCHEMA,
+            "status": "running",
+            "spec": dict(spec),
+            "spec_sha256": spec_sha256(spec, layers),
+            "ids_sha256": sha256_json(ids),
+            "layers": table,
+        }
+    )
+    n, blocks = len(ids), len(blocks_of(len(ids)))
+
+    def array(name, shape, chunks, kind, fill, dims):
+        return root.create_array(
+            name,
+            shape=shape,
+            chunks=chunks,
+            dtype=kind,
+            fill_value=fill,
+            compressors=[Crc32cCodec()],
+            dimension_names=dims,
+        )
+
+    for dim in widths:
+        suffix = "" if len(widths) == 1 else f"_{dim}"
+        dims = (f"layer{suffix}", "sample", f"feature{suffix}")
+        array(names[dim], (counts[dim], n, dim), (1, BLOCK, dim), dtype, float("nan"), dims)
+    for name, kind in sample_arrays.items():
+        fill = float("nan") if np.dtype(kind).kind == "f" else -1
+        array(name, (n,), (BLOCK,), kind, fill, ("sample",))
+    array("done", (blocks,), (1,), "uint8", 0, ("block",))
+    # One chunk each; the names of ragged layers keep a dimension of their own.
+    array("sample", (n,), (n,), "string", "", ("sample",))[:] = np.array(ids, dtype=np.dtypes.StringDType())
+    layer_dim = "layer" if len(widths) == 1 else "layer_all"
+    layer_names = np.array([layer.name for layer in layers], dtype=np.dtypes.StringDType())
+    array("layer", (len(layers),), (len(layers),), "string", "", (layer_dim,))[:] = layer_names
+
+
+def _check_same(store: "FeatureStore", *, spec, ids, layers, dtype) -> None:
+    way_out = "Choose another output folder, or write the store anew with --force-remake (overwrite=True)."
+    old, new = store.spec, json.loads(json.dumps(dict(spec)))
+    for key in sorted(set(old) | set(new)):
+        if old.get(key) != new.get(key):
+            raise StoreError(
+                f"{store.path} holds features with {key} = {old.get(key)!r}; asked for is {new.get(key)!r}. {way_out}"
+            )
+    if store.layers != list(layers):
+        raise StoreError(f"{store.path} holds {len(store.layers)} layers, other than the {len(layers)} now. {way_out}")
+    if DTYPES[dtype] != store.dtype:
+        raise StoreError(f"{store.path} is stored as {store.dtype}; asked for is {dtype}. {way_out}")
+    check_same_samples(str(store.path), store.ids, "the data set", ids, way_out)
+
+
+class FeatureWriter:
+    """Writes the blocks of one store; made by `open_writer`."""
+
+    def __init__(self, store: FeatureStore):
+        self._store, self.path, self.complete = store, store.path, store.complete
+        self.blocks = blocks_of(store.n)
+        self._group = zarr.open_group(self.path, mode="r+", zarr_format=3)
+
+    def pending(self) -> list[int]:
+        """Blocks not yet done."""
+        return [int(b) for b in np.flatnonzero(~self._store.done())]
+
+    def write_block(self, block: int, features: Sequence[np.ndarray], **sample_values: np.ndarray) -> None:
+        """Write one block, an array (rows, d) per layer; its done mark comes last.
+
+        NaN, infinity (also by overflow in a 2-byte dtype) and wrong shapes are refused before anything is written.
+        """
+        store, rows = self._store, self.blocks[block]
+        size = rows.stop - rows.start
+        shapes = [np.shape(f) for f in features]
+        wanted = [(size, layer.dim) for layer in store.layers]
+        if shapes != wanted:
+            raise StoreError(f"Block {block} of {self.path} needs arrays of shapes {wanted}, not {shapes}.")
+        with np.errstate(over="ignore"):
+            stored = [np.asarray(f).astype(store.dtype) for f in features]
+        for layer, values in zip(store.layers, stored, strict=True):
+            bad = ~np.isfinite(values).all(axis=1)
+            if bad.any():
+                names = [store.ids[rows.start + int(i)] for i in np.flatnonzero(bad)[:5]]
+                raise StoreError(
+                    f"Layer {layer.name!r} of {store.model} gave NaN or infinite features (as {store.dtype}) for "
+                    f"{int(bad.sum())} samples, such as {', '.join(map(repr, names))}. Store as float32 "
+                    "(--dtype float32) if it is not, or leave those samples out. Blocks done before are kept."
+                )
+        try:
+            for (array, index), values in zip(store._where, stored, strict=True):
+                self._group[array][index, rows] = values  # type: ignore[index]
+            for name, values in sample_values.items():
+                self._group[name][rows] = np.asarray(values)  # type: ignore[index]
+            self._group["done"][block] = 1  # type: ignore[index]
+        except OSError as error:
+            raise write_error(error, self.path) from error
+
+    def check_same(self, block: int, features: Sequence[np.ndarray]) -> None:
+        """StoreError unless a block that is done holds these features."""
+        stored = self._store.read_rows(self.blocks[block])
+        for layer, old, new in zip(self._store.layers, stored, features, strict=True):
+            if not np.array_equal(old, np.asarray(new).astype(old.dtype)):
+                raise StoreError(
+                    f"{self.path} holds other features for layer {layer.name!r} (first in block {block}). Choose "
+                    "another path, or replace the store (overwrite=True)."
+                )
+
+    def sample_array(self, name: str) -> np.ndarray:
+        """One number per sample, as written so far."""
+        return self._store.sample_array(name)
+
+    def finish(self, result: Mapping[str, Any] | None = None, env: Mapping[str, Any] | None = None) -> None:
+        """Mark the store complete; StoreError while blocks are pending."""
+        pending = self.pending()
+        if pending:
+            raise StoreError(f"{self.path} cannot be finished: blocks {pending[:10]} are not done.")
+        try:
+            for leftover in self.path.rglob("*.partial"):  # of writes that were killed
+                leftover.unlink(missing_ok=True)
+            attrs = {"result": dict(result or {}), "env": dict(env or {}), "status": "complete"}
+            self._group.attrs.update(attrs)
+        except OSError as error:
+            raise write_error(error, self.path) from error
+        self.complete = True
+
+
+def write_features(
+    path: str | Path,
+    features: Sequence[np.ndarray],
+    *,
+    spec: Mapping[str, Any],
+    ids: Sequence[str],
+    layer_names: Sequence[str] | None = None,
+    dtype: str = "float32",
+    result: Mapping[str, Any] | None = None,
+    env: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> FeatureStore:
+    """Write features made elsewhere, one (n, d) array per layer, as a complete store.
+
+    A store that is there already must hold these very features (an interrupted one is gone on with), or StoreError is
+    raised; `overwrite=True` replaces it.
+    """
+    features, ids = [np.asarray(f) for f in features], check_ids(ids)
+    names = list(layer_names) if layer_names else [f"layer_{i}" for i in range(len(features))]
+    if len(names) != len(features):
+        raise StoreError(f"{len(names)} layer names were given for {len(features)} layers.")
+    for name, f in zip(names, features, strict=True):
+        if f.ndim != 2 or len(f) != len(ids):
+            raise StoreError(f"Layer {name!r} has shape {f.shape}, but {len(ids)} ids were given; it must be (n, d).")
+        if f.dtype.kind not in "fiub" and f.dtype != BFLOAT16:
+            raise StoreError(f"Layer {name!r} holds {f.dtype}; features are real numbers.")
+        if not np.isfinite(f.astype(np.float32)).all():
+            raise StoreError(f"Layer {name!r} has NaN or infinite features; nothing was written.")
+    layers = [Layer(name, f.shape[1]) for name, f in zip(names, features, strict=True)]
+    writer = open_writer(path, spec=spec, ids=ids, layers=layers, dtype=dtype, overwrite=overwrite)
+    pending = writer.pending()
+    for block, rows in enumerate(writer.blocks):
+        part = [f[rows] for f in features]
+        if block in pending:
+            writer.write_block(block, part)
+        else:
+            writer.check_same(block, part)
+    if not writer.complete:
+        writer.finish(result, env)
+    return open_store(path)

@@ -1,0 +1,112 @@
+"""The matrices of a running study, filled tile by tile, on disk as they grow."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from .checks import StoreError, write_error
+from .result_store import Alignment, create_result, digest, same_study
+
+
+class ScoreGrid:
+    """The matrices of a running study, filled tile by tile; with a path, each tile is on disk once it is done.
+
+    dataset   labels, and a matrix of NaN for each metric
+    tile      layers a side of a tile, for each metric
+    path      where the result grows; one that is there with an equal protocol is gone on with (its tiles are kept)
+    """
+
+    def __init__(
+        self,
+        dataset: xr.Dataset,
+        protocol: dict[str, Any],
+        tile: dict[str, int],
+        path: Path | None = None,
+        *,
+        overwrite: bool = False,
+    ):
+        self.dataset, self.protocol, self.tile = dataset, protocol, tile
+        self._group = None
+        if path is not None:
+            if overwrite or not path.exists():
+                create_result(dataset, protocol, path, overwrite=overwrite, status="running", tile=tile)
+            self._group = zarr.open_group(path, mode="r+", zarr_format=3)
+            attributes: dict[str, Any] = dict(self._group.attrs)
+            if not same_study(json.loads(attributes["protocol"]), protocol):
+                raise StoreError(
+                    f"{path} holds a result made from other features or settings. Name another, or overwrite it with "
+                    "--force-remake (overwrite=True)."
+                )
+            self.tile = attributes["tile"]
+        self.path = path
+        self._values, self._done = {}, {}
+        for key, size in self.tile.items():
+            shape = dataset[key].shape
+            blocks = tuple(-(-length // size) for length in shape)
+            self._values[key] = np.full(shape, np.nan, np.float32)
+            self._done[key] = np.zeros(blocks, bool)
+            if self._group is not None:
+                self._values[key] = self._read(key)
+                self._done[key] = self._read(f"done/{key}").astype(bool)
+
+    @property
+    def total(self) -> int:
+        """Number of tiles of all metrics."""
+        return sum(done.size for done in self._done.values())
+
+    @property
+    def finished(self) -> int:
+        """Number of tiles that are done."""
+        return sum(int(done.sum()) for done in self._done.values())
+
+    def complete(self, key: str) -> bool:
+        """Whether all tiles of a metric are done."""
+        return bool(self._done[key].all())
+
+    def done(self, key: str, x: int, y: int) -> bool:
+        """Whether a tile is done."""
+        return bool(self._done[key][x, y])
+
+    def put(self, key: str, x: int, y: int, values: np.ndarray, *, mirror: bool = False) -> int:
+        """Keep the scores of a tile, cut to the matrix; `mirror` keeps them across the diagonal too. Tiles now done."""
+        placed = [(x, y, values), (y, x, values.T)] if mirror and x != y else [(x, y, values)]
+        for row, column, scores in placed:
+            size = self.tile[key]
+            where = np.s_[row * size : (row + 1) * size, column * size : (column + 1) * size]
+            inside = self._values[key][where]
+            inside[...] = scores[: inside.shape[0], : inside.shape[1]]
+            if mirror and row == column:
+                lower = np.tril_indices(len(inside), -1)
+                inside[lower] = inside.T[lower]
+            if self._group is not None:
+                try:
+                    self._group[key][where] = inside  # type: ignore[index]
+                    self._group[f"done/{key}"][row, column] = 1  # type: ignore[index]
+                except OSError as error:
+                    raise write_error(error, Path(str(self.path))) from error
+            self._done[key][row, column] = True
+        return len(placed)
+
+    def finish(self) -> "Alignment":
+        """The result, once every tile is done."""
+        if self.finished < self.total:
+            raise StoreError(f"{self.total - self.finished} of {self.total} tiles are not scored yet.")
+        matrices = {key: (("layer_x", "layer_y"), values) for key, values in self._values.items()}
+        dataset = self.dataset.assign(matrices)
+        if self._group is not None and self.path is not None:
+            self._group.attrs.update({"status": "complete", "sha256": digest(dataset)})
+            shutil.rmtree(self.path / "done", ignore_errors=True)
+        return Alignment(dataset, self.protocol)
+
+    def _read(self, name: str) -> np.ndarray:
+        try:
+            return np.asarray(self._group[name][...])  # type: ignore[index]
+        except (ValueError, OSError, RuntimeError, KeyError) as error:
+            raise StoreError(
+                f"{self.path} is damaged: {name} cannot be read ({error}). Overwrite it with --force-remake."
+            ) from error

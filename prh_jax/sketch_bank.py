@@ -1,0 +1,81 @@
+"""Where the sketches of a study are kept: in memory, in a folder, or both; a folder outlives an interrupted run."""
+
+import hashlib
+import json
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from .checks import StoreError, write_error
+from .metric import Sketcher
+
+FORMAT = "prh-jax/sketch/1"
+
+
+class SketchBank:
+    """Sketches by (sketcher, name of the layer's contents), read back to the bit.
+
+    folder     keep each sketch as an .npz file there, checked by its CRC on reading; None for memory alone
+    in_memory  keep each sketch in memory too; without it and without a folder, a temporary one is used
+    """
+
+    def __init__(self, folder: str | Path | None = None, *, in_memory: bool = True):
+        self._temporary = None
+        if folder is None and not in_memory:
+            self._temporary = tempfile.TemporaryDirectory(prefix="prh-sketches-")
+            folder = self._temporary.name
+        self.folder = Path(folder) if folder is not None else None
+        self._held: dict[tuple[Sketcher, str], Any] | None = {} if in_memory else None
+
+    def has(self, sketcher: Sketcher, layer: str) -> bool:
+        """Whether this sketch is there; a damaged file counts as missing."""
+        if self._held is not None and (sketcher, layer) in self._held:
+            return True
+        return self.folder is not None and self._sound(self._file(sketcher, layer))
+
+    def put(self, sketcher: Sketcher, layer: str, sketch: Any) -> None:
+        """Keep a sketch; its file appears whole or not at all."""
+        if self._held is not None:
+            self._held[sketcher, layer] = sketch
+        if self.folder is None:
+            return
+        path = self._file(sketcher, layer)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with open(partial, "wb") as file:
+                np.savez(file, *(np.asarray(leaf) for leaf in jax.tree.leaves(sketch)))
+            os.replace(partial, path)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise write_error(error, path) from error
+
+    def get(self, sketcher: Sketcher, layer: str, treedef: Any) -> Any:
+        """The sketch, on the host; `treedef` is its structure."""
+        if self._held is not None and (sketcher, layer) in self._held:
+            return self._held[sketcher, layer]
+        path = self._file(sketcher, layer)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                sketch = treedef.unflatten([file[f"arr_{i}"] for i in range(treedef.num_leaves)])
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            path.unlink(missing_ok=True)
+            raise StoreError(f"The sketch {path} is damaged and was removed ({error}). Run the same again.") from error
+        if self._held is not None:
+            self._held[sketcher, layer] = sketch
+        return sketch
+
+    def _file(self, sketcher: Sketcher, layer: str) -> Path:
+        assert self.folder is not None
+        name = json.dumps([FORMAT, repr(sketcher), layer, jax.default_backend(), jax.__version__])
+        return self.folder / f"{hashlib.sha256(name.encode()).hexdigest()[:40]}.npz"
+
+    @staticmethod
+    def _sound(path: Path) -> bool:
+        """Whether the archive's table of contents, written last, is there; its contents are checked when read."""
+        return path.is_file() and zipfile.is_zipfile(path)

@@ -1,0 +1,42 @@
+"""Order statistics by bits are those of a sort."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from prh_jax.quantile import PIECE, order_statistics, quantile
+
+
+def samples(kind, size=5000):
+    rng = np.random.default_rng(0)
+    return {
+        "normal": rng.normal(size=size),
+        "ties": rng.integers(-3, 4, size=size).astype(float),
+        "wide": rng.normal(size=size) * 10.0 ** rng.integers(-20, 20, size=size),
+        "close": 1 + 1e-6 * rng.normal(size=size),
+        "zeros": np.zeros(size),
+    }[kind]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16], ids=lambda t: np.dtype(t).name)
+@pytest.mark.parametrize("kind", ["normal", "ties", "wide", "close", "zeros"])
+def test_order_statistics_are_those_of_a_sort(kind, dtype):
+    with np.errstate(over="ignore"):
+        values = samples(kind).astype(dtype)
+    values = values[np.isfinite(values.astype(np.float32))]
+    magnitudes = np.sort(np.abs(values.astype(np.float32)))
+    for rank in (0, 1, len(values) // 2, int(0.95 * len(values)), len(values) - 2, len(values) - 1):
+        pieces = np.array_split(values, 3)
+        expected = magnitudes[[rank, min(rank + 1, len(values) - 1)]]
+        np.testing.assert_array_equal(order_statistics(lambda p=pieces: p, rank), expected)
+
+
+def test_pieces_longer_than_the_cache():
+    values = np.random.default_rng(0).normal(size=(3, PIECE)).astype(np.float32)
+    assert order_statistics(lambda: [values], 12345)[0] == np.sort(np.abs(values).ravel())[12345]
+
+
+@pytest.mark.parametrize("q", [0.001, 0.5, 0.95, 0.999])
+def test_quantile_is_numpys(q):
+    values = np.random.default_rng(0).normal(size=(7, 101)).astype(np.float32)
+    assert quantile(values, q) == pytest.approx(np.quantile(np.abs(values.astype(np.float64)), q), rel=1e-12)
