@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Num
 
 from . import linalg
 from .linalg import HIGHEST
+from .subspace import left_vectors
 
 
 class InnerProducts(NamedTuple):
@@ -29,10 +30,10 @@ class InnerProducts(NamedTuple):
         return self.gram + self.offset[None, :]
 
 
-class Correlations(NamedTuple):
-    """Gram matrix of the z-scored features divided by their number."""
+class Directions(NamedTuple):
+    """The leading left singular vectors of the z-scored features; degenerate too where there are fewer."""
 
-    gram: Float[Array, "n n"]
+    vectors: Float[Array, "n r"]
     degenerate: Bool[Array, ""]
 
 
@@ -69,10 +70,12 @@ class Products:
 
 @dataclasses.dataclass(frozen=True)
 class ZScores:
-    """Makes Correlations: columns to mean 0 and standard deviation 1 (with n - 1); a constant column counts as zero."""
+    """Makes Directions: columns to mean 0 and standard deviation 1 (with n - 1); a constant column counts as zero."""
 
-    def __call__(self, x: Num[Array, "n d"]) -> Correlations:
-        n, d = x.shape
+    dim: int
+
+    def __call__(self, x: Num[Array, "n d"]) -> Directions:
+        n = x.shape[0]
         x = linalg.at_least_float32(x)
         degenerate = linalg.is_degenerate(x)
         x = jnp.where(degenerate, 0, x)
@@ -82,4 +85,5 @@ class ZScores:
         centered = jnp.where(constant, 0, linalg.center_columns(x))
         variance = jnp.sum(centered * centered, axis=0, keepdims=True) / (n - 1)
         scored = centered / jnp.sqrt(jnp.where(constant, 1, variance))
-        return Correlations(linalg.gram(scored) / d, degenerate)
+        vectors, full_rank = left_vectors(scored, self.dim)
+        return Directions(vectors, degenerate | ~full_rank)

@@ -8,9 +8,8 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Num
 
 from . import linalg
-from .linalg import HIGHEST
 from .metric import Order, Sketcher
-from .products import Correlations, InnerProducts, Products, ZScores
+from .products import Directions, InnerProducts, Products, ZScores
 
 Kernel = Literal["linear", "rbf"]
 
@@ -146,7 +145,7 @@ class ColumnBasis(Sketcher):
 
     @property
     def products(self) -> ZScores:
-        return ZScores()
+        return ZScores(self.dim)
 
     def __call__(self, x: Num[Array, "n d"]) -> Basis:
         n, d = x.shape
@@ -157,14 +156,8 @@ class ColumnBasis(Sketcher):
             )
         return super().__call__(x)
 
-    def reduce(self, products: Correlations) -> Basis:
-        matrix = products.gram
-        vectors = linalg.top_eigenvectors(matrix, jnp.zeros(self.dim, matrix.dtype))
-        # Below full rank the last vectors are arbitrary: their eigenvalue is rounding.
-        explained = jnp.sum(vectors * jnp.matmul(matrix, vectors, precision=HIGHEST), axis=0)
-        rounding = matrix.shape[0] * jnp.finfo(matrix.dtype).eps
-        bad = products.degenerate | ~(explained[-1] > rounding * explained[0])
-        return Basis(jnp.where(bad, jnp.nan, vectors))
+    def reduce(self, products: Directions) -> Basis:
+        return Basis(jnp.where(products.degenerate, jnp.nan, products.vectors))
 
 
 @dataclasses.dataclass(frozen=True)

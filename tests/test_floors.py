@@ -12,6 +12,7 @@ FLOORS = [
     {"feature_store", "linalg"},
     {"feature_writer"},
     {"result_store", "preprocess"},
+    {"subspace"},
     {"products"},
     {"sketches"},
     {"metrics"},

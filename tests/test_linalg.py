@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles import ORACLES
 
-from prh_jax import linalg
+import prh_jax
+from prh_jax import linalg, subspace
 
 
 @pytest.mark.parametrize("total", [1, 3, 160, 400, 10240, 131072, 2**28 - 57])
@@ -90,9 +92,9 @@ def test_top_eigenvectors_whether_iteration_settles_or_not(decay):
     basis = np.linalg.qr(rng.normal(size=(600, 600)))[0]
     values = np.arange(1, 601.0) ** -decay + (np.arange(600) < 10) * 3 * (decay == 0)
     matrix = ((basis * values) @ basis.T).astype(np.float32)
-    settled = bool(linalg._iterate_subspace(jnp.asarray(matrix), 10)[1])
+    settled = bool(subspace.iterate_subspace(jnp.asarray(matrix), 10)[1])
     assert settled == (decay != 0.4)
-    got = np.asarray(jax.jit(linalg.top_eigenvectors)(matrix, jnp.zeros(10)), np.float64)
+    got = np.asarray(jax.jit(subspace.top_eigenvectors)(matrix, jnp.zeros(10)), np.float64)
     cosines = np.linalg.svd(basis[:, :10].T @ got, compute_uv=False)
     assert cosines.min() > 1 - 1e-6
 
@@ -102,3 +104,24 @@ def test_products_of_all_pairs_in_pieces():
     a, b = rng.normal(size=(3, 50, 401)), rng.normal(size=(5, 50, 401))
     got = np.asarray(jax.jit(linalg.tile_inner)(a.astype(np.float32), b.astype(np.float32)))
     np.testing.assert_allclose(got, np.einsum("xij,yij->xy", a, b), rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("n, d, noise", [(300, 64, 0.05), (700, 64, 0.05), (700, 900, 0.01)])
+def test_left_vectors_of_a_layer_that_one_direction_dominates(n, d, noise):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n, 1)) * rng.normal(size=(1, d)) + noise * rng.normal(size=(n, d))
+    x[:, :9] += 0.3 * rng.normal(size=(n, 9))
+    got, full_rank = jax.jit(subspace.left_vectors, static_argnums=1)(jnp.asarray(x, jnp.float32), 10)
+    cosines = np.linalg.svd(np.linalg.svd(x, full_matrices=False)[0][:, :10].T @ np.asarray(got, np.float64))[1]
+    assert bool(full_rank) and cosines.min() > 1 - 1e-6
+    flat = (rng.normal(size=(n, 3)) @ rng.normal(size=(3, d))).astype(np.float32)
+    assert not bool(jax.jit(subspace.left_vectors, static_argnums=1)(jnp.asarray(flat), 10)[1])
+
+
+def test_svcca_of_layers_that_one_direction_dominates():
+    rng = np.random.default_rng(0)
+    for n, d, noise in ((256, 64, 0.05), (1024, 64, 0.05)):
+        x, y = (rng.normal(size=(n, 1)) * rng.normal(size=(1, d)) + noise * rng.normal(size=(n, d)) for _ in "xy")
+        assert float(prh_jax.svcca(x.astype("f4"), y.astype("f4"))) == pytest.approx(
+            ORACLES["svcca"](x, y, dim=10), abs=1e-3
+        )
