@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format clean
+.PHONY: demo test bench lint format clean
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -15,6 +15,10 @@ demo: $(VENV)/ready
 
 test: lint
 	$(BIN)/python -m pytest -n 2
+
+bench: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --editable ".[bench]"
+	$(BIN)/prh bench $(ARGS)
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

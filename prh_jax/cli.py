@@ -21,6 +21,12 @@ the study of the paper:
             --modality-x language --pool-x avg --modality-y vision --pool-y none
 """
 
+BENCH = """\
+examples:
+  prh bench --size toy
+  prh bench --size full --reference platonic-rep --each      the paper's study, against the reference's own functions
+"""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; exit status 0: success, 1: a run that partly failed, 2: input that cannot be used."""
@@ -99,7 +105,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--quick", action="store_true", help="use the shipped features: no torch, half a minute")
     demo.add_argument("--output-dir", default="demo", help="where stores, result and picture go (default: demo)")
+    bench = add("bench", "measure throughput beside accuracy (in a checkout)", _bench, BENCH)
+    try:
+        from benchmarks.run import add_arguments
+
+        add_arguments(bench)
+    except ImportError:
+        pass
     return parser
+
+
+def _bench(args: argparse.Namespace) -> int:
+    try:
+        from benchmarks.run import run
+    except ImportError as error:
+        raise ImportError(
+            "The benchmarks are part of the repository, not of the installed package: clone it, and run `make bench`."
+        ) from error
+    return run(args)
 
 
 def _demo(args: argparse.Namespace) -> int:

@@ -1,0 +1,78 @@
+"""The machine: what it is, and the peaks that speeds are held against."""
+
+import datetime
+import os
+import platform
+import resource
+import time
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def describe() -> dict[str, Any]:
+    """Processor, memory, devices, versions and date."""
+    model = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+        model = names[0] if names else model
+    versions = {}
+    for name in ("jax", "jaxlib", "numpy", "zarr", "torch", "faiss-cpu"):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "date": datetime.date.today().isoformat(),
+        "processor": model,
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "device": jax.devices()[0].device_kind,
+        "devices": len(jax.devices()),
+        "versions": versions,
+    }
+
+
+def seconds(call: Any) -> float:
+    """Wall time of one call, its arrays waited for."""
+    start = time.perf_counter()
+    jax.block_until_ready(call())
+    return time.perf_counter() - start
+
+
+def alternate(calls: dict[str, Any], rounds: int) -> dict[str, float]:
+    """Median seconds of each call, measured in turn, round after round: a slow spell of the machine hits all alike."""
+    for call in calls.values():
+        call()
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            times[name].append(seconds(call))
+    return {name: float(np.median(values)) for name, values in times.items()}
+
+
+def gemm(n: int) -> Any:
+    """A call that multiplies two n x n float32 matrices at full precision."""
+    x = jax.random.normal(jax.random.key(0), (n, n))
+    product = jax.jit(lambda a: jnp.matmul(a, a, precision=jax.lax.Precision.HIGHEST))
+    return lambda: product(x)
+
+
+def peaks(size: int = 4096, rounds: int = 5) -> dict[str, float]:
+    """Best measured float32 GEMM rate (FLOP/s) and memory read rate (bytes/s)."""
+    call = gemm(size)
+    call()
+    flops = 2 * size**3 / min(seconds(call) for _ in range(rounds))
+    x = jnp.ones(2**26, jnp.float32)
+    total = jax.jit(jnp.sum)
+    total(x)
+    return {"gemm_flops": flops, "read_bytes": x.nbytes / min(seconds(lambda: total(x)) for _ in range(rounds))}
+
+
+def peak_memory() -> int:
+    """Bytes of memory the process has held at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,111 @@
+"""The whole study of the paper, from stores on disk to tables of best layers, with synthetic features."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prh_jax import align, write_features
+from prh_jax.checks import StoreError
+from prh_jax.feature_store import open_store
+from prh_jax.metrics import METRICS
+
+from .machine import peak_memory
+
+LANGUAGE = {
+    "bloomz-560m": (1024, 25),
+    "bloomz-1b1": (1536, 25),
+    "bloomz-1b7": (2048, 25),
+    "bloomz-3b": (2560, 31),
+    "bloomz-7b1": (4096, 31),
+    "open_llama_3b": (3200, 27),
+    "open_llama_7b": (4096, 33),
+    "open_llama_13b": (5120, 41),
+    "llama-7b": (4096, 33),
+    "llama-13b": (5120, 41),
+    "llama-30b": (6656, 61),
+    "llama-65b": (8192, 81),
+}
+VISION = {
+    "vit_tiny": (192, 12),
+    "vit_small": (384, 12),
+    "vit_base": (768, 12),
+    "vit_large": (1024, 24),
+    "mae_base": (768, 12),
+    "mae_large": (1024, 24),
+    "mae_huge": (1280, 32),
+    "dino_small": (384, 12),
+    "dino_base": (768, 12),
+    "dino_large": (1024, 24),
+    "dino_giant": (1536, 40),
+    "clip_base": (768, 12),
+    "clip_large": (1024, 24),
+    "clip_huge": (1280, 32),
+    "clip_ft_base": (768, 12),
+    "clip_ft_large": (1024, 24),
+    "clip_ft_huge": (1280, 32),
+}
+"""Width and layers of the paper's 12 language and 17 vision models: 454 x 352 layers."""
+
+
+def stores(folder: Path, models: dict[str, tuple[int, int]], n: int, dtype: str, scale: float) -> list[Path]:
+    """Feature stores of the models, written where they are not there yet; `scale` shrinks widths and layers."""
+    paths = []
+    latent = np.random.default_rng(0).normal(size=(n, 64)).astype(np.float32) * np.arange(1, 65) ** -0.5
+    for number, (name, (width, layers)) in enumerate(models.items()):
+        width, layers = max(16, int(width * scale)), max(2, int(layers * scale))
+        path = folder / f"{name}_{n}_{width}_{layers}_{dtype}.zarr"
+        paths.append(path)
+        try:
+            open_store(path).require_complete()
+            continue
+        except StoreError:
+            pass
+        rng = np.random.default_rng(number)
+        features = [
+            latent.astype(np.float32) @ rng.standard_normal((64, width), np.float32)
+            + 2 * rng.standard_normal((n, width), np.float32)
+            for _ in range(layers)
+        ]
+        spec = {"model": name, "synthetic": True}
+        write_features(path, features, spec=spec, ids=[str(i) for i in range(n)], dtype=dtype)
+    return paths
+
+
+def measure(
+    folder: Path, metrics: list[list[str]], *, n: int, dtype: str, scale: float, memory: str | None
+) -> list[dict[str, Any]]:
+    """Seconds from stores on disk to best-layer tables, for each list of metrics."""
+    folder.mkdir(parents=True, exist_ok=True)
+    xs, ys = stores(folder, LANGUAGE, n, dtype, scale), stores(folder, VISION, n, dtype, scale)
+    rows = []
+    for names in metrics:
+        before = peak_memory()
+        start = time.perf_counter()
+        result = align(xs, ys, names, memory=memory, progress=False)
+        tables = {name: result.scores(name) for name in names}
+        taken = time.perf_counter() - start
+        assert all(np.isfinite(table.values).all() for table in tables.values())
+        sizes = result.dataset.sizes
+        rows.append(
+            {
+                "metrics": names if names != list(METRICS) else "all",
+                "layers_x": sizes["layer_x"],
+                "layers_y": sizes["layer_y"],
+                "n": n,
+                "dtype": dtype,
+                "scale": scale,
+                "seconds": taken,
+                "feature_bytes": sum(open_store(path).nbytes for path in (*xs, *ys)),
+                "memory_budget": memory,
+                "peak_bytes": peak_memory(),
+                "peak_bytes_beyond_start": peak_memory() - before,
+            }
+        )
+    return rows
+
+
+def reference_seconds(kernel_rows: list[dict[str, Any]], layers_x: int, layers_y: int) -> dict[str, float]:
+    """The reference's time for the study, from its calls sampled in the same run at one width: calls times seconds."""
+    return {row["metric"]: row["reference_s"] * layers_x * layers_y for row in kernel_rows if "reference_s" in row}

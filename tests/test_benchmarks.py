@@ -1,0 +1,48 @@
+"""The benchmarks run at toy size, and what they compare with is the same score."""
+
+import json
+
+import numpy as np
+import pytest
+from oracles import ORACLES
+
+torch = pytest.importorskip("torch")
+
+from benchmarks import opponents, study  # noqa: E402
+from benchmarks.kernels import related_layers  # noqa: E402
+from benchmarks.run import main  # noqa: E402
+from prh_jax import METRICS  # noqa: E402
+
+
+def test_toy_size_runs_and_writes_json(tmp_path, capsys):
+    path = tmp_path / "toy.json"
+    assert main(["--size", "toy", "--output", str(path), "--features", str(tmp_path / "features"), "--each"]) == 0
+    results = json.loads(path.read_text())
+    assert [row["metric"] for row in results["kernels"]] == list(METRICS)
+    for row in results["kernels"]:
+        assert row["pair_s"] > 0 and row["sketch_s"] > 0 and row["max_error"] < 2e-5
+    assert [row["metrics"] for row in results["study"]] == ["all", *([name] for name in METRICS)]
+    assert results["peaks"]["gemm_flops"] > 1e8 and results["machine"]["date"]
+    out = capsys.readouterr().out
+    assert "| mutual_knn |" in out and "| all metrics |" in out
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_the_fair_opponent_computes_the_same(name):
+    x, y = related_layers(2, 40, 30, 3)
+    keep, score = opponents.cached_torch(5)[name]
+    got = float(score(keep(torch.from_numpy(x)), keep(torch.from_numpy(y))))
+    settings = {"k": 5} if "k" in METRICS[name]().settings else {}
+    expected = ORACLES[name](x.astype(np.float64), y.astype(np.float64), **(METRICS[name]().settings | settings))
+    got = got / 5 if name == "lcs_knn" else 1 - got / 5 if name == "edit_distance_knn" else got
+    assert got == pytest.approx(expected, abs=2e-5)
+
+
+def test_the_study_has_the_layers_of_the_paper():
+    layers = [sum(count for _, count in models.values()) for models in (study.LANGUAGE, study.VISION)]
+    assert layers == [454, 352] and (len(study.LANGUAGE), len(study.VISION)) == (12, 17)
+
+
+def test_a_folder_that_is_no_checkout_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no checkout of the reference"):
+        opponents.load_reference(tmp_path)
