@@ -141,7 +141,7 @@ def test_results_come_back_from_disk_and_tell_their_origin(stores, tmp_path):
     chunk.write_bytes(b"\x00" + chunk.read_bytes()[1:])
     with pytest.raises(StoreError, match="could not be read"):
         load_alignment(path)
-    with pytest.raises(StoreError, match="no result at"):
+    with pytest.raises(StoreError, match="does not exist"):
         load_alignment(tmp_path / "none.zarr")
 
 
