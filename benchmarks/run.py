@@ -76,10 +76,10 @@ def run(args: argparse.Namespace) -> int:
             scale=size["scale"],
             memory=args.memory,
         )
-    first = results["study"][0]
-    estimate = study.reference_seconds(results["kernels"][: len(names)], first["layers_x"], first["layers_y"])
-    if estimate:
-        results["study_reference_seconds"] = estimate
+    if args.reference:
+        results["study_reference_seconds"] = study.reference_seconds(
+            args.reference, n=size["n"], k=size["ks"][0], scale=size["scale"], rounds=size["rounds"]
+        )
     print(study_table(results))
     path = Path(args.output) if args.output else RESULTS / f"{_slug(results['machine'])}-{args.size}.json"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,9 @@ from prh_jax.checks import StoreError
 from prh_jax.feature_store import open_store
 from prh_jax.metrics import METRICS
 
-from .machine import peak_memory
+from .kernels import related_layers
+from .machine import alternate, peak_memory
+from .opponents import load_reference
 
 LANGUAGE = {
     "bloomz-560m": (1024, 25),
@@ -106,6 +108,24 @@ def measure(
     return rows
 
 
-def reference_seconds(kernel_rows: list[dict[str, Any]], layers_x: int, layers_y: int) -> dict[str, float]:
-    """The reference's time for the study, from its calls sampled in the same run at one width: calls times seconds."""
-    return {row["metric"]: row["reference_s"] * layers_x * layers_y for row in kernel_rows if "reference_s" in row}
+def reference_seconds(folder: str | Path, *, n: int, k: int, scale: float, rounds: int) -> dict[str, float]:
+    """The reference's seconds for the study, metric by metric: a call at the mean widths of both sides, times the pairs.
+
+    Its time per call grows linearly with the sum of the two widths, so that the mean widths stand for all; reading,
+    and its clipping, which it repeats for every pair of models, are left out.
+    """
+    import torch
+
+    theirs = load_reference(folder)
+    layers, widths = [], []
+    for models in (LANGUAGE, VISION):
+        counts = [max(2, int(layers * scale)) for _, layers in models.values()]
+        sizes = [max(16, int(width * scale)) for width, _ in models.values()]
+        layers.append(sum(counts))
+        widths.append(round(np.average(sizes, weights=counts)))
+    x, y = (torch.from_numpy(related_layers(1, n, width, seed)[0]) for seed, width in enumerate(widths))
+    calls = {}
+    for name, metric in METRICS.items():
+        settings = {"topk": k} if "k" in metric().settings else {}
+        calls[name] = lambda name=name, settings=settings: theirs.measure(name, x, y, **settings)
+    return {name: taken * layers[0] * layers[1] for name, taken in alternate(calls, rounds).items()}
