@@ -109,7 +109,7 @@ def measure(
 
 
 def reference_seconds(folder: str | Path, *, n: int, k: int, scale: float, rounds: int) -> dict[str, float]:
-    """The reference's seconds for the study, metric by metric: a call at the mean widths of both sides, times the pairs.
+    """The reference's seconds for the study, metric by metric: a call at the mean widths of both sides, times pairs.
 
     Its time per call grows linearly with the sum of the two widths, so that the mean widths stand for all; reading,
     and its clipping, which it repeats for every pair of models, are left out.
