@@ -12,10 +12,10 @@ COLUMNS = 1024
 
 
 def in_chunks(body: Callable[[Any], Any], rows: Shaped[Array, "rows ..."], size: int) -> Any:
-    """`body` over the rows, `size` at a time, the last chunk filled up; outputs have a row for each."""
+    """`body` over the rows, at most `size` at a time in equal chunks, the last filled up; outputs have a row for each."""
     count = rows.shape[0]
-    size = min(size, count)
     chunks = -(-count // size)
+    size = -(-count // chunks)
     filled = jnp.concatenate([rows, jnp.repeat(rows[-1:], chunks * size - count, axis=0)])
     out = jax.lax.map(body, filled.reshape(chunks, size, *rows.shape[1:]))
     return out.reshape(-1, *out.shape[2:])[:count]

@@ -15,7 +15,7 @@ from .null_store import NullGrid
 from .pairwise import put_tile, sketch_bytes, sketch_shapes, stack_tile
 from .sketch_bank import SketchBank
 
-ROWS, COLUMNS, FINE = 512, 64, 64
+ROWS, COLUMNS, FINE = 512, 96, 64
 """Layers of x and of y scored in one call, and of either side where only a part of the pairs is wanted."""
 TILE_BYTES = 2**28
 """Sketches of x in one call: small ones fill a wide table, large ones gain nothing from more than this."""
@@ -45,8 +45,9 @@ def null_scorer(metric: Metric, shapes: Any, tile: tuple[int, int], orders: tupl
 
 
 def even(count: int, most: int) -> int:
-    """The size of equal parts of `count`, none above `most`."""
-    return -(-count // -(-count // most))
+    """The size of equal parts of `count`, none above `most`, in whole vectors of 8: products are twice as fast then."""
+    size = -(-count // -(-count // most))
+    return min(most, -(-size // 8) * 8) if size > 8 else size
 
 
 def null_tile(
