@@ -102,7 +102,7 @@ def beside_the_package(names: list[str], *, n: int, d: int, layers: int, orders:
 
 
 def _package(name: str, xs: list[np.ndarray], ys: list[np.ndarray], orders: np.ndarray) -> tuple[float, float] | None:
-    """Seconds of `calibrate_layers` with a vectorised metric in torch (observed and one order), and its null's value."""
+    """Seconds of `calibrate_layers` with a vectorised metric in torch (observed and one order), and its null."""
     try:
         import torch
         from calibrated_similarity import calibrate_layers

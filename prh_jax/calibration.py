@@ -103,9 +103,8 @@ def calibrate_scores(
 
     With K orders: `p = (1 + #{null >= observed}) / (K + 1)`; tau the ceil((1 - alpha)(K + 1))-th smallest of the
     observed and the K nulls; `calibrated = (observed - tau) / (highest - tau)` cut to [0, 1], or
-    `max(observed - tau, 0)` where no highest score is known. With `stop_after = h`, a null that reaches the observed for
-    the h-th time at order l
-    stops there: `p = h / l`, and tau is that of the l orders. NaN in, NaN out.
+    `max(observed - tau, 0)` where no highest score is known. With `stop_after = h`, a null that reaches the observed
+    for the h-th time at order l stops there: `p = h / l`, and tau is that of the l orders. NaN in, NaN out.
     """
     observed = np.asarray(observed)
     count = len(null)

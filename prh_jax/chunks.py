@@ -12,7 +12,7 @@ COLUMNS = 1024
 
 
 def in_chunks(body: Callable[[Any], Any], rows: Shaped[Array, "rows ..."], size: int) -> Any:
-    """`body` over the rows, at most `size` at a time in equal chunks, the last filled up; outputs have a row for each."""
+    """`body` over the rows, at most `size` at a time in equal chunks, the last filled up."""
     count = rows.shape[0]
     chunks = -(-count // size)
     size = -(-count // chunks)

@@ -81,12 +81,19 @@ def _parser() -> argparse.ArgumentParser:
 
     from extractors import cli as extract_cli
 
-    from . import cli_align
+    from . import cli_align, cli_calibrate
 
     extract = add("extract", "write every layer of every model to feature stores", extract_cli.run, extract_cli.EPILOG)
     extract_cli.add_arguments(extract)
     align = add("align", "score all layer pairs of all model pairs", cli_align.run, cli_align.EPILOG)
     cli_align.add_arguments(align)
+    calibrate = add(
+        "calibrate",
+        "find what chance gives for a result: p, q, calibrated scores",
+        cli_calibrate.run,
+        cli_calibrate.EPILOG,
+    )
+    cli_calibrate.add_arguments(calibrate)
     inspect = add(
         "inspect",
         "say what a store or result holds, whether it is complete and intact",
