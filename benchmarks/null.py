@@ -77,7 +77,7 @@ def beside_the_package(names: list[str], *, n: int, d: int, layers: int, orders:
         sketches = [[jax.device_get(sketch(z)) for z in side] for side in (xs, ys)]
         sketching = time.perf_counter() - start
         null_seconds(name, (sketches[0], sketches[1]), ([layers], [layers]), drawn)  # compiles
-        taken, found = null_seconds(name, (sketches[0], sketches[1]), ([layers], [layers]), drawn)
+        taken, _ = null_seconds(name, (sketches[0], sketches[1]), ([layers], [layers]), drawn)
         few = jnp.asarray(drawn[:2])
         score_orders(sketches[0][0], sketches[1][0], few, metric=metric)
         start = time.perf_counter()
@@ -93,11 +93,10 @@ def beside_the_package(names: list[str], *, n: int, d: int, layers: int, orders:
             package = seconds / (probe**2 * 2) * layers**2 * (orders + 1)
             row |= {"package_s": package, "package_extrapolated_from": f"{probe} x {probe} layers, 2 orders"}
             row |= {"package_ratio": package / (taken + sketching)}
-            small, _ = [s[:probe] for s in sketches], None
+            small = [s[:probe] for s in sketches]
             ours = null_seconds(name, (small[0], small[1]), ([probe], [probe]), drawn[:1])[1]
             row["largest_difference"] = float(abs(best - ours[0, 0, 0]))
         rows.append(row)
-        del found
     return rows
 
 
@@ -186,3 +185,38 @@ def whole_study(
             row["closed_form_s"] = per_layer * (sum(counts[0]) + sum(counts[1]))
         rows.append(row)
     return rows
+
+
+def measure(size: dict[str, Any], peak: float) -> dict[str, Any]:
+    """One model pair beside the package and the loop, and the whole study at the size of the benchmark."""
+    toy = size["scale"] < 0.1
+    layers, orders = (3, 5) if toy else (24, 200)
+    names = ["mutual_knn", "unbiased_cka", "cka"]
+    pair = beside_the_package(names, n=size["n"], d=size["d"], layers=layers, orders=orders, probe=2 if toy else 4)
+    study = whole_study(["mutual_knn", "cka"], n=size["n"], orders=orders, scale=size["scale"], peak=peak)
+    return {"null_pair": pair, "null_study": study}
+
+
+def tables(results: dict[str, Any]) -> str:
+    """The figures as Markdown."""
+    lines = [
+        "| max-null of a pair | layers | orders | sketch s | null s | own loop s | x | package s, extrapolated | x |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in results["null_pair"]:
+        cells = [row["metric"], f"{row['layers']} x {row['layers']}", str(row["orders"]), f"{row['sketch_s']:.2f}"]
+        cells += [f"{row['null_s']:.2f}", f"{row['loop_s']:.1f}", f"{row['loop_ratio']:,.0f}"]
+        known = "package_s" in row
+        cells += [f"{row['package_s']:,.0f}", f"{row['package_ratio']:,.0f}"] if known else ["", ""]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        "| max-null of the study, from sketches | layers | orders (run) | s | us a pair | floor s | closed form s |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in results["null_study"]:
+        cells = [row["metric"], f"{row['layers_x']} x {row['layers_y']}", f"{row['orders']} ({row['orders_run']})"]
+        cells += [f"{row['seconds']:.1f}", f"{row['us_per_pair_and_order']:.2f}"]
+        cells += [f"{row[key]:.1f}" if key in row else "" for key in ("floor_s", "closed_form_s")]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)

@@ -104,7 +104,7 @@ def align(
     kept = sketch_cache or (path and path.with_name(f".{path.name}.sketches"))
     bank = SketchBank(kept, in_memory=in_memory)
     if path is not None and path.exists() and not overwrite and not is_running(path):
-        alignment = _finished(path, origin, quiet)
+        alignment = _finished(path, origin, quiet, calibration=not overwrite_null)
     else:
         tile = {}
         for sketcher, shape in shapes.items():
@@ -131,7 +131,7 @@ def align(
                     progress=bar.update,
                 )
         alignment = grid.finish()
-    if null is not None and not is_calibrated(alignment, null, overwrite=overwrite_null):
+    if null is not None and not is_calibrated(alignment, null):
         alignment.calibration = calibrate_study(
             alignment,
             chosen,
@@ -152,9 +152,9 @@ def align(
     return alignment
 
 
-def _finished(path: Path, origin: dict[str, Any], quiet: bool | None) -> Alignment:
+def _finished(path: Path, origin: dict[str, Any], quiet: bool | None, *, calibration: bool) -> Alignment:
     """The result at `path`, if it is the one asked for."""
-    alignment = load_alignment(path)
+    alignment = load_alignment(path, calibration=calibration)
     if not same_study(alignment.protocol, origin):
         raise StoreError(
             f"{path} holds a result made from other features or settings. Name another output, or overwrite it with "
@@ -211,9 +211,9 @@ def check_groups(groups: Sequence[Any] | None, n: int, exclude_own_group: bool) 
     return group_codes(groups, n)
 
 
-def is_calibrated(alignment: Alignment, null: Null, *, overwrite: bool) -> bool:
-    """Whether a result has this calibration; StoreError where it has another one, which is not to be replaced."""
-    if alignment.calibration is None or overwrite:
+def is_calibrated(alignment: Alignment, null: Null) -> bool:
+    """Whether a result has this calibration; StoreError where it has another one."""
+    if alignment.calibration is None:
         return False
     there, wanted = (settings | {"orders": 0} for settings in (alignment.calibration.settings["null"], null.settings))
     exact = alignment.calibration.settings["exact"]

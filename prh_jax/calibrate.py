@@ -35,7 +35,7 @@ def calibrate(
     StoreError where the stores are missing, or hold other features than those that were scored.
     """
     path = Path(result)
-    protocol = load_alignment(path).protocol
+    protocol = load_alignment(path, calibration=False).protocol
     if stores_x is None:
         stores_x = _found(path, protocol.get("stores_x"), "x")
         stores_y = _found(path, protocol["stores_y"], "y") if protocol.get("stores_y") else None

@@ -1,7 +1,7 @@
 """Intervals for scores: how far a score would move with other samples of the same kind.
 
-Never by resampling rows with replacement: a sample drawn twice is its own nearest neighbour in both layers, and its pair
-of entries agrees in both Gram matrices. Two independent layers at unbiased CKA -0.013 get the bootstrap interval
+Never by resampling rows with replacement: a sample drawn twice is its own nearest neighbour in both layers, and its
+entries agree in both Gram matrices. Two independent layers at unbiased CKA -0.013 get the bootstrap interval
 [0.249, 0.353]. Subsets without replacement have no such twins.
 """
 
@@ -46,10 +46,10 @@ def interval(
     metric's bounds. The score itself is not recentred: where it depends on n (biased CKA, mutual kNN), so does what the
     interval is for.
 
-    x, y       features (n, d), a sequence of layers, or a feature store; of several layers, `aggregate` is taken anew in
-               each subset
-    scale_k    neighbours in a subset: the same share of the samples (k m / n, rounded; default), so that a neighbourhood
-               keeps its size in the data; False keeps k
+    x, y       features (n, d), a sequence of layers, or a feature store; of several layers, `aggregate` is taken anew
+               in each subset
+    scale_k    neighbours in a subset: the same share of the samples (k m / n, rounded; default), so that a
+               neighbourhood keeps its size in the data; False keeps k
     subsets    number of subsets; `fraction` of the samples in each, in (0, 1)
     preprocess applied to stores; arrays are taken as given
 

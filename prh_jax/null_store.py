@@ -88,7 +88,7 @@ def load_calibration(path: Path) -> Calibration | None:
     """The calibration in the result at `path`; None where there is none, StoreError where it is damaged."""
     if not (path / FINAL).exists():
         return None
-    remedy = "Make it again: `prh calibrate --force-remake`."
+    remedy = "Make it again: `prh calibrate --force-null`."
     try:
         dataset = xr.open_zarr(path, group=FINAL, consolidated=False).load()
         schema, settings, recorded = (dataset.attrs.pop(name) for name in ("schema", "settings", "sha256"))

@@ -135,8 +135,11 @@ def create_result(dataset: xr.Dataset, protocol: Any, path: Path, *, overwrite: 
     return path
 
 
-def load_alignment(path: str | Path) -> Alignment:
-    """Read what `Alignment.save` wrote; StoreError where there is none or it is damaged."""
+def load_alignment(path: str | Path, *, calibration: bool = True) -> Alignment:
+    """Read what `Alignment.save` wrote; StoreError where there is none or it is damaged.
+
+    `calibration=False` leaves the calibration aside, whatever state it is in.
+    """
     if not Path(path).is_dir():
         what = "is a file, not a result" if Path(path).exists() else "does not exist"
         raise StoreError(f"{path} {what}. `prh align` makes results.")
@@ -160,7 +163,7 @@ def load_alignment(path: str | Path) -> Alignment:
         raise StoreError(damaged.format("its scores and labels do not match their recorded hash"))
     texts = {name: (c.dims, c.values.astype(object)) for name, c in dataset.coords.items() if c.dtype.kind == "T"}
     dataset = dataset.assign_coords(texts)
-    return Alignment(dataset[names], protocol, load_calibration(Path(path)))
+    return Alignment(dataset[names], protocol, load_calibration(Path(path)) if calibration else None)
 
 
 def is_running(path: Path) -> bool:

@@ -48,7 +48,8 @@ def trend(
     known = np.isfinite(values)
     if known.sum() < 3 or len(set(values[known])) < 2:
         raise ValueError(
-            f"A trend needs at least 3 models with a number, not all equal; {int(known.sum())} of {len(models)} have one."
+            f"A trend needs at least 3 models with a number, not all equal; {int(known.sum())} of {len(models)} have "
+            "one."
         )
     values = values[known]
     permuted = _orders(len(values), orders, seed)
@@ -107,8 +108,8 @@ def _covariate(result: Alignment, models: list[str], covariate: Any, side: str) 
         if not any(isinstance(v, int | float) for v in numbers.values()):
             names = sorted({k for e in recorded.values() for k, v in e.items() if isinstance(v, int | float)})
             raise ValueError(
-                f"No model of side {side} has a number {covariate!r}; recorded are {', '.join(names) or 'none'}. Or give "
-                "the numbers, by model or in order."
+                f"No model of side {side} has a number {covariate!r}; recorded are {', '.join(names) or 'none'}. Or "
+                "give the numbers, by model or in order."
             )
         covariate = {name: v for name, v in numbers.items() if isinstance(v, int | float)}
     if isinstance(covariate, Mapping):

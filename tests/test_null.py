@@ -58,8 +58,6 @@ def test_closed_form_is_brute_force_over_all_orders(metric, n, x64):
     assert found.mean[0, 0] == pytest.approx(scores.mean(), abs=1e-10)
     assert found.sd[0, 0] == pytest.approx(scores.std(), abs=1e-10)
     assert found.skewness[0, 0] == pytest.approx((centred**3).mean() / scores.std() ** 3, abs=1e-9)
-    alone = null_moments([layer_sums(metric, a, third=False)], [layer_sums(metric, b, third=False)], n)
-    assert alone.sd[0, 0] == found.sd[0, 0] and np.isnan(alone.skewness).all()
 
 
 @pytest.mark.parametrize("metric", CLOSED[:3], ids=str)
@@ -83,11 +81,12 @@ def test_closed_form_and_tail_within_the_error_of_20000_orders(metric):
 
 @pytest.mark.parametrize("n", [2000, 37])
 def test_unbiased_cka_has_the_same_null_whatever_the_data(n):
-    """Mean 0 and variance 2 / (n (n - 3)), exactly."""
+    """Mean 0 and variance 2 / (n (n - 3)), exactly; the skewness depends on the data, and was not asked for."""
     sums = layer_sums(UnbiasedCka(), UnbiasedCka().sketch(jnp.asarray(correlated(n=n)[0])), third=False)
     found = null_moments([sums], [sums], n)
     assert found.mean[0, 0] == pytest.approx(0, abs=1e-6)
     assert found.sd[0, 0] == pytest.approx((2 / (n * (n - 3))) ** 0.5, rel=1e-5)
+    assert np.isnan(found.skewness[0, 0]) and np.isnan(tail_probability(found.mean, found)[0, 0])
 
 
 @pytest.mark.parametrize("n", [40, 41])
