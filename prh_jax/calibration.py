@@ -14,7 +14,7 @@ from scipy import stats
 Aggregate = Callable[[np.ndarray], Any]
 
 
-def row_max_mean(scores: np.ndarray) -> np.ndarray:
+def row_max_mean(scores: np.ndarray) -> Any:
     """For each layer of x its best layer of y, averaged over the layers of x; NaN cells are passed over."""
     return np.nanmean(np.nanmax(scores, axis=-1), axis=-1)
 
@@ -70,7 +70,7 @@ class Null:
         name = self.aggregate if isinstance(self.aggregate, str) else f"function {_name(self.aggregate)}"
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)} | {"aggregate": name}
 
-    def reduce(self, scores: np.ndarray) -> np.ndarray:
+    def reduce(self, scores: np.ndarray) -> Any:
         """The aggregate of scores (..., layers of x, layers of y); NaN where all are NaN."""
         if np.isnan(scores).all(axis=(-2, -1)).any():
             known = ~np.isnan(scores).all(axis=(-2, -1))
@@ -97,7 +97,7 @@ class Calibrated(NamedTuple):
 
 
 def calibrate_scores(
-    observed: np.ndarray, null: np.ndarray, *, alpha: float, highest: float | None, stop_after: int | None = None
+    observed: Any, null: Any, *, alpha: float, highest: float | None, stop_after: int | None = None
 ) -> Calibrated:
     """p-value, critical score and calibrated score of each observed score, from its null (orders, ...).
 
@@ -122,12 +122,12 @@ def calibrate_scores(
     tau = np.take_along_axis(pooled, place[None], axis=0)[0]
     above = np.maximum(observed - tau, 0)
     calibrated = above if highest is None else np.clip(above / np.maximum(highest - tau, 1e-12), 0, 1)
-    unknown = np.isnan(observed) | np.isnan(null).any(axis=0)
+    unknown = np.isnan(observed) | (np.isnan(null) & ~beyond).any(axis=0)
     p, tau, calibrated = (np.where(unknown, np.nan, z) for z in (p, tau, calibrated))
     return Calibrated(p, tau, calibrated, used)
 
 
-def still_open(observed: np.ndarray, null: np.ndarray, stop_after: int | None) -> np.ndarray:
+def still_open(observed: Any, null: Any, stop_after: int | None) -> Any:
     """Which scores still need orders, after those of the null so far (orders, ...)."""
     if stop_after is None or not len(null):
         return np.ones(np.shape(observed), bool)

@@ -87,8 +87,8 @@ def score_null(a: Any, b: Any, samples: Any, orders: Any, *, metric: Metric) -> 
     return metric.compare_tile(left, right), metric.compare_orders(left, right, orders)
 
 
-def draw_subsets(n: int, m: int, count: int, seed: int) -> np.ndarray:
-    """Sorted subsets (count, m) of n samples, each without replacement."""
-    return np.stack(
-        [np.sort(np.random.default_rng([seed, i]).choice(n, m, replace=False)) for i in range(count)]
-    ).astype(np.int32)
+def draw_halves(n: int, count: int, seed: int) -> np.ndarray:
+    """Random splits (count, 2, n // 2) of n samples into halves without a sample in common."""
+    half = n // 2
+    orders = [np.random.default_rng([seed, i]).permutation(n) for i in range(count)]
+    return np.stack([np.sort(order[: 2 * half].reshape(2, half), axis=1) for order in orders]).astype(np.int32)

@@ -7,15 +7,27 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
-from inputs import correlated, make_store
+from inputs import correlated, make_store, scored
 from scipy import stats
 
-from prh_jax import Cka, MutualKnn, Null, UnbiasedCka, align, curve_over_k, curve_over_n, interval, trend
+from prh_jax import (
+    Cka,
+    MutualKnn,
+    Null,
+    UnbiasedCka,
+    align,
+    curve_over_k,
+    curve_over_n,
+    interval,
+    trend,
+    write_features,
+)
 from prh_jax.calibration import calibrate_scores
+from prh_jax.intervals import split_error
 from prh_jax.orders import make_orders
-from prh_jax.subsets import draw_subsets, layer_parts, score_subsets, with_k
+from prh_jax.subsets import as_metric, draw_halves, layer_parts, score_subsets, with_k
 
-SAMPLES, SETS, TRUTH = 256, 300, 1500
+SAMPLES, SETS, TRUTH, SPLITS = 256, 300, 1000, 25
 
 
 def draw(key):
@@ -28,26 +40,25 @@ def draw(key):
 
 @pytest.mark.parametrize("metric", [Cka(), UnbiasedCka(), MutualKnn()], ids=str)
 def test_coverage_of_the_interval(metric):
-    """The truth is the expected score of 256 samples, from 1,500 further sets of them."""
+    """The truth is the expected score of 256 samples, from 1,000 further sets of them."""
     score = jax.jit(lambda key: metric(*draw(key)))
-    truth = np.mean([jax.lax.map(score, jax.random.split(jax.random.key(1), TRUTH))])
-    chosen = jnp.asarray(draw_subsets(SAMPLES, 128, 60, 0))
-    reduced = with_k(metric, SAMPLES, 128, True)
+    truth = float(jnp.mean(jax.lax.map(score, jax.random.split(jax.random.key(1), TRUTH))))
+    halves = draw_halves(SAMPLES, SPLITS, 0).reshape(-1, SAMPLES // 2)
 
     @jax.jit
     def once(key):
         x, y = draw(key)
         parts = [[metric.sketch.products(z)] for z in (x, y)]
-        return metric(x, y), score_subsets(*parts, chosen, metric=reduced)[:, 0, 0]
+        return metric(x, y), score_subsets(*parts, jnp.asarray(halves), metric=metric)[:, 0, 0]
 
-    scores, values = map(np.asarray, jax.lax.map(once, jax.random.split(jax.random.key(2), SETS)))
-    error = np.sqrt(values.var(axis=1, ddof=1) * 128 / 128)
+    keys = jax.random.split(jax.random.key(2), SETS)
+    scores, values = map(np.asarray, jax.lax.map(once, keys))
+    error = split_error(values.reshape(SETS, SPLITS, 2))
     covered = np.abs(scores - truth) <= stats.norm.ppf(0.975) * error
     assert 0.90 < covered.mean() < 0.98, covered.mean()
-    x, y = draw(jax.random.split(jax.random.key(2), SETS)[0])
-    ours = interval(np.asarray(x), np.asarray(y), metric, subsets=60)
+    ours = interval(*map(np.asarray, draw(keys[0])), metric, splits=SPLITS)
     assert ours.score == pytest.approx(scores[0], abs=1e-5) and ours.standard_error == pytest.approx(error[0], rel=1e-3)
-    assert ours.low < ours.score < ours.high
+    assert ours.high - ours.score == pytest.approx(1.959964 * ours.standard_error)
 
 
 def test_why_rows_are_not_drawn_with_replacement():
@@ -58,7 +69,7 @@ def test_why_rows_are_not_drawn_with_replacement():
     drawn = jnp.asarray(rng.integers(0, 128, size=(200, 128)), jnp.int32)
     parts = [layer_parts(metric.sketch, [jnp.asarray(z)]) for z in (x, y)]
     low, high = np.quantile(np.asarray(score_subsets(*parts, drawn, metric=metric)), [0.025, 0.975])
-    assert float(metric(x, y)) < 0.05 < 0.2 < low < high
+    assert float(scored(metric, x, y)) < 0.05 < 0.2 < low < high
     ours = interval(x, y, metric)
     assert ours.low < 0 < ours.high < 0.2
 
@@ -66,21 +77,20 @@ def test_why_rows_are_not_drawn_with_replacement():
 @pytest.mark.parametrize("metric", ["mutual_knn:k=4", "cka", "svcca:dim=3", "cknna:k=4"])
 def test_a_subset_is_scored_as_its_features(metric):
     x, y = correlated()
-    chosen = draw_subsets(40, 25, 3, 0)
-    from prh_jax.subsets import as_metric
-
+    chosen = draw_halves(40, 3, 0)[:, 1]
     made = as_metric(metric)
     parts = [layer_parts(made.sketch, [jnp.asarray(z)]) for z in (x, y)]
     found = np.asarray(score_subsets(*parts, jnp.asarray(chosen), metric=made))[:, 0, 0]
-    np.testing.assert_allclose(found, [float(made(x[s], y[s])) for s in chosen], atol=2e-5)
-    assert all(len(set(s)) == 25 for s in chosen)
+    np.testing.assert_allclose(found, [float(scored(made, x[s], y[s])) for s in chosen], atol=2e-5)
 
 
 def test_intervals_refuse_what_makes_no_sense():
     x, y = correlated()
-    for bad in ({"confidence": 1.0}, {"fraction": 0.0}, {"subsets": 1}):
+    for bad in ({"confidence": 1.0}, {"splits": 1}):
         with pytest.raises(ValueError, match="An interval needs"):
             interval(x, y, "cka", **bad)
+    for split in draw_halves(9, 5, 1):
+        assert len(set(split.ravel())) == 8
     with pytest.raises(ValueError, match="same samples"):
         interval(x, y[:-1], "cka")
     assert with_k(MutualKnn(), 100, 50, True) == MutualKnn(k=5) and with_k(Cka(), 100, 50, True) == Cka()
@@ -89,15 +99,13 @@ def test_intervals_refuse_what_makes_no_sense():
 # --- trend
 
 
-def scored(tmp_path, count=5):
+def study(tmp_path, count=5):
     """Models with more and more noise, against one; bits per byte recorded."""
     latent = np.random.default_rng(0).normal(size=(60, 6))
     xs = []
     for i in range(count):
         rng = np.random.default_rng(i)
-        x = latent @ rng.normal(size=(6, 20)) + (0.5 + 2 * i) * rng.normal(size=(60, 20))
-        from prh_jax import write_features
-
+        x = latent @ rng.normal(size=(6, 20)) + (0.2 + 0.5 * i) * rng.normal(size=(60, 20))
         spec = {"model": f"m{i}", "bits_per_byte": 1.0 + 0.1 * i}
         xs.append(
             write_features(tmp_path / f"{i}.zarr", [x.astype(np.float32)], spec=spec, ids=[f"s{j}" for j in range(60)])
@@ -107,7 +115,7 @@ def scored(tmp_path, count=5):
 
 
 def test_trend_is_scipys_correlation_with_exact_p(tmp_path):
-    result = scored(tmp_path)
+    result = study(tmp_path)
     found = trend(result, "mutual_knn", "bits_per_byte")
     worth = np.arange(5) * 0.1 + 1
     for name, table in (
@@ -141,7 +149,7 @@ def test_trend_is_scipys_correlation_with_exact_p(tmp_path):
 
 
 def test_trend_refuses_what_it_cannot_use(tmp_path):
-    result = scored(tmp_path, 3)
+    result = study(tmp_path, 3)
     for covariate, message in (
         ("loss", "No model of side x has a number 'loss'; recorded are bits_per_byte"),
         ([1, 2], "3 models, but the covariate has shape"),
@@ -165,11 +173,11 @@ def test_curves_are_scores_of_nested_subsets_and_of_k():
     for m in (20, 40, 60):
         rows = np.sort(drawn[:m])
         metric = MutualKnn(k=4)
-        expected = max(float(metric(z[rows], y[rows])) for z in (x, x[:, :6]))
+        expected = max(float(scored(metric, z[rows], y[rows])) for z in (x, x[:, :6]))
         at = found.sel(n=m)
         assert float(at["score"]) == pytest.approx(expected, abs=1e-6)
         chance = np.array(
-            [max(float(metric(z[rows], y[rows][o])) for z in (x, x[:, :6])) for o in make_orders(m, 19, 0)]
+            [max(float(scored(metric, z[rows], y[rows][o])) for z in (x, x[:, :6])) for o in make_orders(m, 19, 0)]
         )
         assert float(at["null_mean"]) == pytest.approx(chance.mean(), abs=1e-6)
         rules = calibrate_scores(np.float64(expected), chance, alpha=0.05, highest=1.0)
@@ -177,7 +185,7 @@ def test_curves_are_scores_of_nested_subsets_and_of_k():
             float(rules.tau), abs=1e-6
         )
     by_k = curve_over_k(x, y, "mutual_knn", [2, 5, 20], null)
-    np.testing.assert_allclose(by_k["score"], [float(MutualKnn(k=k)(x, y)) for k in (2, 5, 20)], atol=1e-6)
+    np.testing.assert_allclose(by_k["score"], [float(scored(MutualKnn(k=k), x, y)) for k in (2, 5, 20)], atol=1e-6)
     assert (np.diff(by_k["null_mean"]) > 0).all()
     with pytest.raises(ValueError, match="cka has no setting k"):
         curve_over_k(x, y, "cka", [2], null)

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from inputs import correlated
+from inputs import correlated, scored
+from jaxtyping import TypeCheckError
 
 from prh_jax.calibration import Null, calibrate_scores, false_discovery, still_open
 from prh_jax.metrics import METRICS, Cka, UnbiasedCka, make_metric
@@ -74,9 +75,10 @@ def test_closed_form_and_tail_within_the_error_of_20000_orders(metric):
     assert abs(scores.std() / sd - 1) < 4 * (0.5 / count) ** 0.5 * 1.2  # kurtosis a little above that of a normal
     assert ((scores - mean) ** 3).mean() / sd**3 == pytest.approx(found.skewness[0, 0], abs=4 * (15 / count) ** 0.5)
     for share in (0.1, 0.01):
+        # counts come in steps: the curve belongs between the shares that reach a score and that exceed it
         cut = np.quantile(scores, 1 - share)
-        reached = (scores >= cut).mean()
-        assert tail_probability(np.array([[cut]]), found)[0, 0] == pytest.approx(reached, rel=0.2)
+        low, high = (scores > cut + 1e-6).mean(), (scores >= cut - 1e-6).mean()
+        assert 0.85 * low < tail_probability(np.array([[cut]]), found)[0, 0] < 1.15 * high
 
 
 @pytest.mark.parametrize("n", [2000, 37])
@@ -168,7 +170,8 @@ def test_q_values_by_hand():
 
 def test_settings_that_cannot_be_used_are_refused():
     for bad in ({"orders": 0}, {"orders": 1.5}, {"alpha": 1.0}, {"seed": -1}, {"stop_after": 0}, {"aggregate": "best"}):
-        with pytest.raises(ValueError, match=next(iter(bad))):
+        # the run-time type check of the tests is faster than the settings' own error for a number that is not whole
+        with pytest.raises((ValueError, TypeCheckError), match=next(iter(bad))):
             Null(**bad)
 
 
@@ -236,7 +239,7 @@ def test_the_package_of_the_paper_gives_the_same_numbers(metric):
     orders = make_orders(n, count, 11)
 
     def similarity(x, y):
-        return float(metric(x.numpy(), y.numpy()))
+        return float(scored(metric, x.numpy(), y.numpy()))
 
     def fixed():
         drawn = iter(orders)

@@ -59,7 +59,7 @@ class Cka(Metric):
     def compare_orders(self, a: Gram, b: Gram, orders: Int[Array, "orders n"]) -> Float[Array, "orders x y"]:
         upper = linalg.order_inner(a.upper, b.upper, orders)
         diagonal = jax.vmap(lambda order: linalg.tile_inner(a.diagonal, b.diagonal[:, order]))(orders)
-        one, other = jax.tree.map(lambda z: z[:, None], a), jax.tree.map(lambda z: z[None], b)
+        one, other = jax.tree.map(lambda z: z[None, :, None], a), jax.tree.map(lambda z: z[None, None], b)
         return self._score(upper, diagonal, one, other)
 
     def inner_matrix(self, sketch: Gram) -> Float[Array, "n n"] | None:
