@@ -5,7 +5,7 @@ entries agree in both Gram matrices. Two independent layers at unbiased CKA -0.0
 [0.249, 0.353]. Subsets without replacement have no such twins.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -72,6 +72,6 @@ def interval(
     return Interval(score, max(low, score - reach), min(high, score + reach), error)
 
 
-def split_error(scores: np.ndarray) -> np.ndarray:
+def split_error(scores: np.ndarray) -> Any:
     """Standard error at n samples from the scores (..., splits, 2) of both halves: root of half their variance."""
     return np.sqrt(scores.var(axis=-1, ddof=1).mean(axis=-1) / 2)

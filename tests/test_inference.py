@@ -27,7 +27,7 @@ from prh_jax.intervals import split_error
 from prh_jax.orders import make_orders
 from prh_jax.subsets import as_metric, draw_halves, layer_parts, score_subsets, with_k
 
-SAMPLES, SETS, TRUTH, SPLITS = 256, 300, 1000, 25
+SAMPLES, SETS, TRUTH, SPLITS = 256, 200, 500, 20
 
 
 def draw(key):
@@ -40,7 +40,7 @@ def draw(key):
 
 @pytest.mark.parametrize("metric", [Cka(), UnbiasedCka(), MutualKnn()], ids=str)
 def test_coverage_of_the_interval(metric):
-    """The truth is the expected score of 256 samples, from 1,000 further sets of them."""
+    """The truth is the expected score of 256 samples, from 500 further sets of them."""
     score = jax.jit(lambda key: metric(*draw(key)))
     truth = float(jnp.mean(jax.lax.map(score, jax.random.split(jax.random.key(1), TRUTH))))
     halves = draw_halves(SAMPLES, SPLITS, 0).reshape(-1, SAMPLES // 2)
@@ -101,11 +101,11 @@ def test_intervals_refuse_what_makes_no_sense():
 
 def study(tmp_path, count=5):
     """Models with more and more noise, against one; bits per byte recorded."""
-    latent = np.random.default_rng(0).normal(size=(60, 6))
+    latent = np.random.default_rng(99).normal(size=(60, 6))  # that of make_store
     xs = []
     for i in range(count):
         rng = np.random.default_rng(i)
-        x = latent @ rng.normal(size=(6, 20)) + (0.2 + 0.5 * i) * rng.normal(size=(60, 20))
+        x = latent @ rng.normal(size=(6, 20)) + (0.3 + i) * rng.normal(size=(60, 20))
         spec = {"model": f"m{i}", "bits_per_byte": 1.0 + 0.1 * i}
         xs.append(
             write_features(tmp_path / f"{i}.zarr", [x.astype(np.float32)], spec=spec, ids=[f"s{j}" for j in range(60)])
@@ -126,7 +126,7 @@ def test_trend_is_scipys_correlation_with_exact_p(tmp_path):
             at = found.sel(scores=name, kind=kind)
             expected = [function(table.values[:, j], worth)[0] for j in range(2)]
             np.testing.assert_allclose(at["correlation"][:2], expected, atol=1e-12)
-            assert float(at["correlation"].sel(model="all")) == pytest.approx(np.mean(expected))
+            assert float(at["correlation"].sel(model="all")) == pytest.approx(np.nanmean(expected))
             every = np.array(
                 [
                     [function(table.values[:, j], worth[list(o)])[0] for j in range(2)]
@@ -135,7 +135,7 @@ def test_trend_is_scipys_correlation_with_exact_p(tmp_path):
             )
             p = [(np.abs(every[:, j]) >= abs(expected[j]) - 1e-12).mean() for j in range(2)]
             np.testing.assert_allclose(at["p"][:2], p)
-            together = np.abs(every.mean(axis=1)) >= abs(np.mean(expected)) - 1e-12
+            together = np.abs(np.nanmean(every, axis=1)) >= abs(np.nanmean(expected)) - 1e-12
             assert float(at["p"].sel(model="all")) == pytest.approx(together.mean())
     assert (
         found.attrs["orders"] == 119
@@ -167,25 +167,25 @@ def test_trend_refuses_what_it_cannot_use(tmp_path):
 
 def test_curves_are_scores_of_nested_subsets_and_of_k():
     x, y = correlated(n=60, noise=3.0)
-    null = Null(orders=19)
-    found = curve_over_n([x, x[:, :6]], y, "mutual_knn:k=4", [20, 40, 60], null)
+    null = Null(orders=9)
+    found = curve_over_n([x, x[:, :6]], y, "mutual_knn:k=4", [20, 60], null)
     drawn = np.random.default_rng(0).permutation(60)
-    for m in (20, 40, 60):
+    for m in (20, 60):
         rows = np.sort(drawn[:m])
         metric = MutualKnn(k=4)
         expected = max(float(scored(metric, z[rows], y[rows])) for z in (x, x[:, :6]))
         at = found.sel(n=m)
         assert float(at["score"]) == pytest.approx(expected, abs=1e-6)
         chance = np.array(
-            [max(float(scored(metric, z[rows], y[rows][o])) for z in (x, x[:, :6])) for o in make_orders(m, 19, 0)]
+            [max(float(scored(metric, z[rows], y[rows][o])) for z in (x, x[:, :6])) for o in make_orders(m, 9, 0)]
         )
         assert float(at["null_mean"]) == pytest.approx(chance.mean(), abs=1e-6)
         rules = calibrate_scores(np.float64(expected), chance, alpha=0.05, highest=1.0)
         assert float(at["p"]) == pytest.approx(float(rules.p)) and float(at["tau"]) == pytest.approx(
             float(rules.tau), abs=1e-6
         )
-    by_k = curve_over_k(x, y, "mutual_knn", [2, 5, 20], null)
-    np.testing.assert_allclose(by_k["score"], [float(scored(MutualKnn(k=k), x, y)) for k in (2, 5, 20)], atol=1e-6)
+    by_k = curve_over_k(x, y, "mutual_knn", [2, 20], null)
+    np.testing.assert_allclose(by_k["score"], [float(scored(MutualKnn(k=k), x, y)) for k in (2, 20)], atol=1e-6)
     assert (np.diff(by_k["null_mean"]) > 0).all()
     with pytest.raises(ValueError, match="cka has no setting k"):
         curve_over_k(x, y, "cka", [2], null)
