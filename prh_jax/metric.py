@@ -49,7 +49,10 @@ class Sketcher:
 
     @property
     def products(self) -> Callable[[Num[Array, "n d"]], Any]:
-        """What makes arrays without a width from features; hashable."""
+        """What makes arrays without a width from features: a frozen dataclass with a field `bfloat16`.
+
+        With `bfloat16=True` it may round features for its large products, for speed where it was asked for.
+        """
         raise NotImplementedError
 
     def reduce(self, products: Any) -> Any:
@@ -115,7 +118,21 @@ class Metric:
 
     def compare_tile(self, a: Any, b: Any) -> Float[Array, "x y"]:
         """Scores of all pairs of two stacks of sketches (leading axis = layer)."""
+        if self.contraction is not None:
+            return self.finish_tile(self.contraction(a, b), a, b)
         return jax.vmap(lambda p: jax.vmap(lambda q: self.compare(p, q))(b))(a)
+
+    @property
+    def contraction(self) -> Callable[[Any, Any], Any] | None:
+        """What `compare_tile` first makes of two stacks, hashable; metrics of one sketch with equal ones share it.
+
+        Then `compare_tile(a, b)` is `finish_tile(contraction(a, b), a, b)`.
+        """
+        return None
+
+    def finish_tile(self, contracted: Any, a: Any, b: Any) -> Float[Array, "x y"]:
+        """Scores of all pairs of two stacks, from what `contraction` made of them."""
+        raise NotImplementedError
 
     def chance(self, n: int) -> float | None:
         """Expected score when samples are paired at random, where it is the same for all data; else None."""
