@@ -58,15 +58,21 @@ def store_path(
     model: str,
     pool: str,
     *,
-    prompt: bool = False,
-    caption_index: int = 0,
+    prompt: bool | str = False,
+    caption_index: int | str = 0,
+    final_norm: bool = False,
 ) -> Path:
-    """Where the features of one model belong: `root/dataset/subset/<model>_pool-<pool>[...].zarr`, its "/" as "--"."""
+    """Where the features of one model belong: `root/dataset/subset/<model>_pool-<pool>[...].zarr`, its "/" as "--".
+
+    A prompt template is named by the first 8 digits of its SHA-256.
+    """
     name = "--".join(path_parts(model)) + f"_pool-{pool}"
     if prompt:
-        name += "_prompt-True"
+        name += f"_prompt-{prompt if prompt is True else hashlib.sha256(str(prompt).encode()).hexdigest()[:8]}"
     if caption_index:
         name += f"_cid-{caption_index}"
+    if final_norm:
+        name += "_norm-True"
     return Path(root, *path_parts(dataset), *path_parts(subset or ""), name + ".zarr")
 
 
@@ -170,6 +176,12 @@ class FeatureStore:
     def nbytes(self) -> int:
         """Bytes of all features, as stored."""
         return self.n * self.dtype.itemsize * sum(layer.dim for layer in self.layers)
+
+    @property
+    def sample_array_names(self) -> list[str]:
+        """Names of the arrays with one number per sample."""
+        known = {"sample", "layer", "done", *(name for name, _ in self._where)}
+        return sorted(name for name, _ in self.group.arrays() if name not in known)
 
     def sample_array(self, name: str) -> np.ndarray:
         """One number per sample that was written beside the features."""
