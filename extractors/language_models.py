@@ -10,11 +10,10 @@ from typing import Any
 from .environment import file_sha256, pick_device, pick_dtype, quantization_config
 from .errors import ExtractionError
 
-STATE_SPACE = tuple(
-    (
-        "mamba mamba2 falcon_mamba rwkv xlstm recurrent_gemma jamba zamba zamba2 bamba falcon_h1 granitemoehybrid "
-        "nemotron_h lfm2 lfm2_moe qwen3_next olmo_hybrid bailing_hybrid minimax"
-    ).split()
+STATE_SPACE = (
+    *("mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm", "recurrent_gemma", "jamba"),
+    *("zamba", "zamba2", "bamba", "falcon_h1", "granitemoehybrid", "nemotron_h", "lfm2"),
+    *("lfm2_moe", "qwen3_next", "olmo_hybrid", "bailing_hybrid", "minimax"),
 )
 _RECURRENT = re.compile("mamba|rwkv|lstm|recurrent|deltanet|lightningattention|shortconv|statespace", re.IGNORECASE)
 

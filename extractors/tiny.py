@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-CAUSAL = tuple(
-    (
-        "bloom llama olmo olmo2 gemma gemma2 gemma3_text mistral qwen2 qwen3 gpt2 opt gpt_neox phi3 smollm3 falcon "
-        "mixtral olmoe qwen3_moe"
-    ).split()
+CAUSAL = (
+    *("bloom", "llama", "olmo", "olmo2", "gemma", "gemma2", "gemma3_text"),
+    *("mistral", "qwen2", "qwen3", "gpt2", "opt", "gpt_neox", "phi3"),
+    *("smollm3", "falcon", "mixtral", "olmoe", "qwen3_moe"),
 )
 ENCODERS = ("bert", "roberta", "modernbert", "mpnet", "deberta", "deberta-v2", "distilbert", "albert")
 ENCODER_DECODERS = ("t5", "bart")

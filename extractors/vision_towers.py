@@ -9,11 +9,9 @@ from typing import Any
 from .environment import file_sha256, pick_device, pick_dtype
 from .errors import ExtractionError
 
-FAMILIES = tuple(
-    (
-        "clip clip_vision_model siglip siglip_vision_model metaclip_2 chinese_clip dinov2 dinov2_with_registers "
-        "dinov3_vit vit deit ijepa"
-    ).split()
+FAMILIES = (
+    *("clip", "clip_vision_model", "siglip", "siglip_vision_model", "metaclip_2", "chinese_clip", "dinov2"),
+    *("dinov2_with_registers", "dinov3_vit", "vit", "deit", "ijepa"),
 )
 
 

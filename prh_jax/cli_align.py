@@ -40,8 +40,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         data.add_argument(f"--caption-idx-{side}", type=index_or_all, default=0, help="made with this --caption-idx")
     data.add_argument("--input-dir", default="./results/features", help="root of the feature stores (%(default)s)")
     paths = parser.add_argument_group("which features: by path")
-    paths.add_argument("--x", nargs="+", metavar="STORE", help="feature stores of one side, or folders of them")
+    paths.add_argument(
+        "--x", nargs="+", metavar="STORE", help="feature stores of one side, folders of them, archives or URLs"
+    )
     paths.add_argument("--y", nargs="+", metavar="STORE", help="of the other side (default: x with itself)")
+    paths.add_argument(
+        "--pair",
+        default="exact",
+        choices=("exact", "inner"),
+        help="stores of other samples are an error (exact), or cut down to the samples they all hold (inner)",
+    )
     scoring = parser.add_argument_group("how to score")
     scoring.add_argument(
         "--metric",
@@ -93,9 +101,12 @@ def run(args: argparse.Namespace) -> int:
         preprocess=preprocess,
         output=output,
         overwrite=args.force_remake,
+        pair=args.pair,
         memory=args.memory,
         sketch_cache=args.sketch_cache,
     )
+    if args.pair == "inner":
+        print(f"Paired by id: {alignment.protocol['n']} samples that all stores hold.")
     for key in alignment.metrics:
         print(f"\n{key}: best score over layer pairs, {args.modality_x if not args.x else 'x'} by row")
         print(table(alignment.scores(key)))
@@ -126,12 +137,17 @@ def table(scores: Any) -> str:
     return frame.to_string(float_format=lambda value: f"{value:.4f}") + legend
 
 
-def _paths(given: list[str]) -> list[Path]:
+def _paths(given: list[str]) -> list[str | Path]:
     from .checks import schema_of
+    from .location import is_url
     from .result_store import SCHEMA as RESULTS
 
-    paths: list[Path] = []
-    for path in map(Path, given):
+    paths: list[str | Path] = []
+    for text in given:
+        if is_url(text):
+            paths.append(text)
+            continue
+        path = Path(text)
         inside = sorted(path.glob("*.zarr")) if path.is_dir() and not (path / "zarr.json").exists() else []
         inside = [found for found in inside if schema_of(found) != RESULTS]
         paths += inside or [path]

@@ -151,6 +151,8 @@ class FeatureWriter:
     """Writes the blocks of one store; made by `open_writer`."""
 
     def __init__(self, store: FeatureStore):
+        if not (isinstance(store.path, Path) and store.path.is_dir()):
+            raise StoreError(f"{store.path} can be read, not written: copy or unpack it to a local folder first.")
         self._store, self.path, self.complete = store, store.path, store.complete
         self.blocks = blocks_of(store.n)
         self._group = zarr.open_group(self.path, mode="r+", zarr_format=3)
@@ -221,6 +223,11 @@ class FeatureWriter:
     def sample_array(self, name: str) -> np.ndarray:
         """One number per sample, as written so far."""
         return self._store.sample_array(name)
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The store's layers."""
+        return self._store.layers
 
     @property
     def sample_array_names(self) -> list[str]:
