@@ -37,8 +37,8 @@ def extract_module(
     ids     one for each sample
     spec    what identifies the features: {"model": ..., "modality": ..., "pool": ...} and whatever else matters
 
-    ExtractionError where a layer does not exist or is not reached, the loader shuffles, or its samples are more or fewer
-    than the ids; StoreError where the store at `path` holds something else.
+    ExtractionError where a layer does not exist or is not reached, the loader shuffles, or its samples are more or
+    fewer than the ids; StoreError where the store at `path` holds something else.
     """
     import torch
 

@@ -117,7 +117,7 @@ def _torch(source: Path) -> Imported:
     except Exception as error:  # torch raises many kinds: cut off, no archive, objects that would run code
         first = str(error).strip().split("\n")[0]
         raise ExtractionError(
-            f"{source} cannot be read: {first} Only tensors and plain values are loaded, as anything else in a .pt file "
+            f"{source} cannot be read: {first} Only tensors and plain values are loaded, as all else in a .pt file "
             "could run code."
         ) from error
     known = content if isinstance(content, dict) else {"feats": content}

@@ -75,6 +75,8 @@ def align(
     budget = parse_bytes(memory) if memory is not None else default_memory()
     xs = open_stores(stores_x)
     ys = xs if stores_y is None else open_stores(stores_y)
+    if pair not in ("exact", "inner"):
+        raise ValueError(f"pair is 'exact' or 'inner', got {pair!r}.")
     if pair == "inner":
         xs, ys = pair_inner(xs, ys)
     for store in (*xs, *ys):

@@ -75,8 +75,8 @@ def unpack(archive: str | Path, output: str | Path | None = None, *, overwrite: 
     except (zipfile.BadZipFile, EOFError, StoreError) as error:
         shutil.rmtree(building, ignore_errors=True)
         raise StoreError(
-            f"{archive} cannot be unpacked: {str(error).replace(str(building), target.name)} Nothing was written. Fetch "
-            "the archive again, or pack it anew."
+            f"{archive} cannot be unpacked: {str(error).replace(str(building), target.name)} Nothing was written. "
+            "Fetch the archive again, or pack it anew."
         ) from error
     except OSError as error:
         shutil.rmtree(building, ignore_errors=True)
