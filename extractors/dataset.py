@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,8 @@ def _taken(stream: Any, first: int) -> Any:
     """The first samples of a stream, kept on disk as `datasets` keeps all it loads."""
     from datasets import Dataset as Table
 
-    return Table.from_generator(lambda: iter(stream.take(first)), features=stream.features)
+    # islice, as `take` opens the file after the last one that it needs
+    return Table.from_generator(lambda: islice(stream, first), features=stream.features)
 
 
 def _undecoded(loaded: Any) -> Any:
