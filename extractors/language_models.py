@@ -40,6 +40,9 @@ class LoadedModel:
     device_map: str | None = None
     compiled: bool = False
     blocks: Any = None
+    max_positions: int | None = None
+    """How many tokens the table of learned positions holds; None where there is no such table."""
+    first_position: int = 0
 
     def spec(self) -> dict[str, Any]:
         """What identifies the weights and how they compute."""
@@ -65,12 +68,6 @@ class LoadedModel:
     def padding_side(self) -> str:
         return "left" if self.causal else "right"
 
-    @property
-    def max_positions(self) -> int | None:
-        """How many tokens the table of learned positions holds, less an offset; None where there is no such table."""
-        table, offset = _learned_positions(self.base)
-        return None if table is None else table - offset
-
     def inputs(self, tokens: Any, mask: Any) -> dict[str, Any]:
         """Arguments of a forward pass, with positions counted over valid tokens wherever they can be given.
 
@@ -78,10 +75,10 @@ class LoadedModel:
         """
         arguments = {"input_ids": tokens, "attention_mask": mask}
         if "position_ids" in inspect.signature(self.base.forward).parameters:
-            _, offset = _learned_positions(self.base)
-            positions = (mask.cumsum(dim=1) - 1).clamp(min=0) + offset
+            first = self.first_position
+            positions = (mask.cumsum(dim=1) - 1).clamp(min=0) + first
             # RoBERTa and its kin count from behind the padding's own position
-            arguments["position_ids"] = positions if not offset else positions.masked_fill(mask == 0, offset - 1)
+            arguments["position_ids"] = positions if not first else positions.masked_fill(mask == 0, first - 1)
         return arguments
 
     def hidden_states(self, tokens: Any, mask: Any, pool: Callable[[Any], Any]) -> tuple[list[Any], Any]:
@@ -113,8 +110,7 @@ class LoadedModel:
         """Settle how states are read: by hooks where they give those of `output_hidden_states`, to the bit."""
         import torch
 
-        table, _ = _learned_positions(self.base)
-        length = min(4, table or 4)
+        length = min(4, self.max_positions or 4)
         tokens = torch.arange(3, 3 + length, device=self.device)[None]
         mask = torch.ones_like(tokens)
         with torch.inference_mode():
@@ -139,7 +135,7 @@ def _lists_of_blocks(base: Any, count: int) -> list[Any]:
 
 
 def _learned_positions(base: Any) -> tuple[int | None, int]:
-    """Rows of the table of learned positions, and the first token's position in it (RoBERTa's is behind its pad)."""
+    """How many tokens the table of learned positions holds, and the position of the first (RoBERTa's is behind its pad)."""
     import torch
 
     for name, module in base.named_modules():
@@ -147,7 +143,8 @@ def _learned_positions(base: Any) -> tuple[int | None, int]:
         if isinstance(module, torch.nn.Embedding) and label in ("position_embeddings", "wpe", "embed_positions"):
             if hasattr(module, "offset"):  # OPT and BART add theirs themselves
                 return module.num_embeddings - int(module.offset), 0  # type: ignore[arg-type]
-            return module.num_embeddings, 0 if module.padding_idx is None else module.padding_idx + 1
+            first = 0 if module.padding_idx is None else module.padding_idx + 1
+            return module.num_embeddings - first, first
     return None, 0
 
 
@@ -215,6 +212,7 @@ def load_model(
         device_map=device_map,
         compiled=compiled,
     )
+    loaded.max_positions, loaded.first_position = _learned_positions(base)
     loaded.find_blocks()
     if compiled:
         for block in loaded.blocks or []:

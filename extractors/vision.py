@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -132,8 +131,3 @@ def load(
         tower = load_timm(name, **common, options=options)
     canonical = pooling.resolve_image(pool, name, has_class_token=tower.has_class_token)
     return VisionExtractor(tower, canonical, final_norm)
-
-
-def is_folder(name: str) -> bool:
-    """Whether a model's name is a local checkpoint folder."""
-    return (Path(name) / "config.json").is_file()

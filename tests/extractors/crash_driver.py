@@ -5,6 +5,7 @@
 Forks start in milliseconds, so that twenty kills are affordable; each is a process of its own with one thread.
 """
 
+import gc
 import json
 import os
 import random
@@ -83,6 +84,7 @@ def several(folder, checkpoint, count, *, killed=None, seconds=0.0):
 def drive(folder, checkpoint):
     dataset.load("emoji_1024", num_samples=1)  # what these import lazily, every fork has too
     language.load(checkpoint)
+    gc.freeze()  # or each fork's collector copies and walks all that was imported
     start = time.monotonic()
     found = {"whole": wait(fork(extract, checkpoint, folder / "whole"))}
     seconds = time.monotonic() - start
