@@ -46,7 +46,7 @@ def run_import(args: argparse.Namespace) -> int:
         args.source,
         args.output,
         model=args.model,
-        pool={"avg": "mean"}.get(args.pool, args.pool),
+        pool="mean" if args.pool == "avg" else args.pool,
         modality=args.modality,
         ids=ids,
         id_column=args.id_column,

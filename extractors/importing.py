@@ -122,16 +122,16 @@ def _torch(source: Path) -> Imported:
         ) from error
     known = content if isinstance(content, dict) else {"feats": content}
     features = known.get("feats")
-    parts = features if isinstance(features, list | tuple) else [features]
-    if not parts or not all(isinstance(part, torch.Tensor) for part in parts):
+    parts = list(features) if isinstance(features, list | tuple) else [features]
+    tensors = [part for part in parts if isinstance(part, torch.Tensor)]
+    if not tensors or len(tensors) < len(parts):
         raise ExtractionError(
             f"{source} holds no `feats` (a tensor, or a list with one a layer); it has {', '.join(map(str, known))}."
         )
-    if len({part.shape[0] for part in parts}) > 1:
-        raise ExtractionError(
-            f"{source}: layers have {sorted({part.shape[0] for part in parts})} rows; all need as many."
-        )
-    arrays = [_from_torch(part) for part in parts]
+    counts = sorted({tensor.shape[0] for tensor in tensors})
+    if len(counts) > 1:
+        raise ExtractionError(f"{source}: layers have {counts} rows; all need as many.")
+    arrays = [_from_torch(part) for part in tensors]
     layers = _by_layer(source, arrays[0]) if len(arrays) == 1 else arrays
     names = {"num_params": "params_total", "loss": "loss", "bpb": "bpb_reference"}
     result = {

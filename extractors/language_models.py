@@ -135,7 +135,7 @@ def _lists_of_blocks(base: Any, count: int) -> list[Any]:
 
 
 def _learned_positions(base: Any) -> tuple[int | None, int]:
-    """How many tokens the table of learned positions holds, and the position of the first (RoBERTa's is behind its pad)."""
+    """How many tokens the table of learned positions holds, and the first one's (RoBERTa's is behind its pad)."""
     import torch
 
     for name, module in base.named_modules():
