@@ -27,6 +27,7 @@ from .engine import (
 from .feature_store import FeatureStore, open_store
 from .metric import Metric
 from .metrics import METRICS, parse_metric
+from .pairing import pair_inner
 from .pairwise import layer_mesh, sketch_bytes, sketcher_after
 from .preprocess import Preprocess
 from .result_store import Alignment, is_running, load_alignment, same_study
@@ -50,6 +51,7 @@ def align(
     preprocess: Preprocess | None = None,
     output: str | Path | None = None,
     overwrite: bool = False,
+    pair: str = "exact",
     memory: int | str | None = None,
     sketch_cache: str | Path | None = None,
     devices: Sequence[Any] | None = None,
@@ -64,6 +66,8 @@ def align(
     output              where the result is written, tile by tile; an interrupted run goes on there, and a finished
                         one is read, when asked for the same again. In memory alone if None
     overwrite           replace a result of other features or settings at `output`
+    pair                "exact": all stores hold the same samples in the same order, or StoreError; "inner": they are
+                        cut down to the samples that all of them hold
     memory              bytes for features, sketches and temporaries ("8GiB"), beyond what the process held before;
                         half of the machine's memory, or three quarters of the accelerator's, if None
     sketch_cache        folder that keeps sketches, for further studies of the same features
@@ -82,6 +86,10 @@ def align(
     budget = parse_bytes(memory) if memory is not None else default_memory()
     xs = open_stores(stores_x)
     ys = xs if stores_y is None else open_stores(stores_y)
+    if pair not in ("exact", "inner"):
+        raise ValueError(f"pair is 'exact' or 'inner', got {pair!r}.")
+    if pair == "inner":
+        xs, ys = pair_inner(xs, ys)
     for store in (*xs, *ys):
         check_same_samples(str(xs[0].path), xs[0].ids, str(store.path), store.ids)
     _check_settings(chosen, xs, ys)
