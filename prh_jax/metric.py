@@ -38,6 +38,16 @@ class Sketch(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
+class Maker:
+    """Makes arrays without a width from features; `bfloat16` lets it round features for its large products."""
+
+    bfloat16: bool = dataclasses.field(default=False, kw_only=True)
+
+    def __call__(self, x: Num[Array, "n d"]) -> Any:
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
 class Sketcher:
     """Makes sketches in two steps; frozen, so that metrics with equal sketchers share one sketch.
 
@@ -48,11 +58,8 @@ class Sketcher:
     """
 
     @property
-    def products(self) -> Callable[[Num[Array, "n d"]], Any]:
-        """What makes arrays without a width from features: a frozen dataclass with a field `bfloat16`.
-
-        With `bfloat16=True` it may round features for its large products, for speed where it was asked for.
-        """
+    def products(self) -> "Maker":
+        """What makes arrays without a width from features."""
         raise NotImplementedError
 
     def reduce(self, products: Any) -> Any:

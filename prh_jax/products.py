@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Num
 
 from . import linalg
 from .linalg import HIGHEST
+from .metric import Maker
 from .subspace import left_vectors
 
 
@@ -76,11 +77,10 @@ def near_mean(columns: Columns) -> Float[Array, "1 d"]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Products:
+class Products(Maker):
     """Makes InnerProducts of the rows as given, or of unit rows (cosines); `bfloat16` as in `linalg.gram`."""
 
     unit_rows: bool = False
-    bfloat16: bool = False
 
     def __call__(self, x: Num[Array, "n d"]) -> InnerProducts:
         x = linalg.at_least_float32(x)
@@ -99,11 +99,10 @@ class Products:
 
 
 @dataclasses.dataclass(frozen=True)
-class ZScores:
+class ZScores(Maker):
     """Makes Directions: columns to mean 0 and standard deviation 1 (with n - 1); a constant column counts as zero."""
 
     dim: int
-    bfloat16: bool = False
 
     def __call__(self, x: Num[Array, "n d"]) -> Directions:
         x = linalg.at_least_float32(x)
