@@ -44,7 +44,7 @@ def _row(name: str, xs: Any, ys: Any, *, k: int, layers: int, rounds: int, their
     sketches_y = [jax.device_get(sketch(y)) for y in ys]
     mesh = layer_mesh(jax.local_devices()[:1])
     start = time.perf_counter()
-    scorer = tile_scorer(metric, sketch_shapes(sketches_x[0]), layers, mesh)
+    scorer = tile_scorer((metric,), sketch_shapes(sketches_x[0]), layers, mesh)
     tile_compile = time.perf_counter() - start
     a = put_tile(stack_tile([sketches_x[i % len(xs)] for i in range(layers)], layers), mesh, spread=True)
     b = put_tile(stack_tile([sketches_y[i % len(ys)] for i in range(layers)], layers), mesh, spread=False)
@@ -52,7 +52,7 @@ def _row(name: str, xs: Any, ys: Any, *, k: int, layers: int, rounds: int, their
     calls: dict[str, Any] = {"sketch": lambda: sketch(x), "tile": lambda: scorer(a, b)}
     calls |= _opponents(name, xs[0], ys[0], k=k, takes_k=takes_k, theirs=theirs)
     medians = alternate(calls, rounds)
-    scores = np.asarray(scorer(a, b))
+    scores = np.asarray(scorer(a, b)[0])
     row = {
         "metric": name,
         "n": n,

@@ -1,15 +1,14 @@
 """Simple features of pictures, no network: what alignment is worth that comes for free."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from prh_jax.feature_store import Layer
-from prh_jax.feature_writer import FeatureWriter
 
-from .dataset import Dataset
+from .samples import Dataset
 
 
 def pixels_32(image: Any) -> np.ndarray:
@@ -50,6 +49,7 @@ class ClassicalExtractor:
     name: str
 
     modality: ClassVar[str] = "vision"
+    by_length: ClassVar[bool] = False
     sample_arrays: ClassVar[dict[str, str]] = {}
     pool: ClassVar[str] = "none"
     device: ClassVar[Any] = None
@@ -69,15 +69,16 @@ class ClassicalExtractor:
             "dtype_compute": "float32",
         }
 
-    def block(self, data: Dataset, rows: range, batch_size: int, tick: Any) -> tuple[list[np.ndarray], dict[str, Any]]:
-        """Features of some samples, one (rows, d) array."""
-        function, _ = CLASSICAL[self.name]
-        features = []
-        for i in rows:
-            features.append(function(data.image(i)))
-            tick(1)
-        return [np.stack(features)], {}
-
-    def result(self, writer: FeatureWriter, data: Dataset) -> dict[str, Any]:
-        """It has no parameters."""
+    def parameters(self) -> dict[str, int]:
+        """It has none."""
         return {"params_total": 0, "params_backbone": 0}
+
+    def prepare(self, data: Dataset, row: int) -> list[np.ndarray]:
+        """The features themselves: nothing is left for a model to do."""
+        return [CLASSICAL[self.name][0](data.image(row))]
+
+    def forward(self, inputs: Sequence[np.ndarray]) -> tuple[list[Any], dict[str, np.ndarray]]:
+        """Features of some samples, one (batch, d) tensor."""
+        import torch
+
+        return [torch.from_numpy(np.stack(list(inputs)))], {}

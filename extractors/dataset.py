@@ -1,113 +1,39 @@
-"""Data sets of paired pictures and texts: ids, captions and images in one fixed order, with a hash of their content."""
+"""Data sets of paired pictures and texts by name: built-in, parquet, a folder of images, the hub."""
 
-import hashlib
-import io
-import json
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from prh_jax.checks import check_ids
 
 from .errors import ExtractionError
+from .samples import Dataset, Rows, as_rgb, content_sha256
+
+__all__ = ["BUILT_IN", "Columns", "Dataset", "as_rgb", "load"]
 
 BUILT_IN = {"emoji_1024": Path(__file__).parent / "data" / "emoji_1024.parquet"}
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """Samples in order: sample i has ids[i], the captions texts[i] and the encoded picture pictures[i]."""
+class Columns:
+    """Which columns hold the pictures, the texts and the ids; None takes `image`, `text`, `id` where they are."""
 
-    name: str
-    revision: str | None
-    split: str
-    ids: list[str]
-    texts: list[list[str]] | None
-    pictures: Sequence[Any] | None = field(repr=False)
-    content_sha256: str = ""
+    image: str | None = None
+    text: str | None = None
+    id: str | None = None
 
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def identity(self) -> dict[str, Any]:
-        """What a feature store records of its data."""
-        return {
-            "name": self.name,
-            "revision": self.revision,
-            "split": self.split,
-            "n": len(self),
-            "content_sha256": self.content_sha256,
-        }
-
-    def captions(self, index: int = 0) -> list[str]:
-        """Caption `index` of every sample; ExtractionError naming samples where there is none or it is empty."""
-        if self.texts is None:
-            raise ExtractionError(f"{self.name} has no texts; language models need a column `text`.")
-        short = [i for i, texts in zip(self.ids, self.texts, strict=True) if not -len(texts) <= index < len(texts)]
-        if short:
-            raise ExtractionError(
-                f"{len(short)} samples of {self.name} have no caption {index}, such as {_some(short)}. "
-                "Choose another --caption-idx."
-            )
-        chosen = [str(texts[index]) for texts in self.texts]
-        empty = [i for i, text in zip(self.ids, chosen, strict=True) if not text.strip()]
-        if empty:
-            raise ExtractionError(
-                f"Caption {index} of {len(empty)} samples of {self.name} is empty: {_some(empty)}. An empty text has "
-                "no features; leave those samples out of the data set, or choose another --caption-idx."
-            )
+    def choose(self, source: str, there: Sequence[str]) -> dict[str, str]:
+        """The column of each kind that is there; ExtractionError where one was named that is not."""
+        chosen = {}
+        for kind in ("id", "image", "text"):
+            named = getattr(self, kind)
+            if named is not None and named not in there:
+                raise ExtractionError(f"{source} has no column {named!r} (--{kind}-column); it has {', '.join(there)}.")
+            if named or kind in there:
+                chosen[kind] = named or kind
         return chosen
-
-    def image(self, index: int) -> Any:
-        """Picture of one sample as a PIL image in RGB, transparency composited on white."""
-        if self.pictures is None:
-            raise ExtractionError(f"{self.name} has no pictures; vision models need a column `image`.")
-        try:
-            return as_rgb(_decode(self.pictures[index]))
-        except Exception as error:  # PIL raises many kinds for damaged files
-            raise ExtractionError(
-                f"The picture of sample {self.ids[index]!r} of {self.name} cannot be read ({error}). Repair it, or "
-                "leave the sample out of the data set."
-            ) from error
-
-
-def _some(ids: Sequence[str]) -> str:
-    return ", ".join(map(repr, ids[:5])) + (" ..." if len(ids) > 5 else "")
-
-
-def _stored_bytes(picture: Any) -> bytes | None:
-    """The encoded picture of a row, from its bytes or its file; None where there is neither."""
-    if not isinstance(picture, dict):
-        return picture
-    if picture.get("bytes") is not None:
-        return picture["bytes"]
-    path = picture.get("path")
-    return Path(path).read_bytes() if path and Path(path).is_file() else None
-
-
-def _decode(picture: Any) -> Any:
-    from PIL import Image
-
-    stored = _stored_bytes(picture)
-    if stored is None:
-        raise ValueError("there is none")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        image = Image.open(io.BytesIO(stored))
-        image.load()
-    return image
-
-
-def as_rgb(image: Any) -> Any:
-    """A PIL image in RGB: transparent ones composited on white, the others converted."""
-    from PIL import Image
-
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
 
 
 def load(
@@ -116,96 +42,168 @@ def load(
     *,
     split: str = "train",
     num_samples: int | None = None,
+    columns: Columns | None = None,
+    streaming: bool = False,
     force_download: bool = False,
 ) -> Dataset:
     """A data set by name: built-in ("emoji_1024"), a local parquet file or folder, or a hub name with a revision.
 
-    Columns: `image` (pictures), `text` (a caption or a list of them), `id` (unique; else the row number).
+    `columns` says which hold pictures, texts (a caption or a list of them) and ids (unique; else the path of the
+    picture in its folder, or the row number). `streaming` fetches no more of a hub set than `num_samples` need.
     ExtractionError where it cannot be found or read.
     """
+    if num_samples is not None and num_samples < 1:
+        raise ExtractionError(f"--num-samples must be at least 1, got {num_samples}.")
+    if streaming and num_samples is None:
+        raise ExtractionError("--streaming reads the first samples of a large set; say how many with --num-samples.")
+    columns, revision = columns or Columns(), subset
     if name in BUILT_IN:
-        table, revision = _parquet([BUILT_IN[name]]), subset
+        table = _parquet([BUILT_IN[name]], columns)
     elif Path(name).exists():
-        table, revision = _local(Path(name)), subset
+        table = _local(Path(name), columns)
     else:
-        table, revision = _hub(name, subset, split, force_download)
-    if num_samples is not None:
-        if num_samples < 1:
-            raise ExtractionError(f"--num-samples must be at least 1, got {num_samples}.")
-        table = {column: values[:num_samples] for column, values in table.items()}
-    return _dataset(name, revision, split, table)
+        table, revision = _hub(name, subset, split, columns, num_samples if streaming else None, force_download)
+    return _dataset(name, revision, split, table, num_samples)
 
 
-def _dataset(name: str, revision: str | None, split: str, table: dict[str, Any]) -> Dataset:
-    if not table or not {"image", "text"} & set(table):
-        raise ExtractionError(f"{name} has columns {sorted(table)}; it needs `image`, `text` or both.")
-    n = len(next(iter(table.values())))
-    ids = check_ids([str(i) for i in table.get("id", range(n))])
-    texts = table.get("text")
+def _dataset(name: str, revision: str | None, split: str, table: dict[str, Any], limit: int | None) -> Dataset:
+    if not {"image", "text"} & set(table):
+        raise ExtractionError(
+            f"{name} has neither a column `image` nor `text`. Name yours with --image-column and --text-column."
+        )
+    n = min(len(next(iter(table.values()))), limit or 2**62)
+    ids = check_ids([str(i) for i in table["id"][:n]] if "id" in table else [str(i) for i in range(n)])
+    texts = table["text"][:n] if "text" in table else None
     if texts is not None:
         texts = [[text] if isinstance(text, str) or text is None else list(text) for text in texts]
-        texts = [[text or "" for text in captions] for captions in texts]
+        texts = [[str(text) if text is not None else "" for text in captions] for captions in texts]
     pictures = table.get("image")
-    return Dataset(name, revision, split, ids, texts, pictures, _content_sha256(ids, texts, pictures))
+    if pictures is not None and len(pictures) > n:
+        pictures = Rows(pictures, range(n))
+    return Dataset(name, revision, split, ids, texts, pictures, content_sha256(ids, texts, pictures))
 
 
-def _content_sha256(ids: list[str], texts: list[list[str]] | None, pictures: Sequence[Any] | None) -> str:
-    """SHA-256 over ids, texts and the stored bytes of the pictures, in order."""
-    digest = hashlib.sha256()
-    for i, key in enumerate(ids):
-        digest.update(json.dumps([key, texts[i] if texts is not None else None], ensure_ascii=False).encode())
-        stored = _stored_bytes(pictures[i]) if pictures is not None else None
-        digest.update(hashlib.sha256(stored or b"").digest())
-    return digest.hexdigest()
+class ParquetColumn(Sequence):
+    """A column of parquet files, one row group in memory at a time: pictures are larger than memory."""
+
+    def __init__(self, files: list[Path], column: str):
+        import pyarrow.parquet as pq
+
+        self.column = column
+        self.groups: list[tuple[int, Path, int]] = []
+        start = 0
+        for file in files:
+            metadata = pq.read_metadata(file)
+            for group in range(metadata.num_row_groups):
+                self.groups.append((start, file, group))
+                start += metadata.row_group(group).num_rows
+        self.rows = start
+        self._held: tuple[int, list[Any]] = (-1, [])
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __getitem__(self, index: Any) -> Any:
+        from bisect import bisect
+
+        import pyarrow.parquet as pq
+
+        if not 0 <= index < self.rows:
+            raise IndexError(index)
+        which = bisect(self.groups, index, key=lambda group: group[0]) - 1
+        start, file, group = self.groups[which]
+        held = self._held  # by one name: another thread may replace it meanwhile
+        if held[0] != which:
+            held = (which, pq.ParquetFile(file).read_row_group(group, [self.column])[self.column].to_pylist())
+            self._held = held
+        return held[1][index - start]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_held": (-1, [])}
 
 
-def _parquet(files: list[Path]) -> dict[str, Any]:
+def _parquet(files: list[Path], columns: Columns) -> dict[str, Any]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        table = pa.concat_tables([pq.read_table(file) for file in files])
-    except (OSError, pa.ArrowException) as error:
+        chosen = columns.choose(str(files[0]), pq.read_schema(files[0]).names)
+        table: dict[str, Any] = {}
+        for kind, column in chosen.items():
+            if kind == "image":
+                table[kind] = ParquetColumn(files, column)
+            else:
+                parts = [pq.read_table(file, columns=[column])[column] for file in files]
+                table[kind] = [value for part in parts for value in part.to_pylist()]
+    except (OSError, KeyError, pa.ArrowException) as error:
         raise ExtractionError(f"{files[0]} cannot be read as parquet: {error}") from error
-    return {column: table[column].to_pylist() for column in table.column_names if column in ("id", "image", "text")}
+    return table
 
 
-def _local(path: Path) -> dict[str, Any]:
+def _local(path: Path, columns: Columns) -> dict[str, Any]:
     if path.is_file():
-        return _parquet([path])
+        return _parquet([path], columns)
     files = sorted(path.rglob("*.parquet"))
     if files:
-        return _parquet(files)
+        return _parquet(files, columns)
     from datasets import load_dataset
 
     try:
-        return _columns(load_dataset("imagefolder", data_dir=str(path), split="train"))
+        loaded = load_dataset("imagefolder", data_dir=str(path), split="train")
     except Exception as error:  # datasets raises many kinds for folders it cannot make sense of
         raise ExtractionError(f"{path} holds no parquet file and is not a folder of images: {error}") from error
+    table = _encoded(str(path), loaded, columns)
+    if "id" not in table and "image" in table:
+        # names tell pictures apart for good, row numbers only until one is added
+        table["id"] = [Path(picture["path"]).relative_to(path.resolve()).as_posix() for picture in table["image"]]
+    return table
 
 
-def _hub(name: str, subset: str | None, split: str, force_download: bool) -> tuple[dict[str, Any], str | None]:
+def _hub(
+    name: str, subset: str | None, split: str, columns: Columns, first: int | None, force_download: bool
+) -> tuple[dict[str, Any], str | None]:
     from datasets import DownloadMode, load_dataset
 
     mode = DownloadMode.FORCE_REDOWNLOAD if force_download else None
     try:
-        loaded = load_dataset(name, revision=subset, split=split, download_mode=mode)
+        loaded = load_dataset(name, revision=subset, split=split, download_mode=mode, streaming=first is not None)
+        if first is not None:
+            loaded = _taken(_undecoded(loaded), first)
     except Exception as error:  # the hub client raises many kinds: not found, no network, no access
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ExtractionError(
-            f"Data set {name!r} (revision {subset}, split {split}) could not be loaded: {first} It is neither built in "
+            f"Data set {name!r} (revision {subset}, split {split}) could not be loaded: {text} It is neither built in "
             f"({', '.join(BUILT_IN)}) nor a local file or folder; check the name and the network."
         ) from error
-    return _columns(loaded), _commit(name, subset)
+    return _encoded(name, loaded, columns), _commit(name, subset)
 
 
-def _columns(loaded: Any) -> dict[str, Any]:
-    """Columns of a `datasets` table with pictures left encoded."""
+def _taken(stream: Any, first: int) -> Any:
+    """The first samples of a stream, kept on disk as `datasets` keeps all it loads."""
+    from datasets import Dataset as Table
+
+    # islice, as `take` opens the file after the last one that it needs
+    return Table.from_generator(lambda: islice(stream, first), features=stream.features)
+
+
+def _undecoded(loaded: Any) -> Any:
+    """A table or stream with pictures left encoded: whatever columns hold some."""
     from datasets import Image
 
-    if "image" in loaded.column_names:
-        loaded = loaded.cast_column("image", Image(decode=False))
-    return {name: loaded[name] for name in loaded.column_names if name in ("id", "image", "text")}
+    for name, kind in (loaded.features or {}).items():
+        if isinstance(kind, Image):
+            loaded = loaded.cast_column(name, Image(decode=False))
+    return loaded
+
+
+def _encoded(source: str, loaded: Any, columns: Columns) -> dict[str, Any]:
+    """Columns of a `datasets` table by kind, with pictures left encoded."""
+    from datasets import Image
+
+    chosen = columns.choose(source, loaded.column_names)
+    if "image" in chosen and not isinstance(loaded.features[chosen["image"]], dict):
+        loaded = loaded.cast_column(chosen["image"], Image(decode=False))
+    return {kind: loaded[column] for kind, column in chosen.items()}
 
 
 def _commit(name: str, subset: str | None) -> str | None:

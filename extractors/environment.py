@@ -34,6 +34,34 @@ def pick_dtype(dtype: str, device: str) -> Any:
     return getattr(torch, dtype)
 
 
+QUANTIZATIONS = ("4bit", "8bit")
+
+
+def quantization_config(quantize: str, dtype: Any, device: Any) -> Any:
+    """bitsandbytes' settings: `4bit` is the reference's (NF4, doubly quantised), `8bit` is LLM.int8().
+
+    ExtractionError where bitsandbytes or a GPU is missing.
+    """
+    from importlib.util import find_spec
+
+    if quantize not in QUANTIZATIONS:
+        raise ExtractionError(f"Unknown quantisation {quantize!r}; choose one of {', '.join(QUANTIZATIONS)}.")
+    if find_spec("bitsandbytes") is None:
+        raise ExtractionError(f"--quantize {quantize} needs bitsandbytes, which is not installed: pip install it.")
+    if device.type != "cuda":
+        raise ExtractionError(f"--quantize {quantize} needs a GPU, and the device is {device}. Leave it out.")
+    from transformers import BitsAndBytesConfig
+
+    if quantize == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_compute_dtype=dtype,
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_quant_type="nf4",
+    )
+
+
 def file_sha256(folder: Path) -> str:
     """SHA-256 over the names and bytes of the files in a checkpoint folder: its revision."""
     digest = hashlib.sha256()

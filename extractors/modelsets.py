@@ -1,4 +1,7 @@
-"""The model sets of the PRH study, as plain data; names are Hugging Face's and timm's."""
+"""The model sets of the PRH study, as plain data, and those of a user's own; names are Hugging Face's and timm's."""
+
+import tomllib
+from pathlib import Path
 
 _BLOOM_LLAMA = (
     "bigscience/bloomz-560m",
@@ -53,7 +56,46 @@ MODELSETS: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 def models_of(modelset: str, modality: str) -> tuple[str, ...]:
-    """Models of one modality ("language", "vision") in a set; ValueError for an unknown set."""
-    if modelset not in MODELSETS:
-        raise ValueError(f"Unknown model set {modelset!r}; the sets are {', '.join(MODELSETS)}.")
-    return MODELSETS[modelset][modality]
+    """Models of one modality ("language", "vision") in a set by name, or in a TOML file of one's own.
+
+    A file has `language = [...]` and `vision = [...]`, at its top or in tables: "sets.toml" is the top, or the only
+    table; "sets.toml:small" is the table of that name. ValueError for a set that cannot be found or used.
+    """
+    if modelset in MODELSETS:
+        return MODELSETS[modelset][modality]
+    path, _, table = modelset.partition(".toml")
+    if not (modelset.endswith(".toml") or table.startswith(":")):
+        raise ValueError(
+            f"Unknown model set {modelset!r}; the sets are {', '.join(MODELSETS)}, or a file of your own: sets.toml"
+        )
+    return _read(path + ".toml", table.removeprefix(":"))[modality]
+
+
+def name_of(modelset: str) -> str:
+    """A set's name for folders of results: of a file, its stem and table."""
+    return Path(modelset).name.replace(".toml", "").replace(":", "-")
+
+
+def _read(path: str, table: str) -> dict[str, tuple[str, ...]]:
+    try:
+        content = tomllib.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"The model set file {path} cannot be read as TOML: {error}.") from error
+    tables = [name for name, value in content.items() if isinstance(value, dict)]
+    if table and table not in tables:
+        raise ValueError(f"{path} has no table [{table}]; it has {', '.join(tables) or 'none'}.")
+    if not table and tables and not {"language", "vision"} & set(content):
+        if len(tables) > 1:
+            raise ValueError(f"{path} has several sets; say which: {', '.join(f'{path}:{name}' for name in tables)}.")
+        table = tables[0]
+    chosen = content[table] if table else content
+    models = {modality: chosen.get(modality, []) for modality in ("language", "vision")}
+    for modality, names in models.items():
+        if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+            raise ValueError(f"{path}: {modality} must be a list of model names, got {names!r}.")
+    unknown = [key for key in chosen if key not in models and not isinstance(chosen[key], dict)]
+    if unknown or not any(models.values()):
+        raise ValueError(
+            f"{path} must list models as `language` and `vision`; it has {', '.join(chosen) or 'nothing'}."
+        )
+    return {modality: tuple(names) for modality, names in models.items()}

@@ -11,20 +11,41 @@ POOLS = ("mean", "avg", "last", "cls", "none", "auto")
 """Accepted names; `avg` is `mean`, and `none` is what the reference calls the class token of vision models."""
 
 
-def resolve(pool: str, modality: str, *, has_class_token: bool = False, model: str = "the model") -> str:
-    """The canonical pooling (mean, last, cls) that a name stands for; ExtractionError where it does not apply.
-
-    `auto` is cls for vision models with a class token and mean for all others.
-    """
+def _check(pool: str) -> None:
     if pool not in POOLS:
         raise ExtractionError(f"Unknown pooling {pool!r}; choose one of {', '.join(POOLS)}.")
-    if modality == "language":
-        if pool in ("none", "cls"):
-            raise ExtractionError(
-                f"--pool {pool} does not apply to {model}: a causal language model has no class token. "
-                "Use mean or last."
-            )
-        return {"avg": "mean", "auto": "mean"}.get(pool, pool)
+
+
+def resolve_text(pool: str, model: str, *, causal: bool, has_class_token: bool = False) -> str:
+    """The canonical pooling (mean, last, cls) for a language model; ExtractionError where it does not apply.
+
+    `auto` is mean. Causal models have mean and last, encoders mean and, where texts begin with a class token, cls.
+    """
+    _check(pool)
+    canonical = {"avg": "mean", "auto": "mean"}.get(pool, pool)
+    if causal and canonical in ("none", "cls"):
+        raise ExtractionError(
+            f"--pool {pool} does not apply to {model}: a causal language model has no class token. Use mean or last."
+        )
+    if not causal and canonical in ("none", "last"):
+        raise ExtractionError(
+            f"--pool {pool} does not apply to {model}: the last token of an encoder is a mark like any other. Use mean "
+            "or cls."
+        )
+    if canonical == "cls" and not has_class_token:
+        raise ExtractionError(
+            f"--pool cls takes the class token, and texts for {model} do not begin with one (or special tokens are "
+            "off). Use mean."
+        )
+    return canonical
+
+
+def resolve_image(pool: str, model: str, *, has_class_token: bool) -> str:
+    """The canonical pooling (mean, cls) for a vision model; ExtractionError where it does not apply.
+
+    `auto` is cls for models with a class token and mean for all others.
+    """
+    _check(pool)
     if pool == "last":
         raise ExtractionError(
             f"--pool last does not apply to {model}: the last patch of a picture is no summary. Use cls or mean."
@@ -43,14 +64,16 @@ def resolve(pool: str, modality: str, *, has_class_token: bool = False, model: s
 def pool_tokens(states: "torch.Tensor", mask: "torch.Tensor", pool: str) -> "torch.Tensor":
     """One float32 vector a sample from states (batch, tokens, d) and a mask (batch, tokens) of valid tokens.
 
-    `mean` averages the valid tokens, `last` takes the last valid one; padding may stand on either side.
+    `mean` averages the valid tokens, `last` and `cls` take the last and first valid one; padding may stand on either
+    side.
     """
     import torch
 
-    if pool == "last":
+    if pool in ("last", "cls"):
         positions = torch.arange(mask.shape[1], device=mask.device)
-        last = (mask * (positions + 1)).argmax(dim=1)
-        return states[torch.arange(states.shape[0], device=states.device), last].float()
+        order = positions + 1 if pool == "last" else mask.shape[1] - positions
+        chosen = (mask * order).argmax(dim=1)
+        return states[torch.arange(states.shape[0], device=states.device), chosen].float()
     weights = mask.unsqueeze(-1).float()
     # where, not a product: a padded position may hold an infinity
     valid = torch.where(weights > 0, states.float(), 0.0)

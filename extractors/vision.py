@@ -1,194 +1,133 @@
-"""Vision models of timm: features after every block or stage, read by forward hooks and pooled inside them."""
+"""Vision models of timm and transformers: features after every block or stage, pooled as they come."""
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
 
 from prh_jax.feature_store import Layer
-from prh_jax.feature_writer import FeatureWriter
 
 from . import pooling
-from .dataset import Dataset
-from .environment import file_sha256, pick_device, pick_dtype
+from .blocks import describe_layers
 from .errors import ExtractionError
+from .samples import Dataset
+
+
+class Tower(Protocol):
+    """A vision model made ready, whatever library it is from."""
+
+    name: str
+    model: Any
+    device: Any
+    names: list[str]
+    """Of its blocks or stages, in order."""
+    has_class_token: bool
+    """Whether token 0 after each block is a class token, not a patch or a register."""
+
+    def spec(self) -> dict[str, Any]: ...
+
+    def parameters(self) -> dict[str, int]: ...
+
+    def transform(self, image: Any) -> Any:
+        """A PIL image in RGB as the model's input (3, height, width)."""
+        ...
+
+    def states(self, images: Any, pool: Callable[[Any, int], Any], *, final: bool) -> list[Any]:
+        """`pool(output, prefix tokens)` of every block or stage, and on request of the state after the final norm."""
+        ...
 
 
 @dataclass
 class VisionExtractor:
-    """One timm model, ready to give pooled features of pictures, layer by layer."""
+    """One vision model, ready to give pooled features of pictures, layer by layer."""
 
-    name: str
-    model: Any
-    modules: list[tuple[str, Any]]
-    transform: Any
-    data_config: dict[str, Any]
+    tower: Tower
     pool: str
-    revision: str | None
-    random_init: int | None
-    device: Any
-    dtype: Any
-    layers: list[Layer]
+    final_norm: bool = False
+    layers: list[Layer] = field(default_factory=list)
 
     modality: ClassVar[str] = "vision"
+    by_length: ClassVar[bool] = False
     sample_arrays: ClassVar[dict[str, str]] = {}
+
+    def __post_init__(self):
+        if not self.layers:
+            import torch
+
+            size = self.tower.spec()["image_size"]
+            probe, _ = self.forward([torch.zeros(*size)])
+            self.layers = describe_layers([*self.tower.names, *(["final_norm"] if self.final_norm else [])], probe)
+
+    @property
+    def device(self) -> Any:
+        return self.tower.device
+
+    @property
+    def model(self) -> Any:
+        return self.tower.model
 
     def spec(self) -> dict[str, Any]:
         """What identifies these features, apart from the data."""
-        return {
-            "modality": self.modality,
-            "model": self.name,
-            "revision": self.revision,
-            "random_init": self.random_init,
-            "pool": self.pool,
-            "dtype_compute": str(self.dtype).removeprefix("torch."),
-            "quantization": None,
-            "image_size": list(self.data_config["input_size"]),
-            "transform": {key: _plain(value) for key, value in self.data_config.items()},
-        }
+        return {"modality": self.modality, **self.tower.spec(), "pool": self.pool, "final_norm": self.final_norm}
 
-    def result(self, writer: FeatureWriter, data: Dataset) -> dict[str, Any]:
-        """Parameter counts: all, and without the classifier."""
-        total = sum(p.numel() for p in self.model.parameters())
-        head: Any = self.model.get_classifier() if hasattr(self.model, "get_classifier") else None
-        in_head = sum(p.numel() for p in head.parameters()) if hasattr(head, "parameters") else 0
-        return {"params_total": total, "params_backbone": total - in_head}
+    def parameters(self) -> dict[str, int]:
+        """Parameter counts: all (as the reference counts, classifier included), and without the classifier."""
+        return self.tower.parameters()
 
-    def block(self, data: Dataset, rows: range, batch_size: int, tick: Any) -> tuple[list[Any], dict[str, Any]]:
-        """Features of some samples, a (rows, d) float32 array per layer."""
-        import numpy as np
-        import torch
+    def prepare(self, data: Dataset, row: int) -> list[Any]:
+        """One picture, resized and normalised as the model's own configuration says."""
+        return [self.tower.transform(data.image(row))]
 
-        parts = []
-        for start in range(rows.start, rows.stop, batch_size):
-            batch = range(start, min(start + batch_size, rows.stop))
-            images = torch.stack([self.transform(data.image(i)) for i in batch])
-            parts.append([f.cpu().numpy() for f in self.features(images)])
-            tick(len(batch))
-        return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)], {}
-
-    def features(self, images: Any) -> list[Any]:
+    def forward(self, inputs: Sequence[Any]) -> tuple[list[Any], dict[str, np.ndarray]]:
         """Pooled float32 features of a batch of transformed pictures, one tensor a layer."""
         import torch
 
-        return collect(
-            self.modules,
-            lambda output: pool_image(output, self.pool, self.model),
-            lambda: self.model.forward_features(images.to(self.device, self.dtype)),
-            torch,
-        )
-
-
-def collect(modules: list[tuple[str, Any]], pool: Any, forward: Any, torch: Any) -> list[Any]:
-    """Run `forward` and return `pool` of each module's output, in the order of `modules`."""
-    found: dict[str, Any] = {}
-
-    def hook(name):
-        def keep(module, inputs, output):
-            found[name] = pool(output[0] if isinstance(output, tuple) else output)
-
-        return keep
-
-    handles = [module.register_forward_hook(hook(name)) for name, module in modules]
-    try:
         with torch.inference_mode():
-            forward()
-    finally:
-        for handle in handles:
-            handle.remove()
-    return [found[name] for name, _ in modules]
+            return self.tower.states(torch.stack(list(inputs)), self._pool, final=self.final_norm), {}
+
+    def _pool(self, output: Any, prefix: int) -> Any:
+        return pool_image(output, self.pool, prefix)
 
 
-def pool_image(output: Any, pool: str, model: Any) -> Any:
-    """Tokens (batch, tokens, d) or a feature map (batch, d, h, w) to (batch, d) in float32."""
+def pool_image(output: Any, pool: str, prefix: int) -> Any:
+    """Tokens (batch, tokens, d) or a feature map (batch, d, h, w) to (batch, d) in float32.
+
+    The mean is over patches: `prefix` tokens (class token, registers) come before them.
+    """
     if output.ndim == 4:
-        channels_last = getattr(model, "output_fmt", "NCHW") == "NHWC"
-        return output.float().mean(dim=(1, 2) if channels_last else (2, 3))
-    if pool == "cls":
-        return output[:, 0].float()
-    return output[:, getattr(model, "num_prefix_tokens", 0) :].float().mean(dim=1)
-
-
-def has_class_token(model: Any) -> bool:
-    """Whether token 0 is a class token, not a patch or a register."""
-    return getattr(model, "cls_token", None) is not None and getattr(model, "num_prefix_tokens", 1) > 0
-
-
-def find_modules(model: Any, name: str) -> list[tuple[str, Any]]:
-    """The blocks of a transformer, or the stages of a network that has those; ExtractionError for neither."""
-    blocks = getattr(model, "blocks", None)
-    stages = getattr(model, "stages", None)
-    if stages is None and hasattr(model, "layer1"):
-        return [(f"layer{i}", getattr(model, f"layer{i}")) for i in range(1, 5)]
-    for label, modules in (("blocks", blocks), ("stages", stages), ("layers", getattr(model, "layers", None))):
-        if modules is not None and len(modules):
-            return [(f"{label}.{i}", module) for i, module in enumerate(modules)]
-    raise ExtractionError(f"{name} has neither blocks nor stages that features can be read from.")
+        return output.float().mean(dim=(2, 3))
+    return output[:, 0].float() if pool == "cls" else output[:, prefix:].float().mean(dim=1)
 
 
 def load(
     name: str,
     *,
     pool: str = "auto",
+    final_norm: bool = False,
     random_init: int | None = None,
     dtype: str = "auto",
     device: str = "auto",
+    quantize: str | None = None,
+    device_map: str | None = None,
+    compiled: bool = False,
     options: dict[str, Any] | None = None,
 ) -> VisionExtractor:
-    """A timm model by name, or by the path of a local checkpoint folder (config.json, model.safetensors).
+    """A vision model by timm's name, a hub name of transformers, or the path of a local checkpoint of either.
 
     `random_init` draws the weights from that seed instead of loading them. `options` go to `timm.create_model`.
     """
-    import timm
-    import torch
-    from timm.data.config import resolve_data_config
-    from timm.data.transforms_factory import create_transform
+    from .timm_models import load_timm
+    from .vision_towers import is_transformers, load_tower
 
-    place, kind = pick_device(device), pick_dtype(dtype, device)
-    folder = Path(name)
-    source = f"local-dir:{folder}" if folder.is_dir() else name
-    if random_init is not None:
-        torch.manual_seed(random_init)
-    try:
-        model = timm.create_model(source, pretrained=random_init is None, **(options or {}))
-    except Exception as error:  # timm and the hub client raise many kinds: unknown name, no network, damaged file
-        raise ExtractionError(_load_error(name, error)) from error
-    model = model.to(place, kind).eval()
-    config = resolve_data_config(dict(options or {}), model=model)
-    transform = create_transform(**config, is_training=False)
-    canonical = pooling.resolve(pool, "vision", has_class_token=has_class_token(model), model=name)
-    modules = find_modules(model, name)
-    revision = file_sha256(folder) if folder.is_dir() else _hub_revision(model)
-    extractor = VisionExtractor(
-        name=name,
-        model=model,
-        modules=modules,
-        transform=transform,
-        data_config=config,
-        pool=canonical,
-        revision=None if random_init is not None else revision,
-        random_init=random_init,
-        device=place,
-        dtype=kind,
-        layers=[],
-    )
-    probe = extractor.features(torch.zeros(1, *config["input_size"]))
-    extractor.layers = [Layer(label, f.shape[1]) for (label, _), f in zip(modules, probe, strict=True)]
-    return extractor
-
-
-def _hub_revision(model: Any) -> str | None:
-    config = getattr(model, "pretrained_cfg", None) or {}
-    return config.get("hf_hub_id") or config.get("url") or None
-
-
-def _load_error(name: str, error: Exception) -> str:
-    text = str(error).strip()
-    first = text.splitlines()[0] if text else type(error).__name__
-    return (
-        f"Vision model {name!r} could not be loaded: {first} Check the name (`timm.list_models('*vit*', "
-        "pretrained=True)`), the network or the cache; --random-init SEED takes random weights."
-    )
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    if quantize or device_map:
+        raise ExtractionError(
+            f"--quantize and --device-map are for language models; {name} is a vision model. Leave them out."
+        )
+    common = {"random_init": random_init, "dtype": dtype, "device": device, "compiled": compiled}
+    if is_transformers(name):
+        tower: Tower = load_tower(name, **common)
+    else:
+        tower = load_timm(name, **common, options=options)
+    canonical = pooling.resolve_image(pool, name, has_class_token=tower.has_class_token)
+    return VisionExtractor(tower, canonical, final_norm)

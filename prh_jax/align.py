@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -30,11 +30,18 @@ from .metric import Metric
 from .metrics import METRICS, parse_metric
 from .null_study import calibrate_study
 from .orders import group_codes
+from .pairing import pair_inner
 from .pairwise import layer_mesh, sketch_bytes, study_sketcher
 from .preprocess import Preprocess
 from .result_store import Alignment, is_running, load_alignment, same_study
 from .score_grid import ScoreGrid
 from .sketch_bank import SketchBank
+
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS: dict[Precision, str] = {
+    "float32": "float32, products at HIGHEST",
+    "bfloat16": "Gram matrices of features rounded to bfloat16, summed in float32",
+}
 
 Stores = Sequence[str | Path | FeatureStore] | str | Path | FeatureStore
 
@@ -47,6 +54,7 @@ def align(
     preprocess: Preprocess | None = None,
     output: str | Path | None = None,
     overwrite: bool = False,
+    pair: Literal["exact", "inner"] = "exact",
     null: int | Null | None = None,
     overwrite_null: bool = False,
     groups: Sequence[Any] | None = None,
@@ -54,6 +62,7 @@ def align(
     memory: int | str | None = None,
     sketch_cache: str | Path | None = None,
     devices: Sequence[Any] | None = None,
+    precision: Precision = "float32",
     progress: bool | None = None,
 ) -> Alignment:
     """Score every layer of every model of x with every layer of every model of y (or of x itself).
@@ -64,6 +73,8 @@ def align(
     output              where the result is written, tile by tile; an interrupted run goes on there, and a finished
                         one is read, when asked for the same again. In memory alone if None
     overwrite           replace a result of other features or settings at `output`
+    pair                "exact": all stores hold the same samples in the same order, or StoreError; "inner": they are
+                        cut down to the samples that all of them hold
     overwrite_null      replace a calibration of other settings that the result at `output` has
     null                also what chance gives: a number of orders, or a `Null` with its settings
     groups              a label for each sample (its slide, image, language ...): the orders of the null stay within
@@ -72,6 +83,8 @@ def align(
                         half of the machine's memory, or three quarters of the accelerator's, if None
     sketch_cache        folder that keeps sketches, for further studies of the same features
     devices             local devices to use; all if None. The scores do not depend on their number
+    precision           "float32", or "bfloat16": features are rounded to 8 bits for Gram matrices, whose sums stay
+                        float32. Faster on accelerators alone; the benchmarks print what it changes
     progress            progress bars on standard error; None shows them on a terminal
 
     The result keeps the whole layer-by-layer matrix of each metric. StoreError where stores are unfinished, damaged,
@@ -79,16 +92,24 @@ def align(
     """
     chosen = make_metrics(metrics)
     preprocess = preprocess or Preprocess()
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, got {precision!r}.")
     budget = parse_bytes(memory) if memory is not None else default_memory()
     xs = open_stores(stores_x)
     ys = xs if stores_y is None else open_stores(stores_y)
+    if pair not in ("exact", "inner"):
+        raise ValueError(f"pair is 'exact' or 'inner', got {pair!r}.")
+    if pair == "inner":
+        xs, ys = pair_inner(xs, ys)
     for store in (*xs, *ys):
         check_same_samples(str(xs[0].path), xs[0].ids, str(store.path), store.ids)
     quiet = None if progress is None else not progress
     n, width = xs[0].n, max(layer.dim for store in (*xs, *ys) for layer in store.layers)
     codes = check_groups(groups, n, exclude_own_group)
     _check_settings(chosen, xs, ys, codes if exclude_own_group else None)
-    origin = protocol(chosen, xs, ys, preprocess, codes, exclude_own_group, same=stores_y is None)
+    origin = protocol(chosen, xs, ys, preprocess, precision, codes, exclude_own_group, same=stores_y is None) | {
+        "pair": pair
+    }
     path = Path(output) if output is not None else None
     null = Null(int(null)) if isinstance(null, int | np.integer) else null
 
@@ -96,10 +117,10 @@ def align(
         key: study_sketcher(metric, preprocess, codes if exclude_own_group else None) for key, metric in chosen.items()
     }
     shapes = {sketcher: shape_of(sketcher, n, width) for sketcher in dict.fromkeys(sketcher_of.values())}
-    refs = name_layers(_unique(xs, ys), preprocess)
+    refs = name_layers(_unique(xs, ys), preprocess, precision)
     held = sum(map(sketch_bytes, shapes.values())) * sum(map(len, refs.values()))
     in_memory = held <= budget // 2
-    memory = budget - (held if in_memory else 0)
+    free = budget - (held if in_memory else 0)
     mesh = layer_mesh(devices)
     kept = sketch_cache or (path and path.with_name(f".{path.name}.sketches"))
     bank = SketchBank(kept, in_memory=in_memory)
@@ -108,14 +129,14 @@ def align(
     else:
         tile = {}
         for sketcher, shape in shapes.items():
-            group = [metric for key, metric in chosen.items() if sketcher_of[key] == sketcher]
-            size = fit_tile(group, shape, mesh, memory)
-            tile |= {key: size for key in chosen if sketcher_of[key] == sketcher}
+            group = {key: metric for key, metric in chosen.items() if sketcher_of[key] == sketcher}
+            size = fit_tile(group, shape, mesh, free)
+            tile |= dict.fromkeys(group, size)
         grid = ScoreGrid(_labelled(chosen, xs, ys), origin, tile, path, overwrite=overwrite)
         if grid.finished:
             say(f"{path}: going on, {grid.total - grid.finished} of {grid.total} tiles are left.", quiet)
         lacking = [s for s in shapes if any(not grid.complete(key) for key in chosen if sketcher_of[key] == s)]
-        make_sketches(refs, lacking, preprocess, bank, mesh=mesh, memory=memory, quiet=quiet)
+        make_sketches(refs, lacking, preprocess, bank, precision=precision, mesh=mesh, memory=free, quiet=quiet)
         refs_x, refs_y = ([ref for store in side for ref in refs[str(store.path)]] for side in (xs, ys))
         with tqdm(total=grid.total, initial=grid.finished, desc="scoring", unit=" tiles", disable=quiet) as bar:
             for sketcher in lacking:
@@ -128,6 +149,7 @@ def align(
                     grid,
                     shape=shapes[sketcher],
                     mesh=mesh,
+                    memory=free,
                     progress=bar.update,
                 )
         alignment = grid.finish()
@@ -139,12 +161,13 @@ def align(
             None if stores_y is None else ys,
             preprocess,
             null,
+            precision=precision,
             groups=codes,
             exclude_own_group=exclude_own_group,
             bank=bank,
             path=path,
             mesh=mesh,
-            memory=memory,
+            memory=free,
             quiet=quiet,
         )
     if sketch_cache is None and kept:
@@ -276,6 +299,7 @@ def protocol(
     xs: list[FeatureStore],
     ys: list[FeatureStore],
     preprocess: Preprocess,
+    precision: Precision,
     groups: tuple[int, ...] | None = None,
     exclude_own_group: bool = False,
     *,
@@ -295,7 +319,7 @@ def protocol(
         "models_y": _models(ys),
         "stores_x": [str(store.path) for store in xs],
         "stores_y": None if same else [str(store.path) for store in ys],
-        "precision": "float32, products at HIGHEST",
+        "precision": PRECISIONS[precision],
         "device": jax.devices()[0].device_kind,
         "versions": {name: version(name) for name in ("jax", "jaxlib", "numpy", "zarr")} | {"prh-jax": __version__},
     }

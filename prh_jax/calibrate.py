@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .align import Stores, align
+from .align import PRECISIONS, Stores, align
 from .calibration import Null
 from .checks import StoreError
 from .metrics import make_metric
@@ -45,6 +45,8 @@ def calibrate(
         [make_metric(entry["name"], **entry["settings"]) for entry in protocol["metrics"].values()],
         preprocess=Preprocess(**protocol["preprocess"]),
         output=path,
+        pair=protocol["pair"],
+        precision=next(name for name, words in PRECISIONS.items() if words == protocol["precision"]),
         null=null,
         overwrite_null=overwrite,
         groups=protocol.get("groups"),

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 Aggregate = Callable[[np.ndarray], Any]
 
@@ -136,6 +135,8 @@ def still_open(observed: Any, null: Any, stop_after: int | None) -> Any:
 
 def false_discovery(p: np.ndarray, method: str) -> np.ndarray:
     """q-values over all pairs: "bh" (Benjamini and Hochberg) or "by" (Benjamini and Yekutieli, any dependence)."""
+    from scipy import stats  # slow to import, and needed here alone
+
     q = np.full(p.shape, np.nan)
     known = np.isfinite(p)
     if known.any():

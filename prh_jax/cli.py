@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     from extractors import cli as extract_cli
+    from extractors import cli_exchange
 
     from . import cli_align, cli_calibrate
 
@@ -87,6 +88,20 @@ def _parser() -> argparse.ArgumentParser:
     extract_cli.add_arguments(extract)
     align = add("align", "score all layer pairs of all model pairs", cli_align.run, cli_align.EPILOG)
     cli_align.add_arguments(align)
+    finish = add("finish", "finish stores that several workers wrote", cli_exchange.run_finish)
+    cli_exchange.add_finish_arguments(finish)
+    bring = add(
+        "import", "bring features made elsewhere into a store", cli_exchange.run_import, cli_exchange.IMPORT_EPILOG
+    )
+    cli_exchange.add_import_arguments(bring)
+    for name, summary, example in (
+        ("pack", "pack a feature store into one file, checked first", "prh pack features.zarr"),
+        ("unpack", "unpack such a file into a store, checked on the way", "prh unpack features.zarr.zip"),
+    ):
+        exchange = add(name, summary, _exchange, f"example:\n  {example}")
+        exchange.add_argument("path", help="a feature store" if name == "pack" else "an archive")
+        exchange.add_argument("-o", "--output", help="where it goes (beside it)")
+        exchange.add_argument("--force-remake", action="store_true", help="overwrite what is there")
     calibrate = add(
         "calibrate",
         "find what chance gives for a result: p, q, calibrated scores",
@@ -145,8 +160,15 @@ def _metrics(args: argparse.Namespace) -> int:
     return 0
 
 
+def _exchange(args: argparse.Namespace) -> int:
+    from . import archive
+
+    print(getattr(archive, args.command)(args.path, args.output, overwrite=args.force_remake))
+    return 0
+
+
 def _inspect(args: argparse.Namespace) -> int:
-    paths = [found for path in args.path for found in _stores_below(Path(path))]
+    paths = [found for path in args.path for found in _stores_below(path)]
     sound = True
     for path in paths:
         try:
@@ -163,7 +185,12 @@ def _inspect(args: argparse.Namespace) -> int:
     return 0 if sound else 1
 
 
-def _stores_below(path: Path) -> list[Path]:
+def _stores_below(given: str) -> list[str | Path]:
+    from .location import is_url
+
+    path = Path(given)
+    if is_url(given):
+        return [given]
     if (path / "zarr.json").exists() or not path.is_dir():
         return [path]
     found = sorted(f for f in path.rglob("*.zarr") if f.is_dir())
@@ -172,11 +199,11 @@ def _stores_below(path: Path) -> list[Path]:
     return [f for f in found if not f.name.startswith(".")]
 
 
-def _inspect_one(path: Path) -> dict:
+def _inspect_one(path: str | Path) -> dict:
     from .checks import schema_of
     from .feature_store import SCHEMA, inspect_store
 
-    if (schema_of(path) or SCHEMA) != SCHEMA:
+    if (schema_of(Path(path)) or SCHEMA) != SCHEMA:
         from .result_store import load_alignment
 
         return {"path": str(path), "kind": repr(load_alignment(path)), "complete": True, "problems": []}

@@ -19,25 +19,40 @@ examples:
 _POOLS = ("auto", "mean", "avg", "last", "cls", "none")
 
 
+def index_or_all(text: str) -> int | str:
+    """A caption's index, or "all"."""
+    return text if text == "all" else int(text)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `prh align`; every dash may be written as an underscore."""
     data = parser.add_argument_group("which features: by study, as `prh extract` laid them out")
     data.add_argument("--dataset", default="minhuh/prh", help="data set the features were made from (%(default)s)")
     data.add_argument("--subset", default="wit_1024", help="its revision (%(default)s)")
     data.add_argument(
-        "--modelset", default="val", choices=("val", "test", "custom"), help="set of models (%(default)s)"
+        "--modelset", default="val", metavar="SET", help="val, test or custom of the study, or sets.toml[:table] (val)"
     )
     for side in "xy":
         data.add_argument(f"--modality-{side}", default="all", choices=("vision", "language", "all"))
         data.add_argument(
             f"--pool-{side}", default="auto", choices=_POOLS, help="pooling of the features (%(default)s)"
         )
-        data.add_argument(f"--prompt-{side}", action="store_true", help="features made with --prompt")
-        data.add_argument(f"--caption-idx-{side}", type=int, default=0, help="features made with this --caption-idx")
+        data.add_argument(
+            f"--prompt-{side}", nargs="?", const=True, default=False, metavar="TEMPLATE", help="made with this --prompt"
+        )
+        data.add_argument(f"--caption-idx-{side}", type=index_or_all, default=0, help="made with this --caption-idx")
     data.add_argument("--input-dir", default="./results/features", help="root of the feature stores (%(default)s)")
     paths = parser.add_argument_group("which features: by path")
-    paths.add_argument("--x", nargs="+", metavar="STORE", help="feature stores of one side, or folders of them")
+    paths.add_argument(
+        "--x", nargs="+", metavar="STORE", help="feature stores of one side, folders of them, archives or URLs"
+    )
     paths.add_argument("--y", nargs="+", metavar="STORE", help="of the other side (default: x with itself)")
+    paths.add_argument(
+        "--pair",
+        default="exact",
+        choices=("exact", "inner"),
+        help="stores of other samples are an error (exact), or cut down to the samples they all hold (inner)",
+    )
     scoring = parser.add_argument_group("how to score")
     scoring.add_argument(
         "--metric",
@@ -53,6 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     scoring.add_argument("--clip-scope", default="auto", choices=("auto", "tensor", "layer"), help="(%(default)s)")
     scoring.add_argument("--no-normalize", action="store_true", help="leave rows at their length")
     scoring.add_argument("--memory", metavar="SIZE", help="for features, sketches and temporaries, such as 8GiB")
+    scoring.add_argument(
+        "--precision",
+        default="float32",
+        choices=("float32", "bfloat16"),
+        help="of features in Gram matrices; bfloat16 is faster on GPUs and changes scores a little (%(default)s)",
+    )
     scoring.add_argument("--sketch-cache", metavar="FOLDER", help="keep sketches there, for further studies")
     scoring.add_argument("--groups", metavar="FILE", help="a label per sample, a line each: orders stay within groups")
     scoring.add_argument(
@@ -94,13 +115,17 @@ def run(args: argparse.Namespace) -> int:
         preprocess=preprocess,
         output=output,
         overwrite=args.force_remake,
+        pair=args.pair,
         memory=args.memory,
         sketch_cache=args.sketch_cache,
+        precision=args.precision,
         null=cli_calibrate.null_of(args),
         overwrite_null=args.force_null,
         groups=cli_calibrate.groups_of(args.groups),
         exclude_own_group=args.exclude_own_group,
     )
+    if args.pair == "inner":
+        print(f"Paired by id: {alignment.protocol['n']} samples that all stores hold.")
     for key in alignment.metrics:
         print(f"\n{key}: best score over layer pairs, {args.modality_x if not args.x else 'x'} by row")
         print(cli_calibrate.table(alignment.scores(key)))
@@ -122,12 +147,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _paths(given: list[str]) -> list[Path]:
+def _paths(given: list[str]) -> list[str | Path]:
     from .checks import schema_of
+    from .location import is_url
     from .result_store import SCHEMA as RESULTS
 
-    paths: list[Path] = []
-    for path in map(Path, given):
+    paths: list[str | Path] = []
+    for text in given:
+        if is_url(text):
+            paths.append(text)
+            continue
+        path = Path(text)
         inside = sorted(path.glob("*.zarr")) if path.is_dir() and not (path / "zarr.json").exists() else []
         inside = [found for found in inside if schema_of(found) != RESULTS]
         paths += inside or [path]
@@ -152,7 +182,7 @@ def _study(args: argparse.Namespace, side: str) -> list[Path]:
                     args.subset,
                     model,
                     pool,
-                    prompt=getattr(args, f"prompt_{side}"),
+                    prompt=getattr(args, f"prompt_{side}") if modality == "language" else False,
                     caption_index=getattr(args, f"caption_idx_{side}") if modality == "language" else 0,
                 )
                 for pool in pools
@@ -191,13 +221,15 @@ def _require(args: argparse.Namespace, paths_x: list[Path], paths_y: list[Path])
 
 
 def _study_folder(args: argparse.Namespace) -> Path:
+    from extractors.modelsets import name_of
+
     from .feature_store import path_parts
 
     sides = [
         f"{getattr(args, f'modality_{s}')}_pool-{getattr(args, f'pool_{s}')}_prompt-{getattr(args, f'prompt_{s}')}"
         for s in ("x", "y")
     ]
-    return Path(args.output_dir, *path_parts(args.dataset), args.modelset, "_".join(sides))
+    return Path(args.output_dir, *path_parts(args.dataset), name_of(args.modelset), "_".join(sides))
 
 
 def _npy_path(args: argparse.Namespace, key: str) -> Path:

@@ -90,11 +90,11 @@ def _extract(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _stand_in(folder: Path, family: str, captions: list[str]) -> Path:
-    from extractors.tiny import tiny_causal_lm
+    from extractors.tiny import tiny_language_model
 
     path = folder / "checkpoints" / f"random-{family}"
     if not (path / "config.json").exists():
-        tiny_causal_lm(family, path, captions, width=256, layers=6, heads=8, vocabulary=2000)
+        tiny_language_model(family, path, captions, width=256, layers=6, heads=8, vocabulary=2000)
     return path
 
 

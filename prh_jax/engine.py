@@ -6,7 +6,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import jax
@@ -60,11 +60,11 @@ def parse_bytes(text: str | int) -> int:
     return int(float(match[1]) * base ** " kmgt".index(match[2].lower() or " "))
 
 
-def name_layers(stores: Iterable[FeatureStore], preprocess: Preprocess) -> dict[str, list[LayerRef]]:
+def name_layers(stores: Iterable[FeatureStore], preprocess: Preprocess, precision: str) -> dict[str, list[LayerRef]]:
     """All layers of each store, by its path."""
     refs = {}
     for store in stores:
-        contents = f"{store.checksum()} {asdict(preprocess)}"
+        contents = f"{store.checksum()} {asdict(preprocess)} {precision}"
         refs[str(store.path)] = [LayerRef(store, i, f"{contents} {i}") for i in range(len(store.layers))]
     return refs
 
@@ -80,11 +80,13 @@ def make_sketches(
     preprocess: Preprocess,
     bank: SketchBank,
     *,
+    precision: str,
     mesh: Mesh,
     memory: int,
     quiet: bool | None,
 ) -> None:
     """Fill the bank with each layer's sketches; a layer that has them all is not read."""
+    makers = {sketcher: replace(sketcher.products, bfloat16=precision == "bfloat16") for sketcher in sketchers}
     missing = {
         ref: [sketcher for sketcher in sketchers if not bank.has(sketcher, ref.name)]
         for layers in refs.values()
@@ -107,7 +109,7 @@ def make_sketches(
             products: dict[Callable[[Any], Any], Any] = {}
             sketches = {}
             for sketcher in missing[ref]:
-                maker = sketcher.products
+                maker = makers[sketcher]
                 if maker not in products:
                     products[maker] = make_products(x, threshold, maker=maker, preprocess=preprocess)
                 sketches[sketcher] = reduce_products(products[maker], sketcher=sketcher)
@@ -181,15 +183,27 @@ def _refuse_constant(ref: LayerRef) -> None:
     )
 
 
-def fit_tile(metrics: Sequence[Metric], sketch: Any, mesh: Mesh, memory: int) -> int:
+def share_contractions(metrics: dict[str, Metric]) -> list[dict[str, Metric]]:
+    """Metrics of one sketch in groups that are scored by one program: those with a contraction in common."""
+    groups: dict[Any, dict[str, Metric]] = {}
+    for key, metric in metrics.items():
+        groups.setdefault(metric.contraction or key, {})[key] = metric
+    return list(groups.values())
+
+
+def held_bytes(groups: Sequence[dict[str, Metric]], sketch: Any, size: int, mesh: Mesh) -> int:
+    """Bytes on each device to score a tile: one of each side, the next being put together, and temporaries."""
+    shapes = sketch_shapes(sketch)
+    needs = [tile_scorer(tuple(group.values()), shapes, size, mesh).memory_analysis() for group in groups]
+    return 4 * size * sketch_bytes(sketch) + max(getattr(need, "temp_size_in_bytes", 0) for need in needs)
+
+
+def fit_tile(metrics: dict[str, Metric], sketch: Any, mesh: Mesh, memory: int) -> int:
     """The largest tile, a power of two up to TILE, whose sketches and temporaries fit into `memory` on each device."""
-    size, shapes = TILE, sketch_shapes(sketch)
+    size, groups = TILE, share_contractions(metrics)
     while size > 1:
-        held = 4 * size * sketch_bytes(sketch)  # a tile of each side, and the next being put together
-        if held < memory:
-            needs = [tile_scorer(metric, shapes, size, mesh).memory_analysis() for metric in metrics]
-            if held + max(getattr(need, "temp_size_in_bytes", 0) for need in needs) <= memory:
-                break
+        if 4 * size * sketch_bytes(sketch) < memory and held_bytes(groups, sketch, size, mesh) <= memory:
+            break
         size //= 2
     return size
 
@@ -204,13 +218,18 @@ def score_study(
     *,
     shape: Any,
     mesh: Mesh,
+    memory: int,
     progress: Callable[[int], Any],
 ) -> None:
-    """Score the tiles that a ScoreGrid lacks, of metrics with one sketcher; `refs_y=None` scores x with itself."""
+    """Score the tiles that a ScoreGrid lacks, of metrics with one sketcher; `refs_y=None` scores x with itself.
+
+    Tiles of y stay on the devices as far as `memory` reaches, beside a tile of each side and what scoring them takes.
+    """
     columns_of = refs_x if refs_y is None else refs_y
     mirrored = {key for key, metric in metrics.items() if refs_y is None and metric.symmetric}
     size, shapes = grid.tile[next(iter(metrics))], sketch_shapes(shape)
     rows, columns = (-(-len(refs) // size) for refs in (refs_x, columns_of))
+    groups = share_contractions(metrics)
 
     def load(refs: Sequence[LayerRef], tiles: Sequence[int], *, spread: bool) -> Any:
         parts = [refs[tile * size : (tile + 1) * size] for tile in tiles]
@@ -218,6 +237,9 @@ def score_study(
         sketches = {ref: bank.get(sketcher, ref.name, shapes[0]) for ref in dict.fromkeys(filled)}
         return put_tile(stack_tile([sketches[ref] for ref in filled], len(filled)), mesh, spread=spread)
 
+    tile_bytes = size * sketch_bytes(shape)
+    kept: dict[int, Any] = {}
+    room = (memory - held_bytes(groups, shape, size, mesh)) // tile_bytes
     for first in range(0, rows, mesh.size):
         tiles_x = range(first, min(first + mesh.size, rows))
         a = None
@@ -230,12 +252,18 @@ def score_study(
                 continue
             if a is None:  # devices without a tile of their own repeat the last
                 a = load(refs_x, [min(t, tiles_x[-1]) for t in range(first, first + mesh.size)], spread=True)
-            b = load(columns_of, [column], spread=False)
-            for key in filter(todo.get, metrics):
-                values = np.asarray(tile_scorer(metrics[key], shapes, size, mesh)(a, b))
-                for t in todo[key]:
-                    tile = values[(t - first) * size : (t - first + 1) * size]
-                    progress(grid.put(key, t, column, tile, mirror=key in mirrored))
+            b = kept[column] if column in kept else load(columns_of, [column], spread=False)
+            if len(kept) < room and rows > mesh.size:
+                kept[column] = b
+            for group in groups:
+                wanted = {key: metric for key, metric in group.items() if todo[key]}
+                if not wanted:
+                    continue
+                scores = tile_scorer(tuple(wanted.values()), shapes, size, mesh)(a, b)
+                for key, values in zip(wanted, map(np.asarray, scores), strict=True):
+                    for t in todo[key]:
+                        tile = values[(t - first) * size : (t - first + 1) * size]
+                        progress(grid.put(key, t, column, tile, mirror=key in mirrored))
 
 
 def say(text: str, quiet: bool | None) -> None:

@@ -26,6 +26,7 @@ import zarr
 
 from .bfloat16 import BFLOAT16
 from .checks import StoreError
+from .location import Url, is_archive, is_url, open_group, tails
 
 SCHEMA = "prh-jax/features/1"
 BLOCK = 256
@@ -58,15 +59,21 @@ def store_path(
     model: str,
     pool: str,
     *,
-    prompt: bool = False,
-    caption_index: int = 0,
+    prompt: bool | str = False,
+    caption_index: int | str = 0,
+    final_norm: bool = False,
 ) -> Path:
-    """Where the features of one model belong: `root/dataset/subset/<model>_pool-<pool>[...].zarr`, its "/" as "--"."""
+    """Where the features of one model belong: `root/dataset/subset/<model>_pool-<pool>[...].zarr`, its "/" as "--".
+
+    A prompt template is named by the first 8 digits of its SHA-256.
+    """
     name = "--".join(path_parts(model)) + f"_pool-{pool}"
     if prompt:
-        name += "_prompt-True"
+        name += f"_prompt-{prompt if prompt is True else hashlib.sha256(str(prompt).encode()).hexdigest()[:8]}"
     if caption_index:
         name += f"_cid-{caption_index}"
+    if final_norm:
+        name += "_norm-True"
     return Path(root, *path_parts(dataset), *path_parts(subset or ""), name + ".zarr")
 
 
@@ -82,9 +89,10 @@ def spec_sha256(spec: Mapping[str, Any], layers: Iterable[Layer]) -> str:
 class FeatureStore:
     """A feature store opened for reading; attributes `spec ids layers n dtype result env complete`."""
 
-    def __init__(self, path: str | Path, group: zarr.Group):
+    def __init__(self, path: str | Path | Url, group: zarr.Group):
         attrs: dict[str, Any] = dict(group.attrs)
-        self.path, self.group = Path(path), group
+        self.path: Path | Url = Path(path) if isinstance(path, str) else path
+        self.group = group
         self.spec: dict[str, Any] = dict(attrs["spec"])
         self.spec_sha256: str = attrs["spec_sha256"]
         self.ids_sha256: str = attrs["ids_sha256"]
@@ -155,21 +163,25 @@ class FeatureStore:
     def checksum(self) -> str:
         """SHA-256 of the checksums that its chunks of features end with, and of the samples: names the contents."""
         digest = hashlib.sha256(json.dumps([self.spec_sha256, self.ids_sha256]).encode())
-        for array, index in self._where:
-            for block in range(len(blocks_of(self.n))):
-                name = self.path / array / "c" / str(index) / str(block) / "0"
-                try:
-                    with open(name, "rb") as chunk:
-                        chunk.seek(-4, os.SEEK_END)
-                        digest.update(chunk.read())
-                except OSError as error:
-                    raise StoreError(f"{self.path} is corrupt: {name} cannot be read. Extract it again.") from error
+        chunks = [
+            f"{array}/c/{index}/{block}/0" for array, index in self._where for block in range(len(blocks_of(self.n)))
+        ]
+        for name, tail in zip(chunks, tails(self.path, self.group, chunks, size=4), strict=True):
+            if tail is None:
+                raise StoreError(f"{self.path} is corrupt: {name} cannot be read. Extract it again.")
+            digest.update(tail)
         return digest.hexdigest()
 
     @property
     def nbytes(self) -> int:
         """Bytes of all features, as stored."""
         return self.n * self.dtype.itemsize * sum(layer.dim for layer in self.layers)
+
+    @property
+    def sample_array_names(self) -> list[str]:
+        """Names of the arrays with one number per sample."""
+        known = {"sample", "layer", "done", *(name for name, _ in self._where)}
+        return sorted(name for name, _ in self.group.arrays() if name not in known)
 
     def sample_array(self, name: str) -> np.ndarray:
         """One number per sample that was written beside the features."""
@@ -209,13 +221,23 @@ class FeatureStore:
         return features
 
 
-def open_store(path: str | Path) -> FeatureStore:
-    """Open a feature store for reading; StoreError where there is none, or one of another schema."""
-    if not Path(path).is_dir():
+def open_store(path: str | Path | Url, storage_options: Mapping[str, Any] | None = None) -> FeatureStore:
+    """Open a feature store for reading; StoreError where there is none, or one of another schema.
+
+    path             a folder, an archive that `prh pack` made, or a URL (s3, gs, hf, http ...), read through fsspec
+    storage_options  for the file system behind a URL, such as {"anon": True}
+    """
+    where = Url(str(path)) if is_url(path) else Path(str(path))
+    if isinstance(where, Path) and not (where.is_dir() or is_archive(where)):
         raise StoreError(f"There is no feature store at {path}. `prh extract` makes one.")
     try:
-        group = zarr.open_group(path, mode="r", zarr_format=3)
-    except Exception as error:  # zarr raises many kinds for a broken or foreign folder
+        group = open_group(where, storage_options)
+    except ImportError as error:
+        raise StoreError(
+            f"{path} cannot be read, as its file system is not installed ({error}). Install the extra: "
+            'pip install "prh-jax[remote]"'
+        ) from error
+    except Exception as error:  # zarr and file systems raise many kinds for a broken, foreign or absent store
         raise StoreError(f"{path} is not a feature store: Zarr cannot open it ({error}).") from error
     schema = group.attrs.get("schema")
     if str(schema).startswith("prh-jax/alignment"):
@@ -223,7 +245,7 @@ def open_store(path: str | Path) -> FeatureStore:
     if schema != SCHEMA:
         raise StoreError(f"{path} has schema {schema!r}, but this version of prh-jax reads {SCHEMA!r}.")
     try:
-        return FeatureStore(path, group)
+        return FeatureStore(where, group)
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise StoreError(
             f"{path} is corrupt: its attributes cannot be used ({type(error).__name__}: {error}). Extract it again."
@@ -246,7 +268,7 @@ class StoreReport:
         return not self.problems
 
 
-def inspect_store(path: str | Path) -> StoreReport:
+def inspect_store(path: str | Path | Url) -> StoreReport:
     """Read a whole store and report what it holds, whether it is complete and whether it is intact."""
     store = open_store(path)
     done, problems = store.done(), store.problems()
@@ -255,5 +277,13 @@ def inspect_store(path: str | Path) -> StoreReport:
             store.read_rows(blocks_of(store.n)[int(block)])
         except StoreError as error:
             problems.append(str(error))
-    size = sum(os.path.getsize(os.path.join(d, f)) for d, _, files in os.walk(path) for f in files)
-    return StoreReport(store, int(done.sum()), len(done), tuple(problems), size)
+    return StoreReport(store, int(done.sum()), len(done), tuple(problems), _size(store))
+
+
+def _size(store: FeatureStore) -> int:
+    """Bytes on disk; of a remote store those of its features, as its files are not listed."""
+    if isinstance(store.path, Url):
+        return store.nbytes
+    if store.path.is_file():
+        return store.path.stat().st_size
+    return sum(os.path.getsize(os.path.join(d, f)) for d, _, files in os.walk(store.path) for f in files)

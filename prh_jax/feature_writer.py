@@ -1,9 +1,10 @@
 """Writing feature stores, block by block, each block whole or not at all."""
 
+import errno
 import json
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,16 @@ def open_writer(
     layers: Sequence[Layer],
     dtype: str = "float32",
     sample_arrays: Mapping[str, str] | None = None,
+    result: Mapping[str, Any] | None = None,
+    env: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> "FeatureWriter":
     """Create a store, or go on with the one that is there.
 
-    A new store is built in a temporary folder beside `path` and renamed into place. An existing one is resumed when its
-    spec, ids and layers are these; where they differ, StoreError names the difference (`overwrite=True` replaces it).
+    A new store is built in a temporary folder beside `path` and renamed into place; of several processes that do so at
+    once, one wins and the others go on with its store. An existing one is resumed when its spec, ids and layers are
+    these; where they differ, StoreError names the difference (`overwrite=True` replaces it). `result` and `env` are
+    what is known of them before the end.
     """
     path, ids = Path(path), check_ids(ids)
     if dtype not in DTYPES:
@@ -39,16 +44,20 @@ def open_writer(
         json.dumps(dict(spec))
     except (TypeError, ValueError) as error:
         raise StoreError(f"The spec of {path} must be a dict of plain JSON values: {error}.") from error
-    if path.exists() and not overwrite:
+
+    def resumed() -> "FeatureWriter":
         store = open_store(path)
         _check_same(store, spec=spec, ids=ids, layers=layers, dtype=dtype)
         return FeatureWriter(store)
+
+    if path.exists() and not overwrite:
+        return resumed()
     check_replaceable(path, SCHEMA)
     building = path.parent / f".{path.name}.{uuid.uuid4().hex}.partial"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _create(building, spec, ids, layers, DTYPES[dtype], sample_arrays or {})
-        if path.exists():
+        _create(building, spec, ids, layers, DTYPES[dtype], sample_arrays or {}, result or {}, env or {})
+        if path.exists() and overwrite:
             retired = building.with_suffix(".retired")
             path.rename(retired)
             building.rename(path)
@@ -57,6 +66,8 @@ def open_writer(
             building.rename(path)
     except OSError as error:
         shutil.rmtree(building, ignore_errors=True)
+        if not overwrite and path.exists() and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return resumed()  # another process was faster
         raise write_error(error, path) from error
     return FeatureWriter(open_store(path))
 
@@ -73,7 +84,7 @@ def _check_layers(path: Path, layers: Sequence[Layer]) -> None:
             raise StoreError(f"Layer {layer.name!r} for {path} has no features.")
 
 
-def _create(path, spec, ids, layers, dtype, sample_arrays) -> None:
+def _create(path, spec, ids, layers, dtype, sample_arrays, result, env) -> None:
     widths = list(dict.fromkeys(layer.dim for layer in layers))
     names = {dim: "features" if len(widths) == 1 else f"features_{dim}" for dim in widths}
     table, counts = [], dict.fromkeys(widths, 0)
@@ -89,6 +100,8 @@ def _create(path, spec, ids, layers, dtype, sample_arrays) -> None:
             "spec_sha256": spec_sha256(spec, layers),
             "ids_sha256": sha256_json(ids),
             "layers": table,
+            "result": dict(result),
+            "env": dict(env),
         }
     )
     n, blocks = len(ids), len(blocks_of(len(ids)))
@@ -138,9 +151,12 @@ class FeatureWriter:
     """Writes the blocks of one store; made by `open_writer`."""
 
     def __init__(self, store: FeatureStore):
+        if not (isinstance(store.path, Path) and store.path.is_dir()):
+            raise StoreError(f"{store.path} can be read, not written: copy or unpack it to a local folder first.")
         self._store, self.path, self.complete = store, store.path, store.complete
         self.blocks = blocks_of(store.n)
         self._group = zarr.open_group(self.path, mode="r+", zarr_format=3)
+        self._arrays: dict[str, zarr.Array] = {}
 
     def pending(self) -> list[int]:
         """Blocks not yet done."""
@@ -168,12 +184,29 @@ class FeatureWriter:
                     f"{int(bad.sum())} samples, such as {', '.join(map(repr, names))}. Store as float32 "
                     "(--dtype float32) if it is not, or leave those samples out. Blocks done before are kept."
                 )
-        try:
+
+        def write() -> None:
             for (array, index), values in zip(store._where, stored, strict=True):
-                self._group[array][index, rows] = values  # type: ignore[index]
+                self._array(array)[index, rows] = values
             for name, values in sample_values.items():
-                self._group[name][rows] = np.asarray(values)  # type: ignore[index]
-            self._group["done"][block] = 1  # type: ignore[index]
+                self._array(name)[rows] = np.asarray(values)
+            self._array("done")[block] = 1
+
+        self._retried(write)
+
+    def _array(self, name: str) -> zarr.Array:
+        """An array of the store, opened once: opening it parses its metadata anew."""
+        if name not in self._arrays:
+            self._arrays[name] = self._group[name]  # type: ignore[assignment]
+        return self._arrays[name]
+
+    def _retried(self, write: Callable[[], None]) -> None:
+        """Write, once more where another process has tidied a temporary file away; StoreError where it fails."""
+        try:
+            try:
+                write()
+            except FileNotFoundError:
+                write()
         except OSError as error:
             raise write_error(error, self.path) from error
 
@@ -191,18 +224,29 @@ class FeatureWriter:
         """One number per sample, as written so far."""
         return self._store.sample_array(name)
 
+    @property
+    def layers(self) -> list[Layer]:
+        """The store's layers."""
+        return self._store.layers
+
+    @property
+    def sample_array_names(self) -> list[str]:
+        """What numbers it keeps of each sample."""
+        return self._store.sample_array_names
+
     def finish(self, result: Mapping[str, Any] | None = None, env: Mapping[str, Any] | None = None) -> None:
-        """Mark the store complete; StoreError while blocks are pending."""
+        """Mark the store complete, with results beside those known before; StoreError while blocks are pending."""
         pending = self.pending()
         if pending:
             raise StoreError(f"{self.path} cannot be finished: blocks {pending[:10]} are not done.")
-        try:
+
+        def mark() -> None:
             for leftover in self.path.rglob("*.partial"):  # of writes that were killed
                 leftover.unlink(missing_ok=True)
-            attrs = {"result": dict(result or {}), "env": dict(env or {}), "status": "complete"}
-            self._group.attrs.update(attrs)
-        except OSError as error:
-            raise write_error(error, self.path) from error
+            known = {"result": self._store.result | dict(result or {}), "env": self._store.env | dict(env or {})}
+            self._group.attrs.update({**known, "status": "complete"})
+
+        self._retried(mark)
         self.complete = True
 
 

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from scipy import stats
 
 from .calibration import Null
 from .metric import Metric
@@ -56,6 +55,8 @@ def interval(
     faster, and the interval is too wide: there the null says more. (The delete-d jackknife, the usual choice, reads
     twice the variance of mutual kNN, whose lists change with every sample left out.)
     """
+    from scipy import stats  # slow to import, and needed here alone
+
     if not 0 < confidence < 1 or splits < 2:
         raise ValueError(f"An interval needs 0 < confidence < 1 and at least 2 splits, got {confidence} and {splits}.")
     metric, reduce = as_metric(metric), Null(aggregate=aggregate).reduce

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, Num
+from jaxtyping import Array, Float, Int, Num
 
 from .chunks import COLUMNS, in_chunks
 
@@ -29,21 +29,6 @@ def power_of_two(x: Float[Array, "*shape"], axis: int | None = None) -> Float[Ar
     return jnp.ldexp(jnp.ones_like(largest), -jnp.clip(exponent, -limit, limit))
 
 
-def is_degenerate(x: Float[Array, "n d"]) -> Bool[Array, ""]:
-    """True where no similarity is defined: a value is not finite, or all rows are equal up to rounding."""
-    x = lax.stop_gradient(x)
-    finite = jnp.all(jnp.isfinite(x))  # asked for apart: on CPU a maximum may pass a NaN over
-    spread = jnp.max(jnp.abs(x - x[:1]))
-    return ~finite | ~(spread > 4 * jnp.finfo(x.dtype).eps * jnp.max(jnp.abs(x)))
-
-
-def prescale(x: Num[Array, "n d"]) -> tuple[Float[Array, "n d"], Float[Array, ""]]:
-    """Features times a power of two (largest magnitude in [0.5, 1)), and that factor: products cannot overflow."""
-    x = at_least_float32(x)
-    factor = power_of_two(x)
-    return x * factor, factor
-
-
 def unit_rows(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
     """Rows divided by their Euclidean norm; a zero row stays zero, as in `sklearn.preprocessing.normalize`."""
     x = x * power_of_two(x, axis=1)
@@ -51,23 +36,24 @@ def unit_rows(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
     return x / jnp.sqrt(jnp.where(squares > 0, squares, 1))
 
 
-def center_columns(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
-    """Features minus their mean over samples; twice, as the first mean is itself rounded."""
-    x = x - jnp.mean(x, axis=0, keepdims=True)
-    return x - jnp.mean(x, axis=0, keepdims=True)
-
-
 LEAF = 256
 
 
-def gram(x: Float[Array, "n d"]) -> Float[Array, "n n"]:
-    """Gram matrix `x @ x.T`, symmetric to the bit: by halves, so that each product off the diagonal is made once."""
+def gram(x: Float[Array, "n d"], *, bfloat16: bool = False) -> Float[Array, "n n"]:
+    """Gram matrix `x @ x.T`, symmetric to the bit: by halves, so that each product off the diagonal is made once.
+
+    `bfloat16` rounds x to 8 bits first and sums in float32: what fast units of accelerators multiply.
+    """
+    return _gram(x.astype(jnp.bfloat16) if bfloat16 else x, at_least_float32(x).dtype)
+
+
+def _gram(x, dtype):
     n = x.shape[0]
     if n <= LEAF:
-        return jnp.matmul(x, x.T, precision=HIGHEST)
+        return jnp.matmul(x, x.T, precision=HIGHEST, preferred_element_type=dtype)
     upper, lower = x[: n // 2], x[n // 2 :]
-    corner = jnp.matmul(lower, upper.T, precision=HIGHEST)
-    return jnp.block([[gram(upper), corner.T], [corner, gram(lower)]])
+    corner = jnp.matmul(lower, upper.T, precision=HIGHEST, preferred_element_type=dtype)
+    return jnp.block([[_gram(upper, dtype), corner.T], [corner, _gram(lower, dtype)]])
 
 
 def gaussian(gram: Float[Array, "n n"], sigma: Float[Array, ""]) -> Float[Array, "n n"]:
@@ -141,7 +127,7 @@ def inner(a: Float[Array, "*shape"], b: Float[Array, "*shape"]) -> Float[Array, 
 def tile_inner(a: Float[Array, "x ..."], b: Float[Array, "y ..."]) -> Float[Array, "x y"]:
     """Inner products of all pairs of two stacks: one matrix product, cut into pieces that a CPU's cache holds."""
     a, b = a.reshape(a.shape[0], -1), b.reshape(b.shape[0], -1)
-    size, piece = a.shape[1], 8192
+    size, piece = a.shape[1], 2048
     if size <= piece or jax.default_backend() != "cpu":
         return jnp.matmul(a, b.T, precision=HIGHEST)
 

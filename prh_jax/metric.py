@@ -40,6 +40,16 @@ class Sketch(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
+class Maker:
+    """Makes arrays without a width from features; `bfloat16` lets it round features for its large products."""
+
+    bfloat16: bool = dataclasses.field(default=False, kw_only=True)
+
+    def __call__(self, x: Num[Array, "n d"]) -> Any:
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
 class Sketcher:
     """Makes sketches in two steps; frozen, so that metrics with equal sketchers share one sketch.
 
@@ -50,8 +60,8 @@ class Sketcher:
     """
 
     @property
-    def products(self) -> Callable[[Num[Array, "n d"]], Any]:
-        """What makes arrays without a width from features; hashable."""
+    def products(self) -> "Maker":
+        """What makes arrays without a width from features."""
         raise NotImplementedError
 
     def reduce(self, products: Any) -> Any:
@@ -121,7 +131,21 @@ class Metric:
 
     def compare_tile(self, a: Any, b: Any) -> Float[Array, "x y"]:
         """Scores of all pairs of two stacks of sketches (leading axis = layer)."""
+        if self.contraction is not None:
+            return self.finish_tile(self.contraction(a, b), a, b)
         return jax.vmap(lambda p: jax.vmap(lambda q: self.compare(p, q))(b))(a)
+
+    @property
+    def contraction(self) -> Callable[[Any, Any], Any] | None:
+        """What `compare_tile` first makes of two stacks, hashable; metrics of one sketch with equal ones share it.
+
+        Then `compare_tile(a, b)` is `finish_tile(contraction(a, b), a, b)`.
+        """
+        return None
+
+    def finish_tile(self, contracted: Any, a: Any, b: Any) -> Float[Array, "x y"]:
+        """Scores of all pairs of two stacks, from what `contraction` made of them."""
+        raise NotImplementedError
 
     def compare_orders(self, a: Any, b: Any, orders: Int[Array, "orders n"]) -> Float[Array, "orders x y"]:
         """Scores of all pairs of two stacks with b re-paired by each order: the null of a tile.

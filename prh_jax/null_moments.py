@@ -21,7 +21,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy import stats
 
 from .linalg import HIGHEST
 from .metric import Metric
@@ -159,6 +158,8 @@ def tail_probability(scores: np.ndarray, moments: NullMoments) -> np.ndarray:
 
     An approximation: exact moments, but not the exact distribution. NaN where there is no skewness or no spread.
     """
+    from scipy import stats  # slow to import, and needed here alone
+
     z = (scores - moments.mean) / np.where(moments.sd > 0, moments.sd, np.nan)
     known = np.isfinite(z) & np.isfinite(moments.skewness)
     tail = np.full(z.shape, np.nan)

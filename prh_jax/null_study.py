@@ -47,6 +47,7 @@ def calibrate_study(
     preprocess: Preprocess,
     null: Null,
     *,
+    precision: str,
     groups: tuple[int, ...] | None,
     exclude_own_group: bool,
     bank: SketchBank,
@@ -71,7 +72,7 @@ def calibrate_study(
     sketcher_of = {
         key: study_sketcher(m, preprocess, groups if exclude_own_group else None) for key, m in metrics.items()
     }
-    refs = name_layers({str(s.path): s for s in (*xs, *(ys or ()))}.values(), preprocess)
+    refs = name_layers({str(s.path): s for s in (*xs, *(ys or ()))}.values(), preprocess, precision)
     refs_x, refs_y = ([ref for store in side for ref in refs[str(store.path)]] for side in (xs, ys or xs))
     data = alignment.dataset
     blocks_x, blocks_y = (model_blocks(data[f"model_{side}"].values) for side in "xy")
@@ -84,7 +85,7 @@ def calibrate_study(
     if grid.finished:
         say(f"{path}: going on with the null, {grid.finished} of {grid.blocks * len(metrics)} blocks are done.", quiet)
     shapes = {sketcher: shape_of(sketcher, n, width) for sketcher in dict.fromkeys(sketcher_of.values())}
-    make_sketches(refs, list(shapes), preprocess, bank, mesh=mesh, memory=memory, quiet=quiet)
+    make_sketches(refs, list(shapes), preprocess, bank, precision=precision, mesh=mesh, memory=memory, quiet=quiet)
 
     same = np.array([[x.path == y.path for y in ys or xs] for x in xs])
     found: list[dict[str, np.ndarray]] = []

@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from .metric import Metric, Sketcher
 from .preprocess import Preprocess
 
-TILE = 64
+TILE = 128
 """Layers a side scored in one call: enough for kernels at full speed, few enough to fill up the last tile cheaply."""
 
 
@@ -57,9 +57,17 @@ def layer_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     return Mesh(np.array(devices or jax.local_devices()), ("layer",))
 
 
+def compare_tiles(metrics: Sequence[Metric], a: Any, b: Any) -> tuple[jax.Array, ...]:
+    """The scores of all pairs of two stacks by each metric; what equal contractions make is made once."""
+    made = {c: c(a, b) for c in dict.fromkeys(metric.contraction for metric in metrics) if c is not None}
+    return tuple(
+        m.compare_tile(a, b) if m.contraction is None else m.finish_tile(made[m.contraction], a, b) for m in metrics
+    )
+
+
 @lru_cache(maxsize=256)
-def tile_scorer(metric: Metric, shapes: Any, tile: int, mesh: Mesh) -> Any:
-    """Compiled `(a, b) -> scores` for stacks of `tile` sketches of b and, on each device, `tile` of a.
+def tile_scorer(metrics: tuple[Metric, ...], shapes: Any, tile: int, mesh: Mesh) -> Any:
+    """Compiled `(a, b) -> scores` by each metric, for stacks of `tile` sketches of b and, on each device, `tile` of a.
 
     `shapes` is a hashable form of one sketch's shapes (see `sketch_shapes`). Each device scores its own tile of a
     with the same program, so that scores do not depend on the number of devices. `.memory_analysis()` tells its needs.
@@ -73,7 +81,8 @@ def tile_scorer(metric: Metric, shapes: Any, tile: int, mesh: Mesh) -> Any:
         return treedef.unflatten([one(*leaf) for leaf in leaves])
 
     spread, same = PartitionSpec("layer"), PartitionSpec()
-    scores = jax.shard_map(metric.compare_tile, mesh=mesh, in_specs=(spread, same), out_specs=spread, check_vma=False)
+    compare = partial(compare_tiles, metrics)
+    scores = jax.shard_map(compare, mesh=mesh, in_specs=(spread, same), out_specs=spread, check_vma=False)
     return jax.jit(scores).lower(stacked(tile * mesh.size, spread), stacked(tile, same)).compile()
 
 

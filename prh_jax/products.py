@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from . import linalg
 from .linalg import HIGHEST
+from .metric import Maker
 from .subspace import left_vectors
 
 
@@ -16,7 +17,7 @@ class InnerProducts(NamedTuple):
     """`<x_i, x_j> = gram_ij + offset_i + offset_j + square`, of features times `factor`; no width in any shape.
 
     `gram` is that of the features minus a point near their mean (`square` its squared norm), so that nothing cancels
-    where features share a large mean. `degenerate` marks a layer without similarities (see `linalg.is_degenerate`).
+    where features share a large mean. `degenerate` marks a layer without similarities (see `look_at`).
     """
 
     gram: Float[Array, "n n"]
@@ -41,53 +42,83 @@ class Directions(NamedTuple):
     degenerate: Bool[Array, ""]
 
 
-def near_mean(x: Float[Array, "n d"]) -> Float[Array, "1 d"]:
-    """The mean, rounded in each column to a multiple of a power of two of about an eighth of the column's range.
+class Columns(NamedTuple):
+    """What a look at a layer tells: ranges of its columns, a factor that makes products safe, the means times it.
+
+    `factor` is the power of two that brings the largest magnitude into [0.5, 1). `degenerate` marks a layer without
+    similarities: a value is not finite, or all rows are equal up to rounding.
+    """
+
+    low: Float[Array, "1 d"]
+    high: Float[Array, "1 d"]
+    factor: Float[Array, ""]
+    mean: Float[Array, "1 d"]
+    degenerate: Bool[Array, ""]
+
+
+def look_at(x: Float[Array, "n d"]) -> Columns:
+    """Columns of a layer, from three passes over it; no gradient flows."""
+    x = lax.stop_gradient(x)
+    low, high = jnp.min(x, axis=0, keepdims=True), jnp.max(x, axis=0, keepdims=True)
+    factor = linalg.power_of_two(jnp.concatenate([low, high]))
+    mean = jnp.mean(x * factor, axis=0, keepdims=True)
+    finite = jnp.all(jnp.isfinite(mean))  # on CPU a maximum may pass a NaN over; a sum does not
+    spread = jnp.max(jnp.maximum(high - x[:1], x[:1] - low))
+    wide = spread > 4 * jnp.finfo(x.dtype).eps * jnp.max(jnp.maximum(-low, high))
+    return Columns(low, high, factor, mean, ~(finite & wide))
+
+
+def near_mean(columns: Columns) -> Float[Array, "1 d"]:
+    """The mean times the factor, rounded in each column to a multiple of a power of two, about an eighth of its range.
 
     Near enough to the mean that nothing cancels when it is subtracted, and features of few bits (integers, say) stay
     exact: so that products that are equal stay equal. A constant column gives its value.
     """
-    low, high = jnp.min(x, axis=0, keepdims=True), jnp.max(x, axis=0, keepdims=True)
+    low, high = columns.low * columns.factor, columns.high * columns.factor
     _, exponent = jnp.frexp(high - low)
-    grid = jnp.ldexp(jnp.ones_like(low), jnp.maximum(exponent - 4, jnp.finfo(x.dtype).minexp))
-    return jnp.where(high > low, jnp.round(jnp.mean(x, axis=0, keepdims=True) / grid) * grid, low)
+    grid = jnp.ldexp(jnp.ones_like(low), jnp.maximum(exponent - 4, jnp.finfo(low.dtype).minexp))
+    return jnp.where(high > low, jnp.round(columns.mean / grid) * grid, low)
 
 
 @dataclasses.dataclass(frozen=True)
-class Products:
-    """Makes InnerProducts of the rows as given, or of unit rows (cosines)."""
+class Products(Maker):
+    """Makes InnerProducts of the rows as given, or of unit rows (cosines); `bfloat16` as in `linalg.gram`."""
 
     unit_rows: bool = False
 
     def __call__(self, x: Num[Array, "n d"]) -> InnerProducts:
-        x, factor = linalg.prescale(x)
-        degenerate = linalg.is_degenerate(x)
+        x = linalg.at_least_float32(x)
+        columns = look_at(x)
+        degenerate = columns.degenerate
         if self.unit_rows:
-            x, factor = linalg.prescale(linalg.unit_rows(x))
-            degenerate = degenerate | linalg.is_degenerate(x)
-        x = jnp.where(degenerate, 0, x)  # what is made of it is marked NaN, and gradients stay finite
-        center = lax.stop_gradient(near_mean(x))
-        shifted = x - center
+            x = linalg.unit_rows(x)
+            columns = look_at(x)
+            degenerate = degenerate | columns.degenerate
+        # What is made of a degenerate layer is marked NaN: zeros keep gradients finite.
+        center = jnp.where(degenerate, 0, near_mean(columns))
+        shifted = jnp.where(degenerate, 0, x * columns.factor - center)
         offset = jnp.matmul(shifted, center[0], precision=HIGHEST)
-        return InnerProducts(linalg.gram(shifted), offset, linalg.inner(center, center), factor, degenerate)
+        gram = linalg.gram(shifted, bfloat16=self.bfloat16)
+        return InnerProducts(gram, offset, linalg.inner(center, center), columns.factor, degenerate)
 
 
 @dataclasses.dataclass(frozen=True)
-class ZScores:
+class ZScores(Maker):
     """Makes Directions: columns to mean 0 and standard deviation 1 (with n - 1); a constant column counts as zero."""
 
     dim: int
 
     def __call__(self, x: Num[Array, "n d"]) -> Directions:
-        n = x.shape[0]
         x = linalg.at_least_float32(x)
-        degenerate = linalg.is_degenerate(x)
-        x = jnp.where(degenerate, 0, x)
-        x = x * linalg.power_of_two(x, axis=0)
-        tolerance = 4 * jnp.finfo(x.dtype).eps
-        constant = ~(jnp.max(x, axis=0, keepdims=True) - jnp.min(x, axis=0, keepdims=True) > tolerance)
-        centered = jnp.where(constant, 0, linalg.center_columns(x))
-        variance = jnp.sum(centered * centered, axis=0, keepdims=True) / (n - 1)
-        scored = centered / jnp.sqrt(jnp.where(constant, 1, variance))
-        vectors, full_rank = left_vectors(scored, self.dim)
-        return Directions(vectors, degenerate | ~full_rank)
+        columns = look_at(x)
+        factor = linalg.power_of_two(jnp.concatenate([columns.low, columns.high]), axis=0)
+        spread = (columns.high - columns.low) * factor
+        skipped = columns.degenerate | ~(spread > 4 * jnp.finfo(x.dtype).eps)
+        x = jnp.where(skipped, 0, x * factor)
+        # The mean twice, as the first is itself rounded.
+        first = jnp.mean(x, axis=0, keepdims=True)
+        centered = (x - first) - jnp.mean(x - first, axis=0, keepdims=True)
+        variance = jnp.sum(centered * centered, axis=0, keepdims=True) / (x.shape[0] - 1)
+        scored = centered / jnp.sqrt(jnp.where(skipped, 1, variance))
+        vectors, full_rank = left_vectors(scored, self.dim, bfloat16=self.bfloat16)
+        return Directions(vectors, columns.degenerate | ~full_rank)

@@ -174,7 +174,7 @@ def is_running(path: Path) -> bool:
         return False
 
 
-NOT_THE_STUDY = {"device", "versions", "stores_x", "stores_y"}
+NOT_THE_STUDY = {"pair", "device", "versions", "stores_x", "stores_y"}
 """Parts of a protocol that tell where and with what a study was run, not what it is."""
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from scipy import stats
 
 from .result_store import Alignment
 
@@ -17,7 +16,7 @@ KINDS = ("kendall", "spearman")
 def trend(
     result: Alignment,
     metric: str,
-    covariate: str | Mapping[str, float] | Sequence[float],
+    covariate: str | Mapping[str, float] | Sequence[float] | np.ndarray,
     *,
     side: str = "x",
     orders: int = 9999,
@@ -28,7 +27,7 @@ def trend(
     covariate  a number for each model of the side: by model, in their order, or by the name under which extraction
                recorded it (`bits_per_byte`, `loss`, `params_total` ...). Models without a number are left out
     side       the side whose models the covariate is of; each model of the other side has a correlation, and "all"
-               stands for their mean
+               stands for the mean of those that have one (scores that are all equal have none: NaN)
     orders     permutations of the models' covariate; all of them where there are no more. One permutation serves all
                correlations
 
@@ -59,10 +58,14 @@ def trend(
             columns = _scores_of(name, table[known].astype(float))
             ranks = _ranked(name, values)
             every = np.array([_correlate(name, columns, ranks, order) for order in permuted])
-            every = np.concatenate([every, np.nanmean(every, axis=1, keepdims=True)], axis=1)
+            # a table without any variation has no correlation; the mean is over those that have one
+            defined = np.isfinite(every[0])
+            together = every[:, defined].mean(axis=1) if defined.any() else np.full(len(every), np.nan)
+            every = np.column_stack([every, together])
             found[0, t, kind] = every[0]
             # an order that mathematically equals the observed counts, whatever rounding made of it
-            found[1, t, kind] = (np.abs(every) >= np.abs(every[0]) - 1e-12).mean(axis=0)
+            reached = (np.abs(every) >= np.abs(every[0]) - 1e-12).mean(axis=0)
+            found[1, t, kind] = np.where(np.isfinite(every[0]), reached, np.nan)
     dims = ("scores", "kind", "model")
     return xr.Dataset(
         {"correlation": (dims, found[0]), "p": (dims, found[1])},
@@ -85,6 +88,8 @@ def _scores_of(kind: str, table: np.ndarray) -> list[np.ndarray]:
 
 def _ranked(kind: str, values: np.ndarray) -> np.ndarray:
     """What a rank correlation is the cosine of: signs of all differences, or centred ranks; unit length."""
+    from scipy import stats  # slow to import, and needed here alone
+
     if np.isnan(values).any():
         return np.full((len(values),) * (2 if kind == "kendall" else 1), np.nan)
     if kind == "kendall":

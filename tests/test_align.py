@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from inputs import IDS, N, correlated, make_store
+from jaxtyping import TypeCheckError
 from oracles import ORACLES
 
 import prh_jax
@@ -320,3 +321,14 @@ def test_layers_that_clipping_empties_are_refused(tmp_path):
     with pytest.raises(StoreError, match="constant.*clip-quantile 1"):
         align(store, metrics="cka")
     align(store, metrics="cka", preprocess=Preprocess(1.0))
+
+
+def test_bfloat16_is_asked_for_recorded_and_near(stores):
+    xs, ys = stores
+    exact, fast = (align(xs, ys, ["cka", "svcca:dim=3"], precision=p) for p in ("float32", "bfloat16"))
+    assert "bfloat16" in fast.protocol["precision"] and "bfloat16" not in exact.protocol["precision"]
+    for name in exact.metrics:
+        difference = np.abs(exact.dataset[name].values - fast.dataset[name].values)
+        assert 0 < difference.max() < 0.01  # features keep 8 bits
+    with pytest.raises((ValueError, TypeCheckError), match="precision"):
+        align(xs, ys, "cka", precision="tf32")

@@ -52,3 +52,21 @@ def test_the_study_has_the_layers_of_the_paper():
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no checkout of the reference"):
         opponents.load_reference(tmp_path)
+
+
+def test_writing_is_no_bottleneck_and_memory_stays_flat(tmp_path):
+    """The small size of the 65,536-sample measurement: the store writes ten times as fast as the model computes."""
+    from benchmarks import extraction
+
+    row = extraction.measure(tmp_path, samples=1100)
+    assert (row["samples"], row["layers"], row["width"]) == (1100, 12, 384)
+    assert row["writing_over_model"] >= 10
+    assert row["memory_above_model_bytes"] < 2**31
+    assert row["store_bytes"] > 1100 * 12 * 384 * 4
+
+
+def test_the_reference_of_extraction_is_asked_for(tmp_path):
+    from benchmarks import extraction
+
+    with pytest.raises(ValueError, match="no extract_features"):
+        extraction.reference_module(tmp_path)

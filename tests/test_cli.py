@@ -161,7 +161,27 @@ def test_metrics_are_listed_in_three_forms(capsys):
         assert probe in out and all(name in out for name in METRICS)
 
 
-@pytest.mark.parametrize("command", [[], ["extract"], ["align"], ["calibrate"], ["inspect"], ["metrics"], ["demo"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        [],
+        *(
+            [name]
+            for name in [
+                "extract",
+                "finish",
+                "import",
+                "pack",
+                "unpack",
+                "align",
+                "calibrate",
+                "inspect",
+                "metrics",
+                "demo",
+            ]
+        ),
+    ],
+)
 def test_help_teaches(command, capsys):
     with pytest.raises(SystemExit) as stop:
         main([*command, "--help"])

@@ -16,7 +16,7 @@ from oracles import ORACLES
 from prh_jax.metric import INVARIANCES, _checked
 from prh_jax.metrics import METRICS, PRH_METRICS, Cka, Cknna, UnbiasedCka, make_metric, parse_metric
 from prh_jax.metrics.neighbors import NeighborMetric
-from prh_jax.pairwise import layer_mesh, put_tile, sketch_shapes, stack_tile, tile_scorer
+from prh_jax.pairwise import compare_tiles, layer_mesh, put_tile, sketch_shapes, stack_tile, tile_scorer
 
 
 def small(metric):
@@ -186,10 +186,10 @@ def stacks(metric, rows=5, columns=4):
 def tiled(metric, a, b, tile):
     """The matrix put together from equal tiles, the last ones filled up."""
     mesh, shapes = layer_mesh(), sketch_shapes(a[0])
-    scorer = tile_scorer(metric, shapes, tile, mesh)
+    scorer = tile_scorer((metric,), shapes, tile, mesh)
     rows = [put_tile(stack_tile(a[i : i + tile], tile), mesh, spread=True) for i in range(0, len(a), tile)]
     columns = [put_tile(stack_tile(b[j : j + tile], tile), mesh, spread=False) for j in range(0, len(b), tile)]
-    return np.block([[np.asarray(scorer(row, column)) for column in columns] for row in rows])[: len(a), : len(b)]
+    return np.block([[np.asarray(scorer(row, column)[0]) for column in columns] for row in rows])[: len(a), : len(b)]
 
 
 @EVERY
@@ -197,6 +197,18 @@ def test_a_tile_is_its_pairs(metric):
     a, b = stacks(metric)
     expected = np.array([[float(metric.compare(p, q)) for q in b] for p in a])
     np.testing.assert_allclose(tiled(metric, a, b, 5), expected, atol=0 if metric in EXACT else 1e-6, rtol=0)
+
+
+def test_metrics_with_a_contraction_in_common_score_as_alone():
+    """One program for several metrics gives each what it gives alone, to the bit."""
+    metrics = (Cka(), UnbiasedCka(), Cka(eps=1e4))
+    assert len({metric.contraction for metric in metrics} - {None}) == 1
+    a, b = (jax.tree.map(lambda *z: jnp.stack(z), *side) for side in stacks(metrics[0]))
+    together = jax.jit(lambda p, q: compare_tiles(metrics, p, q))(a, b)
+    for metric, scores in zip(metrics, together, strict=True):
+        alone = jax.jit(metric.compare_tile)(a, b)
+        np.testing.assert_array_equal(np.asarray(scores), np.asarray(alone))
+    assert len({float(scores[0, 0]) for scores in together}) == 3
 
 
 @EVERY

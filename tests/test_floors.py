@@ -7,10 +7,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [
-    {"_version", "bfloat16", "checks", "data", "reduce", "chunks", "orders"},
+    {"_version", "bfloat16", "checks", "location", "data", "reduce", "chunks", "orders"},
     {"metric", "quantile"},
     {"feature_store", "linalg"},
-    {"feature_writer", "calibration", "null_store"},
+    {"feature_writer", "pairing", "archive", "calibration", "null_store"},
     {"result_store", "preprocess"},
     {"subspace"},
     {"products"},
@@ -71,7 +71,7 @@ def test_imports_go_down(path):
 
 
 def test_feature_store_needs_no_jax():
-    for name in ("feature_store", "checks", "bfloat16", "reduce", "result_store"):
+    for name in ("feature_store", "checks", "location", "pairing", "bfloat16", "reduce", "result_store"):
         roots = {i.split(".")[0] for i in imports(ROOT / "prh_jax" / f"{name}.py", deferred=True)}
         assert "jax" not in roots
 
@@ -85,7 +85,13 @@ def test_extractors_use_the_feature_store_alone(path):
 
 
 @pytest.mark.parametrize(
-    "path", [ROOT / "extractors/cli.py", ROOT / "extractors/modelsets.py", ROOT / "extractors/errors.py"]
+    "path",
+    [
+        ROOT / "extractors/cli.py",
+        ROOT / "extractors/modelsets.py",
+        ROOT / "extractors/cli_exchange.py",
+        ROOT / "extractors/errors.py",
+    ],
 )
 def test_the_command_line_imports_no_torch(path):
     assert not TORCH_SIDE & {name.split(".")[0] for name in imports(path, deferred=False)}

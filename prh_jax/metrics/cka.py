@@ -1,6 +1,7 @@
 """Centred kernel alignment, biased and unbiased: the cosine of two centred Gram matrices."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -51,8 +52,12 @@ class Cka(Metric):
     def compare(self, a: Gram, b: Gram) -> Score:
         return self._score(linalg.inner(a.upper, b.upper), linalg.inner(a.diagonal, b.diagonal), a, b)
 
-    def compare_tile(self, a: Gram, b: Gram) -> Float[Array, "x y"]:
-        upper, diagonal = linalg.tile_inner(a.upper, b.upper), linalg.tile_inner(a.diagonal, b.diagonal)
+    @property
+    def contraction(self) -> Callable[[Gram, Gram], Any]:
+        return gram_products
+
+    def finish_tile(self, contracted: Any, a: Gram, b: Gram) -> Float[Array, "x y"]:
+        upper, diagonal = contracted
         one, other = jax.tree.map(lambda z: z[:, None], a), jax.tree.map(lambda z: z[None], b)
         return self._score(upper, diagonal, one, other)
 
@@ -105,6 +110,11 @@ class UnbiasedCka(Cka):
 
     def chance(self, n: int) -> float:
         return 0.0
+
+
+def gram_products(a: Gram, b: Gram) -> tuple[Float[Array, "x y"], Float[Array, "x y"]]:
+    """Inner products of the halves and of the diagonals of all pairs: all that either CKA needs."""
+    return linalg.tile_inner(a.upper, b.upper), linalg.tile_inner(a.diagonal, b.diagonal)
 
 
 def cka(x: Any, y: Any, *, kernel: Kernel = "linear", sigma: float = 1.0, eps: float = 0.0) -> Score:

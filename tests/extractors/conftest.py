@@ -24,12 +24,12 @@ def few():
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory, emoji):
-    """checkpoint(kind): the folder of a tiny causal model, made once."""
+    """checkpoint(kind): the folder of a tiny language model, made once."""
     root, made = tmp_path_factory.mktemp("checkpoints"), {}
 
     def make(kind):
         if kind not in made:
-            made[kind] = str(tiny.tiny_causal_lm(kind, root / kind, emoji.captions()[:200]))
+            made[kind] = str(tiny.tiny_language_model(kind, root / kind, emoji.captions()[:200]))
         return made[kind]
 
     return make

@@ -9,6 +9,7 @@ import pytest
 from samples import write_parquet
 
 from extractors import language
+from extractors.blocks import BatchSize, extract_block
 from extractors.dataset import load
 from prh_jax import inspect_store, open_store
 from prh_jax.cli import main
@@ -63,7 +64,7 @@ def test_stores_hold_what_the_model_gives(tmp_path, checkpoint, capsys):
     store = open_store(path)
     extractor = language.load(model, pool="last")
     data = load("emoji_1024", num_samples=800)
-    expected, _ = extractor.block(data, range(512, 768), 32, lambda n: None)
+    expected, _ = extract_block(extractor, (extractor.prepare(data, i) for i in range(512, 768)), 256, BatchSize(32))
     for layer, features in enumerate(expected):
         np.testing.assert_array_equal(store.read_layer(layer)[512:768], features)
     assert store.spec["dataset"] == data.identity() and store.spec["pool"] == "last"

@@ -1,0 +1,77 @@
+"""Which share of the work is this process's: given as i/n, or read from torchrun's or Slurm's environment."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .errors import ExtractionError
+
+_RANKS = (
+    ("RANK", "WORLD_SIZE", None),
+    ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN"),
+    ("SLURM_PROCID", "SLURM_NTASKS", None),
+)
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Worker `index` of `count`, counted from 0."""
+
+    index: int = 0
+    count: int = 1
+
+    @property
+    def alone(self) -> bool:
+        return self.count == 1
+
+    def share(self, items: Sequence) -> list:
+        """Its own items: every count-th one."""
+        return list(items[self.index :: self.count])
+
+    def __str__(self) -> str:
+        return f"worker {self.index}/{self.count}"
+
+
+ALONE = Worker()
+
+
+def parse_worker(text: str, environment: Mapping[str, str] | None = None) -> Worker:
+    """A worker from "i/n", "env" (torchrun, a Slurm array or srun) or "auto" (torchrun, else alone).
+
+    `auto` leaves Slurm alone: an array job may well extract another model in each task, and sharing blocks would then
+    leave every store unfinished.
+    """
+    environment = os.environ if environment is None else environment
+    if text in ("auto", "env"):
+        for rank, size, first in _RANKS if text == "env" else _RANKS[:1]:
+            if rank in environment and size in environment:
+                low = int(environment.get(first, "0")) if first else 0
+                step = int(environment.get("SLURM_ARRAY_TASK_STEP", "1")) if first else 1
+                return _checked((int(environment[rank]) - low) // step, int(environment[size]), text)
+        if text == "auto":
+            return ALONE
+        raise ExtractionError(
+            "--worker env finds neither torchrun's RANK and WORLD_SIZE nor Slurm's SLURM_ARRAY_TASK_ID and _COUNT or "
+            "SLURM_PROCID and SLURM_NTASKS. Say --worker i/n, with i from 0 to n - 1."
+        )
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal()):
+        raise ExtractionError(f"--worker takes i/n, such as 0/4, or env, got {text!r}.")
+    return _checked(int(index), int(count), text)
+
+
+def _checked(index: int, count: int, text: str) -> Worker:
+    if not 0 <= index < count:
+        raise ExtractionError(f"--worker {text}: worker {index} of {count} does not exist; they count from 0.")
+    return Worker(index, count)
+
+
+def local_device(device: str, environment: Mapping[str, str] | None = None) -> str:
+    """`auto` as the GPU that torchrun gave this process; all else as it is."""
+    environment = os.environ if environment is None else environment
+    if device != "auto" or "LOCAL_RANK" not in environment:
+        return device
+    import torch
+
+    count = torch.cuda.device_count()
+    return f"cuda:{int(environment['LOCAL_RANK']) % count}" if count else device

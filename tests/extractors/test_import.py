@@ -1,0 +1,214 @@
+"""Features made elsewhere become stores; nothing in a file is ever run."""
+
+import pickle
+
+import ml_dtypes
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import prh_jax
+from extractors import extract_module, import_features
+from extractors.errors import ExtractionError
+from extractors.modelsets import models_of, name_of
+from prh_jax.checks import StoreError
+from prh_jax.cli import main
+
+N, IDS = 300, [f"s{i}" for i in range(300)]
+WHO = {"model": "m", "pool": "mean", "modality": "language"}
+
+
+@pytest.fixture
+def layers():
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=(N, d)).astype(np.float32) for d in (6, 6, 6)]
+
+
+def assert_holds(store, layers):
+    assert store.complete and len(store.layers) == len(layers)
+    for i, layer in enumerate(layers):
+        np.testing.assert_array_equal(store.read_layer(i), layer)
+
+
+def test_the_references_dictionaries(tmp_path, layers):
+    """feats (n, layers, d), or a list; with the parameter count and losses that it saves beside them."""
+    stacked = torch.tensor(np.stack(layers, axis=1))
+    saved = {
+        "feats": stacked,
+        "num_params": 12,
+        "mask": torch.ones(N, 4),
+        "loss": torch.tensor(2.5),
+        "bpb": torch.tensor(1.5),
+    }
+    torch.save(saved, tmp_path / "a.pt")
+    store = import_features(tmp_path / "a.pt", tmp_path / "a.zarr", **WHO, ids="rows")
+    assert_holds(store, layers)
+    assert store.result == {"params_total": 12, "loss": 2.5, "bpb_reference": 1.5}
+    assert store.ids[:2] == ["0", "1"] and store.spec["imported"]["file"] == "a.pt"
+    ragged = [torch.tensor(layers[0]), torch.tensor(layers[1][:, :4])]
+    for name, content in (("b.pt", {"feats": ragged}), ("c.pth", ragged)):
+        torch.save(content, tmp_path / name)
+        store = import_features(tmp_path / name, tmp_path / f"{name}.zarr", **WHO, ids=IDS)
+        assert_holds(store, [layers[0], layers[1][:, :4]])
+    torch.save({"feats": stacked.bfloat16()}, tmp_path / "d.pt")
+    store = import_features(tmp_path / "d.pt", tmp_path / "d.zarr", **WHO, ids=IDS)
+    assert store.dtype == ml_dtypes.bfloat16
+    assert_holds(store, [layer.astype(ml_dtypes.bfloat16) for layer in layers])
+
+
+def test_arrays_and_tables(tmp_path, layers):
+    np.save(tmp_path / "a.npy", np.stack(layers, axis=1))
+    np.savez(tmp_path / "b.npz", first=layers[0], second=layers[1].astype(np.float64), ids=np.array(IDS))
+    columns = {"key": IDS, "one": list(layers[0]), "note": ["x"] * N, "two": list(layers[1][:, :2])}
+    pq.write_table(
+        pa.table({k: v if k in ("key", "note") else [row.tolist() for row in v] for k, v in columns.items()}),
+        tmp_path / "c.parquet",
+    )
+    assert_holds(import_features(tmp_path / "a.npy", tmp_path / "a.zarr", **WHO, ids=IDS), layers)
+    store = import_features(tmp_path / "b.npz", tmp_path / "b.zarr", **WHO)
+    assert store.ids == IDS and [layer.name for layer in store.layers] == ["first", "second"]
+    assert_holds(store, layers[:2])
+    store = import_features(tmp_path / "c.parquet", tmp_path / "c.zarr", **WHO, id_column="key")
+    assert store.ids == IDS and [(layer.name, layer.dim) for layer in store.layers] == [("one", 6), ("two", 2)]
+    assert_holds(store, [layers[0], layers[1][:, :2]])
+
+
+class Boom:
+    def __reduce__(self):
+        return (pytest.fail, ("code in a file was run",))
+
+
+def test_files_that_cannot_be_used(tmp_path, layers):
+    def fails(name, message, **more):
+        with pytest.raises((ExtractionError, StoreError), match=message):
+            import_features(tmp_path / name, tmp_path / "s.zarr", **WHO, **more)
+        assert not (tmp_path / "s.zarr").exists()
+
+    (tmp_path / "a.pt").write_bytes(pickle.dumps({"feats": Boom()}))
+    torch.save({"feats": Boom()}, tmp_path / "b.pt")
+    np.save(tmp_path / "c.npy", np.array([Boom()], dtype=object), allow_pickle=True)
+    for name in ("a.pt", "b.pt", "c.npy"):
+        fails(name, "cannot be read", ids=["x"])
+    np.save(tmp_path / "d.npy", layers[0])
+    fails("d.npy", "300 rows without ids.*--ids rows")
+    fails("d.npy", "300 rows, but 2 ids", ids=["a", "b"])
+    (tmp_path / "e.npy").write_bytes((tmp_path / "d.npy").read_bytes()[:500])
+    fails("e.npy", "cannot be read", ids=IDS)
+    torch.save({"features": torch.zeros(2, 2)}, tmp_path / "f.pt")
+    fails("f.pt", "no `feats`.*features", ids=["a", "b"])
+    np.save(tmp_path / "g.npy", np.zeros((2, 2, 2, 2)))
+    fails("g.npy", r"\(n, d\) or \(n, layers, d\)", ids=["a", "b"])
+    fails("none.npy", "no file")
+    (tmp_path / "h.csv").write_text("")
+    fails("h.csv", "what can be read is .pt, .npy")
+    pq.write_table(pa.table({"id": ["a", "b"], "x": [[1.0], [1.0, 2.0]]}), tmp_path / "i.parquet")
+    fails("i.parquet", "differ in length|have lengths")
+
+
+def run(line):
+    return main(line.split())
+
+
+def test_the_command_imports_packs_and_aligns(tmp_path, layers, monkeypatch, capsys):
+    """From a file of the reference to scores, by way of an archive."""
+    monkeypatch.chdir(tmp_path)
+    torch.save({"feats": torch.tensor(np.stack(layers, axis=1))}, "a.pt")
+    (tmp_path / "ids.txt").write_text("\n".join(IDS[:-20]))
+    np.save("b.npy", np.stack(layers, axis=1)[:-20])
+    assert run("import a.pt -o a.zarr --model a --modality language --pool avg --ids rows") == 0
+    assert run("import b.npy -o b.zarr --model b --modality vision --ids ids.txt") == 0
+    assert prh_jax.open_store("a.zarr").spec["pool"] == "mean"
+    assert run("import a.pt -o c.zarr --model c --modality language --ids rows --dataset emoji_1024") == 2
+    assert main(["pack", "a.zarr"]) == 0 and main(["unpack", "a.zarr.zip", "-o", "again.zarr"]) == 0
+    capsys.readouterr()
+    assert main(["align", "--x", "a.zarr.zip", "--y", "again.zarr", "--metric", "mutual_knn", "-o", "r.zarr"]) == 0
+    assert "1.0000" in capsys.readouterr().out
+    assert main(["align", "--x", "a.zarr", "--y", "b.zarr", "--metric", "mutual_knn", "-o", "q.zarr"]) == 2
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = torch.nn.Conv2d(3, 5, 3)
+        self.drop = torch.nn.Dropout(0.5)
+        self.head = torch.nn.Linear(5, 4)
+        self.unused = torch.nn.Linear(2, 2)
+
+    def forward(self, x):
+        return self.head(self.drop(self.conv(x).relu().mean((2, 3))))
+
+
+def spatial(output):
+    return output.mean((2, 3)) if output.ndim == 4 else output
+
+
+@pytest.mark.parametrize("size", [7, 256, 300])
+def test_a_module_of_ones_own(tmp_path, size):
+    torch.manual_seed(1)
+    pictures = torch.rand(N, 3, 6, 6)
+    net, path = Net(), tmp_path / "net.zarr"
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(pictures), batch_size=size)
+    arguments = {"layers": ["conv", "head"], "pool": spatial, "ids": IDS, "spec": {"model": "net", "pool": "mean"}}
+    store = extract_module(path, net, loader, **arguments)
+    assert net.training and [(layer.name, layer.dim) for layer in store.layers] == [("conv", 5), ("head", 4)]
+    with torch.inference_mode():
+        expected = [net.eval().conv(pictures).mean((2, 3)), net(pictures)]
+    for i, features in enumerate(expected):
+        np.testing.assert_allclose(store.read_layer(i), features.numpy(), atol=1e-6)
+    with pytest.raises(StoreError, match="holds features with model"):
+        extract_module(path, net, loader, **arguments | {"spec": {"model": "other", "pool": "mean"}})
+
+
+def test_a_module_goes_on_after_a_stop(tmp_path):
+    pictures, net = torch.rand(N, 3, 6, 6), Net().eval()
+    arguments = {"layers": ["conv", "head"], "pool": spatial, "ids": IDS, "spec": {"model": "net"}}
+    batches = [{"x": pictures[i : i + 32]} for i in range(0, N, 32)]
+    with pytest.raises(ExtractionError, match="gives 288 samples, but there are 300 ids"):
+        extract_module(tmp_path / "a.zarr", net, batches[:9], **arguments)
+    calls = []
+    net.register_forward_pre_hook(lambda *_: calls.append(1))
+    store = extract_module(tmp_path / "a.zarr", net, batches, **arguments)
+    # the first batch shows the widths of the layers; rows 256 to 299 are in the ninth and tenth
+    assert len(calls) == 3
+    with torch.inference_mode():
+        np.testing.assert_allclose(store.read_layer(1), net(pictures).numpy(), atol=1e-6)
+
+
+def test_modules_that_cannot_be_read(tmp_path):
+    def fails(message, loader=None, **more):
+        arguments = {"layers": ["conv"], "pool": spatial, "ids": IDS, "spec": {"model": "n"}} | more
+        with pytest.raises(ExtractionError, match=message):
+            extract_module(tmp_path / "s.zarr", Net(), loader or [torch.rand(N, 3, 6, 6)], **arguments)
+        assert not (tmp_path / "s.zarr").exists()
+
+    fails("no layer 'conw'; it has conv, drop, head", layers=["conw"])
+    fails("'unused' is not reached", layers=["unused"])
+    fails(r"shape \(300, 5, 4, 4\); pool must give \(300, d\)", pool=lambda x: x)
+    fails("more samples than the 3 ids", ids=["a", "b", "c"])
+    data = torch.utils.data.TensorDataset(torch.rand(N, 3, 6, 6))
+    fails("shuffles", loader=torch.utils.data.DataLoader(data, shuffle=True))
+
+
+def test_model_sets_of_ones_own(tmp_path):
+    one = tmp_path / "one.toml"
+    one.write_text('language = ["a/b"]\nvision = ["c", "d"]\n')
+    assert models_of(str(one), "vision") == ("c", "d") and name_of(str(one)) == "one"
+    many = tmp_path / "many.toml"
+    many.write_text('[small]\nlanguage = ["a"]\n[large]\nvision = ["b"]\n')
+    assert models_of(f"{many}:small", "language") == ("a",) and models_of(f"{many}:small", "vision") == ()
+    assert name_of(f"{many}:small") == "many-small"
+    for given, message in (
+        (str(many), "several sets; say which: .*many.toml:small"),
+        (f"{many}:none", r"no table \[none\]; it has small, large"),
+        (str(tmp_path / "absent.toml"), "cannot be read as TOML"),
+        ("nothing", "Unknown model set 'nothing'; the sets are val, test, custom, or a file"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            models_of(given, "vision")
+    for text, message in (('vision = "c"', "must be a list"), ("x = 1", "must list models"), ("= 3", "cannot be read")):
+        one.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            models_of(str(one), "vision")
