@@ -8,12 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from prh_jax.calibration import Null
-from prh_jax.engine import LayerRef
 from prh_jax.metrics import METRICS
 from prh_jax.null_engine import fill_null
 from prh_jax.null_moments import layer_sums, null_moments
 from prh_jax.null_store import NullGrid
-from prh_jax.null_study import has_closed_form
+from prh_jax.null_study import BLOCK, has_closed_form, order_blocks
 from prh_jax.orders import make_orders
 from prh_jax.pairwise import layer_mesh, score_orders
 from prh_jax.sketch_bank import SketchBank
@@ -21,24 +20,27 @@ from prh_jax.sketch_bank import SketchBank
 from .kernels import related_layers
 from .study import LANGUAGE, VISION
 
-BLOCK = 50
-
 
 def null_seconds(
     name: str, sketches: tuple[list[Any], list[Any]], models: tuple[list[int], list[int]], orders: np.ndarray
 ) -> tuple[float, np.ndarray]:
     """Seconds from sketches to the null of every model pair's best layer pair, and that null (orders, x, y)."""
     metric, bank = METRICS[name](), SketchBank()
-    refs: Any = tuple([LayerRef(None, i, f"{s}{i}") for i in range(sum(models[s]))] for s in range(2))  # type: ignore
-    for side, made in zip(refs, sketches, strict=True):
-        for i, ref in enumerate(side):
-            bank.put(metric.sketch, ref.name, made[i % len(made)])
+    names: Any = tuple([f"{s}{i}" for i in range(sum(models[s]))] for s in range(2))
+    for side, made in zip(names, sketches, strict=True):
+        for i, layer in enumerate(side):
+            bank.put(metric.sketch, layer, made[i % len(made)])
     blocks: Any = tuple(
         [slice(end - size, end) for size, end in zip(side, np.cumsum(side), strict=True)] for side in models
     )
-    cells = len(refs[0]), len(refs[1])
+    cells = len(names[0]), len(names[1])
     grid = NullGrid(
-        (1, len(orders), len(models[0]), len(models[1])), cells, min(BLOCK, len(orders)), {}, cells=False, path=None
+        (1, len(orders), len(models[0]), len(models[1])),
+        cells,
+        order_blocks(len(orders), False, 10**6),
+        {},
+        cells=False,
+        path=None,
     )
     start = time.perf_counter()
     fill_null(
@@ -48,7 +50,7 @@ def null_seconds(
         metric.sketch,
         np.zeros(cells, np.float32),
         blocks,
-        refs,
+        names,
         orders,
         bank,
         Null(),

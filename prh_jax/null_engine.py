@@ -9,7 +9,6 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from .calibration import Null, still_open
-from .engine import LayerRef
 from .metric import Metric, Sketcher
 from .null_store import NullGrid
 from .pairwise import put_tile, sketch_bytes, sketch_shapes, stack_tile
@@ -75,7 +74,7 @@ def fill_null(
     sketcher: Sketcher,
     observed: np.ndarray,
     models: tuple[Sequence[slice], Sequence[slice]],
-    refs: tuple[Sequence[LayerRef], Sequence[LayerRef]],
+    layers: tuple[Sequence[str], Sequence[str]],
     orders: np.ndarray,
     bank: SketchBank,
     null: Null,
@@ -90,30 +89,38 @@ def fill_null(
 
     observed  scores (layers of x, layers of y), larger is closer
     models    the layers of each model, on both sides
+    layers    names of the layers' contents, on both sides
     mirror    x and y are the same layers and the metric is symmetric: pairs below the diagonal are those above
     """
     sign = 1 if metric.larger_is_closer else -1
-    shapes, block = sketch_shapes(shape), (grid.block, orders.shape[1])
+    shapes, longest = sketch_shapes(shape), max(block.stop - block.start for block in grid.blocks)
     rows_of, columns_of = _owners(models[0]), _owners(models[1])
     wanted = np.ones((len(models[0]), len(models[1])), bool)
     wanted = np.triu(wanted) if mirror else wanted
     scores = np.array([[null.reduce(observed[r, c]) for c in models[1]] for r in models[0]])
     tile = null_tile(
-        metric, shape, (len(refs[0]), len(refs[1])), block, mesh, memory, fine=mirror or null.stop_after is not None
+        metric,
+        shape,
+        (len(layers[0]), len(layers[1])),
+        (longest, orders.shape[1]),
+        mesh,
+        memory,
+        fine=mirror or null.stop_after is not None,
     )
-    scorer = null_scorer(metric, shapes, tile, block, mesh)
 
-    def load(side: int, layers: np.ndarray, count: int) -> Any:
-        filled = [refs[side][i] for i in layers] + [refs[side][layers[-1]]] * (count - len(layers))
-        sketches = {ref: bank.get(sketcher, ref.name, shapes[0]) for ref in dict.fromkeys(filled)}
-        return put_tile(stack_tile([sketches[ref] for ref in filled], count), mesh, spread=side == 0)
+    def load(side: int, wanted: np.ndarray, count: int) -> Any:
+        filled = [layers[side][i] for i in wanted] + [layers[side][wanted[-1]]] * (count - len(wanted))
+        sketches = {name: bank.get(sketcher, name, shapes[0]) for name in dict.fromkeys(filled)}
+        return put_tile(stack_tile([sketches[name] for name in filled], count), mesh, spread=side == 0)
 
-    for b in range(grid.blocks):
-        where = grid.orders(b)
+    for b, where in enumerate(grid.blocks):
         open_pairs: np.ndarray = wanted & still_open(scores, grid.null[number, : where.start], null.stop_after)
         if not grid.done(number, b):
             chosen = orders[where]
-            padded = np.concatenate([chosen, np.repeat(chosen[-1:], grid.block - len(chosen), axis=0)])
+            first = grid.blocks[0].stop
+            count = longest if len(chosen) > first else first  # two programs at most
+            padded = np.concatenate([chosen, np.repeat(chosen[-1:], count - len(chosen), axis=0)])
+            scorer = null_scorer(metric, shapes, tile, padded.shape, mesh)
             again = jax.device_put(padded, NamedSharding(mesh, PartitionSpec()))
             matrix = np.full((len(chosen), *observed.shape), np.nan, np.float32)
             rows = np.flatnonzero(np.any(open_pairs, axis=1)[rows_of])

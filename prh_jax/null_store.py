@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,7 @@ def load_calibration(path: Path) -> Calibration | None:
 class NullGrid:
     """A null as it grows, block of orders by block of orders; in memory, and on disk where there is a path.
 
+    blocks   ranges of orders, each a whole number of the first one's, but for the last
     null     (metric, order, model_x, model_y): aggregates over layers, NaN where not computed
     reached  (metric, layer_x, layer_y): how often a cell's null was at least the observed
     cells    (metric, order, layer_x, layer_y), or None
@@ -115,18 +117,19 @@ class NullGrid:
         self,
         shape_pairs: tuple[int, int, int, int],
         shape_cells: tuple[int, int],
-        block: int,
+        blocks: Sequence[slice],
         settings: dict[str, Any],
         *,
         cells: bool,
         path: Path | None,
     ):
         metrics, orders, *_ = shape_pairs
-        self.block, self.blocks = block, -(-orders // block)
+        self.blocks = list(blocks)
+        self._chunk = self.blocks[0].stop  # every block begins and ends with a chunk
         self.null = np.full(shape_pairs, np.nan, np.float32)
         self.reached = np.zeros((metrics, *shape_cells), np.int32)
         self.cells = np.full((metrics, orders, *shape_cells), np.nan, np.float32) if cells else None
-        self._done = np.zeros((metrics, self.blocks), bool)
+        self._done = np.zeros((metrics, len(self.blocks)), bool)
         self._group = None
         if path is not None:
             self._group = self._open(path / GROWING, settings, shape_pairs, shape_cells)
@@ -137,7 +140,7 @@ class NullGrid:
         if path.exists():
             try:
                 group = zarr.open_group(path, mode="r+", zarr_format=3)
-                if group.attrs["settings"] == text and group.attrs["block"] == self.block:
+                if group.attrs["settings"] == text and group.attrs["blocks"] == self._ends:
                     self._read(group)
                     return group
             except Exception:  # what cannot be read is made again: it holds nothing but a start
@@ -146,14 +149,14 @@ class NullGrid:
                 self.reached[...] = 0
             shutil.rmtree(path)
         group = zarr.open_group(path, mode="w", zarr_format=3)
-        group.attrs.update({"settings": text, "block": self.block})
+        group.attrs.update({"settings": text, "blocks": self._ends})
         plain: dict[str, Any] = {"compressors": [Crc32cCodec()]}
-        group.create_array("null", shape=pairs, chunks=(1, self.block, *pairs[2:]), dtype="float32", **plain)
-        counts = (pairs[0], self.blocks, *cells)
+        group.create_array("null", shape=pairs, chunks=(1, self._chunk, *pairs[2:]), dtype="float32", **plain)
+        counts = (pairs[0], len(self.blocks), *cells)
         group.create_array("reached", shape=counts, chunks=(1, 1, *cells), dtype="int32", **plain)
         if self.cells is not None:
             group.create_array(
-                "cells", shape=self.cells.shape, chunks=(1, self.block, *cells), dtype="float32", **plain
+                "cells", shape=self.cells.shape, chunks=(1, self._chunk, *cells), dtype="float32", **plain
             )
         group.create_array("done", shape=self._done.shape, chunks=(1, 1), dtype="uint8", fill_value=0)
         return group
@@ -161,7 +164,7 @@ class NullGrid:
     def _read(self, group: zarr.Group) -> None:
         done = np.asarray(group["done"][...]).astype(bool)  # type: ignore[index]
         for m, b in np.argwhere(done):
-            where = self.orders(int(b))
+            where = self.blocks[int(b)]
             self.null[m, where] = group["null"][m, where]  # type: ignore[index]
             self.reached[m] += np.asarray(group["reached"][m, b])  # type: ignore[index]
             if self.cells is not None:
@@ -173,9 +176,9 @@ class NullGrid:
         """Number of blocks that are done, over all metrics."""
         return int(self._done.sum())
 
-    def orders(self, block: int) -> slice:
-        """The orders of a block."""
-        return slice(block * self.block, min((block + 1) * self.block, self.null.shape[1]))
+    @property
+    def _ends(self) -> list[int]:
+        return [block.stop for block in self.blocks]
 
     def done(self, metric: int, block: int) -> bool:
         """Whether a block of orders is done."""
@@ -185,7 +188,7 @@ class NullGrid:
         self, metric: int, block: int, null: np.ndarray, reached: np.ndarray, cells: np.ndarray | None = None
     ) -> None:
         """Keep a block; its mark is written last."""
-        where = self.orders(block)
+        where = self.blocks[block]
         self.null[metric, where] = null
         self.reached[metric] += reached
         if self.cells is not None:

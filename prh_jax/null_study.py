@@ -26,8 +26,18 @@ from .reduce import model_blocks
 from .result_store import Alignment
 from .sketch_bank import SketchBank
 
-BLOCK, FIRST_BLOCK = 50, 20
-"""Orders between two marks on disk; fewer where model pairs stop early, so that they stop soon."""
+BLOCK, FIRST_BLOCK, LATER_BLOCK = 50, 20, 200
+"""Orders between two marks on disk: few at first where model pairs stop early, so that they stop soon, many later."""
+
+
+def order_blocks(count: int, stopping: bool, most: int) -> list[slice]:
+    """Ranges of orders between two marks, none above `most`; where pairs stop early, five short ones come first."""
+    size = max(1, min(count, FIRST_BLOCK if stopping else BLOCK, most))
+    later = size * max(1, min(LATER_BLOCK, most) // size) if stopping else size
+    ends = list(range(size, min(5 * size, count) + 1, size)) if stopping else [min(size, count)]
+    ends += range(ends[-1] + later, count, later)
+    ends += [count] if ends[-1] < count else []
+    return [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
 def highest_score(metric: Metric) -> float | None:
@@ -79,11 +89,10 @@ def calibrate_study(
     labels_x, labels_y = list(blocks_x), list(blocks_y)
     models = list(blocks_x.values()), list(blocks_y.values())
     cells, pairs = (len(refs_x), len(refs_y)), (len(labels_x), len(labels_y))
-    block = min(len(orders), FIRST_BLOCK if null.stop_after else BLOCK)
-    block = max(1, min(block, memory // 4 // (8 * cells[0] * cells[1])))
-    grid = NullGrid((len(metrics), len(orders), *pairs), cells, block, settings, cells=null.cells, path=path)
+    ranges = order_blocks(len(orders), null.stop_after is not None, memory // 4 // (8 * cells[0] * cells[1]))
+    grid = NullGrid((len(metrics), len(orders), *pairs), cells, ranges, settings, cells=null.cells, path=path)
     if grid.finished:
-        say(f"{path}: going on with the null, {grid.finished} of {grid.blocks * len(metrics)} blocks are done.", quiet)
+        say(f"{path}: going on with the null, {grid.finished} of {len(ranges) * len(metrics)} blocks are done.", quiet)
     shapes = {sketcher: shape_of(sketcher, n, width) for sketcher in dict.fromkeys(sketcher_of.values())}
     make_sketches(refs, list(shapes), preprocess, bank, precision=precision, mesh=mesh, memory=memory, quiet=quiet)
 
@@ -100,7 +109,7 @@ def calibrate_study(
                 sketcher,
                 observed,
                 models,
-                (refs_x, refs_y),
+                ([ref.name for ref in refs_x], [ref.name for ref in refs_y]),
                 orders,
                 bank,
                 null,

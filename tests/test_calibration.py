@@ -108,6 +108,15 @@ def test_one_side_with_itself_is_mirrored(stores):
     np.testing.assert_array_equal(result.calibration.null("cycle_knn"), other.calibration.null("cycle_knn"))
 
 
+def test_blocks_of_orders_are_all_orders_once():
+    for count, stopping, most in itertools.product((1, 7, 20, 99, 100, 101, 523), (False, True), (1, 6, 30, 10**6)):
+        blocks = null_study.order_blocks(count, stopping, most)
+        assert [i for block in blocks for i in range(block.start, block.stop)] == list(range(count))
+        first, sizes = blocks[0].stop, [block.stop - block.start for block in blocks]
+        assert max(sizes) <= most and all(block.start % first == 0 for block in blocks)
+        assert len(set(sizes[:-1])) <= 2
+
+
 def test_clear_cases_of_chance_stop_early(stores):
     xs, ys = stores
     full = align(xs, ys, "mutual_knn", null=Null(orders=200)).calibration
