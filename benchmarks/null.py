@@ -12,7 +12,7 @@ from prh_jax.metrics import METRICS
 from prh_jax.null_engine import fill_null
 from prh_jax.null_moments import layer_sums, null_moments
 from prh_jax.null_store import NullGrid
-from prh_jax.null_study import BLOCK, has_closed_form, order_blocks
+from prh_jax.null_study import has_closed_form, order_blocks
 from prh_jax.orders import make_orders
 from prh_jax.pairwise import layer_mesh, score_orders
 from prh_jax.sketch_bank import SketchBank
@@ -151,10 +151,11 @@ TORCH = {"mutual_knn": _mutual_knn, "cka": _cka, "unbiased_cka": _unbiased_cka}
 def whole_study(
     names: list[str], *, n: int, orders: int, scale: float, peak: float, part: dict[str, int] | None = None
 ) -> list[dict]:
-    """Seconds of the max-null of the paper's study (12 x 17 models), sketches given; `part` runs fewer orders.
+    """Seconds of the max-null of the paper's study (12 x 17 models), sketches given, compiling included.
 
-    The sketches of a few layers stand for all: the time depends on shapes alone. Beside it the floor by the
-    multiplications of inner products of packed n x n / 2 matrices, where the metric is one.
+    `part` runs fewer orders of a metric, and its time is extrapolated. The sketches of a few layers stand for all: the
+    time depends on shapes alone. Beside it the floor by the multiplications of inner products of packed n x n / 2
+    matrices, where the metric is one.
     """
     counts = tuple([max(2, int(layers * scale)) for _, layers in side.values()] for side in (LANGUAGE, VISION))
     rows = []
@@ -163,7 +164,6 @@ def whole_study(
         sketch = jax.jit(metric.sketch)
         sketches = [[jax.device_get(sketch(z)) for z in related_layers(8, n, 64, seed)] for seed in (1, 2)]
         run = min((part or {}).get(name, orders), orders)
-        null_seconds(name, (sketches[0], sketches[1]), counts, make_orders(n, min(run, BLOCK), 0))
         taken, null = null_seconds(name, (sketches[0], sketches[1]), counts, make_orders(n, run, 0))
         assert np.isfinite(null).all()
         pairs = sum(counts[0]) * sum(counts[1])

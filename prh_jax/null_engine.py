@@ -110,7 +110,7 @@ def fill_null(
 
     def load(side: int, wanted: np.ndarray, count: int) -> Any:
         names = layers[0] if side == 0 else layers[1]
-        filled = [names[i] for i in wanted] + [names[wanted[-1]]] * (count - len(wanted))
+        filled = [names[i] for i in (*wanted.tolist(), *[int(wanted[-1])] * (count - len(wanted)))]
         sketches = {name: bank.get(sketcher, name, shapes[0]) for name in dict.fromkeys(filled)}
         return put_tile(stack_tile([sketches[name] for name in filled], count), mesh, spread=side == 0)
 
