@@ -51,7 +51,7 @@ def interval(
                intervals of mutual kNN were 20 % wider than with k in simulations, for the same coverage
     preprocess applied to stores; arrays are taken as given
 
-    In simulations of 256 samples nominal 95 % covered 93 to 97 %. For layers that are independent the variance falls
+    In simulations of 256 samples nominal 95 % covered 92 to 97 %. For layers that are independent the variance falls
     faster, and the interval is too wide: there the null says more. (The delete-d jackknife, the usual choice, reads
     twice the variance of mutual kNN, whose lists change with every sample left out.)
     """

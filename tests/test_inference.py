@@ -27,7 +27,7 @@ from prh_jax.intervals import split_error
 from prh_jax.orders import make_orders
 from prh_jax.subsets import as_metric, draw_halves, layer_parts, score_subsets, with_k
 
-SAMPLES, SETS, TRUTH, SPLITS = 256, 200, 500, 20
+SAMPLES, SETS, TRUTH, SPLITS = 256, 200, 300, 12
 
 
 def draw(key):
@@ -40,7 +40,7 @@ def draw(key):
 
 @pytest.mark.parametrize("metric", [Cka(), UnbiasedCka(), MutualKnn()], ids=str)
 def test_coverage_of_the_interval(metric):
-    """The truth is the expected score of 256 samples, from 500 further sets of them."""
+    """The truth is the expected score of 256 samples, from 300 further sets of them."""
     score = jax.jit(lambda key: metric(*draw(key)))
     truth = float(jnp.mean(jax.lax.map(score, jax.random.split(jax.random.key(1), TRUTH))))
     halves = draw_halves(SAMPLES, SPLITS, 0).reshape(-1, SAMPLES // 2)

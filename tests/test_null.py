@@ -198,7 +198,7 @@ def test_p_is_super_uniform_over_all_orders(metric):
     assert p.min() < 0.2
 
 
-STUDIES, LAYERS, ORDERS = 2000, 12, 99
+STUDIES, LAYERS, ORDERS = 2000, 12, 39
 
 
 @pytest.mark.parametrize("metric", [MutualKnn(k=5), UnbiasedCka(), Cka()], ids=str)
