@@ -10,7 +10,7 @@ import numpy as np
 
 from prh_jax.feature_store import Layer
 
-from .errors import ExtractionError
+from .errors import ExtractionError, first_line
 from .samples import Dataset
 
 
@@ -62,7 +62,7 @@ class BatchSize:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                output, reason = None, str(error).strip().split("\n")[0]
+                output, reason = None, first_line(error)
             if output is not None:
                 yield where, output
                 start = where.stop

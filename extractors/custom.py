@@ -12,6 +12,7 @@ from prh_jax.feature_writer import FeatureWriter, open_writer
 
 from .blocks import describe_layers
 from .errors import ExtractionError
+from .pooling import forward_hooks
 
 
 def extract_module(
@@ -115,17 +116,13 @@ def _states(model, modules, names, pool, batch, size, device) -> list[np.ndarray
     def keep(module, inputs, output):
         found[module] = pool(output)
 
-    handles = [module.register_forward_hook(keep) for module in modules]
-    try:
+    with forward_hooks(modules, keep):
         if isinstance(batch, Mapping):
             model(**{key: _to(value, device) for key, value in batch.items()})
         elif isinstance(batch, tuple | list):
             model(*(_to(value, device) for value in batch))
         else:
             model(_to(batch, device))
-    finally:
-        for handle in handles:
-            handle.remove()
     states = []
     for name, module in zip(names, modules, strict=True):
         if module not in found:

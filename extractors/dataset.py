@@ -8,7 +8,7 @@ from typing import Any
 
 from prh_jax.checks import check_ids
 
-from .errors import ExtractionError
+from .errors import ExtractionError, first_line
 from .samples import Dataset, Rows, as_rgb, content_sha256
 
 __all__ = ["BUILT_IN", "Columns", "Dataset", "as_rgb", "load"]
@@ -170,10 +170,9 @@ def _hub(
         if first is not None:
             loaded = _taken(_undecoded(loaded), first)
     except Exception as error:  # the hub client raises many kinds: not found, no network, no access
-        text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ExtractionError(
-            f"Data set {name!r} (revision {subset}, split {split}) could not be loaded: {text} It is neither built in "
-            f"({', '.join(BUILT_IN)}) nor a local file or folder; check the name and the network."
+            f"Data set {name!r} (revision {subset}, split {split}) could not be loaded: {first_line(error)} It is "
+            f"neither built in ({', '.join(BUILT_IN)}) nor a local file or folder; check the name and the network."
         ) from error
     return _encoded(name, loaded, columns), _commit(name, subset)
 

@@ -1,6 +1,7 @@
 """Where a run computes and with what: device, dtype, versions, and hashes of local checkpoints."""
 
 import hashlib
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,36 @@ def quantization_config(quantize: str, dtype: Any, device: Any) -> Any:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_quant_type="nf4",
     )
+
+
+def identity(
+    name: str,
+    revision: str | None,
+    random_init: int | None,
+    dtype: Any,
+    *,
+    quantization: str | None = None,
+    device_map: str | None = None,
+    compiled: bool = False,
+) -> dict[str, Any]:
+    """What identifies the weights of a model and how they compute, as every store records it."""
+    return {
+        "model": name,
+        "revision": revision,
+        "random_init": random_init,
+        "dtype_compute": str(dtype).removeprefix("torch."),
+        "quantization": quantization,
+        "device_map": device_map,
+        "compile": compiled,
+    }
+
+
+def compile_blocks(blocks: Iterable[Any]) -> None:
+    """Compile each layer's own arithmetic: hooks stay outside, and one compilation serves all equal layers."""
+    import torch
+
+    for block in blocks:
+        block.forward = torch.compile(block.forward)
 
 
 def file_sha256(folder: Path) -> str:

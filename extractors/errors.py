@@ -9,6 +9,11 @@ class MissingExtraError(ImportError):
     """The packages that extraction needs are not installed."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of another library says first, or its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def require_extra() -> None:
     """MissingExtraError unless torch, timm, transformers and datasets can be imported."""
     from importlib.util import find_spec

@@ -11,7 +11,7 @@ import numpy as np
 from prh_jax.feature_store import DTYPES, FeatureStore
 from prh_jax.feature_writer import write_features
 
-from .errors import ExtractionError
+from .errors import ExtractionError, first_line
 
 
 @dataclass(frozen=True)
@@ -115,10 +115,9 @@ def _torch(source: Path) -> Imported:
     try:
         content = torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds: cut off, no archive, objects that would run code
-        first = str(error).strip().split("\n")[0]
         raise ExtractionError(
-            f"{source} cannot be read: {first} Only tensors and plain values are loaded, as all else in a .pt file "
-            "could run code."
+            f"{source} cannot be read: {first_line(error)} Only tensors and plain values are loaded, as all else "
+            "in a .pt file could run code."
         ) from error
     known = content if isinstance(content, dict) else {"feats": content}
     features = known.get("feats")

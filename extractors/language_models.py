@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .environment import file_sha256, pick_device, pick_dtype, quantization_config
-from .errors import ExtractionError
+from .environment import compile_blocks, file_sha256, identity, pick_device, pick_dtype, quantization_config
+from .errors import ExtractionError, first_line
 
 STATE_SPACE = (
     *("mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm", "recurrent_gemma", "jamba"),
@@ -46,15 +46,15 @@ class LoadedModel:
 
     def spec(self) -> dict[str, Any]:
         """What identifies the weights and how they compute."""
-        return {
-            "model": self.name,
-            "revision": self.revision,
-            "random_init": self.random_init,
-            "dtype_compute": str(self.dtype).removeprefix("torch."),
-            "quantization": self.quantization,
-            "device_map": self.device_map,
-            "compile": self.compiled,
-        }
+        return identity(
+            self.name,
+            self.revision,
+            self.random_init,
+            self.dtype,
+            quantization=self.quantization,
+            device_map=self.device_map,
+            compiled=self.compiled,
+        )
 
     @property
     def device(self) -> Any:
@@ -183,11 +183,9 @@ def load_model(
     except ExtractionError:
         raise
     except Exception as error:  # transformers and the hub client raise many kinds
-        text = str(error).strip()
-        first = text.splitlines()[0] if text else type(error).__name__
         raise ExtractionError(
-            f"Language model {name!r} could not be loaded: {first} Check the name, the network or the cache; a local "
-            "folder needs config.json, weights and a tokenizer."
+            f"Language model {name!r} could not be loaded: {first_line(error)} Check the name, the network or the "
+            "cache; a local folder needs config.json, weights and a tokenizer."
         ) from error
     recurrent = next((type(m).__name__ for m in model.modules() if _RECURRENT.search(type(m).__name__)), None)
     _refuse_state_space(name, recurrent is not None, f"{config.model_type} ({recurrent})")
@@ -215,9 +213,7 @@ def load_model(
     loaded.max_positions, loaded.first_position = _learned_positions(base)
     loaded.find_blocks()
     if compiled:
-        for block in loaded.blocks or []:
-            # the layer's own arithmetic alone: hooks stay outside, and one compilation serves all equal layers
-            block.forward = torch.compile(block.forward)
+        compile_blocks(loaded.blocks or [])
     return loaded
 
 

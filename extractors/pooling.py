@@ -1,6 +1,8 @@
-"""Tokens to one vector a sample: which pooling a name means, and the pooling itself (in float32, on the device)."""
+"""Tokens to one vector a sample: which pooling a name means, the pooling (float32, on the device), its hooks."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from .errors import ExtractionError
 
@@ -9,6 +11,17 @@ if TYPE_CHECKING:
 
 POOLS = ("mean", "avg", "last", "cls", "none", "auto")
 """Accepted names; `avg` is `mean`, and `none` is what the reference calls the class token of vision models."""
+
+
+@contextmanager
+def forward_hooks(modules: Iterable[Any], keep: Callable[[Any, Any, Any], None]) -> Iterator[None]:
+    """Call `keep(module, inputs, output)` after each module runs; the hooks are gone afterwards, also on errors."""
+    handles = [module.register_forward_hook(keep) for module in modules]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _check(pool: str) -> None:

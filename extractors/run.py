@@ -18,7 +18,7 @@ from prh_jax.feature_writer import FeatureWriter, open_writer
 from . import environment, language, vision
 from .blocks import BatchSize, extract_block, release_memory
 from .classical import CLASSICAL, ClassicalExtractor
-from .errors import ExtractionError
+from .errors import ExtractionError, first_line
 from .finish import finish_writer
 from .loading import prepared
 from .samples import Dataset
@@ -82,10 +82,9 @@ def extract(
 
 
 def _said(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
     if isinstance(error, ValueError | OSError):
-        return text
-    return f"{type(error).__name__}: {text.splitlines()[0]} (PRH_DEBUG=1 shows where)"
+        return str(error).strip() or type(error).__name__
+    return f"{type(error).__name__}: {first_line(error)} (PRH_DEBUG=1 shows where)"
 
 
 def summary(outcomes: dict[str, Any]) -> str:
@@ -105,11 +104,9 @@ def modality_of(name: str) -> str:
     config = Path(name) / "config.json"
     if config.is_file() and "architecture" in json.loads(config.read_text()):
         return "vision"
-    import timm
+    from .vision_towers import FAMILIES, model_type, timm_knows
 
-    from .vision_towers import FAMILIES, model_type
-
-    if not config.is_file() and timm.is_model(name.split(":")[-1].split("/")[-1].split(".")[0]):
+    if not config.is_file() and timm_knows(name):
         return "vision"
     return "vision" if model_type(name) in FAMILIES else "language"
 

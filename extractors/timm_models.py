@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .environment import file_sha256, pick_device, pick_dtype
-from .errors import ExtractionError
+from .environment import compile_blocks, file_sha256, identity, pick_device, pick_dtype
+from .errors import ExtractionError, first_line
+from .pooling import forward_hooks
 from .vision import pool_image
 
 
@@ -34,13 +35,7 @@ class TimmTower:
 
     def spec(self) -> dict[str, Any]:
         return {
-            "model": self.name,
-            "revision": self.revision,
-            "random_init": self.random_init,
-            "dtype_compute": str(self.dtype).removeprefix("torch."),
-            "quantization": None,
-            "device_map": None,
-            "compile": self.compiled,
+            **identity(self.name, self.revision, self.random_init, self.dtype, compiled=self.compiled),
             "image_size": list(self.data_config["input_size"]),
             "transform": {k: list(v) if isinstance(v, tuple) else v for k, v in self.data_config.items()},
         }
@@ -63,12 +58,8 @@ class TimmTower:
         def keep(module, inputs, output):
             found[module] = pool(output, prefix)
 
-        handles = [block.register_forward_hook(keep) for block in self.blocks]
-        try:
+        with forward_hooks(self.blocks, keep):
             last = self.model.forward_features(images)
-        finally:
-            for handle in handles:
-                handle.remove()
         return [*(found[block] for block in self.blocks), *([self._final(last, pool)] if final else [])]
 
     @property
@@ -179,8 +170,7 @@ def load_timm(
     )
     tower.find_layers()
     if compiled:
-        for block in tower.blocks or []:
-            block.forward = torch.compile(block.forward)
+        compile_blocks(tower.blocks or [])
     return tower
 
 
@@ -190,9 +180,7 @@ def _hub_revision(model: Any) -> str | None:
 
 
 def _load_error(name: str, error: Exception) -> str:
-    text = str(error).strip()
-    first = text.splitlines()[0] if text else type(error).__name__
     return (
-        f"Vision model {name!r} could not be loaded: {first} Check the name (`timm.list_models('*vit*', "
+        f"Vision model {name!r} could not be loaded: {first_line(error)} Check the name (`timm.list_models('*vit*', "
         "pretrained=True)`), the network or the cache; --random-init SEED takes random weights."
     )

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .environment import file_sha256, pick_device, pick_dtype
-from .errors import ExtractionError
+from .environment import compile_blocks, file_sha256, identity, pick_device, pick_dtype
+from .errors import ExtractionError, first_line
+from .pooling import forward_hooks
 
 FAMILIES = (
     *("clip", "clip_vision_model", "siglip", "siglip_vision_model", "metaclip_2", "chinese_clip", "dinov2"),
@@ -36,13 +37,7 @@ class TransformersTower:
     def spec(self) -> dict[str, Any]:
         settings = json.loads(self.processor.to_json_string())
         return {
-            "model": self.name,
-            "revision": self.revision,
-            "random_init": self.random_init,
-            "dtype_compute": str(self.dtype).removeprefix("torch."),
-            "quantization": None,
-            "device_map": None,
-            "compile": self.compiled,
+            **identity(self.name, self.revision, self.random_init, self.dtype, compiled=self.compiled),
             "image_size": self.image_size,
             "transform": {key: value for key, value in sorted(settings.items()) if value is not None},
         }
@@ -65,12 +60,8 @@ class TransformersTower:
         def keep(module, inputs, output):
             found[module] = pool(output[0] if isinstance(output, tuple) else output, self.prefix)
 
-        handles = [block.register_forward_hook(keep) for block in self.blocks]
-        try:
+        with forward_hooks(self.blocks, keep):
             output = self.model(pixel_values=images.to(self.device, self.dtype))
-        finally:
-            for handle in handles:
-                handle.remove()
         states = [found[block] for block in self.blocks]
         return [*states, pool(self._normed(output.last_hidden_state), self.prefix)] if final else states
 
@@ -106,14 +97,19 @@ class TransformersTower:
             )
 
 
-def model_type(name: str) -> str | None:
-    """The family that a checkpoint's configuration names, read from the folder, or from the hub; None for timm's."""
+def timm_knows(name: str) -> bool:
+    """Whether a name, its source, owner and tag left out, is one of timm's architectures."""
     import timm
 
+    return timm.is_model(name.split(":")[-1].split("/")[-1].split(".")[0])
+
+
+def model_type(name: str) -> str | None:
+    """The family that a checkpoint's configuration names, read from the folder, or from the hub; None for timm's."""
     path = Path(name) / "config.json"
     if path.is_file():
         return json.loads(path.read_text()).get("model_type")
-    if timm.is_model(name.split(":")[-1].split("/")[-1].split(".")[0]) or "/" not in name:
+    if timm_knows(name) or "/" not in name:
         return None
     from transformers import AutoConfig
 
@@ -151,11 +147,9 @@ def load_tower(
             torch.manual_seed(random_init)
             model = AutoModel.from_config(config, dtype=kind)
     except Exception as error:  # transformers and the hub client raise many kinds
-        text = str(error).strip()
-        first = text.splitlines()[0] if text else type(error).__name__
         raise ExtractionError(
-            f"Vision model {name!r} could not be loaded: {first} Check the name, the network or the cache; a local "
-            "folder needs config.json, weights and preprocessor_config.json."
+            f"Vision model {name!r} could not be loaded: {first_line(error)} Check the name, the network or the "
+            "cache; a local folder needs config.json, weights and preprocessor_config.json."
         ) from error
     total = sum(p.numel() for p in model.parameters())
     vision = getattr(model, "vision_model", model)
@@ -174,6 +168,5 @@ def load_tower(
     )
     tower.find_layers()
     if compiled:
-        for block in tower.blocks:
-            block.forward = torch.compile(block.forward)
+        compile_blocks(tower.blocks)
     return tower

@@ -73,7 +73,7 @@ def align(
     sketch_cache        folder that keeps sketches, for further studies of the same features
     devices             local devices to use; all if None. The scores do not depend on their number
     precision           "float32", or "bfloat16": features are rounded to 8 bits for Gram matrices, whose sums stay
-                        float32. Faster on accelerators alone; the benchmarks print what it changes
+                        float32; meant for accelerators
     progress            progress bars on standard error; None shows them on a terminal
 
     The result keeps the whole layer-by-layer matrix of each metric. StoreError where stores are unfinished, damaged,

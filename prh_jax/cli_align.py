@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision",
         default="float32",
         choices=("float32", "bfloat16"),
-        help="of features in Gram matrices; bfloat16 is faster on GPUs and changes scores a little (%(default)s)",
+        help="of features in Gram matrices; bfloat16 is meant for GPUs and changes scores (%(default)s)",
     )
     scoring.add_argument("--sketch-cache", metavar="FOLDER", help="keep sketches there, for further studies")
     out = parser.add_argument_group("where the result goes")
