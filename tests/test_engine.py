@@ -26,6 +26,7 @@ NAMES = [name if name != "svcca" else "svcca:dim=3" for name in METRICS]
 def run(code, *arguments, devices=1, wait=True):
     environment = os.environ | {
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": str(TESTS),
     }
     process = subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], env=environment)
