@@ -9,7 +9,7 @@ from typing import Any
 
 from prh_jax.metrics import METRICS
 
-from . import kernels, machine, neighbors, study
+from . import kernels, machine, neighbors, null, study
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = {
@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--memory", help="budget of the study, such as 8GiB")
     parser.add_argument("--each", action="store_true", help="also run the study for each metric alone")
+    parser.add_argument("--null", action="store_true", help="also the permutation null, beside calibrated-similarity")
     parser.add_argument("--output", metavar="JSON", help="where results go (benchmarks/results/<machine>.json)")
 
 
@@ -66,6 +67,9 @@ def run(args: argparse.Namespace) -> int:
     print(kernel_table(results))
     results["neighbors"] = neighbors.measure(n=size["graph"], d=size["d"], k=size["ks"][0], rounds=size["rounds"])
     print(json.dumps(results["neighbors"]))
+    if args.null:
+        results |= null.measure(size, results["peaks"]["gemm_flops"])
+        print(null.tables(results))
     lists = [names, *([name] for name in names if args.each)]
     with tempfile.TemporaryDirectory() as temporary:
         results["study"] = study.measure(

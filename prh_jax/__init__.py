@@ -5,9 +5,14 @@ Importing the package starts no JAX backend and imports no torch.
 
 from ._version import __version__
 from .align import align
+from .calibrate import calibrate
+from .calibration import Null
 from .checks import StoreError
+from .compilation_cache import keep_compiled
+from .curves import curve_over_k, curve_over_n
 from .feature_store import FeatureStore, inspect_store, open_store
 from .feature_writer import write_features
+from .intervals import Interval, interval
 from .metric import Metric
 from .metrics import METRICS, PRH_METRICS, SUPPORTED_METRICS, make_metric
 from .metrics.cka import Cka, UnbiasedCka, cka, unbiased_cka
@@ -17,39 +22,50 @@ from .metrics.edit_distance_knn import EditDistanceKnn, edit_distance_knn
 from .metrics.lcs_knn import LcsKnn, lcs_knn
 from .metrics.mutual_knn import MutualKnn, mutual_knn
 from .metrics.svcca import Svcca, svcca
+from .null_store import Calibration
 from .preprocess import Preprocess
 from .result_store import Alignment, load_alignment
+from .trend import trend
 
 __all__ = [
     "METRICS",
     "PRH_METRICS",
     "SUPPORTED_METRICS",
     "Alignment",
+    "Calibration",
     "Cka",
     "Cknna",
     "CycleKnn",
     "EditDistanceKnn",
     "FeatureStore",
+    "Interval",
     "LcsKnn",
     "Metric",
     "MutualKnn",
+    "Null",
     "Preprocess",
     "StoreError",
     "Svcca",
     "UnbiasedCka",
     "__version__",
     "align",
+    "calibrate",
     "cka",
     "cknna",
+    "curve_over_k",
+    "curve_over_n",
     "cycle_knn",
     "edit_distance_knn",
     "inspect_store",
+    "interval",
+    "keep_compiled",
     "lcs_knn",
     "load_alignment",
     "make_metric",
     "mutual_knn",
     "open_store",
     "svcca",
+    "trend",
     "unbiased_cka",
     "write_features",
 ]

@@ -13,6 +13,7 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from ._version import __version__
+from .calibration import Null
 from .checks import StoreError, check_same_samples
 from .engine import (
     default_memory,
@@ -27,15 +28,17 @@ from .engine import (
 from .feature_store import FeatureStore, open_store
 from .metric import Metric
 from .metrics import METRICS, parse_metric
+from .null_study import calibrate_study
+from .orders import group_codes
 from .pairing import pair_inner
-from .pairwise import layer_mesh, sketch_bytes, sketcher_after
+from .pairwise import layer_mesh, sketch_bytes, study_sketcher
 from .preprocess import Preprocess
 from .result_store import Alignment, is_running, load_alignment, same_study
 from .score_grid import ScoreGrid
 from .sketch_bank import SketchBank
 
 Precision = Literal["float32", "bfloat16"]
-PRECISIONS = {
+PRECISIONS: dict[Precision, str] = {
     "float32": "float32, products at HIGHEST",
     "bfloat16": "Gram matrices of features rounded to bfloat16, summed in float32",
 }
@@ -51,7 +54,11 @@ def align(
     preprocess: Preprocess | None = None,
     output: str | Path | None = None,
     overwrite: bool = False,
-    pair: str = "exact",
+    pair: Literal["exact", "inner"] = "exact",
+    null: int | Null | None = None,
+    overwrite_null: bool = False,
+    groups: Sequence[Any] | None = None,
+    exclude_own_group: bool = False,
     memory: int | str | None = None,
     sketch_cache: str | Path | None = None,
     devices: Sequence[Any] | None = None,
@@ -68,6 +75,10 @@ def align(
     overwrite           replace a result of other features or settings at `output`
     pair                "exact": all stores hold the same samples in the same order, or StoreError; "inner": they are
                         cut down to the samples that all of them hold
+    overwrite_null      replace a calibration of other settings that the result at `output` has
+    null                also what chance gives: a number of orders, or a `Null` with its settings
+    groups              a label for each sample (its slide, image, language ...): the orders of the null stay within
+    exclude_own_group   no sample is a neighbour of one of its own group (metrics of nearest neighbours; needs groups)
     memory              bytes for features, sketches and temporaries ("8GiB"), beyond what the process held before;
                         half of the machine's memory, or three quarters of the accelerator's, if None
     sketch_cache        folder that keeps sketches, for further studies of the same features
@@ -92,58 +103,81 @@ def align(
         xs, ys = pair_inner(xs, ys)
     for store in (*xs, *ys):
         check_same_samples(str(xs[0].path), xs[0].ids, str(store.path), store.ids)
-    _check_settings(chosen, xs, ys)
     quiet = None if progress is None else not progress
-    origin = protocol(chosen, xs, ys, preprocess, precision)
-    path = Path(output) if output is not None else None
-    if path is not None and path.exists() and not overwrite and not is_running(path):
-        return _finished(path, origin, quiet)
-
     n, width = xs[0].n, max(layer.dim for store in (*xs, *ys) for layer in store.layers)
-    sketcher_of = {key: sketcher_after(preprocess, metric.sketch) for key, metric in chosen.items()}
+    codes = check_groups(groups, n, exclude_own_group)
+    _check_settings(chosen, xs, ys, codes if exclude_own_group else None)
+    origin = protocol(chosen, xs, ys, preprocess, precision, codes, exclude_own_group, same=stores_y is None) | {
+        "pair": pair
+    }
+    path = Path(output) if output is not None else None
+    null = Null(int(null)) if isinstance(null, int | np.integer) else null
+
+    sketcher_of = {
+        key: study_sketcher(metric, preprocess, codes if exclude_own_group else None) for key, metric in chosen.items()
+    }
     shapes = {sketcher: shape_of(sketcher, n, width) for sketcher in dict.fromkeys(sketcher_of.values())}
     refs = name_layers(_unique(xs, ys), preprocess, precision)
     held = sum(map(sketch_bytes, shapes.values())) * sum(map(len, refs.values()))
     in_memory = held <= budget // 2
     free = budget - (held if in_memory else 0)
     mesh = layer_mesh(devices)
-    tile = {}
-    for sketcher, shape in shapes.items():
-        group = {key: metric for key, metric in chosen.items() if sketcher_of[key] == sketcher}
-        size = fit_tile(group, shape, mesh, free)
-        tile |= dict.fromkeys(group, size)
-    grid = ScoreGrid(_labelled(chosen, xs, ys), origin, tile, path, overwrite=overwrite)
-    if grid.finished:
-        say(f"{path}: going on, {grid.total - grid.finished} of {grid.total} tiles are left.", quiet)
-
     kept = sketch_cache or (path and path.with_name(f".{path.name}.sketches"))
     bank = SketchBank(kept, in_memory=in_memory)
-    lacking = [s for s in shapes if any(not grid.complete(key) for key in chosen if sketcher_of[key] == s)]
-    make_sketches(refs, lacking, preprocess, bank, precision=precision, mesh=mesh, memory=free, quiet=quiet)
-    refs_x, refs_y = ([ref for store in side for ref in refs[str(store.path)]] for side in (xs, ys))
-    with tqdm(total=grid.total, initial=grid.finished, desc="scoring", unit=" tiles", disable=quiet) as bar:
-        for sketcher in lacking:
-            score_study(
-                {key: metric for key, metric in chosen.items() if sketcher_of[key] == sketcher},
-                sketcher,
-                refs_x,
-                None if stores_y is None else refs_y,
-                bank,
-                grid,
-                shape=shapes[sketcher],
-                mesh=mesh,
-                memory=free,
-                progress=bar.update,
-            )
-    alignment = grid.finish()
+    if path is not None and path.exists() and not overwrite and not is_running(path):
+        alignment = _finished(path, origin, quiet, calibration=not overwrite_null)
+    else:
+        tile = {}
+        for sketcher, shape in shapes.items():
+            group = {key: metric for key, metric in chosen.items() if sketcher_of[key] == sketcher}
+            size = fit_tile(group, shape, mesh, free)
+            tile |= dict.fromkeys(group, size)
+        grid = ScoreGrid(_labelled(chosen, xs, ys), origin, tile, path, overwrite=overwrite)
+        if grid.finished:
+            say(f"{path}: going on, {grid.total - grid.finished} of {grid.total} tiles are left.", quiet)
+        lacking = [s for s in shapes if any(not grid.complete(key) for key in chosen if sketcher_of[key] == s)]
+        make_sketches(refs, lacking, preprocess, bank, precision=precision, mesh=mesh, memory=free, quiet=quiet)
+        refs_x, refs_y = ([ref for store in side for ref in refs[str(store.path)]] for side in (xs, ys))
+        with tqdm(total=grid.total, initial=grid.finished, desc="scoring", unit=" tiles", disable=quiet) as bar:
+            for sketcher in lacking:
+                score_study(
+                    {key: metric for key, metric in chosen.items() if sketcher_of[key] == sketcher},
+                    sketcher,
+                    refs_x,
+                    None if stores_y is None else refs_y,
+                    bank,
+                    grid,
+                    shape=shapes[sketcher],
+                    mesh=mesh,
+                    memory=free,
+                    progress=bar.update,
+                )
+        alignment = grid.finish()
+    if null is not None and not is_calibrated(alignment, null):
+        alignment.calibration = calibrate_study(
+            alignment,
+            chosen,
+            xs,
+            None if stores_y is None else ys,
+            preprocess,
+            null,
+            precision=precision,
+            groups=codes,
+            exclude_own_group=exclude_own_group,
+            bank=bank,
+            path=path,
+            mesh=mesh,
+            memory=free,
+            quiet=quiet,
+        )
     if sketch_cache is None and kept:
         shutil.rmtree(kept, ignore_errors=True)
     return alignment
 
 
-def _finished(path: Path, origin: dict[str, Any], quiet: bool | None) -> Alignment:
+def _finished(path: Path, origin: dict[str, Any], quiet: bool | None, *, calibration: bool) -> Alignment:
     """The result at `path`, if it is the one asked for."""
-    alignment = load_alignment(path)
+    alignment = load_alignment(path, calibration=calibration)
     if not same_study(alignment.protocol, origin):
         raise StoreError(
             f"{path} holds a result made from other features or settings. Name another output, or overwrite it with "
@@ -191,7 +225,35 @@ def _unique(xs: list[FeatureStore], ys: list[FeatureStore]) -> list[FeatureStore
     return list({str(store.path): store for store in (*xs, *ys)}.values())
 
 
-def _check_settings(metrics: dict[str, Metric], xs: list[FeatureStore], ys: list[FeatureStore]) -> None:
+def check_groups(groups: Sequence[Any] | None, n: int, exclude_own_group: bool) -> tuple[int, ...] | None:
+    """Groups as numbers, one for each sample; ValueError where they do not fit or are lacking."""
+    if groups is None:
+        if exclude_own_group:
+            raise ValueError("To leave out a sample's own group, give the groups: one label per sample (groups=).")
+        return None
+    return group_codes(groups, n)
+
+
+def is_calibrated(alignment: Alignment, null: Null) -> bool:
+    """Whether a result has this calibration; StoreError where it has another one."""
+    if alignment.calibration is None:
+        return False
+    there, wanted = (settings | {"orders": 0} for settings in (alignment.calibration.settings["null"], null.settings))
+    exact = alignment.calibration.settings["exact"]
+    if there == wanted and (exact or alignment.calibration.settings["null"]["orders"] == null.orders):
+        return True
+    raise StoreError(
+        f"This result has a calibration with other settings ({alignment.calibration.settings['null']}). Ask for the "
+        "same, or replace it with --force-null (overwrite_null=True)."
+    )
+
+
+def _check_settings(
+    metrics: dict[str, Metric],
+    xs: list[FeatureStore],
+    ys: list[FeatureStore],
+    excluded: tuple[int, ...] | None,
+) -> None:
     """Let each metric judge n, its settings and every width by its shapes alone, before any work is done."""
     n = xs[0].n
     if n < 4:
@@ -200,7 +262,8 @@ def _check_settings(metrics: dict[str, Metric], xs: list[FeatureStore], ys: list
     for key, metric in metrics.items():
         for width, owner in owners.items():
             try:
-                jax.eval_shape(metric.sketch, jax.ShapeDtypeStruct((n, width), np.float32))
+                sketcher = metric.sketch if excluded is None else metric.sketch.excluding(excluded)
+                jax.eval_shape(sketcher, jax.ShapeDtypeStruct((n, width), np.float32))
             except ValueError as error:
                 raise ValueError(f"{key} cannot score {owner}: {error}") from None
 
@@ -237,9 +300,14 @@ def protocol(
     ys: list[FeatureStore],
     preprocess: Preprocess,
     precision: Precision,
+    groups: tuple[int, ...] | None = None,
+    exclude_own_group: bool = False,
+    *,
+    same: bool = False,
 ) -> dict[str, Any]:
     """What a result records of its origin: two results with equal protocols hold equal scores."""
-    return {
+    grouped = {} if groups is None else {"groups": list(groups), "exclude_own_group": exclude_own_group}
+    return grouped | {
         "n": xs[0].n,
         "ids_sha256": xs[0].ids_sha256,
         "preprocess": dataclasses.asdict(preprocess),
@@ -249,6 +317,8 @@ def protocol(
         },
         "models_x": _models(xs),
         "models_y": _models(ys),
+        "stores_x": [str(store.path) for store in xs],
+        "stores_y": None if same else [str(store.path) for store in ys],
         "precision": PRECISIONS[precision],
         "device": jax.devices()[0].device_kind,
         "versions": {name: version(name) for name in ("jax", "jaxlib", "numpy", "zarr")} | {"prh-jax": __version__},

@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     from extractors import cli as extract_cli
     from extractors import cli_exchange
 
-    from . import cli_align
+    from . import cli_align, cli_calibrate
 
     extract = add("extract", "write every layer of every model to feature stores", extract_cli.run, extract_cli.EPILOG)
     extract_cli.add_arguments(extract)
@@ -102,6 +102,13 @@ def _parser() -> argparse.ArgumentParser:
         exchange.add_argument("path", help="a feature store" if name == "pack" else "an archive")
         exchange.add_argument("-o", "--output", help="where it goes (beside it)")
         exchange.add_argument("--force-remake", action="store_true", help="overwrite what is there")
+    calibrate = add(
+        "calibrate",
+        "find what chance gives for a result: p, q, calibrated scores",
+        cli_calibrate.run,
+        cli_calibrate.EPILOG,
+    )
+    cli_calibrate.add_arguments(calibrate)
     inspect = add(
         "inspect",
         "say what a store or result holds, whether it is complete and intact",
@@ -141,8 +148,10 @@ def _bench(args: argparse.Namespace) -> int:
 
 
 def _demo(args: argparse.Namespace) -> int:
+    from .compilation_cache import keep_compiled
     from .demo import run
 
+    keep_compiled()
     return run(args.output_dir, quick=args.quick)
 
 

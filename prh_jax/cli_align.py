@@ -5,11 +5,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+from . import cli_calibrate
+
 EPILOG = """\
 examples:
   prh align --dataset minhuh/prh --subset wit_1024 --modelset val \\
             --modality-x language --pool-x avg --modality-y vision --pool-y none
   prh align --x stores/bert.zarr stores/gpt2.zarr --y stores/dinov2.zarr --metric mutual_knn cka -o result.zarr
+  prh align --x stores/*.zarr --null 500 -o result.zarr         with what chance gives: p, q, calibrated scores
   prh align --x stores/*.zarr --metric all --prh --npy          all with all, the reference's numbers and files
 """
 
@@ -72,6 +75,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of features in Gram matrices; bfloat16 is meant for GPUs and changes scores (%(default)s)",
     )
     scoring.add_argument("--sketch-cache", metavar="FOLDER", help="keep sketches there, for further studies")
+    scoring.add_argument("--groups", metavar="FILE", help="a label per sample, a line each: orders stay within groups")
+    scoring.add_argument(
+        "--exclude-own-group", action="store_true", help="no sample is a neighbour of one of its group"
+    )
+    cli_calibrate.add_null_options(parser, default=None)
     out = parser.add_argument_group("where the result goes")
     out.add_argument("--output-dir", default="./results/alignment", help="root of the results (%(default)s)")
     out.add_argument("-o", "--output", help="path of the result instead of one below --output-dir")
@@ -83,9 +91,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Align as asked, print the tables, save the result."""
     from .align import align, make_metrics, open_stores
+    from .compilation_cache import keep_compiled
     from .metrics import METRICS, parse_metric
     from .preprocess import Preprocess
 
+    keep_compiled()
     names = [text for name in args.metric or ["mutual_knn"] for text in (METRICS if name == "all" else [name])]
     made = [parse_metric(name, prh=args.prh, k=args.topk) for name in names]
     metrics = make_metrics(list(dict.fromkeys(made)))
@@ -111,15 +121,21 @@ def run(args: argparse.Namespace) -> int:
         memory=args.memory,
         sketch_cache=args.sketch_cache,
         precision=args.precision,
+        null=cli_calibrate.null_of(args),
+        overwrite_null=args.force_null,
+        groups=cli_calibrate.groups_of(args.groups),
+        exclude_own_group=args.exclude_own_group,
     )
     if args.pair == "inner":
         print(f"Paired by id: {alignment.protocol['n']} samples that all stores hold.")
     for key in alignment.metrics:
         print(f"\n{key}: best score over layer pairs, {args.modality_x if not args.x else 'x'} by row")
-        print(table(alignment.scores(key)))
+        print(cli_calibrate.table(alignment.scores(key)))
         undefined = int(alignment.dataset[key].isnull().sum())
         if undefined:
             print(f"{undefined} of {alignment.dataset[key].size} layer pairs have no score (NaN): see `prh metrics`.")
+        if alignment.calibration is not None:
+            cli_calibrate.print_calibration(alignment.calibration, key)
     print(f"\nAll {alignment.dataset.sizes['layer_x']} x {alignment.dataset.sizes['layer_y']} layer pairs: {output}")
     if args.npy:
         for key in alignment.metrics:
@@ -131,17 +147,6 @@ def run(args: argparse.Namespace) -> int:
         heat_map(alignment.scores(first), title=f"{first}, best layer pair").figure.savefig(args.plot)
         print(f"Heat map: {args.plot}")
     return 0
-
-
-def table(scores: Any) -> str:
-    """A model-by-model table as text, columns numbered where their names are long."""
-    frame = scores.to_pandas()
-    frame.index.name = frame.columns.name = None
-    legend = ""
-    if sum(len(str(name)) for name in frame.columns) > 90:
-        legend = "".join(f"\n  [{i}] {name}" for i, name in enumerate(frame.columns))
-        frame.columns = [f"[{i}]" for i in range(frame.shape[1])]
-    return frame.to_string(float_format=lambda value: f"{value:.4f}") + legend
 
 
 def _paths(given: list[str]) -> list[str | Path]:

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, Num
 
+from .chunks import COLUMNS, in_chunks
+
 HIGHEST = lax.Precision.HIGHEST
 """Asked of every product of features: the default on recent GPUs rounds inputs to 10 bits, which changes neighbours."""
 
@@ -80,10 +82,12 @@ def unpack_upper(upper: Float[Array, "n h"]) -> Float[Array, "n n"]:
     """The symmetric matrix that `pack_upper` packed, with zeros on its diagonal."""
     n, half = upper.shape
     if n % 2 == 0:
-        upper = upper.at[:, -1].multiply(0.5**0.5)
-    skewed = jnp.pad(upper, ((0, 0), (1, 2 * n - half))).reshape(-1)[: 2 * n * n].reshape(n, 2 * n)
-    once = skewed[:, :n] + skewed[:, n:]
-    return once + once.T
+        upper = upper.at[:, -1].multiply(2**0.5)
+    first, second = jnp.arange(n)[:, None], jnp.arange(n)[None, :]
+    ahead = (second - first) % n
+    near = ahead <= half
+    entries = upper[jnp.where(near, first, second), jnp.maximum(jnp.where(near, ahead, n - ahead) - 1, 0)]
+    return jnp.where(ahead == 0, 0, entries)
 
 
 def without_diagonal(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
@@ -95,6 +99,15 @@ def double_center(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
     """`H K H` with `H = I - 11'/n`: rows and columns of mean zero."""
     matrix = matrix - jnp.mean(matrix, axis=0, keepdims=True)
     return matrix - jnp.mean(matrix, axis=1, keepdims=True)
+
+
+def u_center(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    """The U-centred matrix: entries off the diagonal with row and column sums of zero, and a zero diagonal."""
+    n = matrix.shape[0]
+    matrix = without_diagonal(matrix)
+    rows = jnp.sum(matrix, axis=1, keepdims=True) / (n - 2)
+    columns = jnp.sum(matrix, axis=0, keepdims=True) / (n - 2)
+    return without_diagonal(matrix - rows - columns + jnp.sum(matrix) / ((n - 1) * (n - 2)))
 
 
 def u_centered(upper: Any, diagonal: Any, traces: Any, n: int) -> Any:
@@ -125,6 +138,47 @@ def tile_inner(a: Float[Array, "x ..."], b: Float[Array, "y ..."]) -> Float[Arra
     whole = size // piece * piece
     start = jnp.matmul(a[:, whole:], b[:, whole:].T, precision=HIGHEST)
     return lax.scan(step, start, jnp.arange(0, whole, piece))[0]
+
+
+def packed_places(order: Int[Array, " n"]) -> Int[Array, "n h"]:
+    """Where `pack_upper` put the entry that stands at each place of the packed matrix once samples are reordered."""
+    n = order.shape[0]
+    half = n // 2
+    first = jnp.broadcast_to(order[:, None], (n, half))
+    later = (jnp.arange(n, dtype=order.dtype)[:, None] + jnp.arange(1, half + 1, dtype=order.dtype)[None, :]) % n
+    second = order[later]
+    ahead = (second - first) % n
+    return jnp.where(ahead <= half, first * half + ahead - 1, second * half + n - ahead - 1)
+
+
+def order_inner(
+    a: Float[Array, "x n h"], b: Float[Array, "y n h"], orders: Int[Array, "orders n"]
+) -> Float[Array, "orders x y"]:
+    """Inner products of packed matrices of all pairs, with the samples of b reordered by each order.
+
+    Layers last: what an order picks are whole rows, and a few orders are the columns of one matrix product.
+    """
+    (x, n, half), y = a.shape, b.shape[0]
+    if n % 2 == 0:  # a pair that the packing meets twice may come to stand where it is met once, and the reverse
+        a, b = a.at[..., -1].multiply(0.5**0.5), b.at[..., -1].multiply(2**0.5)
+    a, b = a.reshape(x, n * half).T, b.reshape(y, n * half).T
+    # pieces of whole rows of the packed matrix: a processor's cache holds them, a GPU is kept busy
+    piece = 2**10 if jax.default_backend() == "cpu" else 2**17
+    rows = next(r for r in range(max(1, min(n, piece // half)), 0, -1) if n % r == 0)
+
+    def some(chunk):
+        places = jax.vmap(packed_places)(chunk).reshape(len(chunk), -1, rows * half)
+
+        def step(total, part):
+            entries, where = part
+            picked = b.at[where.T].get(mode="promise_in_bounds").reshape(rows * half, -1)
+            return total + jnp.matmul(entries.T, picked, precision=HIGHEST), None
+
+        start = jnp.zeros((x, len(chunk) * y), a.dtype)
+        parts = a.reshape(-1, rows * half, x), places.transpose(1, 0, 2)
+        return lax.scan(step, start, parts)[0].reshape(x, len(chunk), y).transpose(1, 0, 2)
+
+    return in_chunks(some, orders, max(1, COLUMNS // y))
 
 
 def exact_ratio(count: Int[Array, "*pairs"], total: int) -> Float[Array, "*pairs"]:

@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
+from .chunks import COLUMNS, in_chunks
+
 Score = Float[Array, ""]
 Order = Int[Array, " n"]
 
@@ -68,6 +70,10 @@ class Sketcher:
 
     def on_unit_rows(self) -> "Sketcher":
         """An equivalent sketcher for features whose rows have length one."""
+        return self
+
+    def excluding(self, groups: tuple[int, ...]) -> "Sketcher":
+        """One whose neighbours of a sample are never of the sample's own group; itself where it has no neighbours."""
         return self
 
     def __call__(self, x: Num[Array, "n d"]) -> Any:
@@ -140,6 +146,27 @@ class Metric:
     def finish_tile(self, contracted: Any, a: Any, b: Any) -> Float[Array, "x y"]:
         """Scores of all pairs of two stacks, from what `contraction` made of them."""
         raise NotImplementedError
+
+    def compare_orders(self, a: Any, b: Any, orders: Int[Array, "orders n"]) -> Float[Array, "orders x y"]:
+        """Scores of all pairs of two stacks with b re-paired by each order: the null of a tile.
+
+        Orders of b are more layers of b: a few orders at a time go through `compare_tile`.
+        """
+        layers = jax.tree.leaves(b)[0].shape[0]
+
+        def some(chunk):
+            again = jax.vmap(lambda order: jax.vmap(lambda sketch: sketch.reorder(order))(b))(chunk)
+            scores = self.compare_tile(a, jax.tree.map(lambda z: z.reshape(-1, *z.shape[2:]), again))
+            return scores.reshape(scores.shape[0], chunk.shape[0], layers).transpose(1, 0, 2)
+
+        return in_chunks(some, orders, max(1, COLUMNS // layers))
+
+    def inner_matrix(self, sketch: Any) -> Float[Array, "n n"] | None:
+        """The matrix A of a layer, where scores are inner products: `score = sum_ij A_ij B_ij`; `reorder` permutes A.
+
+        With it the null has moments in closed form. None for a metric of another form.
+        """
+        return None
 
     def chance(self, n: int) -> float | None:
         """Expected score when samples are paired at random, where it is the same for all data; else None."""

@@ -40,6 +40,12 @@ def sketcher_after(preprocess: Preprocess, sketcher: Sketcher) -> Sketcher:
     return sketcher.on_unit_rows() if preprocess.normalize else sketcher
 
 
+def study_sketcher(metric: Metric, preprocess: Preprocess, excluded: tuple[int, ...] | None = None) -> Sketcher:
+    """The sketcher of a metric in a study; `excluded` are the groups that hold no neighbours of their own samples."""
+    sketcher = sketcher_after(preprocess, metric.sketch)
+    return sketcher if excluded is None else sketcher.excluding(excluded)
+
+
 @partial(jax.jit, static_argnames=("metric",))
 def score_orders(a: Any, b: Any, orders: jax.Array, *, metric: Metric) -> jax.Array:
     """Scores of sketch a with sketch b re-paired by each order (orders, n): what chance gives."""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Num
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from . import linalg
 from .linalg import HIGHEST
@@ -25,6 +25,10 @@ class InnerProducts(NamedTuple):
     square: Float[Array, ""]
     factor: Float[Array, ""]
     degenerate: Bool[Array, ""]
+
+    def take(self, samples: Int[Array, " m"]) -> "InnerProducts":
+        """The inner products of some of the samples."""
+        return self._replace(gram=self.gram[samples[:, None], samples[None, :]], offset=self.offset[samples])
 
     def ranking(self) -> Float[Array, "n n"]:
         """Similarities that order the samples nearest to each as the inner products do."""

@@ -14,6 +14,7 @@ import zarr
 from zarr.codecs import Crc32cCodec
 
 from .checks import StoreError, check_replaceable, write_error
+from .null_store import Calibration, load_calibration, save_calibration
 from .reduce import best_layers
 
 SCHEMA = "prh-jax/alignment/1"
@@ -24,11 +25,12 @@ class Alignment:
 
     `dataset` is an xarray Dataset: one (layer_x, layer_y) matrix per metric, with coordinates `model_x`,
     `layer_name_x`, `depth_x` (position in its model) along layer_x, and the same for y. `protocol` tells the origin:
-    metric settings, preprocessing, models, samples, precision and versions.
+    metric settings, preprocessing, models, samples, precision and versions. `calibration` is what chance gives, where
+    it was asked for.
     """
 
-    def __init__(self, dataset: xr.Dataset, protocol: dict[str, Any]):
-        self.dataset, self.protocol = dataset, protocol
+    def __init__(self, dataset: xr.Dataset, protocol: dict[str, Any], calibration: Calibration | None = None):
+        self.dataset, self.protocol, self.calibration = dataset, protocol, calibration
 
     @property
     def metrics(self) -> list[str]:
@@ -61,7 +63,10 @@ class Alignment:
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write to a Zarr v3 group at `path`; whole or not at all."""
-        return create_result(self.dataset, self.protocol, Path(path), overwrite=overwrite)
+        path = create_result(self.dataset, self.protocol, Path(path), overwrite=overwrite)
+        if self.calibration is not None:
+            save_calibration(self.calibration, path)
+        return path
 
     def save_npy(self, path: str | Path, metric: str) -> Path:
         """Write the reference's form: a pickled dict of `scores` (x, y) and `indices` (x, y, 2), the best layer pairs.
@@ -130,8 +135,11 @@ def create_result(dataset: xr.Dataset, protocol: Any, path: Path, *, overwrite: 
     return path
 
 
-def load_alignment(path: str | Path) -> Alignment:
-    """Read what `Alignment.save` wrote; StoreError where there is none or it is damaged."""
+def load_alignment(path: str | Path, *, calibration: bool = True) -> Alignment:
+    """Read what `Alignment.save` wrote; StoreError where there is none or it is damaged.
+
+    `calibration=False` leaves the calibration aside, whatever state it is in.
+    """
     if not Path(path).is_dir():
         what = "is a file, not a result" if Path(path).exists() else "does not exist"
         raise StoreError(f"{path} {what}. `prh align` makes results.")
@@ -155,7 +163,7 @@ def load_alignment(path: str | Path) -> Alignment:
         raise StoreError(damaged.format("its scores and labels do not match their recorded hash"))
     texts = {name: (c.dims, c.values.astype(object)) for name, c in dataset.coords.items() if c.dtype.kind == "T"}
     dataset = dataset.assign_coords(texts)
-    return Alignment(dataset[names], protocol)
+    return Alignment(dataset[names], protocol, load_calibration(Path(path)) if calibration else None)
 
 
 def is_running(path: Path) -> bool:
@@ -166,7 +174,11 @@ def is_running(path: Path) -> bool:
         return False
 
 
+NOT_THE_STUDY = {"pair", "device", "versions", "stores_x", "stores_y"}
+"""Parts of a protocol that tell where and with what a study was run, not what it is."""
+
+
 def same_study(a: dict[str, Any], b: dict[str, Any]) -> bool:
     """Whether two protocols score the same features in the same way, on whatever machine and versions."""
     left, right = (json.loads(json.dumps(p)) for p in (a, b))
-    return all(left.get(key) == right.get(key) for key in (left.keys() | right.keys()) - {"device", "versions"})
+    return all(left.get(key) == right.get(key) for key in (left.keys() | right.keys()) - NOT_THE_STUDY)

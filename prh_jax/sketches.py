@@ -4,6 +4,7 @@ import dataclasses
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, Num
 
@@ -69,12 +70,24 @@ def _relabel(neighbors: Int[Array, "n k"], order: Order) -> Int[Array, "n k"]:
     return jnp.where(lists < 0, lists, inverse[jnp.maximum(lists, 0)])
 
 
-def nearest(similarities: Float[Array, "n n"], k: int, *, with_self: bool = False) -> Int[Array, "n k"]:
+def nearest(
+    similarities: Float[Array, "n n"], k: int, *, with_self: bool = False, groups: tuple[int, ...] | None = None
+) -> Int[Array, "n k"]:
     """Indices of the k largest entries of each row, largest first, ties to the lowest index; the diagonal left out.
 
-    `lax.top_k` keeps equal entries in index order. `with_self` lets the diagonal compete.
+    `lax.top_k` keeps equal entries in index order. `with_self` lets the diagonal compete; `groups` leaves out the
+    samples of a row's own group.
     """
     n = similarities.shape[0]
+    if groups is not None:
+        codes = np.asarray(groups)
+        largest = int(np.bincount(codes).max())
+        if k > n - largest:
+            raise ValueError(
+                f"The largest group has {largest} of {n} samples, which leaves each of them {n - largest} others to "
+                f"choose {k} neighbours from. Choose a smaller k or finer groups."
+            )
+        similarities = jnp.where(jnp.asarray(codes[:, None] == codes[None, :]), -jnp.inf, similarities)
     if not 1 <= k < n:
         raise ValueError(
             f"k nearest neighbours among {n} samples need 1 <= k <= {n - 1}, got k = {k}. Choose a smaller k."
@@ -86,10 +99,14 @@ def nearest(similarities: Float[Array, "n n"], k: int, *, with_self: bool = Fals
 
 @dataclasses.dataclass(frozen=True)
 class Neighbors(Sketcher):
-    """kNN graph of a layer; `normalize` makes rows unit first (cosine), else the dot product of rows as given ranks."""
+    """kNN graph of a layer; `normalize` makes rows unit first (cosine), else the dot product of rows as given ranks.
+
+    With `groups`, a number for each sample, no sample is a neighbour of one of its own group.
+    """
 
     k: int
     normalize: bool = True
+    groups: tuple[int, ...] | None = None
 
     @property
     def products(self) -> Products:
@@ -98,8 +115,12 @@ class Neighbors(Sketcher):
     def on_unit_rows(self) -> "Neighbors":
         return dataclasses.replace(self, normalize=False)
 
+    def excluding(self, groups: tuple[int, ...]) -> "Neighbors":
+        return dataclasses.replace(self, groups=groups)
+
     def reduce(self, products: InnerProducts) -> KnnGraph:
-        return KnnGraph(jnp.where(products.degenerate, -1, nearest(products.ranking(), self.k)))
+        lists = nearest(products.ranking(), self.k, groups=self.groups)
+        return KnnGraph(jnp.where(products.degenerate, -1, lists))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,22 +186,29 @@ class MaskedKernel(Sketcher):
     """Inner products of each sample with its k nearest, for CKNNA.
 
     `unbiased` leaves the sample itself out of its list; without it the diagonal competes. `row_centered` subtracts from
-    each product the mean of its row over all samples, the form of the paper.
+    each product the mean of its row over all samples, the form of the paper. With `groups`, a number for each sample,
+    no sample is in the list of one of its own group, itself included.
     """
 
     k: int
     unbiased: bool = True
     row_centered: bool = False
+    groups: tuple[int, ...] | None = None
 
     @property
     def products(self) -> Products:
         return Products()
 
+    def excluding(self, groups: tuple[int, ...]) -> "MaskedKernel":
+        return dataclasses.replace(self, groups=groups)
+
     def reduce(self, products: InnerProducts) -> NeighborKernel:
         if products.gram.shape[0] < 4:
             raise ValueError(f"CKNNA needs at least 4 samples, got {products.gram.shape[0]}.")
         ranking = products.ranking()
-        neighbors = nearest(lax.stop_gradient(ranking), self.k, with_self=not self.unbiased)
+        neighbors = nearest(
+            lax.stop_gradient(ranking), self.k, with_self=not self.unbiased and self.groups is None, groups=self.groups
+        )
         # What the ranking leaves out is the same along each row; it vanishes under row centring.
         row_part = (products.offset + products.square)[:, None]
         if self.row_centered:

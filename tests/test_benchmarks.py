@@ -16,13 +16,19 @@ from prh_jax import METRICS  # noqa: E402
 
 def test_toy_size_runs_and_writes_json(tmp_path, capsys):
     path = tmp_path / "toy.json"
-    assert main(["--size", "toy", "--output", str(path), "--features", str(tmp_path / "features"), "--each"]) == 0
+    assert (
+        main(["--size", "toy", "--output", str(path), "--features", str(tmp_path / "features"), "--each", "--null"])
+        == 0
+    )
     results = json.loads(path.read_text())
     assert [row["metric"] for row in results["kernels"]] == list(METRICS)
     for row in results["kernels"]:
         assert row["pair_s"] > 0 and row["sketch_s"] > 0 and row["max_error"] < 2e-5
     assert [row["metrics"] for row in results["study"]] == ["all", *([name] for name in METRICS)]
     assert results["peaks"]["gemm_flops"] > 1e8 and results["machine"]["date"]
+    for row in results["null_pair"]:
+        assert row["package_ratio"] > 0 and row["loop_ratio"] > 0 and row["largest_difference"] < 2e-5
+    assert [row["metric"] for row in results["null_study"]] == ["mutual_knn", "cka"]
     out = capsys.readouterr().out
     assert "| mutual_knn |" in out and "| all metrics |" in out
 

@@ -165,7 +165,21 @@ def test_metrics_are_listed_in_three_forms(capsys):
     "command",
     [
         [],
-        *([name] for name in ["extract", "finish", "import", "pack", "unpack", "align", "inspect", "metrics", "demo"]),
+        *(
+            [name]
+            for name in [
+                "extract",
+                "finish",
+                "import",
+                "pack",
+                "unpack",
+                "align",
+                "calibrate",
+                "inspect",
+                "metrics",
+                "demo",
+            ]
+        ),
     ],
 )
 def test_help_teaches(command, capsys):

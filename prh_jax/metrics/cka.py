@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from .. import linalg
 from ..metric import Metric, Score, check_positive
@@ -61,6 +61,17 @@ class Cka(Metric):
         one, other = jax.tree.map(lambda z: z[:, None], a), jax.tree.map(lambda z: z[None], b)
         return self._score(upper, diagonal, one, other)
 
+    def compare_orders(self, a: Gram, b: Gram, orders: Int[Array, "orders n"]) -> Float[Array, "orders x y"]:
+        upper = linalg.order_inner(a.upper, b.upper, orders)
+        diagonal = jax.vmap(lambda order: linalg.tile_inner(a.diagonal, b.diagonal[:, order]))(orders)
+        one, other = jax.tree.map(lambda z: z[None, :, None], a), jax.tree.map(lambda z: z[None, None], b)
+        return self._score(upper, diagonal, one, other)
+
+    def inner_matrix(self, sketch: Gram) -> Float[Array, "n n"] | None:
+        if self.eps:
+            return None
+        return linalg.unpack_upper(sketch.upper) + jnp.diag(sketch.diagonal)
+
     def _score(self, upper: Any, diagonal: Any, a: Gram, b: Gram) -> Any:
         """From the inner products of the halves and the diagonals; everything broadcasts over pairs."""
         cosine = 2 * upper + diagonal
@@ -92,6 +103,10 @@ class UnbiasedCka(Cka):
         if self.eps:
             own = own + self.eps * (n * (n - 3)) * a.inverse_norm * b.inverse_norm
         return linalg.u_centered(upper, diagonal, traces, n) / own
+
+    def inner_matrix(self, sketch: Gram) -> Float[Array, "n n"] | None:
+        matrix = super().inner_matrix(sketch)
+        return None if matrix is None else linalg.u_center(matrix) / sketch.unbiased_norm
 
     def chance(self, n: int) -> float:
         return 0.0

@@ -3,7 +3,11 @@
 import dataclasses
 from typing import Any
 
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
 from ..metric import Score
+from ..sketches import KnnGraph
 from .neighbors import ListMetric
 from .sequences import Overlap
 
@@ -21,6 +25,12 @@ class MutualKnn(ListMetric):
     name = "mutual_knn"
     source = "Huh et al. 2024, arXiv:2405.07987"
     comparison = Overlap()
+
+    def inner_matrix(self, sketch: KnnGraph) -> Float[Array, "n n"]:
+        neighbors = sketch.neighbors
+        n, k = neighbors.shape
+        weight = jnp.where(neighbors < 0, jnp.nan, (n * k) ** -0.5)
+        return jnp.zeros((n, n), weight.dtype).at[jnp.arange(n)[:, None], neighbors].set(weight)
 
     def chance(self, n: int) -> float:
         return self.k / (n - 1)

@@ -93,7 +93,7 @@ class ListMetric(NeighborMetric):
 
             start = self.comparison.start(k, (ours.shape[0], b.shape[0], x))
             state, _ = lax.scan(step, start, table_rows(theirs, n), unroll=UNROLL)
-            return total + jnp.sum(self.comparison.result(state, k), axis=0), None
+            return total + jnp.sum(self.comparison.result(state, k), axis=0, dtype=jnp.int32), None
 
         return scan_samples(samples, jnp.zeros((b.shape[0], x), jnp.int32), (a,), (b,))[0].T
 

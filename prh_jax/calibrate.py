@@ -1,0 +1,69 @@
+"""What chance gives for a result that is there: its features found again, its null run, its calibration kept."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .align import PRECISIONS, Stores, align
+from .calibration import Null
+from .checks import StoreError
+from .metrics import make_metric
+from .preprocess import Preprocess
+from .result_store import Alignment, load_alignment
+
+
+def calibrate(
+    result: str | Path,
+    null: int | Null = 200,
+    *,
+    stores_x: Stores | None = None,
+    stores_y: Stores | None = None,
+    overwrite: bool = False,
+    memory: int | str | None = None,
+    sketch_cache: str | Path | None = None,
+    devices: Sequence[Any] | None = None,
+    progress: bool | None = None,
+) -> Alignment:
+    """Calibrate a result of `align` on disk; the calibration is kept in it, and comes with the alignment returned.
+
+    result              path of the result
+    null                a number of orders, or a `Null` with its settings
+    stores_x, stores_y  the feature stores of the result, where they are no longer where they were
+    overwrite           replace a calibration of other settings that the result has
+    sketch_cache        folder of sketches kept by `align`; with it features are not read again
+
+    StoreError where the stores are missing, or hold other features than those that were scored.
+    """
+    path = Path(result)
+    protocol = load_alignment(path, calibration=False).protocol
+    if stores_x is None:
+        stores_x = _found(path, protocol.get("stores_x"), "x")
+        stores_y = _found(path, protocol["stores_y"], "y") if protocol.get("stores_y") else None
+    return align(
+        stores_x,
+        stores_y,
+        [make_metric(entry["name"], **entry["settings"]) for entry in protocol["metrics"].values()],
+        preprocess=Preprocess(**protocol["preprocess"]),
+        output=path,
+        pair=protocol["pair"],
+        precision=next(name for name, words in PRECISIONS.items() if words == protocol["precision"]),
+        null=null,
+        overwrite_null=overwrite,
+        groups=protocol.get("groups"),
+        exclude_own_group=protocol.get("exclude_own_group", False),
+        memory=memory,
+        sketch_cache=sketch_cache,
+        devices=devices,
+        progress=progress,
+    )
+
+
+def _found(result: Path, recorded: list[str] | None, side: str) -> list[Path]:
+    missing = [path for path in recorded or [] if not Path(path).exists()]
+    if missing or not recorded:
+        what = f"{missing[0]} is not there" if missing else "it does not say where they are"
+        raise StoreError(
+            f"The features that {result} was made from are needed for its null, but {what}. Say where the stores of "
+            f"side {side} are: --{side} (stores_{side}=)."
+        )
+    return [Path(path) for path in recorded]

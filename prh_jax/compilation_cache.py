@@ -1,0 +1,43 @@
+"""Compiled programs kept on disk, so that the next process does not compile them again."""
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+
+import jax
+
+LEAST_SECONDS = 0.1
+"""Programs that compile faster are not kept: reading them would gain nothing."""
+
+
+def keep_compiled(folder: str | Path | None = None) -> Path:
+    """Keep compiled programs in a folder from now on, and use those that are there; returns the folder.
+
+    The command `prh` does this; a Python programme may, before its first computation. By default the folder is in the
+    user's cache (`XDG_CACHE_HOME`, or ~/.cache), one for each kind of processor, as programs compiled for one can fail
+    on another. A folder that JAX was told already (`JAX_COMPILATION_CACHE_DIR`) stays; `JAX_ENABLE_COMPILATION_CACHE=0`
+    switches all of it off.
+    """
+    if folder is None and jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
+        return Path(jax.config.jax_compilation_cache_dir)  # type: ignore[attr-defined]
+    path = Path(folder) if folder is not None else _user_cache() / f"compiled-{_processor()}"
+    jax.config.update("jax_compilation_cache_dir", str(path))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", LEAST_SECONDS)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    return path
+
+
+def _user_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prh_jax"
+
+
+def _processor() -> str:
+    """A short name of the processor's instruction set."""
+    words = f"{platform.machine()} {platform.processor()}"
+    try:
+        with open("/proc/cpuinfo") as file:
+            words = next((line for line in file if line.startswith(("flags", "Features"))), words)
+    except OSError:
+        pass
+    return hashlib.sha256(words.encode()).hexdigest()[:12]

@@ -1,0 +1,79 @@
+"""How score and chance move with the number of samples, and with the number of neighbours."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from .calibration import Null, calibrate_scores
+from .metric import Metric
+from .null_study import highest_score
+from .orders import make_orders
+from .preprocess import Preprocess
+from .subsets import Layers, as_metric, both_sides, layer_parts, score_null, with_k
+
+
+def curve_over_n(
+    x: Layers,
+    y: Layers,
+    metric: str | Metric,
+    sizes: Sequence[int],
+    null: Null | None = None,
+    *,
+    scale_k: bool = False,
+    preprocess: Preprocess | None = None,
+) -> xr.Dataset:
+    """Score, mean and spread of the null, critical and calibrated score and p for growing numbers of samples.
+
+    Subsets are nested: each holds those before it, drawn in the order of the null's seed. Inner products are made once.
+    `scale_k` keeps the share of the samples that are neighbours; by default k stays. Layers as in `interval`.
+    """
+    metric, null = as_metric(metric), null or Null()
+    xs, ys, n = both_sides(x, y, preprocess)
+    for size in sizes:
+        if not 4 <= size <= n:
+            raise ValueError(f"A subset of {size} samples cannot be taken from {n}; sizes are from 4 to {n}.")
+    parts = [layer_parts(metric.sketch, side) for side in (xs, ys)]
+    drawn = np.random.default_rng(null.seed).permutation(n).astype(np.int32)
+    points = [_point(parts, with_k(metric, n, m, scale_k), np.sort(drawn[:m]), null) for m in sizes]
+    return xr.concat(points, dim="n").assign_coords(n=list(sizes))
+
+
+def curve_over_k(
+    x: Layers,
+    y: Layers,
+    metric: str | Metric,
+    ks: Sequence[int],
+    null: Null | None = None,
+    *,
+    preprocess: Preprocess | None = None,
+) -> xr.Dataset:
+    """The same for growing numbers of neighbours k, over all samples; inner products are made once."""
+    metric, null = as_metric(metric), null or Null()
+    if "k" not in metric.settings:
+        raise ValueError(f"{metric.name} has no setting k; its settings are {', '.join(metric.settings) or 'none'}.")
+    xs, ys, n = both_sides(x, y, preprocess)
+    parts = [layer_parts(metric.sketch, side) for side in (xs, ys)]
+    points = [_point(parts, dataclasses.replace(metric, k=k), np.arange(n, dtype=np.int32), null) for k in ks]
+    return xr.concat(points, dim="k").assign_coords(k=list(ks))
+
+
+def _point(parts: list[Any], metric: Metric, samples: np.ndarray, null: Null) -> xr.Dataset:
+    orders = make_orders(len(samples), null.orders, null.seed)
+    scores, chance = score_null(*parts, jnp.asarray(samples), jnp.asarray(orders), metric=metric)
+    sign = 1 if metric.larger_is_closer else -1
+    score = null.reduce(sign * np.asarray(scores)[None])[0]
+    spread = null.reduce(sign * np.asarray(chance))
+    found = calibrate_scores(score, spread, alpha=null.alpha, highest=highest_score(metric), stop_after=null.stop_after)
+    values = {
+        "score": sign * score,
+        "null_mean": sign * spread.mean(),
+        "null_sd": spread.std(),
+        "tau": sign * found.tau,
+        "p": found.p,
+        "calibrated": found.calibrated,
+    }
+    return xr.Dataset({name: float(value) for name, value in values.items()})

@@ -1,0 +1,223 @@
+"""From a scored study to its calibration: orders, null, closed form, p-values and rates, in one flow."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+from jax.sharding import Mesh
+from tqdm.auto import tqdm
+
+from .calibration import Null, calibrate_scores, false_discovery
+from .engine import make_sketches, name_layers, say, shape_of
+from .feature_store import FeatureStore
+from .metric import Metric
+from .null_engine import fill_null
+from .null_moments import NullMoments, layer_sums, null_moments, tail_probability
+from .null_store import PAIR_TABLES, Calibration, NullGrid, save_calibration
+from .orders import count_orders, make_orders
+from .pairwise import sketch_shapes, study_sketcher
+from .preprocess import Preprocess
+from .reduce import model_blocks
+from .result_store import Alignment
+from .sketch_bank import SketchBank
+
+BLOCK, FIRST_BLOCK, LATER_BLOCK = 50, 20, 200
+"""Orders between two marks on disk: few at first where model pairs stop early, so that they stop soon, many later."""
+
+
+def order_blocks(count: int, stopping: bool, most: int) -> list[slice]:
+    """Ranges of orders between two marks, none above `most`; where pairs stop early, five short ones come first."""
+    size = max(1, min(count, FIRST_BLOCK if stopping else BLOCK, most))
+    later = size * max(1, min(LATER_BLOCK, most) // size) if stopping else size
+    ends = list(range(size, min(5 * size, count) + 1, size)) if stopping else [min(size, count)]
+    ends += range(ends[-1] + later, count, later)
+    ends += [count] if ends[-1] < count else []
+    return [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+def highest_score(metric: Metric) -> float | None:
+    """The score that calibrates to 1: the highest attainable, else that of a layer with itself, else none."""
+    sign = _sign(metric)
+    bound = max(sign * bound for bound in metric.bounds)
+    if math.isfinite(bound):
+        return bound
+    return None if metric.self_score is None else sign * metric.self_score
+
+
+def calibrate_study(
+    alignment: Alignment,
+    metrics: dict[str, Metric],
+    xs: Sequence[FeatureStore],
+    ys: Sequence[FeatureStore] | None,
+    preprocess: Preprocess,
+    null: Null,
+    *,
+    precision: str,
+    groups: tuple[int, ...] | None,
+    exclude_own_group: bool,
+    bank: SketchBank,
+    path: Path | None,
+    mesh: Mesh,
+    memory: int,
+    quiet: bool | None,
+) -> Calibration:
+    """The calibration of an alignment of stores xs with ys (of xs with itself if None); kept in the result at `path`.
+
+    An interrupted run with the same settings goes on at its last block of orders.
+    """
+    n, width = xs[0].n, max(layer.dim for store in (*xs, *(ys or ())) for layer in store.layers)
+    orders = make_orders(n, null.orders, null.seed, groups)
+    exact = count_orders(n, groups) - 1 <= null.orders
+    settings = {
+        "null": null.settings | {"orders": len(orders)},
+        "exact": exact,
+        "groups": groups is not None,
+        "metrics": list(metrics),
+    }
+    sketcher_of = {
+        key: study_sketcher(m, preprocess, groups if exclude_own_group else None) for key, m in metrics.items()
+    }
+    refs = name_layers({str(s.path): s for s in (*xs, *(ys or ()))}.values(), preprocess, precision)
+    refs_x, refs_y = ([ref for store in side for ref in refs[str(store.path)]] for side in (xs, ys or xs))
+    data = alignment.dataset
+    blocks_x, blocks_y = (model_blocks(data[f"model_{side}"].values) for side in "xy")
+    labels_x, labels_y = list(blocks_x), list(blocks_y)
+    models = list(blocks_x.values()), list(blocks_y.values())
+    cells, pairs = (len(refs_x), len(refs_y)), (len(labels_x), len(labels_y))
+    ranges = order_blocks(len(orders), null.stop_after is not None, memory // 4 // (8 * cells[0] * cells[1]))
+    grid = NullGrid((len(metrics), len(orders), *pairs), cells, ranges, settings, cells=null.cells, path=path)
+    if grid.finished:
+        say(f"{path}: going on with the null, {grid.finished} of {len(ranges) * len(metrics)} blocks are done.", quiet)
+    shapes = {sketcher: shape_of(sketcher, n, width) for sketcher in dict.fromkeys(sketcher_of.values())}
+    make_sketches(refs, list(shapes), preprocess, bank, precision=precision, mesh=mesh, memory=memory, quiet=quiet)
+
+    same = np.array([[x.path == y.path for y in ys or xs] for x in xs])
+    found: list[dict[str, np.ndarray]] = []
+    with tqdm(total=len(orders) * len(metrics), desc="null", unit=" orders", disable=quiet, leave=False) as bar:
+        for number, (key, metric) in enumerate(metrics.items()):
+            sign, sketcher, mirror = _sign(metric), sketcher_of[key], ys is None and metric.symmetric
+            observed = sign * data[key].values
+            fill_null(
+                grid,
+                number,
+                metric,
+                sketcher,
+                observed,
+                models,
+                ([ref.name for ref in refs_x], [ref.name for ref in refs_y]),
+                orders,
+                bank,
+                null,
+                shape=shapes[sketcher],
+                mesh=mesh,
+                memory=memory // 2,
+                mirror=mirror,
+                progress=bar.update,
+            )
+            compared = ~same & np.triu(np.ones(pairs, bool)) if mirror else ~same
+            tables = _tables(grid, number, metric, observed, models, null, compared, mirror=mirror)
+            if groups is None and has_closed_form(metric, shapes[sketcher]):
+                sums = {
+                    ref.name: layer_sums(
+                        metric, bank.get(sketcher, ref.name, sketch_shapes(shapes[sketcher])[0]), third=null.tail
+                    )
+                    for ref in tqdm((*refs_x, *refs_y), desc="closed form", disable=quiet, leave=False)
+                }
+                moments = null_moments([sums[ref.name] for ref in refs_x], [sums[ref.name] for ref in refs_y], n)
+                tables |= closed_tables(data[key].values, moments, metric)
+            found.append(tables)
+    coords = {name: c for name, c in data.coords.items() if c.dims in (("layer_x",), ("layer_y",))}
+    coords = {f"{name}_of_layer" if str(name).startswith("model_") else name: c for name, c in coords.items()}
+    coords |= {"metric": np.array(list(metrics), dtype=object), "model_x": labels_x, "model_y": labels_y}
+    names = list(dict.fromkeys(name for tables in found for name in tables))
+    empty = {name: np.full_like(tables[name], np.nan) for tables in found for name in tables}
+    variables = {
+        name: (("metric", *DIMS[name]), np.stack([tables.get(name, empty[name]) for tables in found])) for name in names
+    }
+    calibration = Calibration(xr.Dataset(variables, coords=coords), settings)
+    if path is not None:
+        save_calibration(calibration, path)
+    return calibration
+
+
+PAIR, CELL = ("model_x", "model_y"), ("layer_x", "layer_y")
+DIMS = (
+    dict.fromkeys(PAIR_TABLES, PAIR)
+    | {"null": ("order", *PAIR), "null_cell": ("order", *CELL)}
+    | dict.fromkeys(("p_cell", "mean_cell", "sd_cell", "z_cell", "tail_cell"), CELL)
+)
+
+
+def _sign(metric: Metric) -> int:
+    """+1 where larger scores are closer: scores times it have their best at the top."""
+    return 1 if metric.larger_is_closer else -1
+
+
+def _tables(
+    grid: NullGrid,
+    number: int,
+    metric: Metric,
+    observed: np.ndarray,
+    models: tuple[Sequence[slice], Sequence[slice]],
+    null: Null,
+    compared: np.ndarray,
+    *,
+    mirror: bool,
+) -> dict[str, np.ndarray]:
+    """What the null says of model pairs and of cells; `compared` are the pairs that q-values are taken over."""
+    aggregates, reached = grid.null[number].copy(), grid.reached[number].copy()
+    cells = None if grid.cells is None else grid.cells[number].copy()
+    if mirror:
+        for i, j in itertools.combinations(range(len(models[0])), 2):
+            aggregates[:, j, i] = aggregates[:, i, j]
+            upper, lower = (models[0][i], models[1][j]), (models[0][j], models[1][i])
+            reached[lower] = reached[upper].T
+            if cells is not None:
+                cells[:, lower[0], lower[1]] = cells[:, upper[0], upper[1]].transpose(0, 2, 1)
+    sign = _sign(metric)
+    scores = np.array([[null.reduce(observed[r, c]) for c in models[1]] for r in models[0]])
+    found = calibrate_scores(
+        scores, aggregates, alpha=null.alpha, highest=highest_score(metric), stop_after=null.stop_after
+    )
+    tables = {
+        "score": sign * scores,
+        "tau": sign * found.tau,
+        "p": found.p,
+        "calibrated": found.calibrated,
+        "orders_used": found.orders.astype(float),
+        "null": sign * aggregates,
+    }
+    for method in ("bh", "by"):
+        q = false_discovery(np.where(compared, found.p, np.nan), method)
+        tables[f"q_{method}"] = np.where(np.isnan(q), q.T, q) if mirror else q
+    computed = np.isfinite(aggregates).sum(axis=0)
+    lengths = [[block.stop - block.start for block in side] for side in models]
+    spread = np.repeat(np.repeat(computed, lengths[0], axis=0), lengths[1], axis=1)
+    tables["p_cell"] = np.where(np.isnan(observed) | (spread == 0), np.nan, (1 + reached) / (1 + spread))
+    if cells is not None:
+        tables["null_cell"] = sign * cells
+    return tables
+
+
+def has_closed_form(metric: Metric, sketch: Any) -> bool:
+    """Whether scores are inner products of a matrix per layer; `sketch` or its shapes."""
+    return jax.eval_shape(metric.inner_matrix, sketch) is not None
+
+
+def closed_tables(scores: np.ndarray, moments: NullMoments, metric: Metric) -> dict[str, np.ndarray]:
+    """Exact mean, standard deviation and z of every cell, and its approximate tail probability."""
+    sign = _sign(metric)
+    turned = NullMoments(sign * moments.mean, moments.sd, sign * moments.skewness)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = np.where(moments.sd > 0, (scores - moments.mean) / moments.sd, np.nan)
+    return {
+        "mean_cell": moments.mean,
+        "sd_cell": moments.sd,
+        "z_cell": z,
+        "tail_cell": tail_probability(sign * scores, turned),
+    }

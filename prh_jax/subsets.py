@@ -1,0 +1,94 @@
+"""Scores of subsets of the samples, from inner products made once: what intervals and curves are made of."""
+
+import dataclasses
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .checks import check_same_samples
+from .feature_store import FeatureStore, open_store
+from .metric import Metric, Sketcher
+from .metrics import parse_metric
+from .preprocess import Preprocess
+
+Layers = Any
+"""Features (n, d) of one layer, a sequence of layers, or a feature store or its path (prepared as `align` does)."""
+
+
+def both_sides(x: Layers, y: Layers, preprocess: Preprocess | None) -> tuple[list[Any], list[Any], int]:
+    """Layers of both sides as arrays, and n; ValueError where the samples are not the same."""
+    stores = [open_store(z) if isinstance(z, str | Path) else z for z in (x, y)]
+    if all(isinstance(store, FeatureStore) for store in stores):
+        check_same_samples(str(stores[0].path), stores[0].ids, str(stores[1].path), stores[1].ids)
+    sides = [_layers(z, preprocess or Preprocess()) for z in stores]
+    counts = {len(z) for side in sides for z in side}
+    if len(counts) != 1 or 0 in map(len, sides):
+        raise ValueError(f"All layers need the same samples, row by row; there are layers of {sorted(counts)} samples.")
+    return sides[0], sides[1], counts.pop()
+
+
+def _layers(x: Any, preprocess: Preprocess) -> list[Any]:
+    if isinstance(x, FeatureStore):
+        thresholds = preprocess.thresholds(x.require_complete())
+        return [preprocess.apply(jnp.asarray(x.read_layer(i)), t) for i, t in enumerate(thresholds)]
+    if hasattr(x, "ndim") and x.ndim == 2:
+        return [jnp.asarray(x)]
+    return [jnp.asarray(z) for z in x]
+
+
+def as_metric(metric: str | Metric) -> Metric:
+    """A metric from its name or itself."""
+    return parse_metric(metric) if isinstance(metric, str) else metric
+
+
+def with_k(metric: Metric, n: int, m: int, scale_k: bool) -> Metric:
+    """The metric for m of n samples: the same k, or the same share of the samples as neighbours (at least 1)."""
+    if not scale_k or "k" not in metric.settings:
+        return metric
+    k = metric.settings["k"]
+    return dataclasses.replace(metric, k=max(1, round(k * m / n)))
+
+
+def layer_parts(sketcher: Sketcher, layers: Sequence[Any]) -> list[Any]:
+    """What subsets of a layer are sketched from: its inner products where samples can be taken from them, else it."""
+    made = jax.eval_shape(sketcher.products, layers[0])
+    return [jax.jit(sketcher.products)(x) for x in layers] if hasattr(made, "take") else list(layers)
+
+
+def sketch_part(sketcher: Sketcher, part: Any, samples: Any) -> Any:
+    """The sketch of some samples, from a layer's part."""
+    return sketcher.reduce(part.take(samples)) if hasattr(part, "_replace") else sketcher(part[samples])
+
+
+@partial(jax.jit, static_argnames=("metric",))
+def score_subsets(a: Any, b: Any, subsets: Any, *, metric: Metric) -> jax.Array:
+    """Scores (subsets, x, y) of lists of parts, for each subset of samples (subsets, m)."""
+    sketcher = metric.sketch
+
+    def score(samples):
+        sides = ([sketch_part(sketcher, part, samples) for part in side] for side in (a, b))
+        stacks = (jax.tree.map(lambda *leaves: jnp.stack(leaves), *side) for side in sides)
+        return metric.compare_tile(*stacks)
+
+    return jax.lax.map(score, subsets)
+
+
+@partial(jax.jit, static_argnames=("metric",))
+def score_null(a: Any, b: Any, samples: Any, orders: Any, *, metric: Metric) -> tuple[jax.Array, jax.Array]:
+    """Scores (x, y) of one subset of the samples, and its null (orders, x, y)."""
+    sketcher = metric.sketch
+    sides = ([sketch_part(sketcher, part, samples) for part in side] for side in (a, b))
+    left, right = (jax.tree.map(lambda *leaves: jnp.stack(leaves), *side) for side in sides)
+    return metric.compare_tile(left, right), metric.compare_orders(left, right, orders)
+
+
+def draw_halves(n: int, count: int, seed: int) -> np.ndarray:
+    """Random splits (count, 2, n // 2) of n samples into halves without a sample in common."""
+    half = n // 2
+    orders = [np.random.default_rng([seed, i]).permutation(n) for i in range(count)]
+    return np.stack([np.sort(order[: 2 * half].reshape(2, half), axis=1) for order in orders]).astype(np.int32)

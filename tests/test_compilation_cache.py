@@ -1,0 +1,58 @@
+"""Compiled programs outlive the process: a second command compiles nothing that took long, and gives the same bits."""
+
+import json
+import os
+import subprocess
+import sys
+
+import xarray as xr
+from inputs import make_store
+
+from prh_jax import load_alignment
+
+COUNTED = """
+import collections, json, sys
+import jax
+from prh_jax import compilation_cache
+from prh_jax.cli import main
+compilation_cache.LEAST_SECONDS = 0  # else what takes about so long is kept or not, as it happens
+events = collections.Counter()
+jax.monitoring.register_event_listener(lambda event, **_: events.update([event.rpartition("/")[2]]))
+status = main(sys.argv[1:])
+print(json.dumps({"status": status, "read": events["cache_hits"], "kept": events["cache_misses"]}))
+"""
+
+
+def command(cache, *arguments):
+    environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+    environment |= {"XDG_CACHE_HOME": str(cache), "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", COUNTED, *map(str, arguments)], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1]), done.stderr
+
+
+def test_a_second_command_reads_what_the_first_compiled(tmp_path):
+    store = make_store(tmp_path / "a.zarr", "a", (14, 9)).path
+    found = [
+        command(
+            tmp_path / "cache", "align", "--x", store, "--metric", "cka", "svcca:dim=3", "-o", tmp_path / f"{i}.zarr"
+        )
+        for i in range(2)
+    ]
+    (first, _), (second, warned) = found
+    assert first["status"] == second["status"] == 0
+    assert first["kept"] > 0
+    assert second == {"status": 0, "read": first["kept"] + first["read"], "kept": 0}
+    assert "Error" not in warned and "warning" not in warned.lower(), warned
+    (folder,) = (tmp_path / "cache" / "prh_jax").iterdir()
+    assert folder.name.startswith("compiled-")
+    xr.testing.assert_identical(*(load_alignment(tmp_path / f"{i}.zarr").dataset for i in range(2)))
+
+
+def test_a_folder_that_jax_was_told_stays(tmp_path):
+    code = "import prh_jax; print(prh_jax.keep_compiled()); print(prh_jax.keep_compiled('mine'))"
+    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "told")}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [str(tmp_path / "told"), "mine"]
