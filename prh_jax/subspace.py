@@ -51,9 +51,11 @@ def iterate_subspace(matrix, r: int, *, limit: int = 5, tolerance: float = 3e-5)
         blocks, images = [old], [products(old)]
         for _ in range(DEPTH - 1):
             basis = jnp.concatenate(blocks, axis=1)
-            # Twice: where a product brings nothing new, the first leaves noise that is not orthogonal to the basis.
-            new = jnp.linalg.qr(without(images[-1], basis))[0]
-            blocks.append(jnp.linalg.qr(without(new, basis))[0])
+            # Three times: where a product brings nothing new, the first leaves noise that is mostly within the basis.
+            new = images[-1]
+            for _ in range(3):
+                new = jnp.linalg.qr(without(new, basis))[0]
+            blocks.append(new)
             images.append(products(blocks[-1]))
         basis, image = jnp.concatenate(blocks, axis=1), jnp.concatenate(images, axis=1)
         small = jnp.matmul(basis.T, image, precision=HIGHEST)

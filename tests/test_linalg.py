@@ -99,6 +99,17 @@ def test_top_eigenvectors_whether_iteration_settles_or_not(decay, gap):
     assert cosines.min() > 1 - 1e-6
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_directions_stay_orthonormal_where_products_bring_nothing_new(seed):
+    """Two eigenvalues: one product with the matrix spans all there is to find, and the rest is noise."""
+    basis = np.linalg.qr(np.random.default_rng(seed).normal(size=(600, 600)))[0]
+    matrix = ((basis * (1.0 + 3 * (np.arange(600) < 10))) @ basis.T).astype(np.float32)
+    vectors, settled = jax.jit(subspace.iterate_subspace, static_argnums=1)(matrix, 10)
+    vectors = np.asarray(vectors, np.float64)
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(10), atol=1e-5)
+    assert settled and np.linalg.svd(basis[:, :10].T @ vectors, compute_uv=False).min() > 1 - 1e-6
+
+
 def test_products_of_all_pairs_in_pieces():
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(3, 50, 401)), rng.normal(size=(5, 50, 401))
