@@ -1,11 +1,10 @@
 """A study run: features streamed into sketches, sketches scored tile by tile, within a budget of bytes."""
 
 import os
-import queue
 import re
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -28,6 +27,7 @@ from .pairwise import (
     tile_scorer,
 )
 from .preprocess import Preprocess
+from .read_ahead import read_ahead
 from .sketch_bank import SketchBank
 
 IN_FLIGHT = 2
@@ -69,6 +69,18 @@ def name_layers(stores: Iterable[FeatureStore], preprocess: Preprocess, precisio
     return refs
 
 
+def quiet_blas() -> AbstractContextManager:
+    """While it lasts, LAPACK runs on one thread.
+
+    The threads of OpenBLAS, which JAX calls on a CPU, spin for a while after each call, and take a core from the
+    products that come next: on two cores, SVCCA's sketch of a wide layer took 1.6 times as long.
+    """
+    import scipy.linalg  # noqa: F401  (only what is loaded can be limited)
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(limits=1, user_api="blas")
+
+
 def shape_of(sketcher: Sketcher, n: int, width: int) -> Any:
     """The shapes of a sketch; they do not depend on the width."""
     return jax.eval_shape(sketcher, jax.ShapeDtypeStruct((n, width), np.float32))
@@ -103,17 +115,16 @@ def make_sketches(
         for sketcher, sketch in sketches.items():
             bank.put(sketcher, ref.name, jax.device_get(sketch))
 
-    with tqdm(total=len(missing), desc="sketching", unit=" layers", disable=quiet, leave=False) as bar:
-        for turn, (ref, x, threshold) in enumerate(_read_ahead(_prepared(refs, set(missing), preprocess, memory))):
+    shown = tqdm(total=len(missing), desc="sketching", unit=" layers", disable=quiet, leave=False)
+    with quiet_blas(), shown as bar:
+        layers = read_ahead(_prepared(refs, set(missing), preprocess, memory), IN_FLIGHT)
+        for turn, (ref, x, threshold) in enumerate(layers):
             x = jax.device_put(x, devices[turn % len(devices)])
-            products: dict[Callable[[Any], Any], Any] = {}
-            sketches = {}
-            for sketcher in missing[ref]:
-                maker = makers[sketcher]
-                if maker not in products:
-                    products[maker] = make_products(x, threshold, maker=maker, preprocess=preprocess)
-                sketches[sketcher] = reduce_products(products[maker], sketcher=sketcher)
-            waiting.append((ref, sketches, next(iter(products.values())).degenerate))
+            wanted = tuple(dict.fromkeys(makers[sketcher] for sketcher in missing[ref]))
+            made = make_products(x, threshold, makers=wanted, preprocess=preprocess)
+            products = dict(zip(wanted, made, strict=True))
+            sketches = {s: reduce_products(products[makers[s]], sketcher=s) for s in missing[ref]}
+            waiting.append((ref, sketches, made[0].degenerate))
             if len(waiting) >= IN_FLIGHT * len(devices):
                 store_oldest()
             bar.update()
@@ -124,55 +135,25 @@ def make_sketches(
 def _prepared(
     refs: dict[str, list[LayerRef]], wanted: set[LayerRef], preprocess: Preprocess, memory: int
 ) -> Iterator[tuple[LayerRef, np.ndarray, np.float32]]:
-    """Features and clipping threshold of each wanted layer; models that fit into a part of the budget are read once."""
-    for layers in refs.values():
-        needed = [ref for ref in layers if ref in wanted]
-        if not needed:
-            continue
-        store = layers[0].store
-        read = None
-        if store.nbytes <= memory // 4 and preprocess.clip_quantile < 1:
-            read = [store.read_layer(i) for i in range(len(store.layers))]
-        thresholds = preprocess.thresholds(store, read, memory=memory // 4)
-        for ref in needed:
-            x = store.read_layer(ref.layer) if read is None else read[ref.layer]
-            yield ref, x, thresholds[ref.layer]
+    """Features and clipping threshold of each wanted layer; models that fit into a part of the budget are read once.
 
+    A model is read, and its thresholds found, while the layers of the one before are computed.
+    """
 
-def _read_ahead(items: Iterator[Any]) -> Iterator[Any]:
-    """The items, made by a thread that stays a few ahead; its exceptions are raised here."""
-    ready: queue.Queue = queue.Queue(maxsize=IN_FLIGHT)
-    stopped = threading.Event()
-    end = object()
-
-    def hand_over(item: Any) -> None:
-        while not stopped.is_set():
-            try:
-                return ready.put(item, timeout=0.2)
-            except queue.Full:
+    def models() -> Iterator[tuple[list[LayerRef], list[np.ndarray] | None, np.ndarray]]:
+        for layers in refs.values():
+            if wanted.isdisjoint(layers):
                 continue
+            store, read = layers[0].store, None
+            if store.nbytes <= memory // 8 and preprocess.clip_quantile < 1:
+                read = [store.read_layer(i) for i in range(len(store.layers))]
+            yield layers, read, preprocess.thresholds(store, read, memory=memory // 4)
 
-    def work() -> None:
-        try:
-            for item in items:
-                hand_over((item, None))
-                if stopped.is_set():
-                    return
-            hand_over((end, None))
-        except BaseException as error:  # handed to the consumer, whatever it is
-            hand_over((end, error))
-
-    threading.Thread(target=work, daemon=True).start()
-    try:
-        while True:
-            item, error = ready.get()
-            if error is not None:
-                raise error
-            if item is end:
-                return
-            yield item
-    finally:
-        stopped.set()
+    for layers, read, thresholds in read_ahead(models(), 1):
+        for ref in layers:
+            if ref in wanted:
+                x = ref.store.read_layer(ref.layer) if read is None else read[ref.layer]
+                yield ref, x, thresholds[ref.layer]
 
 
 def _refuse_constant(ref: LayerRef) -> None:

@@ -36,26 +36,6 @@ def unit_rows(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
     return x / jnp.sqrt(jnp.where(squares > 0, squares, 1))
 
 
-LEAF = 256
-
-
-def gram(x: Float[Array, "n d"], *, bfloat16: bool = False) -> Float[Array, "n n"]:
-    """Gram matrix `x @ x.T`, symmetric to the bit: by halves, so that each product off the diagonal is made once.
-
-    `bfloat16` rounds x to 8 bits first and sums in float32: what fast units of accelerators multiply.
-    """
-    return _gram(x.astype(jnp.bfloat16) if bfloat16 else x, at_least_float32(x).dtype)
-
-
-def _gram(x, dtype):
-    n = x.shape[0]
-    if n <= LEAF:
-        return jnp.matmul(x, x.T, precision=HIGHEST, preferred_element_type=dtype)
-    upper, lower = x[: n // 2], x[n // 2 :]
-    corner = jnp.matmul(lower, upper.T, precision=HIGHEST, preferred_element_type=dtype)
-    return jnp.block([[_gram(upper, dtype), corner.T], [corner, _gram(lower, dtype)]])
-
-
 def gaussian(gram: Float[Array, "n n"], sigma: Float[Array, ""]) -> Float[Array, "n n"]:
     """Gaussian kernel `exp(-|x_i - x_j|^2 / (2 sigma^2))` from the Gram matrix of x, minus any point."""
     squares = jnp.diagonal(gram)

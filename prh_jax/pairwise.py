@@ -15,10 +15,13 @@ TILE = 128
 """Layers a side scored in one call: enough for kernels at full speed, few enough to fill up the last tile cheaply."""
 
 
-@partial(jax.jit, static_argnames=("maker", "preprocess"))
-def make_products(x: Any, threshold: Any, *, maker: Callable[[Any], Any], preprocess: Preprocess) -> Any:
-    """What sketches are made of, after preprocessing; compiled once for each width."""
-    return maker(preprocess.apply(x, threshold))
+@partial(jax.jit, static_argnames=("makers", "preprocess"))
+def make_products(
+    x: Any, threshold: Any, *, makers: tuple[Callable[[Any], Any], ...], preprocess: Preprocess
+) -> tuple[Any, ...]:
+    """What sketches are made of, after preprocessing, by each maker; compiled once for each width."""
+    x = preprocess.apply(x, threshold)
+    return tuple(maker(x) for maker in makers)
 
 
 @partial(jax.jit, static_argnames=("sketcher",))
@@ -30,9 +33,8 @@ def reduce_products(products: Any, *, sketcher: Sketcher) -> Any:
 def sketch_layer(x: Any, threshold: Any, *, sketcher: Sketcher, preprocess: Preprocess) -> Any:
     """The sketch of one layer after preprocessing."""
     sketcher = sketcher_after(preprocess, sketcher)
-    return reduce_products(
-        make_products(x, threshold, maker=sketcher.products, preprocess=preprocess), sketcher=sketcher
-    )
+    (products,) = make_products(x, threshold, makers=(sketcher.products,), preprocess=preprocess)
+    return reduce_products(products, sketcher=sketcher)
 
 
 def sketcher_after(preprocess: Preprocess, sketcher: Sketcher) -> Sketcher:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from . import linalg
+from . import linalg, pieces
 from .linalg import HIGHEST
 from .metric import Maker
 from .subspace import left_vectors
@@ -96,10 +96,15 @@ class Products(Maker):
             degenerate = degenerate | columns.degenerate
         # What is made of a degenerate layer is marked NaN: zeros keep gradients finite.
         center = jnp.where(degenerate, 0, near_mean(columns))
-        shifted = jnp.where(degenerate, 0, x * columns.factor - center)
-        offset = jnp.matmul(shifted, center[0], precision=HIGHEST)
-        gram = linalg.gram(shifted, bfloat16=self.bfloat16)
-        return InnerProducts(gram, offset, linalg.inner(center, center), columns.factor, degenerate)
+
+        def products(z, center):
+            shifted = jnp.where(degenerate, 0, z * columns.factor - center)
+            offset = jnp.matmul(shifted, center[0], precision=HIGHEST)
+            return pieces.row_blocks(shifted, bfloat16=self.bfloat16), offset
+
+        blocks, offset = pieces.sum_over_columns(products, x, center)
+        square = linalg.inner(center, center)
+        return InnerProducts(pieces.join_blocks(blocks), offset, square, columns.factor, degenerate)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,14 +116,19 @@ class ZScores(Maker):
     def __call__(self, x: Num[Array, "n d"]) -> Directions:
         x = linalg.at_least_float32(x)
         columns = look_at(x)
-        factor = linalg.power_of_two(jnp.concatenate([columns.low, columns.high]), axis=0)
-        spread = (columns.high - columns.low) * factor
-        skipped = columns.degenerate | ~(spread > 4 * jnp.finfo(x.dtype).eps)
-        x = jnp.where(skipped, 0, x * factor)
-        # The mean twice, as the first is itself rounded.
-        first = jnp.mean(x, axis=0, keepdims=True)
-        centered = (x - first) - jnp.mean(x - first, axis=0, keepdims=True)
-        variance = jnp.sum(centered * centered, axis=0, keepdims=True) / (x.shape[0] - 1)
-        scored = centered / jnp.sqrt(jnp.where(skipped, 1, variance))
-        vectors, full_rank = left_vectors(scored, self.dim, bfloat16=self.bfloat16)
+
+        def scored(z, low, high):
+            factor = linalg.power_of_two(jnp.concatenate([low, high]), axis=0)
+            spread = (high - low) * factor
+            skipped = columns.degenerate | ~(spread > 4 * jnp.finfo(z.dtype).eps)
+            z = jnp.where(skipped, 0, z * factor)
+            # The mean twice, as the first is itself rounded.
+            first = jnp.mean(z, axis=0, keepdims=True)
+            centered = (z - first) - jnp.mean(z - first, axis=0, keepdims=True)
+            variance = jnp.sum(centered * centered, axis=0, keepdims=True) / (z.shape[0] - 1)
+            return centered / jnp.sqrt(jnp.where(skipped, 1, variance))
+
+        vectors, full_rank = left_vectors(
+            x, self.dim, columns.low, columns.high, prepare=scored, bfloat16=self.bfloat16
+        )
         return Directions(vectors, columns.degenerate | ~full_rank)

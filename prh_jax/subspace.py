@@ -1,11 +1,14 @@
 """The leading directions of a layer's samples: a few eigenvectors of a large Gram matrix, quickly and exactly."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Num
 
-from . import linalg
+from . import linalg, pieces
 from .linalg import HIGHEST
 
 BLOCK, DEPTH = 16, 8
@@ -93,44 +96,58 @@ def _top_eigenvectors_jvp(primals, tangents):
 
 
 def left_vectors(
-    x: Float[Array, "n d"], r: int, *, bfloat16: bool = False
+    x: Num[Array, "n d"],
+    r: int,
+    *columns: Float[Array, "1 d"],
+    prepare: Callable[..., Any] = pieces.whole,
+    bfloat16: bool = False,
 ) -> tuple[Float[Array, "n r"], Bool[Array, ""]]:
-    """The first r left singular vectors of x, and whether x has that many; by Gram matrices.
+    """The first r left singular vectors of `prepare(x, *columns)`, and whether it has that many; by Gram matrices.
 
     A Gram matrix squares singular values: where the r-th is far below the first, rounding would blur it. The directions
     above it are then taken out of x, and the rest is found from the Gram matrix of what remains. Derivatives are those
-    of the subspace (see `top_eigenvectors`). `bfloat16` as in `linalg.gram`.
+    of the subspace (see `top_eigenvectors`). `prepare` and `bfloat16` as in `pieces.gram`.
     """
-    matrix = linalg.gram(x, bfloat16=bfloat16) / x.shape[1]
-    plain = top_eigenvectors(matrix, jnp.zeros(r, x.dtype))
-    fixed, vectors = lax.stop_gradient((x, plain))
-    found = lax.cond(_smallest_share(matrix, vectors) < 0.01, _without_largest, lambda _, v: v, fixed, vectors)
-    remains = jnp.matmul(found.T, fixed, precision=HIGHEST)
-    sizes = jnp.sqrt(jnp.sum(remains * remains, axis=1))
-    full_rank = jnp.min(sizes) > x.shape[0] * jnp.finfo(x.dtype).eps * jnp.max(sizes)
+    matrix = pieces.gram(x, *columns, prepare=prepare, bfloat16=bfloat16) / x.shape[1]
+    plain = top_eigenvectors(matrix, jnp.zeros(r, matrix.dtype))
+    fixed, vectors = lax.stop_gradient(((x, *columns), plain))
+    energies = jnp.sum(vectors * jnp.matmul(lax.stop_gradient(matrix), vectors, precision=HIGHEST), axis=0)
+    found, full_rank = lax.cond(
+        energies[-1] < 0.01 * energies[0],
+        lambda arrays, v: _without_largest(arrays, v, prepare),
+        lambda _, v: (v, jnp.array(True)),
+        fixed,
+        vectors,
+    )
+    full_rank = full_rank & (energies[0] > 0)
     # Vectors of one subspace are as good as others: turned to those that carry the derivative, they differ little.
     u, _, v = jnp.linalg.svd(jnp.matmul(found.T, vectors, precision=HIGHEST))
     turned = jnp.matmul(found, jnp.matmul(u, v, precision=HIGHEST), precision=HIGHEST)
     return plain + lax.stop_gradient(turned - plain), full_rank
 
 
-def _energies(matrix, vectors):
-    return jnp.sum(vectors * jnp.matmul(matrix, vectors, precision=HIGHEST), axis=0)
+def _energies(arrays, vectors, prepare):
+    """Squared lengths of the projections of all columns on each vector; they do not square singular values first."""
+
+    def squares(*z):
+        return jnp.sum(jnp.matmul(vectors.T, prepare(*z), precision=HIGHEST) ** 2, axis=1)
+
+    return pieces.sum_over_columns(squares, *arrays)
 
 
-def _smallest_share(matrix, vectors):
-    energies = _energies(lax.stop_gradient(matrix), vectors)
-    return energies[-1] / energies[0]
-
-
-def _without_largest(x, vectors):
-    """The top vectors again: the largest as they are, the rest from what the largest leave of x."""
-    r = vectors.shape[1]
-    remains = jnp.matmul(vectors.T, x, precision=HIGHEST)
-    energies = jnp.sum(remains * remains, axis=1)
+def _without_largest(arrays, vectors, prepare):
+    """The top vectors again: the largest as they are, the rest from what the largest leave; whether there are all."""
+    (n, d), r = arrays[0].shape, vectors.shape[1]
+    energies = _energies(arrays, vectors, prepare)
     large = energies > 30 * jnp.abs(energies[-1])
     kept = jnp.where(large[None, :], vectors, 0)
-    rest = x - jnp.matmul(kept, jnp.where(large[:, None], remains, 0), precision=HIGHEST)
-    small = top_eigenvectors(linalg.gram(rest) / x.shape[1], jnp.zeros(r, x.dtype))
+
+    def remaining(*z):
+        z = prepare(*z)
+        return z - jnp.matmul(kept, jnp.matmul(kept.T, z, precision=HIGHEST), precision=HIGHEST)
+
+    small = top_eigenvectors(pieces.gram(*arrays, prepare=remaining) / d, jnp.zeros(r, vectors.dtype))
     place = jnp.maximum(jnp.arange(r) - jnp.sum(large), 0)
-    return jnp.linalg.qr(jnp.where(large[None, :], vectors, small[:, place]))[0]
+    found = jnp.linalg.qr(jnp.where(large[None, :], vectors, small[:, place]))[0]
+    sizes = jnp.sqrt(_energies(arrays, found, prepare))
+    return found, jnp.min(sizes) > n * jnp.finfo(sizes.dtype).eps * jnp.max(sizes)

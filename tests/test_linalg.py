@@ -9,7 +9,7 @@ import pytest
 from oracles import ORACLES
 
 import prh_jax
-from prh_jax import linalg, subspace
+from prh_jax import linalg, pieces, subspace
 
 
 @pytest.mark.parametrize("total", [1, 3, 160, 400, 10240, 131072, 2**28 - 57])
@@ -50,11 +50,28 @@ def gram64(n, d, seed=0):
 
 
 @pytest.mark.parametrize("n", [5, 256, 257, 601, 1024])
-def test_gram_by_halves_is_the_product_and_symmetric(n):
+def test_gram_by_blocks_is_the_product_and_symmetric(n):
     x, expected = gram64(n, 33)
-    got = np.asarray(jax.jit(linalg.gram)(x.astype(np.float32)))
+    got = np.asarray(jax.jit(pieces.gram)(x.astype(np.float32)))
     np.testing.assert_allclose(got, expected, atol=2e-5)
     np.testing.assert_array_equal(got, got.T)
+
+
+@pytest.mark.parametrize("d", [40, 64, 67, 150])
+def test_pieces_of_columns_add_up(d, monkeypatch):
+    """Widths that equal pieces cover, and one with columns left over; columns are prepared by what is known of them."""
+    monkeypatch.setattr(pieces, "COLUMNS", 32)
+    x, _ = gram64(300, d)
+    scale = np.random.default_rng(1).normal(size=(1, d))
+    arrays = [jnp.asarray(z, jnp.float32) for z in (x, scale)]
+    got = np.asarray(jax.jit(lambda *z: pieces.gram(*z, prepare=lambda z, s: z * s))(*arrays))
+    np.testing.assert_allclose(got, (x * scale) @ (x * scale).T, atol=5e-4)
+    np.testing.assert_array_equal(got, got.T)
+    rounded = np.asarray(jax.jit(lambda z: pieces.gram(z, bfloat16=True))(arrays[0]))
+    cut = np.asarray(arrays[0].astype(jnp.bfloat16).astype(jnp.float32), np.float64)
+    np.testing.assert_allclose(rounded, cut @ cut.T, atol=5e-4)
+    counted = jax.jit(lambda z: pieces.sum_over_columns(lambda p: jnp.sum(p, axis=1), z))(jnp.ones((3, d)))
+    np.testing.assert_array_equal(counted, [d] * 3)
 
 
 @pytest.mark.parametrize("n", [4, 5, 12, 13])
