@@ -1,5 +1,6 @@
 """Per metric: the sketch of a layer and the score of a pair; compile time, rates, and the error against float64."""
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,7 @@ def _row(name: str, xs: Any, ys: Any, *, k: int, layers: int, rounds: int, their
         "tile_compile_s": tile_compile,
         "temporaries_bytes": getattr(scorer.memory_analysis(), "temp_size_in_bytes", None),
         "max_error": _max_error(metric, xs, ys, scores),
+        "bfloat16_error": _bfloat16_error(metric, xs, ys, scores),
     }
     for opponent in ("reference", "cached_torch"):
         if opponent in medians:
@@ -100,3 +102,13 @@ def _max_error(metric: Any, xs: Any, ys: Any, scores: np.ndarray) -> float:
             exact = float(metric(jnp.asarray(xs[i], jnp.float64), jnp.asarray(ys[j], jnp.float64)))
             errors.append(abs(float(scores[i, j]) - exact))
     return max(errors)
+
+
+def _bfloat16_error(metric: Any, xs: Any, ys: Any, scores: np.ndarray) -> float:
+    """Largest difference that `precision="bfloat16"` makes, over all pairs of the layers given."""
+    sketcher = metric.sketch
+    rounding = dataclasses.replace(sketcher.products, bfloat16=True)
+    a, b = ([jax.jit(lambda z: sketcher.reduce(rounding(z)))(z) for z in side] for side in (xs, ys))
+    stacks = (jax.tree.map(lambda *leaves: jnp.stack(leaves), *side) for side in (a, b))
+    rounded = np.asarray(jax.jit(metric.compare_tile)(*stacks))
+    return float(np.abs(rounded - scores[: len(xs), : len(ys)]).max())

@@ -9,7 +9,7 @@ from typing import Any
 
 from prh_jax.metrics import METRICS
 
-from . import kernels, machine, neighbors, null, study
+from . import budgets, kernels, machine, neighbors, null, study, sweep
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = {
@@ -49,8 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype", default="bfloat16", choices=("float32", "bfloat16"), help="of the stores (%(default)s)"
     )
+    parser.add_argument("--k", nargs="+", type=int, help="neighbours (those of the size: 10, of full also 32 and 100)")
     parser.add_argument("--memory", help="budget of the study, such as 8GiB")
     parser.add_argument("--each", action="store_true", help="also run the study for each metric alone")
+    parser.add_argument("--sweep", action="store_true", help="also each metric over samples, width, neighbours, layers")
+    parser.add_argument("--budgets", action="store_true", help="also the peak memory of a study given 0.5, 2 and 8 GiB")
     parser.add_argument("--null", action="store_true", help="also the permutation null, beside calibrated-similarity")
     parser.add_argument("--output", metavar="JSON", help="where results go (benchmarks/results/<machine>.json)")
 
@@ -61,12 +64,17 @@ def run(args: argparse.Namespace) -> int:
     names = list(METRICS)
     results: dict[str, Any] = {"machine": machine.describe(), "size": args.size, "peaks": machine.peaks(size["peak"])}
     shape = {key: size[key] for key in ("n", "d", "layers", "rounds")}
-    results["kernels"] = [
-        row for k in size["ks"] for row in kernels.measure(names, k=k, reference=args.reference, **shape)
-    ]
+    first, *others = args.k or size["ks"]
+    results["kernels"] = kernels.measure(names, k=first, reference=args.reference, **shape)
+    for k in others:
+        some = [name for name in names if "k" in METRICS[name]().settings]
+        results["kernels"] += kernels.measure(some, k=k, reference=args.reference, **shape)
     print(kernel_table(results))
-    results["neighbors"] = neighbors.measure(n=size["graph"], d=size["d"], k=size["ks"][0], rounds=size["rounds"])
+    results["neighbors"] = neighbors.measure(n=size["graph"], d=size["d"], k=first, rounds=size["rounds"])
     print(json.dumps(results["neighbors"]))
+    if args.sweep:
+        results["sweep"] = sweep.measure(names, toy=args.size == "toy")
+        print(sweep.table(results["sweep"]))
     if args.null:
         results |= null.measure(size, results["peaks"]["gemm_flops"])
         print(null.tables(results))
@@ -80,12 +88,16 @@ def run(args: argparse.Namespace) -> int:
             scale=size["scale"],
             memory=args.memory,
         )
+        if args.budgets:
+            folder, scale = Path(args.features or temporary), size["scale"]
+            results["budgets"] = budgets.measure(folder, ["0.5GiB", "2GiB", "8GiB"], n=size["n"], scale=scale)
+            print(budgets.table(results["budgets"]))
     if args.reference:
         results["study_reference_seconds"] = study.reference_seconds(
-            args.reference, n=size["n"], k=size["ks"][0], scale=size["scale"], rounds=size["rounds"]
+            args.reference, n=size["n"], k=first, scale=size["scale"], rounds=size["rounds"]
         )
     print(study_table(results))
-    path = Path(args.output) if args.output else RESULTS / f"{_slug(results['machine'])}-{args.size}.json"
+    path = Path(args.output) if args.output else RESULTS / f"{slug(results['machine'])}-{args.size}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=1) + "\n")
     print(f"Results: {path}")
@@ -95,8 +107,8 @@ def run(args: argparse.Namespace) -> int:
 def kernel_table(results: dict[str, Any]) -> str:
     """Kernel-only figures as Markdown."""
     lines = [
-        "| metric | k | sketch ms | of GEMM peak | pair us | reference ms | x | cached torch ms | x | max error |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| metric | k | sketch ms | of peak | pair us | reference ms | x | cached torch ms | x | error | of bfloat16 |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in results["kernels"]:
         cells = [row["metric"], str(row["k"] or ""), f"{row['sketch_s'] * 1e3:.1f}"]
@@ -105,7 +117,7 @@ def kernel_table(results: dict[str, Any]) -> str:
             known = f"{opponent}_s" in row
             cells.append(f"{row[f'{opponent}_s'] * 1e3:.3g}" if known else "")
             cells.append(f"{row[f'kernel_ratio_{opponent}']:,.0f}" if known else "")
-        lines.append("| " + " | ".join([*cells, f"{row['max_error']:.0e}"]) + " |")
+        lines.append("| " + " | ".join([*cells, f"{row['max_error']:.0e}", f"{row['bfloat16_error']:.0e}"]) + " |")
     return "\n".join(lines)
 
 
@@ -128,7 +140,7 @@ def study_table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _slug(found: dict[str, Any]) -> str:
+def slug(found: dict[str, Any]) -> str:
     name = found["device"] if found["device"].lower() != "cpu" else f"{found['processor']}-{found['cores']}-cores"
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 

@@ -55,7 +55,7 @@ def stores(folder: Path, models: dict[str, tuple[int, int]], n: int, dtype: str,
     """Feature stores of the models, written where they are not there yet; `scale` shrinks widths and layers."""
     paths = []
     latent = np.random.default_rng(0).normal(size=(n, 64)).astype(np.float32) * np.arange(1, 65) ** -0.5
-    for number, (name, (width, layers)) in enumerate(models.items()):
+    for name, (width, layers) in models.items():
         width, layers = max(16, int(width * scale)), max(2, int(layers * scale))
         path = folder / f"{name}_{n}_{width}_{layers}_{dtype}.zarr"
         paths.append(path)
@@ -64,7 +64,7 @@ def stores(folder: Path, models: dict[str, tuple[int, int]], n: int, dtype: str,
             continue
         except StoreError:
             pass
-        rng = np.random.default_rng(number)
+        rng = np.random.default_rng(list(name.encode()))
         features = [
             latent.astype(np.float32) @ rng.standard_normal((64, width), np.float32)
             + 2 * rng.standard_normal((n, width), np.float32)

@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -18,7 +19,7 @@ from .feature_store import FeatureStore
 from .metric import Metric, Sketcher
 from .pairwise import (
     TILE,
-    make_products,
+    products_program,
     put_tile,
     reduce_products,
     sketch_bytes,
@@ -118,11 +119,12 @@ def make_sketches(
     shown = tqdm(total=len(missing), desc="sketching", unit=" layers", disable=quiet, leave=False)
     with quiet_blas(), shown as bar:
         layers = read_ahead(_prepared(refs, set(missing), preprocess, memory), IN_FLIGHT)
+        wanted = {ref: tuple(dict.fromkeys(makers[sketcher] for sketcher in missing[ref])) for ref in missing}
+        programs = _compile_ahead(wanted, preprocess, devices)
         for turn, (ref, x, threshold) in enumerate(layers):
-            x = jax.device_put(x, devices[turn % len(devices)])
-            wanted = tuple(dict.fromkeys(makers[sketcher] for sketcher in missing[ref]))
-            made = make_products(x, threshold, makers=wanted, preprocess=preprocess)
-            products = dict(zip(wanted, made, strict=True))
+            device = devices[turn % len(devices)]
+            made = programs[x.shape, wanted[ref], device].result()(*jax.device_put((x, threshold), device))
+            products = dict(zip(wanted[ref], made, strict=True))
             sketches = {s: reduce_products(products[makers[s]], sketcher=s) for s in missing[ref]}
             waiting.append((ref, sketches, made[0].degenerate))
             if len(waiting) >= IN_FLIGHT * len(devices):
@@ -130,6 +132,22 @@ def make_sketches(
             bar.update()
         while waiting:
             store_oldest()
+
+
+def _compile_ahead(
+    wanted: dict[LayerRef, tuple[Any, ...]], preprocess: Preprocess, devices: Sequence[Any]
+) -> dict[Any, Future[Any]]:
+    """Programs for all widths, compiled by threads while layers are read and the first ones are computed."""
+    pool = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2))
+    programs: dict[Any, Future[Any]] = {}
+    for ref, makers in wanted.items():
+        shape = (ref.store.n, ref.store.layers[ref.layer].dim)
+        for device in devices:
+            if (shape, makers, device) not in programs:
+                arguments = (shape, ref.store.dtype, makers, preprocess, device)
+                programs[shape, makers, device] = pool.submit(products_program, *arguments)
+    pool.shutdown(wait=False)
+    return programs
 
 
 def _prepared(
@@ -146,7 +164,8 @@ def _prepared(
                 continue
             store, read = layers[0].store, None
             if store.nbytes <= memory // 8 and preprocess.clip_quantile < 1:
-                read = [store.read_layer(i) for i in range(len(store.layers))]
+                with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 4)) as pool:
+                    read = list(pool.map(store.read_layer, range(len(store.layers))))
             yield layers, read, preprocess.thresholds(store, read, memory=memory // 4)
 
     for layers, read, thresholds in read_ahead(models(), 1):

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from .metric import Metric, Sketcher
 from .preprocess import Preprocess
@@ -22,6 +22,16 @@ def make_products(
     """What sketches are made of, after preprocessing, by each maker; compiled once for each width."""
     x = preprocess.apply(x, threshold)
     return tuple(maker(x) for maker in makers)
+
+
+@lru_cache(maxsize=256)
+def products_program(
+    shape: tuple[int, int], dtype: Any, makers: tuple[Callable[[Any], Any], ...], preprocess: Preprocess, device: Any
+) -> Any:
+    """Compiled `make_products` of layers of a shape, on a device."""
+    place = SingleDeviceSharding(device)
+    layer, threshold = (jax.ShapeDtypeStruct(*spec, sharding=place) for spec in ((shape, dtype), ((), np.float32)))
+    return make_products.lower(layer, threshold, makers=makers, preprocess=preprocess).compile()
 
 
 @partial(jax.jit, static_argnames=("sketcher",))

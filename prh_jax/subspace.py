@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Num
 
@@ -49,18 +50,22 @@ def iterate_subspace(matrix, r: int, *, limit: int = 5, tolerance: float = 3e-5)
     def without(block, basis):
         return block - jnp.matmul(basis, jnp.matmul(basis.T, block, precision=HIGHEST), precision=HIGHEST)
 
+    def extend(i, spaces):
+        """The block that the last product brings, orthogonal to those before, and its own product."""
+        basis, image = spaces
+        new = lax.dynamic_slice_in_dim(image, (i - 1) * BLOCK, BLOCK, axis=1)
+        # Three times: where a product brings nothing new, the first leaves noise that is mostly within the basis.
+        new = lax.fori_loop(0, 3, lambda _, block: jnp.linalg.qr(without(block, basis))[0], new)
+        return put(basis, new, i), put(image, products(new), i)
+
+    def put(space, block, i):
+        return lax.dynamic_update_slice_in_dim(space, block, i * BLOCK, axis=1)
+
     def improve(state):
         old, _, _, count = state
-        blocks, images = [old], [products(old)]
-        for _ in range(DEPTH - 1):
-            basis = jnp.concatenate(blocks, axis=1)
-            # Three times: where a product brings nothing new, the first leaves noise that is mostly within the basis.
-            new = images[-1]
-            for _ in range(3):
-                new = jnp.linalg.qr(without(new, basis))[0]
-            blocks.append(new)
-            images.append(products(blocks[-1]))
-        basis, image = jnp.concatenate(blocks, axis=1), jnp.concatenate(images, axis=1)
+        empty = jnp.zeros((old.shape[0], BLOCK * DEPTH), old.dtype)  # columns still to come are zero
+        start = put(empty, old, 0), put(empty, products(old), 0)
+        basis, image = lax.fori_loop(1, DEPTH, extend, start)
         small = jnp.matmul(basis.T, image, precision=HIGHEST)
         values, rotation = jnp.linalg.eigh((small + small.T) / 2)
         values, rotation = values[::-1], rotation[:, ::-1][:, :BLOCK]
@@ -74,7 +79,8 @@ def iterate_subspace(matrix, r: int, *, limit: int = 5, tolerance: float = 3e-5)
     def settled(state):
         return (state[1] <= tolerance) | (state[2] <= 10 * tolerance)
 
-    start = jax.random.normal(jax.random.key(0), (matrix.shape[0], BLOCK), matrix.dtype)
+    # numbers in the program, not a generator: that compiles slowly, and gives others on other devices
+    start = jnp.asarray(np.random.default_rng(0).standard_normal((matrix.shape[0], BLOCK)), matrix.dtype)
     far = jnp.full((), jnp.inf, matrix.dtype)
     state = (jnp.linalg.qr(start)[0], far, far, 0)
     state = lax.while_loop(lambda s: ~settled(s) & (s[3] < limit), improve, state)

@@ -294,7 +294,7 @@ def test_sketches_are_made_once_and_kept_in_a_cache(stores, tmp_path, monkeypatc
     def refuse(*args, **kwargs):
         raise AssertionError("a sketch was made again")
 
-    monkeypatch.setattr(engine, "make_products", refuse)
+    monkeypatch.setattr(engine, "products_program", refuse)
     xr.testing.assert_identical(align(xs, ys, ["cka", "mutual_knn"], sketch_cache=cache).dataset, first.dataset)
     with pytest.raises(AssertionError, match="made again"):
         align(xs, ys, "cka", sketch_cache=cache, preprocess=Preprocess(0.9))

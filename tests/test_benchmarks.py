@@ -2,13 +2,14 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from oracles import ORACLES
 
 torch = pytest.importorskip("torch")
 
-from benchmarks import opponents, study  # noqa: E402
+from benchmarks import opponents, report, study, sweep  # noqa: E402
 from benchmarks.kernels import related_layers  # noqa: E402
 from benchmarks.run import main  # noqa: E402
 from prh_jax import METRICS  # noqa: E402
@@ -16,14 +17,17 @@ from prh_jax import METRICS  # noqa: E402
 
 def test_toy_size_runs_and_writes_json(tmp_path, capsys):
     path = tmp_path / "toy.json"
-    assert (
-        main(["--size", "toy", "--output", str(path), "--features", str(tmp_path / "features"), "--each", "--null"])
-        == 0
-    )
+    options = ["--each", "--null", "--sweep", "--budgets"]
+    assert main(["--size", "toy", "--output", str(path), "--features", str(tmp_path / "features"), *options]) == 0
     results = json.loads(path.read_text())
     assert [row["metric"] for row in results["kernels"]] == list(METRICS)
     for row in results["kernels"]:
         assert row["pair_s"] > 0 and row["sketch_s"] > 0 and row["max_error"] < 2e-5
+        assert 0 <= row["bfloat16_error"] < 0.1
+    assert {(row["metric"], row["varied"]) for row in results["sweep"]} >= {(name, "n") for name in METRICS}
+    assert all(row["pair_s"] > 0 for row in results["sweep"] if row["varied"] != "d")
+    assert [row["budget_bytes"] for row in results["budgets"]] == [2**29, 2**31, 2**33]
+    assert all(row["peak_bytes"] > 0 for row in results["budgets"])
     assert [row["metrics"] for row in results["study"]] == ["all", *([name] for name in METRICS)]
     assert results["peaks"]["gemm_flops"] > 1e8 and results["machine"]["date"]
     for row in results["null_pair"]:
@@ -31,6 +35,14 @@ def test_toy_size_runs_and_writes_json(tmp_path, capsys):
     assert [row["metric"] for row in results["null_study"]] == ["mutual_knn", "cka"]
     out = capsys.readouterr().out
     assert "| mutual_knn |" in out and "| all metrics |" in out
+
+
+def test_made_up_sketches_are_sketches():
+    shape = jax.eval_shape(METRICS["mutual_knn"](k=5).sketch, jax.ShapeDtypeStruct((32, 3), np.float32))
+    lists = sweep.made_up(shape, 32, 0).neighbors
+    assert lists.shape == (32, 5) and lists.min() >= 0 and lists.max() < 32
+    for i, row in enumerate(lists):
+        assert len(set(row)) == 5 and i not in row
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -70,3 +82,9 @@ def test_the_reference_of_extraction_is_asked_for(tmp_path):
 
     with pytest.raises(ValueError, match="no extract_features"):
         extraction.reference_module(tmp_path)
+
+
+def test_the_readme_shows_the_results_that_are_committed():
+    readme = (report.ROOT / "README.md").read_text()
+    assert report.section() == readme.split(report.START)[1].split(report.END)[0].strip()
+    assert report.PLOT.exists()

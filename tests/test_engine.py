@@ -95,8 +95,12 @@ def test_a_second_study_compiles_nothing_but_the_products_of_new_widths(tmp_path
     wide = [
         make_store(tmp_path / f"{name}.zarr", name, widths, ids=ids) for name, widths in (("c", (23, 31)), ("d", (14,)))
     ]
-    with jax.log_compiles(), caplog.at_level(logging.WARNING):
-        align(wide, metrics=NAMES)
+    jax.config.update("jax_log_compiles", True)  # not the context manager, which other threads do not see
+    try:
+        with caplog.at_level(logging.WARNING):
+            align(wide, metrics=NAMES)
+    finally:
+        jax.config.update("jax_log_compiles", False)
     compiled = [match[1] for record in caplog.records if (match := re.match(r"Compiling (\S+)", record.getMessage()))]
     assert len(compiled) == 2 and all("make_products" in name for name in compiled), compiled
 

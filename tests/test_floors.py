@@ -7,11 +7,23 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [
-    {"_version", "bfloat16", "checks", "location", "data", "reduce", "chunks", "orders"},
+    {
+        "_version",
+        "bfloat16",
+        "checks",
+        "location",
+        "data",
+        "reduce",
+        "chunks",
+        "orders",
+        "compilation_cache",
+        "read_ahead",
+    },
     {"metric", "quantile"},
     {"feature_store", "linalg"},
     {"feature_writer", "pairing", "archive", "calibration", "null_store"},
     {"result_store", "preprocess"},
+    {"pieces"},
     {"subspace"},
     {"products"},
     {"sketches"},

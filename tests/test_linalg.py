@@ -103,15 +103,17 @@ def test_u_centred_inner_product_is_that_of_szekely_and_rizzo(x64):
     assert got == pytest.approx((direct[0] * direct[1]).sum(), rel=1e-12)
 
 
-@pytest.mark.parametrize("decay, gap", [(1.0, 0), (0.4, 0), (0.0, 3), (0.05, 1e-3)])
-def test_top_eigenvectors_whether_iteration_settles_or_not(decay, gap):
+@pytest.mark.parametrize("decay, gap, settles", [(1.0, 0, True), (0.4, 0, True), (0.0, 3, True), (0.02, 3e-4, False)])
+def test_top_eigenvectors_whether_iteration_settles_or_not(decay, gap, settles, monkeypatch):
     rng = np.random.default_rng(0)
     basis = np.linalg.qr(rng.normal(size=(600, 600)))[0]
     values = np.arange(1, 601.0) ** -decay + (np.arange(600) < 10) * gap
     matrix = ((basis * values) @ basis.T).astype(np.float32)
-    settled = bool(subspace.iterate_subspace(jnp.asarray(matrix), 10)[1])
-    assert settled == (decay != 0.05)
-    got = np.asarray(jax.jit(subspace.top_eigenvectors)(matrix, jnp.zeros(10)), np.float64)
+    if settles:
+        assert bool(subspace.iterate_subspace(jnp.asarray(matrix), 10)[1])
+    else:  # whether it settles here is a matter of rounding: it is told that it did not
+        monkeypatch.setattr(subspace, "iterate_subspace", lambda m, r: (jnp.zeros((600, r)), jnp.array(False)))
+    got = np.asarray(jax.jit(lambda m: subspace.top_eigenvectors(m, jnp.zeros(10)))(matrix), np.float64)
     cosines = np.linalg.svd(basis[:, :10].T @ got, compute_uv=False)
     assert cosines.min() > 1 - 1e-6
 

@@ -1,0 +1,104 @@
+"""How each metric's times grow with samples, width, neighbours and layers: one of them varied at a time."""
+
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from prh_jax.engine import default_memory
+from prh_jax.metrics import METRICS, make_metric
+from prh_jax.pairwise import layer_mesh, put_tile, sketch_bytes, sketch_shapes, stack_tile, tile_scorer
+
+from .kernels import related_layers
+from .machine import seconds
+
+BASE = {"n": 1024, "d": 768, "k": 10, "layers": 64}
+SWEEP = {
+    "n": (256, 1024, 4096, 16384, 65536),
+    "d": (192, 768, 2048, 8192),
+    "k": (10, 32, 100),
+    "layers": (1, 8, 64, 454),
+}
+TOY_BASE = {"n": 48, "d": 24, "k": 5, "layers": 4}
+TOY_SWEEP = {"n": (32, 48), "d": (24, 40), "k": (3, 5), "layers": (1, 4)}
+
+
+def measure(names: list[str], *, toy: bool) -> list[dict[str, Any]]:
+    """One row a metric and size: seconds to sketch a layer and to score a pair, median of three.
+
+    What would not fit into half of the memory is left out: n x n matrices of many samples, and layers of such sketches.
+    """
+    base, sweep = (TOY_BASE, TOY_SWEEP) if toy else (BASE, SWEEP)
+    rows = []
+    for name in names:
+        for varied, values in sweep.items():
+            if varied == "k" and "k" not in METRICS[name]().settings:
+                continue
+            rows += [_row(name, varied, **(base | {varied: value})) for value in values]
+    return rows
+
+
+def _row(name: str, varied: str, *, n: int, d: int, k: int, layers: int) -> dict[str, Any]:
+    takes_k = "k" in METRICS[name]().settings
+    metric = make_metric(name, **({"k": k} if takes_k else {}))
+    row: dict[str, Any] = {"metric": name, "varied": varied, "n": n, "d": d, "k": k if takes_k else None}
+    memory = default_memory()
+    if varied != "layers" and 6 * 4 * n * n + 4 * 4 * n * d <= memory:
+        x = jnp.asarray(related_layers(1, n, d, 1)[0])
+        sketch, start = jax.jit(metric.sketch), time.perf_counter()
+        jax.block_until_ready(sketch(x))
+        row["sketch_compile_s"] = time.perf_counter() - start
+        row["sketch_s"] = _median(lambda: sketch(x))
+        row["sketch_flops"] = 2 * n * n * d / row["sketch_s"]
+    shape = jax.eval_shape(metric.sketch, jax.ShapeDtypeStruct((n, d), np.float32))
+    layers = min(layers, memory // (8 * sketch_bytes(shape)))
+    if varied == "d" or layers < 1:
+        return row
+    mesh = layer_mesh(jax.local_devices()[:1])
+    start = time.perf_counter()
+    scorer = tile_scorer((metric,), sketch_shapes(shape), layers, mesh)
+    row["tile_compile_s"] = time.perf_counter() - start
+    row["temporaries_bytes"] = getattr(scorer.memory_analysis(), "temp_size_in_bytes", None)
+    stack = stack_tile([made_up(shape, n, seed) for seed in range(min(layers, 8))] * (layers // 8 + 1), 0)
+    stack = jax.tree.map(lambda z: z[:layers], stack)
+    a, b = put_tile(stack, mesh, spread=True), put_tile(stack, mesh, spread=False)
+    taken = _median(lambda: scorer(a, b))
+    row |= {"layers": layers, "pair_s": taken / layers**2}
+    row["pair_bytes_per_s"] = 2 * layers * sketch_bytes(shape) / taken
+    if metric.contraction is not None:
+        row["pair_flops"] = n * n * layers**2 / taken
+    return row
+
+
+def made_up(shape: Any, n: int, seed: int) -> Any:
+    """A sketch of random numbers, lists of random neighbours; how long scoring takes depends on shapes alone."""
+    rng = np.random.default_rng(seed)
+
+    def leaf(spec):
+        if np.issubdtype(spec.dtype, np.integer):
+            own = np.arange(n)[:, None]  # and steps from it to others, as neighbours are never oneself
+            return ((own + 1 + rng.permutation(n - 1)[: spec.shape[-1]]) % n).astype(spec.dtype)
+        return rng.standard_normal(spec.shape).astype(spec.dtype)
+
+    return jax.tree.map(leaf, shape)
+
+
+def _median(call: Any) -> float:
+    call()
+    return float(np.median([seconds(call) for _ in range(3)]))
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The figures as Markdown, a line a metric and a varied size."""
+    lines = ["| metric | varied | sketch ms | pair us | compile s |", "|---|---|---|---|---|"]
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["metric"], row["varied"]), []).append(row)
+    for (name, varied), found in groups.items():
+        sketch = ", ".join(f"{r[varied]}: {r['sketch_s'] * 1e3:.3g}" for r in found if "sketch_s" in r)
+        pair = ", ".join(f"{r[varied]}: {r['pair_s'] * 1e6:.3g}" for r in found if "pair_s" in r)
+        compile_s = max(r.get("sketch_compile_s", 0) + r.get("tile_compile_s", 0) for r in found)
+        lines.append(f"| {name} | {varied} | {sketch} | {pair} | {compile_s:.1f} |")
+    return "\n".join(lines)
