@@ -12,6 +12,8 @@ import numpy as np
 from .metric import Metric
 from .metrics import PRH_METRICS, SUPPORTED_METRICS, make_metric
 
+_scored = jax.jit(lambda metric, x, y: metric(x, y), static_argnums=0)
+
 
 def to_numpy(features: Any) -> np.ndarray:
     """A torch tensor, JAX or numpy array on the host, 2-byte floats raised to float32; float64 stays so."""
@@ -44,7 +46,7 @@ class AlignmentMetrics:
         metric: Metric = make_metric(name, base=PRH_METRICS[name], **settings)
         x, y = to_numpy(feats_A), to_numpy(feats_B)
         with jax.enable_x64(np.float64 in (x.dtype, y.dtype)):
-            return float(metric(x, y))
+            return float(_scored(metric, x, y))
 
     @staticmethod
     def cycle_knn(feats_A: Any, feats_B: Any, topk: int) -> float:

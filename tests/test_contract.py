@@ -40,6 +40,9 @@ def oracle(metric, x, y):
     return ORACLES[metric.name](x, y, **metric.settings)
 
 
+sketched = jax.jit(lambda metric, x: metric.sketch(x), static_argnums=0)
+
+
 def close(metric, rounding=2e-5):
     """Counts are equal; the others to rounding."""
     return {"abs": 1e-6} if metric in EXACT else {"abs": rounding, "rel": rounding}
@@ -164,22 +167,31 @@ def test_sketches_have_shapes_without_the_width(metric):
 @EVERY
 def test_a_metric_is_its_sketch_and_compare(metric):
     x, y = correlated(dx=14, dy=11)
-    assert float(metric(x, y)) == float(metric.compare(metric.sketch(jnp.asarray(x)), metric.sketch(jnp.asarray(y))))
+    apart = float(jax.jit(metric.compare)(sketched(metric, x), sketched(metric, y)))
+    assert float(scored(metric, x, y)) == pytest.approx(apart, **close(metric, 1e-6))
+
+
+@pytest.mark.parametrize("name", ["mutual_knn", "cka"])
+def test_without_jit_too(name):
+    x, y = correlated(dx=14, dy=11)
+    metric = small(METRICS[name]())
+    assert float(metric(x, y)) == pytest.approx(float(scored(metric, x, y)), abs=1e-6)
 
 
 @EVERY
 def test_reorder_is_the_sketch_of_reordered_features(metric):
     x, y = correlated(dx=14, dy=11)
     order = np.random.default_rng(0).permutation(len(x))
-    a, b = metric.sketch(jnp.asarray(x)), metric.sketch(jnp.asarray(y))
-    direct = float(metric.compare(a, metric.sketch(jnp.asarray(y[order]))))
-    assert float(metric.compare(a, b.reorder(jnp.asarray(order)))) == pytest.approx(direct, **close(metric, 1e-5))
-    assert abs(direct - float(metric.compare(a, b))) > 1e-4
+    a, b, compare = sketched(metric, x), sketched(metric, y), jax.jit(metric.compare)
+    direct = float(compare(a, sketched(metric, y[order])))
+    again = jax.jit(lambda sketch, order: sketch.reorder(order))(b, order)
+    assert float(compare(a, again)) == pytest.approx(direct, **close(metric, 1e-5))
+    assert abs(direct - float(compare(a, b))) > 1e-4
 
 
 def stacks(metric, rows=5, columns=4):
-    layers = [jnp.asarray(correlated(seed=s, dx=14, dy=12 + s)[s % 2]) for s in range(rows + columns)]
-    sketches = [metric.sketch(x) for x in layers]
+    layers = [correlated(seed=s, dx=14, dy=12)[s % 2] for s in range(rows + columns)]
+    sketches = [sketched(metric, x) for x in layers]
     return sketches[:rows], sketches[rows:]
 
 
@@ -195,7 +207,8 @@ def tiled(metric, a, b, tile):
 @EVERY
 def test_a_tile_is_its_pairs(metric):
     a, b = stacks(metric)
-    expected = np.array([[float(metric.compare(p, q)) for q in b] for p in a])
+    compare = jax.jit(metric.compare)
+    expected = np.array([[float(compare(p, q)) for q in b] for p in a])
     np.testing.assert_allclose(tiled(metric, a, b, 5), expected, atol=0 if metric in EXACT else 1e-6, rtol=0)
 
 
@@ -300,7 +313,7 @@ def test_documentation_and_table(cls):
     assert function.__doc__
     assert {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY} == cls().settings
     x, y = correlated(dx=14, dy=11)
-    assert float(function(x, y)) == float(cls()(x, y))
+    assert float(jax.jit(function)(x, y)) == float(scored(cls(), x, y))
 
 
 @pytest.mark.parametrize("name", METRICS)

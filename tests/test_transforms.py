@@ -25,7 +25,7 @@ def test_jit_vmap_scan_and_checkpoint_agree(metric):
     xs, ys = (jnp.stack([pair[side] for pair in pairs]) for side in (0, 1))
     expected = np.array([float(scored(metric, x, y)) for x, y in pairs])
     atol = 1e-6 if metric.differentiable else 0
-    mapped = jax.vmap(metric)(xs, ys)
+    mapped = jax.jit(jax.vmap(metric))(xs, ys)
     np.testing.assert_allclose(np.asarray(mapped), expected, atol=atol, rtol=0)
     _, scanned = jax.lax.scan(lambda carry, pair: (carry, jax.checkpoint(metric)(*pair)), None, (xs, ys))
     np.testing.assert_allclose(np.asarray(scanned), expected, atol=atol, rtol=0)
@@ -67,7 +67,9 @@ def test_float64_is_kept(metric, x64):
 @pytest.mark.parametrize("metric", SMOOTH, ids=str)
 def test_gradients(metric, x64):
     x, y = correlated(n=24, dx=14, dy=11, dtype=np.float64)
-    check_grads(lambda a, b: metric(a, b), (x, y), order=1, modes=("fwd", "rev"), eps=1e-6, rtol=1e-5, atol=1e-7)
+    check_grads(
+        jax.jit(lambda a, b: metric(a, b)), (x, y), order=1, modes=("fwd", "rev"), eps=1e-6, rtol=1e-5, atol=1e-7
+    )
 
 
 def test_svcca_gradient_survives_repeated_singular_values(x64):
@@ -76,11 +78,12 @@ def test_svcca_gradient_survives_repeated_singular_values(x64):
     columns = rng.normal(size=(24, 6))
     x = np.linalg.qr(columns - columns.mean(axis=0))[0]  # z-scored, its six singular values are equal
     y = rng.normal(size=(24, 11))
-    through = jax.grad(lambda a: Svcca(dim=6)(a, y))(x)
+    score = jax.jit(lambda a: Svcca(dim=6)(a, y))
+    through = jax.grad(score)(x)
     assert np.isfinite(np.asarray(through)).all()
     direction = rng.normal(size=x.shape)
     step = 1e-6
-    change = (Svcca(dim=6)(x + step * direction, y) - Svcca(dim=6)(x - step * direction, y)) / (2 * step)
+    change = (score(x + step * direction) - score(x - step * direction)) / (2 * step)
     assert float(jnp.vdot(through, direction)) == pytest.approx(float(change), rel=1e-4, abs=1e-8)
 
 
@@ -88,7 +91,7 @@ def test_svcca_gradient_survives_repeated_singular_values(x64):
 def test_degenerate_input_has_a_finite_gradient(metric):
     """A constant layer scores NaN; a sum that masks it out must still have a gradient."""
     x, y = correlated(dx=14, dy=11)
-    value, gradient = jax.value_and_grad(lambda a: metric(a, jnp.asarray(y)))(jnp.ones_like(x))
+    value, gradient = jax.jit(jax.value_and_grad(lambda a: metric(a, jnp.asarray(y))))(jnp.ones_like(x))
     assert np.isnan(value) and np.isfinite(np.asarray(gradient)).all()
 
 
