@@ -16,7 +16,7 @@ from .machine import alternate
 def measure(*, n: int, d: int, k: int, rounds: int) -> dict[str, Any]:
     """Seconds of ours, faiss IndexFlatIP and torch in turn, and the share of equal neighbours."""
     (x,) = related_layers(1, n, d, 1)
-    sketch = jax.jit(Neighbors(k, normalize=False))
+    sketch = jax.jit(Neighbors(k, normalize=False).for_samples(n))
     device = jnp.asarray(x)
     calls: dict[str, Any] = {"ours": lambda: sketch(device)}
     ours = np.asarray(sketch(device).neighbors)

@@ -69,15 +69,19 @@ def run(args: argparse.Namespace) -> int:
     for k in others:
         some = [name for name in names if "k" in METRICS[name]().settings]
         results["kernels"] += kernels.measure(some, k=k, reference=args.reference, **shape)
-    print(kernel_table(results))
+    save(results, args)
+    print(kernel_table(results), flush=True)
     results["neighbors"] = neighbors.measure(n=size["graph"], d=size["d"], k=first, rounds=size["rounds"])
-    print(json.dumps(results["neighbors"]))
+    save(results, args)
+    print(json.dumps(results["neighbors"]), flush=True)
     if args.sweep:
         results["sweep"] = sweep.measure(names, toy=args.size == "toy")
-        print(sweep.table(results["sweep"]))
+        save(results, args)
+        print(sweep.table(results["sweep"]), flush=True)
     if args.null:
         results |= null.measure(size, results["peaks"]["gemm_flops"])
-        print(null.tables(results))
+        save(results, args)
+        print(null.tables(results), flush=True)
     lists = [names, *([name] for name in names if args.each)]
     with tempfile.TemporaryDirectory() as temporary:
         results["study"] = study.measure(
@@ -88,20 +92,26 @@ def run(args: argparse.Namespace) -> int:
             scale=size["scale"],
             memory=args.memory,
         )
+        save(results, args)
         if args.budgets:
             folder, scale = Path(args.features or temporary), size["scale"]
             results["budgets"] = budgets.measure(folder, ["0.5GiB", "2GiB", "8GiB"], n=size["n"], scale=scale)
-            print(budgets.table(results["budgets"]))
+            print(budgets.table(results["budgets"]), flush=True)
     if args.reference:
         results["study_reference_seconds"] = study.reference_seconds(
             args.reference, n=size["n"], k=first, scale=size["scale"], rounds=size["rounds"]
         )
     print(study_table(results))
+    print(f"Results: {save(results, args)}")
+    return 0
+
+
+def save(results: dict[str, Any], args: argparse.Namespace) -> Path:
+    """Write what is measured so far: a run that is stopped loses no more than its last part."""
     path = Path(args.output) if args.output else RESULTS / f"{slug(results['machine'])}-{args.size}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=1) + "\n")
-    print(f"Results: {path}")
-    return 0
+    return path
 
 
 def kernel_table(results: dict[str, Any]) -> str:

@@ -87,7 +87,7 @@ def u_center(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
     matrix = without_diagonal(matrix)
     rows = jnp.sum(matrix, axis=1, keepdims=True) / (n - 2)
     columns = jnp.sum(matrix, axis=0, keepdims=True) / (n - 2)
-    return without_diagonal(matrix - rows - columns + jnp.sum(matrix) / ((n - 1) * (n - 2)))
+    return without_diagonal(matrix - rows - columns + jnp.sum(matrix) / float((n - 1) * (n - 2)))
 
 
 def u_centered(upper: Any, diagonal: Any, traces: Any, n: int) -> Any:
@@ -96,7 +96,8 @@ def u_centered(upper: Any, diagonal: Any, traces: Any, n: int) -> Any:
     `2 upper - 2 diagonal / (n - 2) + traces / ((n - 1)(n - 2))`, with `upper = <pack_upper(K), pack_upper(L)>`,
     `diagonal = <diag K, diag L>` and `traces = tr K tr L`. Divided by `n (n - 3)` it is the unbiased HSIC.
     """
-    return 2 * upper - 2 * diagonal / (n - 2) + traces / ((n - 1) * (n - 2))
+    # as a float: the integer would not fit into 32 bits where n is large
+    return 2 * upper - 2 * diagonal / (n - 2) + traces / float((n - 1) * (n - 2))
 
 
 def inner(a: Float[Array, "*shape"], b: Float[Array, "*shape"]) -> Float[Array, ""]:

@@ -72,6 +72,10 @@ class Sketcher:
         """An equivalent sketcher for features whose rows have length one."""
         return self
 
+    def for_samples(self, n: int) -> "Sketcher":
+        """An equivalent sketcher for n samples: one without a matrix of all pairs where that would be large."""
+        return self
+
     def excluding(self, groups: tuple[int, ...]) -> "Sketcher":
         """One whose neighbours of a sample are never of the sample's own group; itself where it has no neighbours."""
         return self
@@ -186,7 +190,7 @@ class Metric:
             )
         if x.shape[0] < 4 or 0 in (x.shape[1], y.shape[1]):
             raise ValueError(f"{self.name} needs at least 4 samples and 1 feature, got shapes {x.shape} and {y.shape}.")
-        sketch = self.sketch
+        sketch = self.sketch.for_samples(x.shape[0])
         return self.compare(sketch(x), sketch(y))
 
     def __str__(self) -> str:

@@ -80,7 +80,7 @@ def calibrate_study(
         "metrics": list(metrics),
     }
     sketcher_of = {
-        key: study_sketcher(m, preprocess, groups if exclude_own_group else None) for key, m in metrics.items()
+        key: study_sketcher(m, preprocess, n, groups if exclude_own_group else None) for key, m in metrics.items()
     }
     refs = name_layers({str(s.path): s for s in (*xs, *(ys or ()))}.values(), preprocess, precision)
     refs_x, refs_y = ([ref for store in side for ref in refs[str(store.path)]] for side in (xs, ys or xs))

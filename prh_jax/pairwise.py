@@ -42,7 +42,7 @@ def reduce_products(products: Any, *, sketcher: Sketcher) -> Any:
 
 def sketch_layer(x: Any, threshold: Any, *, sketcher: Sketcher, preprocess: Preprocess) -> Any:
     """The sketch of one layer after preprocessing."""
-    sketcher = sketcher_after(preprocess, sketcher)
+    sketcher = sketcher_after(preprocess, sketcher).for_samples(x.shape[0])
     (products,) = make_products(x, threshold, makers=(sketcher.products,), preprocess=preprocess)
     return reduce_products(products, sketcher=sketcher)
 
@@ -52,9 +52,9 @@ def sketcher_after(preprocess: Preprocess, sketcher: Sketcher) -> Sketcher:
     return sketcher.on_unit_rows() if preprocess.normalize else sketcher
 
 
-def study_sketcher(metric: Metric, preprocess: Preprocess, excluded: tuple[int, ...] | None = None) -> Sketcher:
-    """The sketcher of a metric in a study; `excluded` are the groups that hold no neighbours of their own samples."""
-    sketcher = sketcher_after(preprocess, metric.sketch)
+def study_sketcher(metric: Metric, preprocess: Preprocess, n: int, excluded: tuple[int, ...] | None = None) -> Sketcher:
+    """A metric's sketcher in a study of n samples; `excluded` are groups that hold no neighbours of their own."""
+    sketcher = sketcher_after(preprocess, metric.sketch).for_samples(n)
     return sketcher if excluded is None else sketcher.excluding(excluded)
 
 

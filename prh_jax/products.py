@@ -80,6 +80,20 @@ def near_mean(columns: Columns) -> Float[Array, "1 d"]:
     return jnp.where(high > low, jnp.round(columns.mean / grid) * grid, low)
 
 
+def look_near_mean(x: Num[Array, "n d"], unit_rows: bool) -> tuple[Float[Array, "n d"], Columns, Float[Array, "1 d"]]:
+    """Features as floats, with unit rows if so asked; their columns; and the point near the mean, zero if degenerate.
+
+    What is made of a degenerate layer is marked NaN: zeros keep gradients finite.
+    """
+    x = linalg.at_least_float32(x)
+    columns = look_at(x)
+    if unit_rows:
+        given, x = columns.degenerate, linalg.unit_rows(x)
+        columns = look_at(x)
+        columns = columns._replace(degenerate=given | columns.degenerate)
+    return x, columns, jnp.where(columns.degenerate, 0, near_mean(columns))
+
+
 @dataclasses.dataclass(frozen=True)
 class Products(Maker):
     """Makes InnerProducts of the rows as given, or of unit rows (cosines); `bfloat16` as in `linalg.gram`."""
@@ -87,15 +101,8 @@ class Products(Maker):
     unit_rows: bool = False
 
     def __call__(self, x: Num[Array, "n d"]) -> InnerProducts:
-        x = linalg.at_least_float32(x)
-        columns = look_at(x)
+        x, columns, center = look_near_mean(x, self.unit_rows)
         degenerate = columns.degenerate
-        if self.unit_rows:
-            x = linalg.unit_rows(x)
-            columns = look_at(x)
-            degenerate = degenerate | columns.degenerate
-        # What is made of a degenerate layer is marked NaN: zeros keep gradients finite.
-        center = jnp.where(degenerate, 0, near_mean(columns))
 
         def products(z, center):
             shifted = jnp.where(degenerate, 0, z * columns.factor - center)

@@ -6,11 +6,15 @@ from typing import Literal, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from . import linalg
-from .metric import Order, Sketcher
-from .products import Directions, InnerProducts, Products, ZScores
+from .linalg import HIGHEST
+from .metric import Maker, Order, Sketcher
+from .products import Directions, InnerProducts, Products, ZScores, look_near_mean
+
+MANY, BLOCK = 8192, 512
+"""Samples above which neighbours are found by blocks of rows, and the rows of a block."""
 
 Kernel = Literal["linear", "rbf"]
 
@@ -62,12 +66,34 @@ class Basis(NamedTuple):
         return Basis(self.vectors[order])
 
 
+class NearestRows(NamedTuple):
+    """Neighbour lists before they are a sketch, and whether the layer is degenerate."""
+
+    neighbors: Int[Array, "n k"]
+    degenerate: Bool[Array, ""]
+
+
 def _relabel(neighbors: Int[Array, "n k"], order: Order) -> Int[Array, "n k"]:
     """Neighbour lists of `features[order]`: row i is old row order[i], and old sample s is now at inverse[s]."""
     n = order.shape[0]
     inverse = jnp.zeros(n, neighbors.dtype).at[order].set(jnp.arange(n, dtype=neighbors.dtype))
     lists = neighbors[order]
     return jnp.where(lists < 0, lists, inverse[jnp.maximum(lists, 0)])
+
+
+def check_k(n: int, k: int, groups: tuple[int, ...] | None) -> None:
+    """ValueError unless each of n samples has k others to choose from."""
+    if groups is not None:
+        largest = int(np.bincount(np.asarray(groups)).max())
+        if k > n - largest:
+            raise ValueError(
+                f"The largest group has {largest} of {n} samples, which leaves each of them {n - largest} others to "
+                f"choose {k} neighbours from. Choose a smaller k or finer groups."
+            )
+    if not 1 <= k < n:
+        raise ValueError(
+            f"k nearest neighbours among {n} samples need 1 <= k <= {n - 1}, got k = {k}. Choose a smaller k."
+        )
 
 
 def nearest(
@@ -79,19 +105,10 @@ def nearest(
     samples of a row's own group.
     """
     n = similarities.shape[0]
+    check_k(n, k, groups)
     if groups is not None:
         codes = np.asarray(groups)
-        largest = int(np.bincount(codes).max())
-        if k > n - largest:
-            raise ValueError(
-                f"The largest group has {largest} of {n} samples, which leaves each of them {n - largest} others to "
-                f"choose {k} neighbours from. Choose a smaller k or finer groups."
-            )
         similarities = jnp.where(jnp.asarray(codes[:, None] == codes[None, :]), -jnp.inf, similarities)
-    if not 1 <= k < n:
-        raise ValueError(
-            f"k nearest neighbours among {n} samples need 1 <= k <= {n - 1}, got k = {k}. Choose a smaller k."
-        )
     if not with_self:
         similarities = jnp.where(jnp.eye(n, dtype=bool), -jnp.inf, similarities)
     return lax.top_k(similarities, k)[1]
@@ -115,12 +132,69 @@ class Neighbors(Sketcher):
     def on_unit_rows(self) -> "Neighbors":
         return dataclasses.replace(self, normalize=False)
 
+    def for_samples(self, n: int) -> Sketcher:
+        return self if n <= MANY else BlockedNeighbors(self.k, self.normalize, self.groups)
+
     def excluding(self, groups: tuple[int, ...]) -> "Neighbors":
         return dataclasses.replace(self, groups=groups)
 
     def reduce(self, products: InnerProducts) -> KnnGraph:
         lists = nearest(products.ranking(), self.k, groups=self.groups)
         return KnnGraph(jnp.where(products.degenerate, -1, lists))
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockedNeighbors(Sketcher):
+    """The kNN graph of `Neighbors` for many samples: by blocks of rows, no matrix of all pairs in memory."""
+
+    k: int
+    normalize: bool
+    groups: tuple[int, ...] | None
+
+    @property
+    def products(self) -> "NearestLists":
+        return NearestLists(self.k, self.normalize, self.groups)
+
+    def on_unit_rows(self) -> "BlockedNeighbors":
+        return dataclasses.replace(self, normalize=False)
+
+    def excluding(self, groups: tuple[int, ...]) -> "BlockedNeighbors":
+        return dataclasses.replace(self, groups=groups)
+
+    def reduce(self, products: NearestRows) -> KnnGraph:
+        return KnnGraph(jnp.where(products.degenerate, -1, products.neighbors))
+
+
+@dataclasses.dataclass(frozen=True)
+class NearestLists(Maker):
+    """Makes NearestRows of features: similarities of a block of samples with all, of which the k largest are kept."""
+
+    k: int
+    unit_rows: bool
+    groups: tuple[int, ...] | None
+
+    def __call__(self, x: Num[Array, "n d"]) -> NearestRows:
+        n = x.shape[0]
+        check_k(n, self.k, self.groups)
+        x, columns, center = look_near_mean(x, self.unit_rows)
+        shifted = jnp.where(columns.degenerate, 0, x * columns.factor - center)
+        offset = jnp.matmul(shifted, center[0], precision=HIGHEST)
+        factors = shifted.astype(jnp.bfloat16) if self.bfloat16 else shifted
+        owner = jnp.arange(n) if self.groups is None else jnp.asarray(self.groups)
+        size = min(n, BLOCK)
+
+        def block(start):
+            rows = lax.dynamic_slice_in_dim(factors, start, size)
+            similar = jnp.matmul(rows, factors.T, precision=HIGHEST, preferred_element_type=x.dtype) + offset[None, :]
+            own = lax.dynamic_slice_in_dim(owner, start, size)
+            return lax.top_k(jnp.where(own[:, None] == owner[None, :], -jnp.inf, similar), self.k)[1]
+
+        # the last block ends with the last sample, and begins where the one before has not ended
+        starts = np.minimum(np.arange(0, n, size), n - size)
+        lists = lax.map(block, jnp.asarray(starts))
+        rest = n - starts[-2] - size if len(starts) > 1 else size
+        whole = lists[:-1].reshape(-1, self.k)
+        return NearestRows(jnp.concatenate([whole, lists[-1, size - rest :]]), columns.degenerate)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,5 +322,6 @@ class MaskedKernel(Sketcher):
     def combine(self, product, totals, columns_a_rows_b, columns_b_rows_a, n: int):
         """HSIC from `<A, B'>`, `S_A S_B`, `c_A r_B` and `c_B r_A` (see `align`)."""
         if self.unbiased:
-            return (product + totals / ((n - 1) * (n - 2)) - 2 * columns_a_rows_b / (n - 2)) / (n * (n - 3))
-        return product - (columns_a_rows_b + columns_b_rows_a) / n + totals / (n * n)
+            crossed = 2 * columns_a_rows_b / (n - 2)
+            return (product + totals / float((n - 1) * (n - 2)) - crossed) / float(n * (n - 3))
+        return product - (columns_a_rows_b + columns_b_rows_a) / n + totals / float(n * n)

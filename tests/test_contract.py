@@ -165,6 +165,15 @@ def test_sketches_have_shapes_without_the_width(metric):
 
 
 @EVERY
+def test_many_samples_overflow_no_integer(metric):
+    """Shapes alone: n^2 beyond 32 bits."""
+    shape = jax.eval_shape(metric.sketch, jax.ShapeDtypeStruct((70_000, 12), jnp.float32))
+    assert jax.eval_shape(metric.compare, shape, shape).shape == ()
+    stack = jax.tree.map(lambda z: jax.ShapeDtypeStruct((2, *z.shape), z.dtype), shape)
+    assert jax.eval_shape(metric.compare_tile, stack, stack).shape == (2, 2)
+
+
+@EVERY
 def test_a_metric_is_its_sketch_and_compare(metric):
     x, y = correlated(dx=14, dy=11)
     apart = float(jax.jit(metric.compare)(sketched(metric, x), sketched(metric, y)))

@@ -101,7 +101,7 @@ class UnbiasedCka(Cka):
         traces = jnp.sum(a.diagonal, axis=-1) * jnp.sum(b.diagonal, axis=-1)
         own = a.unbiased_norm * b.unbiased_norm
         if self.eps:
-            own = own + self.eps * (n * (n - 3)) * a.inverse_norm * b.inverse_norm
+            own = own + self.eps * float(n * (n - 3)) * a.inverse_norm * b.inverse_norm
         return linalg.u_centered(upper, diagonal, traces, n) / own
 
     def inner_matrix(self, sketch: Gram) -> Float[Array, "n n"] | None:
