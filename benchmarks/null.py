@@ -18,7 +18,7 @@ from prh_jax.pairwise import layer_mesh, score_orders
 from prh_jax.sketch_bank import SketchBank
 
 from .kernels import related_layers
-from .study import LANGUAGE, VISION
+from .study import LANGUAGE, VISION, shrunk
 
 
 def null_seconds(
@@ -157,7 +157,7 @@ def whole_study(
     time depends on shapes alone. Beside it the floor by the multiplications of inner products of packed n x n / 2
     matrices, where the metric is one.
     """
-    counts = tuple([max(2, int(layers * scale)) for _, layers in side.values()] for side in (LANGUAGE, VISION))
+    counts = tuple([layers for _, layers in shrunk(side, scale).values()] for side in (LANGUAGE, VISION))
     rows = []
     for name in names:
         metric = METRICS[name]()

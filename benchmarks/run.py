@@ -4,6 +4,7 @@ import argparse
 import json
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,66 +53,82 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--k", nargs="+", type=int, help="neighbours (those of the size: 10, of full also 32 and 100)")
     parser.add_argument("--memory", help="budget of the study, such as 8GiB")
     parser.add_argument("--each", action="store_true", help="also run the study for each metric alone")
-    parser.add_argument("--sweep", action="store_true", help="also each metric over samples, width, neighbours, layers")
-    parser.add_argument("--budgets", action="store_true", help="also the peak memory of a study given 0.5, 2 and 8 GiB")
-    parser.add_argument("--null", action="store_true", help="also the permutation null, beside calibrated-similarity")
+    parser.add_argument(
+        "--parts",
+        nargs="+",
+        choices=PARTS,
+        default=["kernels", "neighbors", "study"],
+        metavar="PART",
+        help="what to measure, of " + ", ".join(PARTS) + "; parts that the file of results holds already are kept "
+        "(kernels neighbors study)",
+    )
     parser.add_argument("--output", metavar="JSON", help="where results go (benchmarks/results/<machine>.json)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure everything at the size asked for."""
-    size: dict[str, Any] = SIZES[args.size]
-    names = list(METRICS)
-    results: dict[str, Any] = {"machine": machine.describe(), "size": args.size, "peaks": machine.peaks(size["peak"])}
-    shape = {key: size[key] for key in ("n", "d", "layers", "rounds")}
-    first, *others = args.k or size["ks"]
-    results["kernels"] = kernels.measure(names, k=first, reference=args.reference, **shape)
-    for k in others:
-        some = [name for name in names if "k" in METRICS[name]().settings]
-        results["kernels"] += kernels.measure(some, k=k, reference=args.reference, **shape)
-    save(results, args)
-    print(kernel_table(results), flush=True)
-    results["neighbors"] = neighbors.measure(n=size["graph"], d=size["d"], k=first, rounds=size["rounds"])
-    save(results, args)
-    print(json.dumps(results["neighbors"]), flush=True)
-    if args.sweep:
-        results["sweep"] = sweep.measure(names, toy=args.size == "toy")
-        save(results, args)
-        print(sweep.table(results["sweep"]), flush=True)
-    if args.null:
-        results |= null.measure(size, results["peaks"]["gemm_flops"])
-        save(results, args)
-        print(null.tables(results), flush=True)
-    lists = [names, *([name] for name in names if args.each)]
+    """Measure the parts asked for, beside those that the file of results holds."""
+    results: dict[str, Any] = {"machine": machine.describe(), "size": args.size}
+    path = Path(args.output) if args.output else RESULTS / f"{slug(results['machine'])}-{args.size}.json"
+    if path.exists():
+        results = json.loads(path.read_text()) | results
+    path.parent.mkdir(parents=True, exist_ok=True)
+    results["peaks"] = machine.peaks(SIZES[args.size]["peak"])
     with tempfile.TemporaryDirectory() as temporary:
-        results["study"] = study.measure(
-            Path(args.features or temporary),
-            lists,
-            n=size["n"],
-            dtype=args.dtype,
-            scale=size["scale"],
-            memory=args.memory,
-        )
-        save(results, args)
-        if args.budgets:
-            folder, scale = Path(args.features or temporary), size["scale"]
-            results["budgets"] = budgets.measure(folder, ["0.5GiB", "2GiB", "8GiB"], n=size["n"], scale=scale)
-            print(budgets.table(results["budgets"]), flush=True)
-    if args.reference:
-        results["study_reference_seconds"] = study.reference_seconds(
-            args.reference, n=size["n"], k=first, scale=size["scale"], rounds=size["rounds"]
-        )
-    print(study_table(results))
-    print(f"Results: {save(results, args)}")
+        for part in [name for name in PARTS if name in args.parts]:
+            results |= PARTS[part](args, SIZES[args.size], Path(args.features or temporary), results["peaks"])
+            path.write_text(json.dumps(results, indent=1) + "\n")  # a run that is stopped loses its last part alone
+            print(TABLES[part](results), flush=True)
+    print(f"Results: {path}")
     return 0
 
 
-def save(results: dict[str, Any], args: argparse.Namespace) -> Path:
-    """Write what is measured so far: a run that is stopped loses no more than its last part."""
-    path = Path(args.output) if args.output else RESULTS / f"{slug(results['machine'])}-{args.size}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results, indent=1) + "\n")
-    return path
+Part = Callable[[argparse.Namespace, dict[str, Any], Path, dict[str, float]], dict[str, Any]]
+
+
+def _kernels(args: argparse.Namespace, size: dict[str, Any], *_: Any) -> dict[str, Any]:
+    shape = {key: size[key] for key in ("n", "d", "layers", "rounds")}
+    first, *others = args.k or size["ks"]
+    rows = kernels.measure(list(METRICS), k=first, reference=args.reference, **shape)
+    for k in others:
+        some = [name for name in METRICS if "k" in METRICS[name]().settings]
+        rows += kernels.measure(some, k=k, reference=args.reference, **shape)
+    return {"kernels": rows}
+
+
+def _neighbors(args: argparse.Namespace, size: dict[str, Any], *_: Any) -> dict[str, Any]:
+    return {"neighbors": neighbors.measure(n=size["graph"], d=size["d"], k=size["ks"][0], rounds=size["rounds"])}
+
+
+def _sweep(args: argparse.Namespace, *_: Any) -> dict[str, Any]:
+    return {"sweep": sweep.measure(list(METRICS), toy=args.size == "toy")}
+
+
+def _null(_: Any, size: dict[str, Any], __: Any, peaks: dict[str, float]) -> dict[str, Any]:
+    return null.measure(size, peaks["gemm_flops"])
+
+
+def _study(args: argparse.Namespace, size: dict[str, Any], folder: Path, *_: Any) -> dict[str, Any]:
+    lists = [list(METRICS), *([name] for name in METRICS if args.each)]
+    shape = {"n": size["n"], "scale": size["scale"]}
+    found: dict[str, Any] = {"study": study.measure(folder, lists, dtype=args.dtype, memory=args.memory, **shape)}
+    if args.reference:
+        rounds = {"k": size["ks"][0], "rounds": size["rounds"]}
+        found["study_reference_seconds"] = study.reference_seconds(args.reference, **shape, **rounds)
+    return found
+
+
+def _budgets(args: argparse.Namespace, size: dict[str, Any], folder: Path, *_: Any) -> dict[str, Any]:
+    return {"budgets": budgets.measure(folder, ["0.5GiB", "2GiB", "8GiB"], n=size["n"], scale=size["scale"])}
+
+
+PARTS: dict[str, Part] = {
+    "kernels": _kernels,
+    "neighbors": _neighbors,
+    "sweep": _sweep,
+    "null": _null,
+    "study": _study,
+    "budgets": _budgets,
+}
 
 
 def kernel_table(results: dict[str, Any]) -> str:
@@ -148,6 +165,16 @@ def study_table(results: dict[str, Any]) -> str:
         cells += [f"{theirs / 3600:.2f} h", f"{theirs / row['seconds']:,.0f}"] if theirs else ["", ""]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "kernels": kernel_table,
+    "neighbors": lambda results: json.dumps(results["neighbors"]),
+    "sweep": lambda results: sweep.table(results["sweep"]),
+    "null": null.tables,
+    "study": study_table,
+    "budgets": lambda results: budgets.table(results["budgets"]),
+}
 
 
 def slug(found: dict[str, Any]) -> str:

@@ -51,12 +51,17 @@ VISION = {
 """Width and layers of the paper's 12 language and 17 vision models: 454 x 352 layers."""
 
 
+def shrunk(models: dict[str, tuple[int, int]], scale: float) -> dict[str, tuple[int, int]]:
+    """The models with widths and layers times `scale`; a toy, below a tenth, has the first two alone."""
+    kept = list(models.items())[: 2 if scale < 0.1 else None]
+    return {name: (max(16, int(width * scale)), max(2, int(layers * scale))) for name, (width, layers) in kept}
+
+
 def stores(folder: Path, models: dict[str, tuple[int, int]], n: int, dtype: str, scale: float) -> list[Path]:
     """Feature stores of the models, written where they are not there yet; `scale` shrinks widths and layers."""
     paths = []
     latent = np.random.default_rng(0).normal(size=(n, 64)).astype(np.float32) * np.arange(1, 65) ** -0.5
-    for name, (width, layers) in models.items():
-        width, layers = max(16, int(width * scale)), max(2, int(layers * scale))
+    for name, (width, layers) in shrunk(models, scale).items():
         path = folder / f"{name}_{n}_{width}_{layers}_{dtype}.zarr"
         paths.append(path)
         try:
@@ -119,8 +124,7 @@ def reference_seconds(folder: str | Path, *, n: int, k: int, scale: float, round
     theirs = load_reference(folder)
     layers, widths = [], []
     for models in (LANGUAGE, VISION):
-        counts = [max(2, int(layers * scale)) for _, layers in models.values()]
-        sizes = [max(16, int(width * scale)) for width, _ in models.values()]
+        sizes, counts = zip(*shrunk(models, scale).values(), strict=True)
         layers.append(sum(counts))
         widths.append(round(np.average(sizes, weights=counts)))
     x, y = (torch.from_numpy(related_layers(1, n, width, seed)[0]) for seed, width in enumerate(widths))
