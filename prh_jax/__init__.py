@@ -13,6 +13,7 @@ from .curves import curve_over_k, curve_over_n
 from .feature_store import FeatureStore, inspect_store, open_store
 from .feature_writer import write_features
 from .intervals import Interval, interval
+from .merge import merge
 from .metric import Metric
 from .metrics import METRICS, PRH_METRICS, SUPPORTED_METRICS, make_metric
 from .metrics.cka import Cka, UnbiasedCka, cka, unbiased_cka
@@ -62,6 +63,7 @@ __all__ = [
     "lcs_knn",
     "load_alignment",
     "make_metric",
+    "merge",
     "mutual_knn",
     "open_store",
     "svcca",
