@@ -32,6 +32,11 @@ def plain_name(name: Any) -> str:
     return spelled if spelled.strip() else EMPTY
 
 
+def shorten(name: str, limit: int) -> str:
+    """A name cut in the middle where it is longer than so many signs."""
+    return name if len(name) <= limit else name[: limit // 2 - 1] + "…" + name[-(limit // 2) :]
+
+
 def escape_markdown(text: Any) -> str:
     """Text that Markdown (CommonMark, tables and links of GitHub) shows as it is."""
     shown = re.sub(r"[\\`*\[\]|~$@#^]", r"\\\g<0>", plain_name(text))

@@ -1,16 +1,23 @@
 """What is made of a result: reductions, long and wide tables, results joined, files for other programs."""
 
 import copy
+import csv
 import html
+import json
 import re
+import sys
 
 import numpy as np
 import pytest
 import xarray as xr
-from inputs import make_store
+from inputs import golden_values, make_store
+from oracles import ORACLES
 from results import EVIL, calibrated, made_result, part
 
 import prh_jax
+from prh_jax import doctor
+from prh_jax.cli import main
+from prh_jax.data import SELF_TEST
 from prh_jax.reduce import same_depth
 from prh_jax.tables import escape_latex, escape_markdown
 
@@ -274,3 +281,165 @@ def test_machines_and_versions_of_all_runs_are_kept():
     protocol = prh_jax.merge([one, two]).protocol
     assert protocol["device"] == "cpu and H100"
     assert protocol["versions"] == {"jax": "0.8.0 and 0.9.0", "prh-jax": "0.1.0"}
+
+
+@pytest.fixture
+def saved(tmp_path):
+    result = made_result(dict.fromkeys(EVIL, 2), {"c": 3, "d": 1}, ("cka", "cka:kernel=rbf,sigma=2"))
+    calibrated(result, lambda metric, i, j: (i + 1) / 20)
+    return result, str(result.save(tmp_path / "result.zarr"))
+
+
+def test_a_csv_holds_every_cell_and_every_name(saved, tmp_path, capsys):
+    result, path = saved
+    assert main(["export", path, "-o", str(tmp_path / "out" / "r.csv")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "out" / "r.csv")
+    with open(tmp_path / "out" / "r.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * 20 * 4 and list(dict.fromkeys(row["model_x"] for row in rows)) == EVIL
+    scores = np.array([row["score"] for row in rows], np.float32).reshape(2, 20, 4)
+    np.testing.assert_array_equal(scores, [result.dataset[metric].values for metric in result.metrics])
+    assert (rows[0]["null_seed"], rows[0]["p"], rows[0]["n"]) == ("0", "0.05", "100")
+
+
+def test_a_parquet_per_model_pair(saved, tmp_path, monkeypatch, capsys):
+    result, path = saved
+    parquet = pytest.importorskip("pyarrow.parquet")
+    out = str(tmp_path / "r.parquet")
+    assert main(["export", path, "-o", out, "--per", "model", "--how", "mean", "--metric", "cka"]) == 0
+    table = parquet.read_table(out).to_pydict()
+    assert table["model_x"] == [name for name in EVIL for _ in range(2)] and set(table["metric"]) == {"cka"}
+    np.testing.assert_array_equal(table["score"], result.reduce("cka", "mean").values.ravel())
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert main(["export", path, "-o", out, "--force-remake"]) == 2
+    assert "pip install pyarrow" in capsys.readouterr().err
+
+
+def test_a_netcdf_is_read_without_this_library(saved, tmp_path):
+    from scipy.io import netcdf_file
+
+    result, path = saved
+    assert main(["export", path, "-o", str(tmp_path / "r.nc")]) == 0
+    with netcdf_file(tmp_path / "r.nc", mmap=False) as file:
+        for metric in result.metrics:
+            np.testing.assert_array_equal(file.variables[metric][:], result.dataset[metric].values)
+        p = file.variables["calibration_p"][:]
+        np.testing.assert_array_equal(p, result.calibration.dataset["p"].values)
+        assert json.loads(file.protocol) == json.loads(json.dumps(result.protocol))
+        assert json.loads(file.calibration) == result.calibration.settings
+    with xr.open_dataset(tmp_path / "r.nc", engine="scipy") as dataset:
+        assert list(dict.fromkeys(dataset["model_x"].values)) == EVIL
+
+
+def test_the_references_file_needs_one_metric(saved, tmp_path, capsys):
+    result, path = saved
+    assert main(["export", path, "-o", str(tmp_path / "r.npy")]) == 2
+    assert "--metric" in capsys.readouterr().err and not list(tmp_path.glob("*.npy")) + list(tmp_path.glob(".*"))
+    assert main(["export", path, "-o", str(tmp_path / "r.npy"), "--metric", "cka"]) == 0
+    contents = np.load(tmp_path / "r.npy", allow_pickle=True).item()
+    np.testing.assert_array_equal(contents["scores"], result.scores("cka").values)
+
+
+def test_tables_in_text_files(saved, tmp_path):
+    result, path = saved
+    for ending in ("md", "tex"):
+        assert main(["export", path, "-o", str(tmp_path / f"r.{ending}")]) == 0
+    markdown, latex = ((tmp_path / f"r.{ending}").read_text(encoding="utf-8") for ending in ("md", "tex"))
+    assert markdown.count("\n## ") == 5 and latex.count(r"\begin{tabular}") == 6
+    for metric in result.metrics:
+        for value in result.scores(metric).values.ravel():
+            assert f"{value:.4f}" in markdown and f"{value:.4f}" in latex
+    assert "<script" not in markdown and r"\input" not in latex and "n = 100" in markdown
+
+
+def test_exports_that_cannot_be_are_one_paragraph(saved, tmp_path, capsys):
+    _, path = saved
+    (tmp_path / "there.csv").write_text("years of work")
+    for argv, message in (
+        (["-o", "r.xlsx"], "there are .csv, .parquet, .nc, .npy, .md, .tex"),
+        (["-o", str(tmp_path / "there.csv")], "already exists.*--force-remake"),
+        (["-o", str(tmp_path / "r.csv"), "--metric", "svcca"], "no metric 'svcca'; it has cka"),
+    ):
+        assert main(["export", path, *argv]) == 2
+        err = capsys.readouterr().err
+        assert re.search(message, err) and len(err.strip().splitlines()) == 1
+    assert (tmp_path / "there.csv").read_text() == "years of work"
+    assert main(["export", str(tmp_path / "none.zarr"), "-o", "r.csv"]) == 2
+
+
+def test_show_prints_protocol_and_tables(saved, capsys):
+    result, path = saved
+    assert main(["show", path, "--metric", "cka"]) == 0
+    out = capsys.readouterr().out
+    for words in ("clipped at quantile 0.95 (auto), rows of unit length", "kernel=linear", "2 layers x 8-9", "seed 0"):
+        assert words in out
+    assert "4 random orders" in out and "\u202e" not in out and "safe<U+202E>gnp.exe" in out
+    for value in result.scores("cka").values.ravel():
+        assert f"{value:.4f}" in out
+
+
+def test_show_as_json(saved, capsys):
+    result, path = saved
+    result.dataset["cka"][:2, 3] = np.nan
+    result.save(path, overwrite=True)
+    assert main(["show", path, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["protocol"]["n"] == 100 and shown["null"]["null"]["seed"] == 0
+    table = shown["metrics"]["cka"]
+    assert table["models_x"] == EVIL and table["models_y"] == ["c", "d"] and table["score"][0][1] is None
+    expected = result.scores("cka").values.astype(float)
+    np.testing.assert_array_equal(np.array(table["score"], float), expected)
+    assert table["layer_y"][0] == [result.best("cka")["layer_y"].values[0, 0], ""]
+    np.testing.assert_allclose(table["calibration"]["q_bh"], [[(i + 1) / 40] * 2 for i in range(10)])
+
+
+def test_merging_by_command(tmp_path, capsys):
+    whole = made_result({"a": 2, "b": 1}, {"c": 3})
+    paths = [str(part(whole, [name]).save(tmp_path / f"{name}.zarr")) for name in "ab"]
+    assert main(["merge", *paths, "-o", str(tmp_path / "whole.zarr")]) == 0
+    assert "2 x 1 models, 3 x 3 layers" in capsys.readouterr().out
+    same(prh_jax.load_alignment(tmp_path / "whole.zarr"), whole)
+    whole.protocol["n"] = 7
+    other = str(part(whole, ["b"]).save(tmp_path / "other.zarr"))
+    assert main(["merge", paths[0], other, "-o", str(tmp_path / "no.zarr")]) == 2
+    assert "n is 100 in the one and 7" in capsys.readouterr().err and not (tmp_path / "no.zarr").exists()
+
+
+def test_the_self_test_holds_values_of_independent_programs():
+    values = json.loads((SELF_TEST / "values.json").read_text())["values"]
+    assert [entry["metric"] for entry in values] == list(prh_jax.METRICS)
+    inputs = np.load(SELF_TEST / "features.npz")
+    known = {}
+    for file in ("prh.json", "consensus.json"):
+        for entry, x, _ in golden_values(file):
+            if entry["pair"] == "corr":
+                known.setdefault((entry["metric"], entry["rows"]), []).append((entry["settings"], entry["value"]))
+                if entry["rows"] == "raw":
+                    np.testing.assert_array_equal(x, inputs["x"])
+    for entry in values:
+        settings = {k: v for k, v in entry["settings"].items() if k not in ("normalize", "per_k")}
+        if entry["metric"] == "svcca":
+            sides = (inputs[name].astype(np.float64) for name in "xy")
+            assert entry["value"] == pytest.approx(ORACLES["svcca"](*sides, **settings), abs=1e-12)
+        else:
+            assert (settings, entry["value"]) in known[entry["metric"], entry["rows"]]
+
+
+def test_doctor_finds_a_wrong_metric(monkeypatch, capsys):
+    assert main(["doctor", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["sound"] and len(report["self_test"]) == len(prh_jax.METRICS) and report["packages"]["jax"]
+    right = doctor._test
+
+    def wrong(entry, features):
+        if entry["metric"] == "cka":
+            return right(entry | {"value": entry["value"] + 1e-3}, features)
+        if entry["metric"] == "svcca":
+            return right(entry | {"settings": {"dim": 1000}}, features)
+        return {"metric": entry["metric"], "score": 1.0, "expected": 1.0, "passed": True, "error": None}
+
+    monkeypatch.setattr(doctor, "_test", wrong)
+    assert main(["doctor"]) == 1
+    out = capsys.readouterr().out
+    assert re.search(r"cka +0.616641 +0.617641 +1.0e-03  FAILED", out) and "FAILED ValueError" in out
+    assert "2 of 8 metrics do NOT give" in out
