@@ -104,7 +104,6 @@ def table(scores: Any) -> str:
     frame = scores.to_pandas()
     frame.index = [shorten(plain_name(name), 60) for name in frame.index]
     frame.columns = [plain_name(name) for name in frame.columns]
-    frame.index.name = frame.columns.name = None
     legend = ""
     if sum(len(str(name)) for name in frame.columns) > 90:
         legend = "".join(f"\n  [{i}] {name}" for i, name in enumerate(frame.columns))

@@ -43,8 +43,8 @@ def examine() -> dict[str, Any]:
             "study": default_memory(),
         },
         "cpus": os.cpu_count(),
-        "x64": bool(jax.config.jax_enable_x64),
-        "matmul_precision": jax.config.jax_default_matmul_precision,
+        "x64": jax.dtypes.canonicalize_dtype("float64") == np.float64,
+        "matmul_precision": jax.config.values["jax_default_matmul_precision"],
         "self_test": tests,
         "sound": all(test["passed"] for test in tests),
     }

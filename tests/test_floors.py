@@ -38,6 +38,8 @@ FLOORS = [
     {"align"},
     {"calibrate", "subsets", "trend", "doctor"},
     {"intervals", "curves"},
+    {"figures_base"},
+    {"figures_maps", "figures_models", "figures_curves"},
     {"plot"},
     {"cli_calibrate"},
     {"demo", "cli_align", "cli_results"},
