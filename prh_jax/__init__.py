@@ -10,6 +10,7 @@ from .calibration import Null
 from .checks import StoreError
 from .compilation_cache import keep_compiled
 from .curves import curve_over_k, curve_over_n
+from .export import export
 from .feature_store import FeatureStore, inspect_store, open_store
 from .feature_writer import write_features
 from .intervals import Interval, interval
@@ -57,6 +58,7 @@ __all__ = [
     "curve_over_n",
     "cycle_knn",
     "edit_distance_knn",
+    "export",
     "inspect_store",
     "interval",
     "keep_compiled",

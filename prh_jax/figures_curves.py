@@ -54,9 +54,7 @@ def null_histogram(result: Alignment, metric: str, model_x: str, model_y: str, *
     null = null[np.isfinite(null)]
     pair = result.calibration.pairs(metric).sel(at)
     ax = new_axes(ax, 5.4, 3.6)
-    *_, bars = ax.hist(
-        null, bins=min(30, max(5, int(len(null) ** 0.5))), color=COLORS[5], edgecolor="white", linewidth=0.4
-    )
+    *_, bars = ax.hist(null, bins=min(30, max(5, int(len(null) ** 0.5))), color=COLORS[0], linewidth=0)
     observed = ax.axvline(float(pair["score"]), color=COLORS[1], lw=2)
     critical = ax.axvline(float(pair["tau"]), color=GREY, lw=1.2, linestyle="--")
     level = result.calibration.settings["null"]["alpha"]

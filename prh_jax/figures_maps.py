@@ -45,6 +45,11 @@ def model_map(
     if values not in ("score", "calibrated"):
         raise ValueError(f"values is 'score' or 'calibrated', got {values!r}.")
     table = result.reduce(metric, how) if values == "score" else _pairs(result, metric)["calibrated"]
+    low, high = (0.0 if values == "calibrated" else None), None
+    if list(table["model_x"].values) == list(table["model_y"].values) and table.shape[0] > 1:
+        apart = table.values[~np.eye(len(table), dtype=bool)]  # a model with itself would use up the colours
+        if np.isfinite(apart).any():
+            low, high = (float(np.nanmin(apart)) if low is None else low), float(np.nanmax(apart))
     rows, columns = np.arange(table.shape[0]), np.arange(table.shape[1])
     if cluster:
         rows, columns = leaf_order(table.values), leaf_order(table.values.T)
@@ -58,9 +63,16 @@ def model_map(
     words = how if isinstance(how, str) else getattr(how, "__name__", "function")
     heading = f"{metric}, {f'{words} over layer pairs' if values == 'score' else 'calibrated: 0 is chance'}"
     names = [labels(table[f"model_{side}"].values) for side in "xy"]
-    low = 0.0 if values == "calibrated" else None
     ax = _cells(
-        table.values, *names, ax=ax, heading=heading, name=values, pale=pale, strips=families is not None, low=low
+        table.values,
+        *names,
+        ax=ax,
+        heading=heading,
+        name=values,
+        low=low,
+        high=high,
+        pale=pale,
+        strips=families is not None,
     )
     _explain(ax, sides, None if pale is None else f"pale: {significance} above {alpha:g}")
     return ax

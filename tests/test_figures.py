@@ -172,6 +172,11 @@ def test_the_line_through_models_that_lie_on_one():
         plot.covariate_scatter(result, "cka", {"a": 1, "b": 2})
 
 
+def test_a_model_with_itself_does_not_use_up_the_colours():
+    ax = plot.model_map(own_study([[9, 1, 2], [1, 9, 3], [2, 3, 9]]), "cka")
+    assert ax.images[0].get_clim() == (1, 3)
+
+
 def test_a_model_is_not_compared_with_itself():
     result = made_result(
         {"a": 1, "b": 1, "c": 1}, {"a": 1, "b": 1, "c": 1}, score=lambda m, i, j: 9 if i == j else i + j

@@ -318,8 +318,8 @@ def test_a_parquet_per_model_pair(saved, tmp_path, monkeypatch, capsys):
 def test_a_netcdf_is_read_without_this_library(saved, tmp_path):
     from scipy.io import netcdf_file
 
-    result, path = saved
-    assert main(["export", path, "-o", str(tmp_path / "r.nc")]) == 0
+    result, _ = saved
+    assert prh_jax.export(result, tmp_path / "r.nc") == tmp_path / "r.nc"
     with netcdf_file(tmp_path / "r.nc", mmap=False) as file:
         for metric in result.metrics:
             np.testing.assert_array_equal(file.variables[metric][:], result.dataset[metric].values)
