@@ -21,7 +21,8 @@ _JOINED = NOT_THE_STUDY | {"metrics", "models_x", "models_y"}
 def merge(results: Sequence[Alignment], *, missing: str = "error", calibration: bool = True) -> Alignment:
     """One result of several that score the same samples in the same way; ValueError that names both values otherwise.
 
-    results      their models and metrics may differ or overlap; what several hold must be equal to the bit
+    results      their models and metrics may differ or overlap; scores that several hold must be equal to the bit, and
+                 of calibrations of the same pair the last counts
     missing      "error": together they must score every model of x with every model of y by every metric; "nan": what
                  none of them scored is NaN
     calibration  False leaves calibrations aside; else all have one with the same settings, or none has
