@@ -10,9 +10,11 @@ from .calibration import Null
 from .checks import StoreError
 from .compilation_cache import keep_compiled
 from .curves import curve_over_k, curve_over_n
+from .export import export
 from .feature_store import FeatureStore, inspect_store, open_store
 from .feature_writer import write_features
 from .intervals import Interval, interval
+from .merge import merge
 from .metric import Metric
 from .metrics import METRICS, PRH_METRICS, SUPPORTED_METRICS, make_metric
 from .metrics.cka import Cka, UnbiasedCka, cka, unbiased_cka
@@ -56,12 +58,14 @@ __all__ = [
     "curve_over_n",
     "cycle_knn",
     "edit_distance_knn",
+    "export",
     "inspect_store",
     "interval",
     "keep_compiled",
     "lcs_knn",
     "load_alignment",
     "make_metric",
+    "merge",
     "mutual_knn",
     "open_store",
     "svcca",

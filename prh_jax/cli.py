@@ -1,4 +1,4 @@
-"""The command `prh`: extract features, align them, look at what a store holds, list the metrics, run the demo."""
+"""The command `prh`: extract features, align them, look at stores and results, list the metrics, run the demo."""
 
 import argparse
 import json
@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     from extractors import cli as extract_cli
     from extractors import cli_exchange
 
-    from . import cli_align, cli_calibrate
+    from . import cli_align, cli_calibrate, cli_results
 
     extract = add("extract", "write every layer of every model to feature stores", extract_cli.run, extract_cli.EPILOG)
     extract_cli.add_arguments(extract)
@@ -109,6 +109,12 @@ def _parser() -> argparse.ArgumentParser:
         cli_calibrate.EPILOG,
     )
     cli_calibrate.add_arguments(calibrate)
+    show = add("show", "print what a result is made of, and its tables", cli_results.run_show, cli_results.SHOW)
+    cli_results.add_show_arguments(show)
+    export = add("export", "write a result for other programs", cli_results.run_export, cli_results.EXPORT)
+    cli_results.add_export_arguments(export)
+    merge = add("merge", "join results of several runs", cli_results.run_merge, cli_results.MERGE)
+    cli_results.add_merge_arguments(merge)
     inspect = add(
         "inspect",
         "say what a store or result holds, whether it is complete and intact",
@@ -127,6 +133,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--quick", action="store_true", help="use the shipped features: no torch, half a minute")
     demo.add_argument("--output-dir", default="demo", help="where stores, result and picture go (default: demo)")
+    doctor = add(
+        "doctor", "check this installation: versions, devices, every metric", cli_results.run_doctor, cli_results.DOCTOR
+    )
+    cli_results.add_doctor_arguments(doctor)
     bench = add("bench", "measure throughput beside accuracy (in a checkout)", _bench, BENCH)
     try:
         from benchmarks.run import add_arguments

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from .tables import plain_name, shorten
+
 EPILOG = """\
 examples:
   prh calibrate result.zarr --null 500
@@ -100,7 +102,8 @@ def print_calibration(calibration: Any, key: str) -> None:
 def table(scores: Any) -> str:
     """A model-by-model table as text, columns numbered where their names are long."""
     frame = scores.to_pandas()
-    frame.index.name = frame.columns.name = None
+    frame.index = [shorten(plain_name(name), 60) for name in frame.index]
+    frame.columns = [plain_name(name) for name in frame.columns]
     legend = ""
     if sum(len(str(name)) for name in frame.columns) > 90:
         legend = "".join(f"\n  [{i}] {name}" for i, name in enumerate(frame.columns))

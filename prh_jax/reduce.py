@@ -1,7 +1,15 @@
 """From the layer-by-layer matrix to model pairs: reductions of labelled scores that keep their labels."""
 
+import itertools
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import xarray as xr
+
+HOW = ("best", "mean", "same_depth")
+"""Reductions by name: the best layer pair, the mean of all, or the mean over layers at the same relative depth."""
+How = str | Callable[[np.ndarray], Any]
 
 
 def model_blocks(labels: np.ndarray) -> dict[str, slice]:
@@ -47,12 +55,46 @@ def best_layers(scores: xr.DataArray, *, larger_is_closer: bool = True) -> xr.Da
 
 def mean_layers(scores: xr.DataArray) -> xr.DataArray:
     """The mean over all layer pairs of every model pair, NaN cells passed over."""
-    return _reduce(scores, np.nanmean)
+    return _reduce(scores, _mean)
 
 
-def _reduce(scores: xr.DataArray, function) -> xr.DataArray:
+def same_depth_layers(scores: xr.DataArray) -> xr.DataArray:
+    """The mean over layers of x, each with the layer of y at the nearest relative depth; NaN cells are passed over.
+
+    Layer i of L is at i / (L - 1), from 0 (first) to 1 (last); a lone layer is the last of its model. Of two layers of
+    y that are equally near, the shallower is taken.
+    """
+    return _reduce(scores, lambda block: _mean(block[np.arange(len(block)), same_depth(*block.shape)]))
+
+
+def same_depth(layers_x: int, layers_y: int) -> np.ndarray:
+    """For each layer of x the layer of y at the nearest relative depth, compared in whole numbers."""
+    place_x, place_y = (np.arange(n) if n > 1 else np.ones(1, int) for n in (layers_x, layers_y))
+    return np.abs(place_x[:, None] * max(layers_y - 1, 1) - place_y * max(layers_x - 1, 1)).argmin(axis=1)
+
+
+def reduce_layers(scores: xr.DataArray, how: How, *, larger_is_closer: bool = True) -> xr.DataArray:
+    """One number for every model pair: by a name in HOW, or by a function of the scores (layers of x, layers of y)."""
+    if callable(how):
+        return _reduce(scores, how)
+    if how not in HOW:
+        raise ValueError(f"Unknown reduction {how!r}; there are {', '.join(HOW)}, or give a function of a 2-D array.")
+    if how == "best":
+        return best_layers(scores, larger_is_closer=larger_is_closer)["score"]
+    return mean_layers(scores) if how == "mean" else same_depth_layers(scores)
+
+
+def _mean(values: np.ndarray) -> Any:
+    return values.dtype.type(np.nan) if np.isnan(values).all() else np.nanmean(values)
+
+
+def _reduce(scores: xr.DataArray, function: Callable[[np.ndarray], Any]) -> xr.DataArray:
     blocks_x, blocks_y = (model_blocks(scores[f"model_{side}"].values) for side in "xy")
-    values = [[function(scores.values[rows, columns]) for columns in blocks_y.values()] for rows in blocks_x.values()]
+    matrix = scores.transpose("layer_x", "layer_y").values
+    values = [[function(matrix[rows, columns]) for columns in blocks_y.values()] for rows in blocks_x.values()]
+    for value in itertools.chain.from_iterable(values):
+        if np.ndim(value) != 0:
+            raise ValueError(f"A reduction gives one number for a model pair; this one gave shape {np.shape(value)}.")
     return xr.DataArray(
         np.array(values), dims=("model_x", "model_y"), coords={"model_x": list(blocks_x), "model_y": list(blocks_y)}
     )

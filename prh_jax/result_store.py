@@ -14,8 +14,10 @@ import zarr
 from zarr.codecs import Crc32cCodec
 
 from .checks import StoreError, check_replaceable, write_error
+from .long_form import join_rows, layer_rows, model_rows
 from .null_store import Calibration, load_calibration, save_calibration
-from .reduce import best_layers
+from .reduce import How, best_layers, reduce_layers
+from .tables import latex_table, markdown_table
 
 SCHEMA = "prh-jax/alignment/1"
 
@@ -60,6 +62,37 @@ class Alignment:
     def scores(self, metric: str) -> xr.DataArray:
         """Alignment score of every model pair, a labelled model-by-model table: the best over layer pairs."""
         return self.best(metric)["score"].rename(metric)
+
+    def reduce(self, metric: str, how: How = "best") -> xr.DataArray:
+        """One number for every model pair, labelled.
+
+        how  "best": the best layer pair; "mean": the mean of all; "same_depth": the mean over layers of x, each with
+             the layer of y at the nearest relative depth; or a function of the scores (layers of x, layers of y)
+        """
+        scores = self.layers(metric)
+        larger = self.protocol["metrics"][metric]["larger_is_closer"]
+        return reduce_layers(scores, how, larger_is_closer=larger).rename(metric)
+
+    def to_dataframe(self, metric: str | None = None, *, per: str = "layer", how: How = "best") -> Any:
+        """All scores in one long pandas table, each with what it was made with; all metrics if None.
+
+        A row per layer pair, or per model pair reduced by `how`. With a calibration, tau, p, q_bh, q_by and calibrated
+        are those of the model pair (of its aggregate, `null_aggregate`), in both forms; p_cell, mean_cell ... are of
+        the layer pair.
+        """
+        if per not in ("layer", "model"):
+            raise ValueError(f"A row is per 'layer' or per 'model', got {per!r}.")
+        names = self.metrics if metric is None else [str(self.layers(metric).name)]
+        parts = self.dataset, self.protocol, self.calibration
+        return join_rows([layer_rows(*parts, n) if per == "layer" else model_rows(*parts, n, how) for n in names])
+
+    def to_markdown(self, metric: str, how: How = "best", *, digits: int = 4) -> str:
+        """The model-by-model table in Markdown; names are shown as text, whatever they hold."""
+        return markdown_table(self.reduce(metric, how), digits=digits, corner=metric)
+
+    def to_latex(self, metric: str, how: How = "best", *, digits: int = 4) -> str:
+        """The model-by-model table as a LaTeX tabular (booktabs; graphicx where there are many columns)."""
+        return latex_table(self.reduce(metric, how), digits=digits, corner=metric)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write to a Zarr v3 group at `path`; whole or not at all."""

@@ -43,7 +43,7 @@ def trend(
         tables["calibrated"] = result.calibration.pairs(metric)["calibrated"].transpose(f"model_{side}", ...).values
     models = [str(m) for m in raw[f"model_{side}"].values]
     others = [str(m) for m in raw["model_y" if side == "x" else "model_x"].values]
-    values = _covariate(result, models, covariate, side)
+    values = covariate_values(result, models, covariate, side)
     known = np.isfinite(values)
     if known.sum() < 3 or len(set(values[known])) < 2:
         raise ValueError(
@@ -106,7 +106,8 @@ def _correlate(kind: str, columns: list[np.ndarray], ranks: np.ndarray, order: n
     return [float(np.vdot(column, again)) for column in columns]
 
 
-def _covariate(result: Alignment, models: list[str], covariate: Any, side: str) -> np.ndarray:
+def covariate_values(result: Alignment, models: list[str], covariate: Any, side: str) -> np.ndarray:
+    """The covariate of each model, NaN where it has none; ValueError where it does not fit the models."""
     if isinstance(covariate, str):
         recorded = {m["label"]: (m["result"] or {}) | m["spec"] for m in result.protocol[f"models_{side}"]}
         numbers = {name: entry.get(covariate) for name, entry in recorded.items()}

@@ -1,0 +1,163 @@
+"""`prh show`, `prh export`, `prh merge` and `prh doctor`: look at results, hand them on, join them; check the house."""
+
+import argparse
+import json
+from typing import Any
+
+SHOW = """\
+examples:
+  prh show alignment.zarr
+  prh show alignment.zarr --metric cka --how mean
+  prh show alignment.zarr --json > alignment.json
+"""
+EXPORT = """\
+the ending says what is written:
+  .csv .parquet   a row per layer pair or model pair, with its origin
+  .nc             netCDF, for xarray, R, Julia, MATLAB
+  .npy            the reference's form (one metric)
+  .md .tex        model-by-model tables
+
+examples:
+  prh export alignment.zarr -o alignment.csv
+  prh export alignment.zarr -o pairs.parquet --per model
+  prh export alignment.zarr -o table.tex --metric cka
+"""
+MERGE = """\
+results of other models or other metrics become one, if they score the same samples in the same way:
+  prh merge first.zarr second.zarr -o whole.zarr
+"""
+DOCTOR = """\
+examples:
+  prh doctor                      exit status 1 where a metric does not give the value it should
+  JAX_PLATFORMS=cpu prh doctor    the same without the accelerator
+"""
+_HOW = "from layer pairs to a model pair: the best, the mean, or the mean at the same relative depth (%(default)s)"
+
+
+def _add_choice(parser: argparse.ArgumentParser) -> None:
+    from .reduce import HOW
+
+    parser.add_argument("result", help="a result of `prh align`")
+    parser.add_argument("--metric", metavar="NAME", help="one of its metrics (all)")
+    parser.add_argument("--how", default="best", choices=HOW, help=_HOW)
+
+
+def add_show_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `prh show`."""
+    _add_choice(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON: protocol, scores, calibration")
+
+
+def add_export_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `prh export`."""
+    _add_choice(parser)
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help=".csv, .parquet, .nc, .npy, .md or .tex")
+    parser.add_argument("--per", default="layer", choices=("layer", "model"), help="rows of the table (%(default)s)")
+    parser.add_argument("--force-remake", action="store_true", help="overwrite a file that is there")
+
+
+def add_merge_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `prh merge`."""
+    parser.add_argument("results", nargs="+", metavar="RESULT", help="results of `prh align`")
+    parser.add_argument("-o", "--output", required=True, metavar="RESULT", help="the result of all together")
+    parser.add_argument("--missing", default="error", choices=("error", "nan"), help="what none scored (%(default)s)")
+    parser.add_argument("--no-calibration", action="store_true", help="leave calibrations aside")
+    parser.add_argument("--force-remake", action="store_true", help="overwrite a result that is there")
+
+
+def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `prh doctor`."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run_show(args: argparse.Namespace) -> int:
+    """Print what a result is made of and its tables."""
+    from .cli_calibrate import print_calibration, table
+    from .export import as_plain
+    from .result_store import load_alignment
+
+    result = load_alignment(args.result)
+    metrics = result.metrics if args.metric is None else [str(result.layers(args.metric).name)]
+    if args.json:
+        print(json.dumps({"path": args.result} | as_plain(result, metrics, args.how)))
+        return 0
+    print(f"{args.result}\n{_protocol_text(result)}")
+    for key in metrics:
+        print(f"\n{key}: {args.how} over layer pairs")
+        print(table(result.reduce(key, args.how)))
+        undefined = int(result.dataset[key].isnull().sum())
+        if undefined:
+            print(f"{undefined} of {result.dataset[key].size} layer pairs have no score (NaN): see `prh metrics`.")
+        if result.calibration is not None:
+            print_calibration(result.calibration, key)
+    return 0
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """Write a result as a file for other programs."""
+    from .export import export
+    from .result_store import load_alignment
+
+    result = load_alignment(args.result)
+    options: dict[str, Any] = {"metric": args.metric, "per": args.per, "how": args.how}
+    print(export(result, args.output, overwrite=args.force_remake, **options))
+    return 0
+
+
+def run_merge(args: argparse.Namespace) -> int:
+    """Join results."""
+    from .merge import merge
+    from .result_store import load_alignment
+
+    found = [load_alignment(path, calibration=not args.no_calibration) for path in args.results]
+    merged = merge(found, missing=args.missing, calibration=not args.no_calibration)
+    print(f"{merged.save(args.output, overwrite=args.force_remake)}: {merged!r}")
+    return 0
+
+
+def run_doctor(args: argparse.Namespace) -> int:
+    """Examine the installation; exit status 1 where a metric fails its self-test."""
+    from .compilation_cache import keep_compiled
+    from .doctor import as_text, examine
+
+    keep_compiled()
+    report = examine()
+    print(json.dumps(report) if args.json else as_text(report))
+    return 0 if report["sound"] else 1
+
+
+def _protocol_text(result: Any) -> str:
+    from .tables import plain_name
+
+    protocol = result.protocol
+    preprocess = protocol["preprocess"]
+    clip = preprocess["clip_quantile"]
+    clipped = f"clipped at quantile {clip:g} ({preprocess['scope']})" if clip < 1 else "not clipped"
+    rows = "rows of unit length" if preprocess["normalize"] else "rows as they are"
+    versions = ", ".join(f"{name} {text}" for name, text in protocol["versions"].items())
+    lines = [
+        f"  {result!r}",
+        f"  samples    {protocol['n']}, ids {protocol['ids_sha256'][:12]}, paired {protocol.get('pair', 'exact')}",
+        f"  features   {clipped}, {rows}",
+        f"  precision  {protocol['precision']}, on {protocol['device']}",
+        f"  versions   {versions}",
+    ]
+    if protocol.get("groups") is not None:
+        own = ", a sample's own left out of its neighbours" * bool(protocol.get("exclude_own_group"))
+        lines.append(f"  groups     {len(set(protocol['groups']))}{own}")
+    for key, entry in protocol["metrics"].items():
+        settings = ", ".join(f"{name}={value}" for name, value in entry["settings"].items())
+        lines.append(f"  metric     {key}: {settings or 'no settings'}")
+    for side in "xy":
+        for model in protocol[f"models_{side}"]:
+            widths = [width for _, width in model["layers"]]
+            width = f"{min(widths)}" if min(widths) == max(widths) else f"{min(widths)}-{max(widths)}"
+            what = f"{len(widths)} layers x {width}, {model['dtype']}, contents {model['contents'][:12]}"
+            lines.append(f"  model {side}    {plain_name(model['label'])}: {what}")
+    if result.calibration is not None:
+        null = result.calibration.settings["null"]
+        lines.append(
+            f"  null       {null['orders']} orders, seed {null['seed']}, level {null['alpha']:g}, {null['aggregate']} "
+            "over layer pairs"
+        )
+    return "\n".join(lines)

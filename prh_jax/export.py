@@ -1,0 +1,158 @@
+"""Results as files for other programs: tables, arrays, text."""
+
+import json
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from .checks import StoreError, write_error
+from .reduce import How
+from .result_store import Alignment
+from .tables import escape_latex, escape_markdown, latex_table, markdown_table
+
+
+def export(
+    result: Alignment,
+    path: str | Path,
+    *,
+    metric: str | None = None,
+    per: str = "layer",
+    how: How = "best",
+    overwrite: bool = False,
+) -> Path:
+    """Write a result to `path`, whole or not at all; the ending of the name says how.
+
+    .csv, .parquet  the long table of `Alignment.to_dataframe`, per layer pair or per model pair
+    .nc             netCDF: matrices and labels, the calibration, and the protocol as JSON in an attribute
+    .npy            the reference's form, of one metric
+    .md, .tex       model-by-model tables, reduced by `how`, with calibrated scores where there are any
+
+    metric  one of the result's; all if None. Names stand in .csv as they are: import them as text, not as formulas.
+    """
+    path = Path(path)
+    if path.suffix not in WRITERS:
+        raise ValueError(f"The ending of {path.name!r} does not say what to write; there are {', '.join(WRITERS)}.")
+    if path.exists() and not overwrite:
+        raise StoreError(
+            f"{path} already exists. Choose another path, or overwrite it with --force-remake (overwrite=True)."
+        )
+    if metric is not None:
+        result.layers(metric)
+    building = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        WRITERS[path.suffix](result, building, metric=metric, per=per, how=how)
+        os.replace(building, path)
+    except OSError as error:
+        raise write_error(error, path) from error
+    finally:
+        building.unlink(missing_ok=True)
+    return path
+
+
+def _csv(result: Alignment, path: Path, *, metric: str | None, per: str, how: How) -> None:
+    import csv
+
+    result.to_dataframe(metric, per=per, how=how).to_csv(path, index=False, quoting=csv.QUOTE_NONNUMERIC)
+
+
+def _parquet(result: Alignment, path: Path, *, metric: str | None, per: str, how: How) -> None:
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise ImportError("Parquet needs pyarrow: pip install pyarrow. Or write .csv, which needs nothing.") from error
+    result.to_dataframe(metric, per=per, how=how).to_parquet(path, engine="pyarrow", index=False)
+
+
+def _netcdf(result: Alignment, path: Path, *, metric: str | None, per: str, how: How) -> None:
+    dataset = result.dataset[result.metrics if metric is None else [metric]]
+    if result.calibration is not None:
+        found = result.calibration.dataset
+        found = found.drop_vars([name for name in found.coords if name not in ("metric", "model_x", "model_y")])
+        names = {str(name): f"calibration_{name}" for name in found.data_vars}
+        pairs = {f"model_{side}": f"pair_model_{side}" for side in "xy"}
+        found = found.rename(names | pairs | {"metric": "calibrated_metric"})
+        dataset = xr.merge([dataset, found], compat="no_conflicts", join="exact")
+        dataset.attrs["calibration"] = json.dumps(result.calibration.settings)
+    dataset = dataset.assign_attrs(protocol=json.dumps(result.protocol))
+    try:
+        dataset.to_netcdf(path, engine="scipy")
+    except (ValueError, TypeError, KeyError, ImportError) as error:
+        raise ValueError(
+            f"This result cannot be written as netCDF ({error}). Write .csv or .parquet, or keep its Zarr, which "
+            "xarray opens as well."
+        ) from error
+
+
+def _npy(result: Alignment, path: Path, *, metric: str | None, per: str, how: How) -> None:
+    if metric is None and len(result.metrics) > 1:
+        raise ValueError(f"A .npy holds one metric; say which by --metric (metric=): {', '.join(result.metrics)}.")
+    result.save_npy(path, metric or result.metrics[0])
+
+
+def _markdown(result: Alignment, path: Path, *, metric: str | None, per: str, how: How) -> None:
+    parts = []
+    for name, title, table in _tables(result, metric, how):
+        parts.append(f"## {escape_markdown(name)}: {title}\n\n{markdown_table(table)}\n")
+    path.write_text("\n".join(parts), encoding="utf-8")
+
+
+def _latex(result: Alignment, path: Path, *, metric: str | None, per: str, how: How) -> None:
+    parts = []
+    for name, title, table in _tables(result, metric, how):
+        parts.append(f"% {escape_latex(name)}: {title}\n{latex_table(table)}\n")
+    path.write_text("\n".join(parts), encoding="utf-8")
+
+
+def _tables(result: Alignment, metric: str | None, how: How) -> list[tuple[str, str, xr.DataArray]]:
+    """Metric, title and table of all that a text file shows."""
+    tables = []
+    for name in result.metrics if metric is None else [metric]:
+        words = how if isinstance(how, str) else getattr(how, "__name__", "a function")
+        tables.append((name, f"{words} over layer pairs, n = {result.protocol['n']}", result.reduce(name, how)))
+        if result.calibration is not None:
+            null, pairs = result.calibration.settings["null"], result.calibration.pairs(name)
+            title = f"calibrated {null['aggregate']} over layer pairs, {null['orders']} orders, 0 is chance"
+            tables.append((name, title, pairs["calibrated"]))
+            tables.append((name, "q-values (Benjamini-Hochberg)", pairs["q_bh"]))
+    return tables
+
+
+WRITERS: dict[str, Callable[..., None]] = {
+    ".csv": _csv,
+    ".parquet": _parquet,
+    ".nc": _netcdf,
+    ".npy": _npy,
+    ".md": _markdown,
+    ".tex": _latex,
+}
+
+
+def as_plain(result: Alignment, metrics: list[str], how: How) -> dict[str, Any]:
+    """Protocol, scores and calibration of model pairs as what JSON can hold; NaN is None."""
+    tables: dict[str, Any] = {}
+    for name in metrics:
+        table = result.reduce(name, how)
+        tables[name] = {"models_x": _texts(table, "x"), "models_y": _texts(table, "y"), "score": _listed(table)}
+        if how == "best":
+            best = result.best(name)
+            tables[name] |= {key: best[key].values.tolist() for key in ("layer_x", "layer_y", "depth_x", "depth_y")}
+        if result.calibration is not None:
+            pairs = result.calibration.pairs(name)
+            tables[name]["calibration"] = {str(key): _listed(pairs[key]) for key in pairs.data_vars}
+    how = how if isinstance(how, str) else getattr(how, "__name__", "a function")
+    settings = None if result.calibration is None else result.calibration.settings
+    return {"protocol": result.protocol, "how": how, "metrics": tables, "null": settings}
+
+
+def _texts(table: xr.DataArray, side: str) -> list[str]:
+    return [str(name) for name in table[f"model_{side}"].values]
+
+
+def _listed(table: xr.DataArray) -> list[list[float | None]]:
+    return [[None if np.isnan(value) else float(value) for value in row] for row in table.values]

@@ -1,0 +1,165 @@
+"""What the figures share: a figure of the right size, names that fit, colours that all can tell apart."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .tables import plain_name, shorten
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+"""Okabe and Ito's, for all kinds of colour vision."""
+STYLES = ("-", "--", ":", "-.")
+GREY = "#666666"
+_OWN = "prh-jax"
+
+
+def new_axes(ax: Any, width: float, height: float) -> Any:
+    """The axes given, or those of a new figure of this size in inches, which makes room for what stands outside."""
+    if ax is not None:
+        return ax
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError('Figures need matplotlib: pip install "prh-jax[plot]"') from error
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=150)
+    figure.set_gid(_OWN)
+    return figure.subplots()
+
+
+def short_name(model: str, limit: int = 28) -> str:
+    """The last part of a model's name, cut in the middle where it is long."""
+    return shorten(plain_name(model.rstrip("/").rsplit("/", 1)[-1]), limit)
+
+
+def as_text(text: Any) -> str:
+    """Text that matplotlib draws as it is: a dollar does not start a formula."""
+    return str(text).replace("$", r"\$")
+
+
+def labels(names: Iterable[Any], limit: int = 44) -> list[str]:
+    """Short names to draw; those that would be alike are told apart by more of the name, or by a number."""
+    full = [str(name) for name in names]
+    short = [short_name(name, limit) for name in full]
+    often = Counter(short)
+    short = [s if often[s] == 1 else shorten(plain_name(f), limit + 12) for s, f in zip(short, full, strict=True)]
+    often, seen = Counter(short), Counter()
+    for i, name in enumerate(short):
+        seen[name] += 1
+        short[i] = name if often[name] == 1 else f"{name} ({seen[name]})"
+    return [as_text(name) for name in short]
+
+
+def title(ax: Any, text: str) -> None:
+    """A title in small type."""
+    ax.set_title(as_text(text), fontsize=9)
+
+
+def outside_legend(ax: Any, handles: Any, texts: Any, *, where: str = "right") -> Any:
+    """A legend beside the data: to the right of all, or below; beside the axes in a figure that is not ours."""
+    options: dict[str, Any] = {"fontsize": 7, "frameon": False, "handlelength": 2.6}
+    figure = ax.figure
+    if figure.get_gid() == _OWN:
+        place = "outside right upper" if where == "right" else "outside lower center"
+        return figure.legend(handles, texts, loc=place, ncols=1 if where == "right" else 3, **options)
+    anchor = {"loc": "upper left", "bbox_to_anchor": (1.02, 1)}
+    if where != "right":
+        anchor = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "ncols": 3}
+    return ax.legend(handles, texts, borderaxespad=0, **anchor, **options)
+
+
+def family_colors(families: Iterable[str]) -> dict[str, str]:
+    """A colour for each family, in the order in which they come."""
+    names = dict.fromkeys(families)
+    if len(names) > len(COLORS):
+        raise ValueError(f"There are {len(COLORS)} colours that all can tell apart, but {len(names)} families.")
+    return dict(zip(names, COLORS, strict=False))
+
+
+def families_of(models: Iterable[Any], families: Mapping[str, str] | None) -> list[str] | None:
+    """The family of each model; ValueError where one has none."""
+    if families is None:
+        return None
+    names = [str(model) for model in models]
+    lacking = [name for name in names if name not in families]
+    if lacking:
+        raise ValueError(f"No family is given for model {lacking[0]!r} ({len(lacking)} of {len(names)} have none).")
+    return [str(families[name]) for name in names]
+
+
+def pearson(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson's correlation; NaN where one side does not vary or there are fewer than three."""
+    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
+    a, b = a - a.mean(), b - b.mean()
+    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's rank correlation, equal values at their mean rank; NaN as Pearson's."""
+    from scipy import stats  # slow to import, and needed here alone
+
+    return pearson(stats.rankdata(a), stats.rankdata(b))
+
+
+def legend_width(names: Iterable[Any], families: Iterable[str] | None) -> float:
+    """Inches that a legend of these names takes."""
+    return 0.7 + 0.058 * (max(map(len, labels(names))) + max((len(f) + 3 for f in families or ()), default=0))
+
+
+def numbered_points(
+    ax: Any, x: np.ndarray, y: np.ndarray, names: Iterable[Any], families: list[str] | None
+) -> tuple[list[Any], list[str]]:
+    """Points, and handles and texts of a legend of their numbered names; `put_numbers` then draws the numbers."""
+    from matplotlib.lines import Line2D
+
+    colors = family_colors(families or ["all"])
+    handles, texts = [], []
+    for i, name in enumerate(labels(names)):
+        family = families[i] if families else "all"
+        ax.plot(x[i], y[i], "o", markersize=3, color=colors[family], zorder=3)
+        handles.append(Line2D([], [], marker="o", linestyle="", color=colors[family], markersize=5))
+        texts.append(f"{i + 1}  {name}" + (f" · {as_text(family)}" if families else ""))
+    return handles, texts
+
+
+def put_numbers(ax: Any, x: np.ndarray, y: np.ndarray, families: list[str] | None) -> None:
+    """The number of each point in a disc on it, or beside it on a thread where others are too near."""
+    ax.figure.draw_without_rendering()
+    at = ax.transData.transform(np.column_stack([x, y])) * 72 / ax.figure.dpi
+    box = ax.get_window_extent()
+    corners = np.array([[box.x0, box.y0], [box.x1, box.y1]]) * 72 / ax.figure.dpi + np.array([[7], [-7]])
+    moved = spread(at, 13.0, corners)
+    colors = family_colors(families or ["all"])
+    for i, (dx, dy) in enumerate(moved - at):
+        color = colors[families[i] if families else "all"]
+        ax.annotate(
+            str(i + 1),
+            (x[i], y[i]),
+            (dx, dy),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=6,
+            color="black" if color in ("#F0E442", "#E69F00", "#56B4E9") else "white",
+            bbox={"boxstyle": "circle,pad=0.25", "facecolor": color, "edgecolor": "white", "linewidth": 0.5},
+            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0},
+            zorder=4,
+        )
+
+
+def spread(at: np.ndarray, distance: float, corners: np.ndarray) -> np.ndarray:
+    """Points moved as little as a few hundred small steps find, so that no two are nearer than a distance."""
+    angles = np.arange(len(at)) * 2.4
+    moved = at + 1e-3 * np.column_stack([np.cos(angles), np.sin(angles)])  # equal points part in different directions
+    for _ in range(500):
+        apart = moved[:, None] - moved[None]
+        length = np.linalg.norm(apart, axis=-1) + np.eye(len(at)) * 1e9
+        lacking = np.maximum(distance - length, 0)
+        if not lacking.any():
+            break
+        push = (apart / length[..., None] * lacking[..., None]).sum(axis=1)
+        moved = moved + 0.6 * push / np.maximum((lacking > 0).sum(axis=1), 1)[:, None]
+        moved = np.clip(moved, corners[0], corners[1])
+    return moved

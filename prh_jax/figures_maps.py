@@ -1,0 +1,221 @@
+"""Heat maps: models by models, layers by layers, metrics by metrics."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from .figures_base import as_text, families_of, family_colors, labels, new_axes, outside_legend, spearman, title
+from .reduce import How
+from .result_store import Alignment
+
+
+def heat_map(
+    scores: xr.DataArray, *, ax: Any = None, title: str = "", low: float | None = None, high: float | None = None
+) -> Any:
+    """Model-by-model scores as coloured cells with the numbers in them; rows are models of x, columns models of y.
+
+    `low` and `high` set the ends of the colour scale (the scores' own range if None); chance is a good `low`.
+    """
+    rows, columns = (labels(scores[f"model_{side}"].values) for side in "xy")
+    return _cells(scores.values, rows, columns, ax=ax, heading=title, low=low, high=high, name=str(scores.name or ""))
+
+
+def model_map(
+    result: Alignment,
+    metric: str,
+    *,
+    how: How = "best",
+    values: str = "score",
+    cluster: bool = True,
+    families: Mapping[str, str] | None = None,
+    significance: str | None = None,
+    alpha: float = 0.05,
+    ax: Any = None,
+) -> Any:
+    """The models of x with those of y, like with like: rows and columns in the order of a hierarchical clustering.
+
+    how           from layer pairs to model pairs, as in `Alignment.reduce`
+    values        "score", or "calibrated" (0 is chance) where the result has a calibration
+    cluster       False keeps the order of the result
+    families      of each model by name; drawn as coloured strips
+    significance  "p", "q_bh" or "q_by" of the calibration: cells above `alpha` are pale. None masks nothing
+    """
+    if values not in ("score", "calibrated"):
+        raise ValueError(f"values is 'score' or 'calibrated', got {values!r}.")
+    table = result.reduce(metric, how) if values == "score" else _pairs(result, metric)["calibrated"]
+    low, high = (0.0 if values == "calibrated" else None), None
+    if list(table["model_x"].values) == list(table["model_y"].values) and table.shape[0] > 1:
+        apart = table.values[~np.eye(len(table), dtype=bool)]  # a model with itself would use up the colours
+        if np.isfinite(apart).any():
+            low, high = (float(np.nanmin(apart)) if low is None else low), float(np.nanmax(apart))
+    rows, columns = np.arange(table.shape[0]), np.arange(table.shape[1])
+    if cluster:
+        rows, columns = leaf_order(table.values), leaf_order(table.values.T)
+    table = table[rows][:, columns]
+    pale = None
+    if significance is not None:
+        if significance not in ("p", "q_bh", "q_by"):
+            raise ValueError(f"significance is 'p', 'q_bh' or 'q_by', got {significance!r}.")
+        pale = _pairs(result, metric)[significance].values[rows][:, columns] > alpha
+    sides = [families_of(table[f"model_{side}"].values, families) for side in "xy"]
+    words = how if isinstance(how, str) else getattr(how, "__name__", "function")
+    heading = f"{metric}, {f'{words} over layer pairs' if values == 'score' else 'calibrated: 0 is chance'}"
+    names = [labels(table[f"model_{side}"].values) for side in "xy"]
+    ax = _cells(
+        table.values,
+        *names,
+        ax=ax,
+        heading=heading,
+        name=values,
+        low=low,
+        high=high,
+        pale=pale,
+        strips=families is not None,
+    )
+    _explain(ax, sides, None if pale is None else f"pale: {significance} above {alpha:g}")
+    return ax
+
+
+def layer_map(result: Alignment, metric: str, model_x: str, model_y: str, *, ax: Any = None) -> Any:
+    """Layer-by-layer scores of one model pair, the best pair marked with a ring; depth grows to the right and down."""
+    from matplotlib.ticker import MaxNLocator
+
+    scores = result.layers(metric, model_x, model_y).transpose("layer_x", "layer_y")
+    best = result.best(metric).sel(model_x=model_x, model_y=model_y)
+    ax = new_axes(ax, 5.2, 4.0)
+    image = ax.imshow(np.ma.masked_invalid(scores.values.astype(float)), cmap="cividis", aspect="auto", origin="upper")
+    ax.set_facecolor("lightgrey")
+    if best["depth_x"] >= 0:
+        at = (float(best["depth_y"]), float(best["depth_x"]))
+        ax.plot(*at, "o", markersize=11, markerfacecolor="none", markeredgecolor="white", markeredgewidth=3.2)
+        ax.plot(*at, "o", markersize=11, markerfacecolor="none", markeredgecolor="#D55E00", markeredgewidth=1.8)
+    for axis, model, name in ((ax.xaxis, model_y, "x"), (ax.yaxis, model_x, "y")):
+        axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        getattr(ax, f"set_{name}label")(f"depth in {labels([model], 40)[0]}", fontsize=8)
+    ax.tick_params(labelsize=8)
+    _bar(ax, image, metric)
+    where = f"best {float(best['score']):.4f} at depths {int(best['depth_x'])}, {int(best['depth_y'])}"
+    title(ax, where if best["depth_x"] >= 0 else "no score")
+    return ax
+
+
+def metric_map(result: Alignment, *, how: How = "best", per: str = "model", ax: Any = None) -> Any:
+    """How far the metrics agree: Spearman correlation of their scores over model pairs (or all layer pairs)."""
+    if per not in ("model", "layer"):
+        raise ValueError(f"Scores are per 'model' or per 'layer' pair, got {per!r}.")
+    tables = [result.layers(m) if per == "layer" else result.reduce(m, how) for m in result.metrics]
+    signs = [1 if result.protocol["metrics"][m]["larger_is_closer"] else -1 for m in result.metrics]
+    flat = [sign * table.values.ravel() for sign, table in zip(signs, tables, strict=True)]
+    found = np.ones((len(flat), len(flat)))
+    for i, one in enumerate(flat):
+        for j, other in enumerate(flat):
+            known = np.isfinite(one) & np.isfinite(other)
+            found[i, j] = spearman(one[known], other[known])
+    names = [as_text(metric) for metric in result.metrics]
+    heading = f"rank correlation of scores over {per} pairs"
+    return _cells(found, names, names, ax=ax, heading=heading, name="Spearman", low=-1, high=1, cmap="PuOr", digits=2)
+
+
+def leaf_order(table: np.ndarray) -> np.ndarray:
+    """Rows in the order of the leaves of their hierarchical clustering (average linkage, Euclidean distance)."""
+    from scipy.cluster import hierarchy
+    from scipy.spatial.distance import pdist
+
+    if len(table) < 3:
+        return np.arange(len(table))
+    known = np.isfinite(table)
+    filled = np.where(known, table, table[known].mean() if known.any() else 0).astype(float)
+    return hierarchy.leaves_list(hierarchy.linkage(pdist(filled), "average", optimal_ordering=True))
+
+
+def _pairs(result: Alignment, metric: str) -> xr.Dataset:
+    if result.calibration is None:
+        raise ValueError("This result has no calibration: make one with `prh calibrate` (prh_jax.calibrate).")
+    return result.calibration.pairs(metric)
+
+
+def _cells(
+    values: Any,
+    rows: list[str],
+    columns: list[str],
+    *,
+    ax: Any,
+    heading: str,
+    name: str,
+    low: float | None = None,
+    high: float | None = None,
+    pale: Any = None,
+    strips: bool = False,
+    cmap: str = "cividis",
+    digits: int = 3,
+) -> Any:
+    """Cells with numbers and names."""
+    ax = new_axes(ax, *_size(rows, columns))
+    from matplotlib.patches import Rectangle
+
+    values = values.astype(float)
+    known = values[np.isfinite(values)]
+    low = (float(known.min()) if known.size else 0.0) if low is None else low
+    high = (float(known.max()) if known.size else 1.0) if high is None else high
+    high = high if high > low else low + 1e-9
+    image = ax.imshow(np.ma.masked_invalid(values), cmap=cmap, vmin=low, vmax=high, aspect="auto")
+    ax.set_facecolor("lightgrey")
+    gap = 10 if strips else 3
+    ax.set_xticks(range(len(columns)), columns, rotation=50, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(len(rows)), rows)
+    ax.tick_params(length=0, labelsize=7, pad=gap)
+    for (i, j), value in np.ndenumerate(values):
+        faint = pale is not None and pale[i, j]
+        if faint:
+            ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, color="white", alpha=0.8, linewidth=0))
+        red, green, blue, _ = image.cmap(image.norm(value))
+        dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
+        ink = "#777777" if faint else "white" if dark and np.isfinite(value) else "black"
+        shown = f"{value:.{digits}f}" if np.isfinite(value) else "-"
+        ax.text(j, i, shown, ha="center", va="center", fontsize=6.5, color=ink)
+    ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
+    _bar(ax, image, name or "score")
+    title(ax, heading)
+    return ax
+
+
+def _size(rows: list[str], columns: list[str]) -> tuple[float, float]:
+    """Width and height in inches that leave room for the names."""
+    wide, high = max(map(len, rows)), max(map(len, columns))
+    return 1.6 + 0.055 * max(wide, 0.65 * high) + 0.46 * len(columns), 1.1 + 0.045 * high + 0.32 * len(rows)
+
+
+def _bar(ax: Any, image: Any, name: str) -> None:
+    bar = ax.figure.colorbar(image, ax=ax, shrink=0.9, pad=0.02)
+    bar.set_label(as_text(name), fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+
+
+def _explain(ax: Any, sides: list[list[str] | None], note: str | None) -> None:
+    """Strips of the families along both axes, and what the colours mean."""
+    from matplotlib.patches import Patch, Rectangle
+
+    named = [family for side in sides for family in side or ()]
+    colors = family_colors(named)
+    row_families, column_families = sides
+    along_y, along_x = ax.get_yaxis_transform(), ax.get_xaxis_transform()
+    box = ax.get_window_extent()
+    for i, family in enumerate(row_families or ()):
+        width = 5 * ax.figure.dpi / 72 / box.width
+        ax.add_patch(
+            Rectangle((-1.4 * width, i - 0.5), width, 1, color=colors[family], lw=0, transform=along_y, clip_on=False)
+        )
+    for j, family in enumerate(column_families or ()):
+        height = 5 * ax.figure.dpi / 72 / box.height
+        ax.add_patch(
+            Rectangle((j - 0.5, -1.4 * height), 1, height, color=colors[family], lw=0, transform=along_x, clip_on=False)
+        )
+    handles = [Patch(color=color) for color in colors.values()]
+    texts = [as_text(family) for family in colors]
+    if note:
+        handles.append(Patch(facecolor="white", edgecolor="#777777"))
+        texts.append(note)
+    if handles:
+        outside_legend(ax, handles, texts, where="below")

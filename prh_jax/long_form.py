@@ -1,0 +1,170 @@
+"""Scores as one long table: a row per layer pair or model pair, its origin beside each number."""
+
+import json
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from .null_store import Calibration
+from .reduce import How, best_layers, model_blocks, reduce_layers
+
+PAIR_COLUMNS = ("tau", "p", "q_bh", "q_by", "calibrated", "orders_used")
+CELL_COLUMNS = ("p_cell", "mean_cell", "sd_cell", "z_cell", "tail_cell")
+
+
+def layer_rows(dataset: xr.Dataset, protocol: dict[str, Any], calibration: Calibration | None, metric: str) -> Any:
+    """A data frame with a row for every layer pair of a metric, in the order of the matrix."""
+    import pandas as pd
+
+    scores = dataset[metric].transpose("layer_x", "layer_y")
+    shape = scores.shape
+    models = {side: model_codes(scores[f"model_{side}"].values) for side in "xy"}
+    columns: dict[str, Any] = {}
+    for side, turn in (("x", _down), ("y", _across)):
+        names, codes = models[side]
+        widths, dtypes = _layers_of(protocol, side, scores[f"model_{side}"].values, scores[f"depth_{side}"].values)
+        columns |= {
+            f"model_{side}": pd.Categorical.from_codes(turn(codes, shape), names),
+            f"layer_{side}": _category(turn(scores[f"layer_name_{side}"].values, shape)),
+            f"depth_{side}": turn(scores[f"depth_{side}"].values, shape),
+            f"width_{side}": turn(widths, shape),
+            f"dtype_{side}": _category(turn(dtypes, shape)),
+        }
+    columns["score"] = scores.values.ravel()
+    if calibration is not None:
+        cells = calibration.cells(metric)
+        columns |= {name: cells[name].values.ravel() for name in CELL_COLUMNS if name in cells}
+        pairs = calibration.pairs(metric)
+        at = np.ix_(models["x"][1], models["y"][1])
+        columns |= {name: pairs[name].values[at].ravel() for name in PAIR_COLUMNS}
+    return _with_origin(columns, protocol, calibration, metric)
+
+
+def model_rows(
+    dataset: xr.Dataset, protocol: dict[str, Any], calibration: Calibration | None, metric: str, how: How
+) -> Any:
+    """A data frame with a row for every model pair of a metric; with its layers where `how` is "best".
+
+    Widths are then those of the best layers, else those of all layers of a model, and -1 where they differ.
+    """
+    import pandas as pd
+
+    larger = protocol["metrics"][metric]["larger_is_closer"]
+    scores = dataset[metric].transpose("layer_x", "layer_y")
+    reduced = reduce_layers(scores, how, larger_is_closer=larger)
+    shape = reduced.shape
+    best = best_layers(scores, larger_is_closer=larger) if how == "best" else None
+    columns: dict[str, Any] = {}
+    for side, turn in (("x", _down), ("y", _across)):
+        names = [str(name) for name in reduced[f"model_{side}"].values]
+        columns[f"model_{side}"] = pd.Categorical.from_codes(turn(np.arange(len(names)), shape), pd.Index(names))
+        columns[f"layers_{side}"] = turn(
+            np.array([b.stop - b.start for b in model_blocks(scores[f"model_{side}"].values).values()]), shape
+        )
+        if best is not None:
+            depths = best[f"depth_{side}"].values.ravel()
+            columns[f"layer_{side}"] = best[f"layer_{side}"].values.ravel()
+            columns[f"depth_{side}"] = depths
+            labels = np.array(columns[f"model_{side}"], dtype=object)
+            columns[f"width_{side}"], dtypes = _layers_of(protocol, side, labels, depths)
+        else:
+            known = {m["label"]: m for m in protocol.get(f"models_{side}", ())}
+            widths = [{width for _, width in known[name]["layers"]} if name in known else set() for name in names]
+            columns[f"width_{side}"] = turn(np.array([min(w) if len(w) == 1 else -1 for w in widths]), shape)
+            dtypes = turn(np.array([known[name]["dtype"] if name in known else "" for name in names], object), shape)
+        columns[f"dtype_{side}"] = _category(dtypes)
+    columns["how"] = how if isinstance(how, str) else getattr(how, "__name__", repr(how))
+    columns["score"] = reduced.values.ravel()
+    if calibration is not None:
+        pairs = calibration.pairs(metric)
+        columns["aggregate_score"] = pairs["score"].values.ravel()
+        columns |= {name: pairs[name].values.ravel() for name in PAIR_COLUMNS}
+    return _with_origin(columns, protocol, calibration, metric)
+
+
+def model_codes(labels: np.ndarray) -> tuple[Any, np.ndarray]:
+    """The models in order, as an index, and for each layer the number of its model."""
+    import pandas as pd
+
+    blocks = model_blocks(labels)
+    return pd.Index(list(blocks)), np.repeat(np.arange(len(blocks)), [b.stop - b.start for b in blocks.values()])
+
+
+def join_rows(frames: list[Any]) -> Any:
+    """Frames below one another; columns that some lack are NaN there."""
+    import pandas as pd
+
+    if len(frames) == 1:
+        return frames[0]
+    for name in {name for frame in frames for name in frame.columns}:
+        kinds = [frame[name] for frame in frames if name in frame]
+        if all(isinstance(kind.dtype, pd.CategoricalDtype) for kind in kinds):
+            union = pd.Index(list(dict.fromkeys(value for kind in kinds for value in kind.cat.categories)))
+            for frame in frames:
+                if name in frame:
+                    frame[name] = frame[name].cat.set_categories(union)
+    return pd.concat(frames, ignore_index=True)
+
+
+def _down(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    return np.repeat(values, shape[1])
+
+
+def _across(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    return np.tile(values, shape[0])
+
+
+def _category(values: np.ndarray) -> Any:
+    import pandas as pd
+
+    found = {value: i for i, value in enumerate(dict.fromkeys(map(str, values)))}
+    return pd.Categorical.from_codes(np.array([found[str(v)] for v in values]), pd.Index(list(found), dtype=object))
+
+
+def _layers_of(protocol: dict[str, Any], side: str, labels: np.ndarray, depths: np.ndarray) -> tuple[Any, Any]:
+    """Width and stored dtype of the layer at each (label, depth); -1 and "" where the protocol does not tell."""
+    known = {m["label"]: m for m in protocol.get(f"models_{side}", ())}
+    widths = {label: [width for _, width in m["layers"]] for label, m in known.items()}
+    found = [
+        widths[label][depth] if label in widths and depth >= 0 else -1
+        for label, depth in zip(labels, depths, strict=True)
+    ]
+    return np.array(found), np.array([known[label]["dtype"] if label in known else "" for label in labels], object)
+
+
+def _with_origin(
+    columns: dict[str, Any], protocol: dict[str, Any], calibration: Calibration | None, metric: str
+) -> Any:
+    """The frame, metric first, and after the numbers what they were made with: the same for all rows."""
+    import pandas as pd
+
+    preprocess = protocol.get("preprocess", {})
+    entry = protocol["metrics"][metric]
+    constants: dict[str, Any] = {
+        "settings": json.dumps(entry.get("settings", {})),
+        "n": protocol["n"],
+        "ids_sha256": protocol.get("ids_sha256", ""),
+        "clip_quantile": preprocess.get("clip_quantile", np.nan),
+        "clip_exact": preprocess.get("exact", np.nan),
+        "clip_scope": preprocess.get("scope", ""),
+        "normalize": preprocess.get("normalize", np.nan),
+        "precision": protocol.get("precision", ""),
+        "device": protocol.get("device", ""),
+    }
+    if calibration is not None:
+        null = calibration.settings["null"]
+        constants |= {f"null_{name}": null[name] for name in ("orders", "seed", "alpha", "aggregate")}
+        constants["null_exact"] = calibration.settings["exact"]
+    constants |= {f"version_{name.replace('-', '_')}": text for name, text in protocol.get("versions", {}).items()}
+    rows = len(columns["score"])
+    table = {"metric": _constant(metric, rows)} | columns | {k: _constant(v, rows) for k, v in constants.items()}
+    return pd.DataFrame({name: _constant(v, rows) if isinstance(v, str) else v for name, v in table.items()})
+
+
+def _constant(value: Any, rows: int) -> Any:
+    import pandas as pd
+
+    if isinstance(value, str):
+        return pd.Categorical.from_codes(np.zeros(rows, np.int8), pd.Index([value], dtype=object))
+    return np.full(rows, value)

@@ -1,0 +1,85 @@
+"""Model-by-model tables as text: Markdown, LaTeX, terminal. Names are shown as text, whatever they hold."""
+
+import re
+import unicodedata
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+EMPTY = "(empty name)"
+_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "`": r"\textasciigrave{}",
+    '"': r"\textquotedbl{}",
+    "[": "{[}",
+    "]": "{]}",
+    "*": "{*}",
+} | {sign: "\\" + sign for sign in "&%$#_{}"}
+
+
+def plain_name(name: Any) -> str:
+    """A name on one line: control characters, and those that turn the direction of writing, are spelled out."""
+    spelled = "".join(
+        f"<U+{ord(c):04X}>" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in str(name)
+    )
+    return spelled if spelled.strip() else EMPTY
+
+
+def shorten(name: str, limit: int) -> str:
+    """A name cut in the middle where it is longer than so many signs."""
+    return name if len(name) <= limit else name[: limit // 2 - 1] + "…" + name[-(limit // 2) :]
+
+
+def escape_markdown(text: Any) -> str:
+    """Text that Markdown (CommonMark, tables and links of GitHub) shows as it is."""
+    shown = re.sub(r"[\\`*\[\]|~$@#^]", r"\\\g<0>", plain_name(text))
+    shown = re.sub(r"(?<!\w)_+|_+(?!\w)", lambda run: "\\_" * len(run[0]), shown)
+    shown = shown.replace("://", ":\\//").replace("www.", "www\\.")
+    return re.sub("[&<>]", lambda sign: _HTML[sign[0]], shown)
+
+
+def escape_latex(text: Any) -> str:
+    """Text that LaTeX sets as it is (the signs ~ ^ < > | need no package; letters of other scripts need a font)."""
+    return "".join(_LATEX.get(sign, sign) for sign in plain_name(text))
+
+
+def markdown_table(table: xr.DataArray, *, digits: int = 4, corner: str = "") -> str:
+    """Rows and columns of a two-dimensional table in Markdown; NaN is a dash."""
+    rows, columns = (_names(table, dim) for dim in table.dims)
+    lines = ["| " + " | ".join([escape_markdown(corner) if corner else "", *map(escape_markdown, columns)]) + " |"]
+    lines.append("|---|" + "---:|" * len(columns))
+    for name, values in zip(rows, table.values, strict=True):
+        lines.append("| " + " | ".join([escape_markdown(name), *(_number(v, digits, "-") for v in values)]) + " |")
+    return "\n".join(lines)
+
+
+def latex_table(table: xr.DataArray, *, digits: int = 4, corner: str = "") -> str:
+    """The same as a LaTeX tabular with rules of booktabs; many column names stand upright (graphicx)."""
+    rows, columns = (_names(table, dim) for dim in table.dims)
+    upright = len(columns) > 5
+    heads = [rf"\rotatebox{{90}}{{{escape_latex(name)}}}" if upright else escape_latex(name) for name in columns]
+    lines = [
+        r"% needs \usepackage{booktabs}" + (r" and \usepackage{graphicx}" if upright else ""),
+        rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
+        r"\toprule",
+        " & ".join([escape_latex(corner) if corner else "", *heads]) + r" \\",
+        r"\midrule",
+    ]
+    for name, values in zip(rows, table.values, strict=True):
+        lines.append(" & ".join([escape_latex(name), *(_number(v, digits, "--") for v in values)]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
+
+
+def _names(table: xr.DataArray, dim: Any) -> list[str]:
+    return [str(name) for name in table[dim].values]
+
+
+def _number(value: Any, digits: int, unknown: str) -> str:
+    return unknown if np.isnan(value) else f"{float(value):.{digits}f}"
