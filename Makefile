@@ -14,7 +14,7 @@ demo: $(VENV)/ready
 	$(BIN)/prh demo
 
 test: lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: $(VENV)/ready
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"
