@@ -46,7 +46,7 @@ def plot() -> None:
     from matplotlib.figure import Figure
 
     found = committed()
-    figure = Figure(figsize=(8, 3.6), layout="constrained", dpi=150)
+    figure = Figure(figsize=(9, 3.6), layout="constrained", dpi=150)
     ax = figure.subplots()
     with_estimate = next(r for r in found if "study_reference_seconds" in r)
     estimate = with_estimate["study_reference_seconds"]
@@ -63,7 +63,8 @@ def plot() -> None:
     ax.set_xticks(range(len(names)), names, rotation=25, ha="right")
     ax.set_ylabel("seconds, from disk to table")
     ax.set_title("The study of the paper: 454 x 352 layers, 1024 samples", fontsize=10)
-    ax.legend(fontsize=8, frameon=False)
+    ax.set_ylim(bottom=1)
+    ax.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     ax.spines[["top", "right"]].set_visible(False)
     figure.savefig(PLOT, metadata={"Software": None})
 

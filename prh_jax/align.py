@@ -120,7 +120,7 @@ def align(
     shapes = {sketcher: shape_of(sketcher, n, width) for sketcher in dict.fromkeys(sketcher_of.values())}
     refs = name_layers(_unique(xs, ys), preprocess, precision)
     held = sum(map(sketch_bytes, shapes.values())) * sum(map(len, refs.values()))
-    in_memory = held <= budget // 2
+    in_memory = held <= budget // 3  # the rest is for features, tiles and temporaries
     free = budget - (held if in_memory else 0)
     mesh = layer_mesh(devices)
     kept = sketch_cache or (path and path.with_name(f".{path.name}.sketches"))
