@@ -100,7 +100,8 @@ def _neighbors(args: argparse.Namespace, size: dict[str, Any], *_: Any) -> dict[
 
 
 def _sweep(args: argparse.Namespace, *_: Any) -> dict[str, Any]:
-    return {"sweep": sweep.measure(list(METRICS), toy=args.size == "toy")}
+    toy = args.size == "toy"
+    return {"sweep": sweep.measure(list(METRICS)[1:4] if toy else list(METRICS), toy=toy)}
 
 
 def _null(_: Any, size: dict[str, Any], __: Any, peaks: dict[str, float]) -> dict[str, Any]:
@@ -108,7 +109,8 @@ def _null(_: Any, size: dict[str, Any], __: Any, peaks: dict[str, float]) -> dic
 
 
 def _study(args: argparse.Namespace, size: dict[str, Any], folder: Path, *_: Any) -> dict[str, Any]:
-    lists = [list(METRICS), *([name] for name in METRICS if args.each)]
+    alone = list(METRICS)[1:2] if args.size == "toy" else list(METRICS)
+    lists = [list(METRICS), *([name] for name in alone if args.each)]
     shape = {"n": size["n"], "scale": size["scale"]}
     found: dict[str, Any] = {"study": study.measure(folder, lists, dtype=args.dtype, memory=args.memory, **shape)}
     if args.reference:
@@ -118,7 +120,8 @@ def _study(args: argparse.Namespace, size: dict[str, Any], folder: Path, *_: Any
 
 
 def _budgets(args: argparse.Namespace, size: dict[str, Any], folder: Path, *_: Any) -> dict[str, Any]:
-    return {"budgets": budgets.measure(folder, ["0.5GiB", "2GiB", "8GiB"], n=size["n"], scale=size["scale"])}
+    given = ["2GiB"] if args.size == "toy" else ["0.5GiB", "2GiB", "8GiB"]
+    return {"budgets": budgets.measure(folder, given, n=size["n"], scale=size["scale"])}
 
 
 PARTS: dict[str, Part] = {

@@ -327,8 +327,9 @@ def test_documentation_and_table(cls):
 
 @pytest.mark.parametrize("name", METRICS)
 @hypothesis.settings(max_examples=15, deadline=None, derandomize=True)
-@hypothesis.given(n=st.sampled_from([5, 17]), d=st.sampled_from([4, 20]), seed=st.integers(0, 1000))
-def test_random_sizes_match_the_oracle(name, n, d, seed):
+@hypothesis.given(shape=st.sampled_from([(5, 4), (17, 20)]), seed=st.integers(0, 1000))
+def test_random_sizes_match_the_oracle(name, shape, seed):
+    n, d = shape
     fields = METRICS[name]().settings
     metric = make_metric(name, **({"k": 3} if "k" in fields else {"dim": 3} if "dim" in fields else {}))
     with jax.enable_x64(True):

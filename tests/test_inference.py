@@ -38,6 +38,7 @@ def draw(key):
     return [z @ w + 3.0 * jax.random.normal(k, (SAMPLES, w.shape[1])) for w, k in zip(maps, noise, strict=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", [Cka(), UnbiasedCka(), MutualKnn()], ids=str)
 def test_coverage_of_the_interval(metric):
     """The truth is the expected score of 256 samples, from 300 further sets of them."""

@@ -64,6 +64,7 @@ def test_closed_form_is_brute_force_over_all_orders(metric, n, x64):
     assert found.skewness[0, 0] == pytest.approx((centred**3).mean() / scores.std() ** 3, abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", CLOSED[:3], ids=str)
 def test_closed_form_and_tail_within_the_error_of_20000_orders(metric):
     n, count = 128, 20_000
@@ -204,6 +205,7 @@ def test_p_is_super_uniform_over_all_orders(metric):
 STUDIES, LAYERS, ORDERS = 2000, 12, 39
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", [MutualKnn(k=5), UnbiasedCka(), Cka()], ids=str)
 def test_false_positive_rate_of_simulated_studies(metric):
     """2,000 studies of independent features: max over 12 x 12 layers, 32 samples; layers of a model are related."""
