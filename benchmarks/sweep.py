@@ -44,10 +44,10 @@ def _row(name: str, varied: str, *, n: int, d: int, k: int, layers: int) -> dict
     takes_k = "k" in METRICS[name]().settings
     metric = make_metric(name, **({"k": k} if takes_k else {}))
     row: dict[str, Any] = {"metric": name, "varied": varied, "n": n, "d": d, "k": k if takes_k else None}
-    memory = default_memory()
+    memory, sketcher = default_memory(), metric.sketch.for_samples(n)
     if varied != "layers" and 6 * 4 * n * n + 4 * 4 * n * d <= memory:
         x = jnp.asarray(related_layers(1, n, d, 1)[0])
-        sketch, start = jax.jit(metric.sketch), time.perf_counter()
+        sketch, start = jax.jit(sketcher), time.perf_counter()
         jax.block_until_ready(sketch(x))
         row["sketch_compile_s"] = time.perf_counter() - start
         row["sketch_s"] = _median(lambda: sketch(x))

@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from .calibration import Null, still_open
 from .metric import Metric, Sketcher
 from .null_store import NullGrid
-from .pairwise import put_tile, sketch_bytes, sketch_shapes, stack_tile
+from .pairwise import put_tile, sketch_bytes, sketch_shapes, stack_tile, stacked_shapes
 from .sketch_bank import SketchBank
 
 ROWS, COLUMNS, FINE = 512, 96, 64
@@ -24,13 +24,6 @@ TILE_BYTES = 2**28
 def null_scorer(metric: Metric, shapes: Any, tile: tuple[int, int], orders: tuple[int, int], mesh: Mesh) -> Any:
     """Compiled `(a, b, orders) -> scores (orders, x, y)`; each device has `tile[0]` layers of a, and all of b."""
 
-    def stacked(count, spec):
-        def one(shape, dtype):
-            return jax.ShapeDtypeStruct((count, *shape), dtype, sharding=NamedSharding(mesh, spec))
-
-        treedef, leaves = shapes
-        return treedef.unflatten([one(*leaf) for leaf in leaves])
-
     spread, same = PartitionSpec("layer"), PartitionSpec()
     scores = jax.shard_map(
         metric.compare_orders,
@@ -40,7 +33,8 @@ def null_scorer(metric: Metric, shapes: Any, tile: tuple[int, int], orders: tupl
         check_vma=False,
     )
     again = jax.ShapeDtypeStruct(orders, np.int32, sharding=NamedSharding(mesh, same))
-    return jax.jit(scores).lower(stacked(tile[0] * mesh.size, spread), stacked(tile[1], same), again).compile()
+    a, b = stacked_shapes(shapes, tile[0] * mesh.size, mesh, spread), stacked_shapes(shapes, tile[1], mesh, same)
+    return jax.jit(scores).lower(a, b, again).compile()
 
 
 def even(count: int, most: int) -> int:

@@ -84,24 +84,24 @@ def tile_scorer(metrics: tuple[Metric, ...], shapes: Any, tile: int, mesh: Mesh)
     `shapes` is a hashable form of one sketch's shapes (see `sketch_shapes`). Each device scores its own tile of a
     with the same program, so that scores do not depend on the number of devices. `.memory_analysis()` tells its needs.
     """
-
-    def stacked(count, spec):
-        def one(shape, dtype):
-            return jax.ShapeDtypeStruct((count, *shape), dtype, sharding=NamedSharding(mesh, spec))
-
-        treedef, leaves = shapes
-        return treedef.unflatten([one(*leaf) for leaf in leaves])
-
     spread, same = PartitionSpec("layer"), PartitionSpec()
     compare = partial(compare_tiles, metrics)
     scores = jax.shard_map(compare, mesh=mesh, in_specs=(spread, same), out_specs=spread, check_vma=False)
-    return jax.jit(scores).lower(stacked(tile * mesh.size, spread), stacked(tile, same)).compile()
+    a, b = stacked_shapes(shapes, tile * mesh.size, mesh, spread), stacked_shapes(shapes, tile, mesh, same)
+    return jax.jit(scores).lower(a, b).compile()
 
 
 def sketch_shapes(sketch: Any) -> Any:
     """Structure, shapes and dtypes of a sketch, hashable."""
     leaves, treedef = jax.tree.flatten(sketch)
     return treedef, tuple((tuple(leaf.shape), np.dtype(leaf.dtype)) for leaf in leaves)
+
+
+def stacked_shapes(shapes: Any, count: int, mesh: Mesh, spec: PartitionSpec) -> Any:
+    """Shapes of a stack of so many sketches on the devices, from those of one (see `sketch_shapes`)."""
+    treedef, leaves = shapes
+    place = NamedSharding(mesh, spec)
+    return treedef.unflatten([jax.ShapeDtypeStruct((count, *s), dtype, sharding=place) for s, dtype in leaves])
 
 
 def sketch_bytes(sketch: Any) -> int:

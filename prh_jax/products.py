@@ -96,7 +96,7 @@ def look_near_mean(x: Num[Array, "n d"], unit_rows: bool) -> tuple[Float[Array, 
 
 @dataclasses.dataclass(frozen=True)
 class Products(Maker):
-    """Makes InnerProducts of the rows as given, or of unit rows (cosines); `bfloat16` as in `linalg.gram`."""
+    """Makes InnerProducts of the rows as given, or of unit rows (cosines); `bfloat16` as in `pieces.gram`."""
 
     unit_rows: bool = False
 

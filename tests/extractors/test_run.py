@@ -40,7 +40,7 @@ def test_killed_and_resumed_to_the_same_bits(tmp_path, checkpoint):
     (whole,) = (tmp_path / "whole").rglob("*.zarr")
     target = tmp_path / "killed" / whole.relative_to(tmp_path / "whole")
     kills = 0
-    for blocks in (2,):
+    for blocks in (0, 1, 3):
         process = start(*command(tmp_path / "killed", model))
         deadline = time.monotonic() + 120
         while process.poll() is None and time.monotonic() < deadline:
@@ -50,7 +50,7 @@ def test_killed_and_resumed_to_the_same_bits(tmp_path, checkpoint):
         process.kill()
         kills += process.wait() == -9
         assert inspect_store(target).intact
-    assert kills >= 1
+    assert kills >= 2
     assert start(*command(tmp_path / "killed", model)).wait() == 0
     assert contents(target) == contents(whole)
     assert open_store(target).result["loss"] > 0
