@@ -13,6 +13,7 @@ from .curves import curve_over_k, curve_over_n
 from .export import export
 from .feature_store import FeatureStore, inspect_store, open_store
 from .feature_writer import write_features
+from .gallery import Gallery, neighbor_gallery
 from .intervals import Interval, interval
 from .merge import merge
 from .metric import Metric
@@ -26,6 +27,7 @@ from .metrics.mutual_knn import MutualKnn, mutual_knn
 from .metrics.svcca import Svcca, svcca
 from .null_store import Calibration
 from .preprocess import Preprocess
+from .report import report
 from .result_store import Alignment, load_alignment
 from .trend import trend
 
@@ -40,6 +42,7 @@ __all__ = [
     "CycleKnn",
     "EditDistanceKnn",
     "FeatureStore",
+    "Gallery",
     "Interval",
     "LcsKnn",
     "Metric",
@@ -67,7 +70,9 @@ __all__ = [
     "make_metric",
     "merge",
     "mutual_knn",
+    "neighbor_gallery",
     "open_store",
+    "report",
     "svcca",
     "trend",
     "unbiased_cka",

@@ -37,8 +37,8 @@ def calibrate(
     path = Path(result)
     protocol = load_alignment(path, calibration=False).protocol
     if stores_x is None:
-        stores_x = _found(path, protocol.get("stores_x"), "x")
-        stores_y = _found(path, protocol["stores_y"], "y") if protocol.get("stores_y") else None
+        stores_x = find_stores(str(path), protocol.get("stores_x"), "x")
+        stores_y = find_stores(str(path), protocol["stores_y"], "y") if protocol.get("stores_y") else None
     return align(
         stores_x,
         stores_y,
@@ -58,12 +58,13 @@ def calibrate(
     )
 
 
-def _found(result: Path, recorded: list[str] | None, side: str) -> list[Path]:
+def find_stores(result: str, recorded: list[str] | None, side: str) -> list[Path]:
+    """The stores that a result was made from; StoreError where they are not there."""
     missing = [path for path in recorded or [] if not Path(path).exists()]
     if missing or not recorded:
         what = f"{missing[0]} is not there" if missing else "it does not say where they are"
         raise StoreError(
-            f"The features that {result} was made from are needed for its null, but {what}. Say where the stores of "
+            f"The features that {result} was made from are needed, but {what}. Say where the stores of "
             f"side {side} are: --{side} (stores_{side}=)."
         )
     return [Path(path) for path in recorded]

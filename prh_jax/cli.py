@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     from extractors import cli as extract_cli
     from extractors import cli_exchange
 
-    from . import cli_align, cli_calibrate, cli_results
+    from . import cli_align, cli_calibrate, cli_report, cli_results
 
     extract = add("extract", "write every layer of every model to feature stores", extract_cli.run, extract_cli.EPILOG)
     extract_cli.add_arguments(extract)
@@ -113,6 +113,8 @@ def _parser() -> argparse.ArgumentParser:
     cli_results.add_show_arguments(show)
     export = add("export", "write a result for other programs", cli_results.run_export, cli_results.EXPORT)
     cli_results.add_export_arguments(export)
+    report = add("report", "write a result as one HTML file to look at", cli_report.run, cli_report.EPILOG)
+    cli_report.add_arguments(report)
     merge = add("merge", "join results of several runs", cli_results.run_merge, cli_results.MERGE)
     cli_results.add_merge_arguments(merge)
     inspect = add(

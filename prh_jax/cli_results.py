@@ -74,6 +74,7 @@ def run_show(args: argparse.Namespace) -> int:
     """Print what a result is made of and its tables."""
     from .cli_calibrate import print_calibration, table
     from .export import as_plain
+    from .origin import origin_lines
     from .result_store import load_alignment
 
     result = load_alignment(args.result)
@@ -81,7 +82,9 @@ def run_show(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"path": args.result} | as_plain(result, metrics, args.how)))
         return 0
-    print(f"{args.result}\n{_protocol_text(result)}")
+    print(f"{args.result}\n  {result!r}")
+    for word, text in origin_lines(result.protocol, result.calibration and result.calibration.settings):
+        print(f"  {word:10s} {text}")
     for key in metrics:
         print(f"\n{key}: {args.how} over layer pairs")
         print(table(result.reduce(key, args.how)))
@@ -124,40 +127,3 @@ def run_doctor(args: argparse.Namespace) -> int:
     report = examine()
     print(json.dumps(report) if args.json else as_text(report))
     return 0 if report["sound"] else 1
-
-
-def _protocol_text(result: Any) -> str:
-    from .tables import plain_name
-
-    protocol = result.protocol
-    preprocess = protocol["preprocess"]
-    clip = preprocess["clip_quantile"]
-    clipped = f"clipped at quantile {clip:g} ({preprocess['scope']})" if clip < 1 else "not clipped"
-    rows = "rows of unit length" if preprocess["normalize"] else "rows as they are"
-    versions = ", ".join(f"{name} {text}" for name, text in protocol["versions"].items())
-    lines = [
-        f"  {result!r}",
-        f"  samples    {protocol['n']}, ids {protocol['ids_sha256'][:12]}, paired {protocol.get('pair', 'exact')}",
-        f"  features   {clipped}, {rows}",
-        f"  precision  {protocol['precision']}, on {protocol['device']}",
-        f"  versions   {versions}",
-    ]
-    if protocol.get("groups") is not None:
-        own = ", a sample's own left out of its neighbours" * bool(protocol.get("exclude_own_group"))
-        lines.append(f"  groups     {len(set(protocol['groups']))}{own}")
-    for key, entry in protocol["metrics"].items():
-        settings = ", ".join(f"{name}={value}" for name, value in entry["settings"].items())
-        lines.append(f"  metric     {key}: {settings or 'no settings'}")
-    for side in "xy":
-        for model in protocol[f"models_{side}"]:
-            widths = [width for _, width in model["layers"]]
-            width = f"{min(widths)}" if min(widths) == max(widths) else f"{min(widths)}-{max(widths)}"
-            what = f"{len(widths)} layers x {width}, {model['dtype']}, contents {model['contents'][:12]}"
-            lines.append(f"  model {side}    {plain_name(model['label'])}: {what}")
-    if result.calibration is not None:
-        null = result.calibration.settings["null"]
-        lines.append(
-            f"  null       {null['orders']} orders, seed {null['seed']}, level {null['alpha']:g}, {null['aggregate']} "
-            "over layer pairs"
-        )
-    return "\n".join(lines)

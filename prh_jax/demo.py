@@ -10,11 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from .align import align, open_stores
+from .cli_report import with_samples
 from .data import SHIPPED
 from .feature_store import FeatureStore
+from .gallery import best_pair, neighbor_gallery
 from .metrics import METRICS
 from .pairwise import score_orders, sketch_layer
 from .preprocess import Preprocess
+from .report import report
 from .result_store import Alignment
 
 CAVEATS = """\
@@ -48,8 +51,9 @@ def run(output_dir: str | Path, *, quick: bool = False) -> int:
     print(f"Every layer pair: {folder / 'alignment.zarr'} (prh_jax.load_alignment)")
     if find_spec("matplotlib"):
         print(f"Heat map:         {_picture(result, folder / 'heat_map.png')}")
+        print(f"Report:           {_report(result, folder / 'report.html')} (open it in a browser)")
     else:
-        print('No heat map: matplotlib is not installed (pip install "prh-jax[plot]").')
+        print('No heat map and no report: matplotlib is not installed (pip install "prh-jax[plot]").')
     return 0
 
 
@@ -158,3 +162,12 @@ def _picture(result: Alignment, path: Path) -> Path:
     title = f"mutual_knn on emoji_1024, best layer pair; colours start at chance ({chance:.4f})"
     heat_map(scores, title=title, low=chance).figure.savefig(path)
     return path
+
+
+def _report(result: Alignment, path: Path) -> Path:
+    """The result as one HTML file, with emoji beside their neighbours where the data set can be read."""
+    metric = "mutual_knn"
+    gallery = neighbor_gallery(result, *best_pair(result, metric), metric=metric)
+    if find_spec("pyarrow") and find_spec("PIL"):
+        gallery = with_samples(gallery, result, None)
+    return report(result, path, title="prh demo: 1024 emoji, pictures and names", galleries=[gallery], overwrite=True)

@@ -1,0 +1,181 @@
+"""Why two layers agree, sample by sample: both neighbour lists of every sample, and how many they share."""
+
+import base64
+import dataclasses
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from .align import open_stores
+from .calibrate import find_stores
+from .checks import StoreError
+from .feature_store import FeatureStore
+from .metric import Metric
+from .metrics import MutualKnn, make_metric
+from .pairing import pair_inner
+from .pairwise import sketch_layer, study_sketcher
+from .preprocess import Preprocess
+from .result_store import Alignment
+from .sketches import Neighbors
+
+Picture = Any
+"""A PIL image, the path or the bytes of an encoded one, or an array (rows, columns, 3) of bytes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Gallery:
+    """The neighbours of every sample in one layer of either side, and how many both lists have in common.
+
+    dataset   `neighbors_x`, `neighbors_y` (sample, rank): row numbers of the k nearest samples, nearest first;
+              `shared` (sample): in both lists, 0 .. k; coordinate `id` (sample)
+    place     model and layer of either side
+    captions  text of each sample, or None
+    picture   from a row number to its picture, or None
+    """
+
+    dataset: xr.Dataset
+    place: dict[str, Any]
+    captions: Sequence[str] | None = None
+    picture: Callable[[int], Picture] | None = None
+
+    def most(self, count: int = 10) -> np.ndarray:
+        """Rows of the samples with most neighbours in common; of equals the first."""
+        return np.argsort(-self.dataset["shared"].values, kind="stable")[:count]
+
+    def least(self, count: int = 10) -> np.ndarray:
+        """Rows of the samples with fewest neighbours in common; of equals the first."""
+        return np.argsort(self.dataset["shared"].values, kind="stable")[:count]
+
+    def to_dataframe(self) -> Any:
+        """A row per sample: id, caption where there are captions, shared, and both lists as ids."""
+        import pandas as pd
+
+        ids = self.dataset["id"].values
+        columns: dict[str, Any] = {"id": ids}
+        if self.captions is not None:
+            columns["caption"] = list(self.captions)
+        columns["shared"] = self.dataset["shared"].values
+        for side in "xy":
+            columns[f"neighbors_{side}"] = [list(row) for row in ids[self.dataset[f"neighbors_{side}"].values]]
+        return pd.DataFrame(columns)
+
+
+def neighbor_gallery(
+    result: Alignment,
+    model_x: str,
+    model_y: str,
+    *,
+    metric: str | None = None,
+    depths: tuple[int, int] | None = None,
+    k: int = 10,
+    stores_x: Any = None,
+    stores_y: Any = None,
+    captions: Sequence[str] | None = None,
+    pictures: Sequence[Picture] | Callable[[int], Picture] | None = None,
+) -> Gallery:
+    """Neighbours in a layer pair of two models of a result, from the features that were scored.
+
+    metric              the metric whose best layer pair is looked at; the result's first if None. Where it compares
+                        neighbour lists, they are its own (its k), else the k nearest by cosine
+    depths              another layer pair, by position in the models
+    stores_x, stores_y  the feature stores of the result, where they are no longer where they were
+    captions, pictures  of the samples, in the result's order
+
+    ValueError for a model, metric or depth that is not there; StoreError where features are missing or are not those
+    that were scored.
+    """
+    metric = metric or result.metrics[0]
+    shape = result.layers(metric, model_x, model_y).shape
+    if depths is None:
+        best = result.best(metric).sel(model_x=model_x, model_y=model_y)
+        depths = int(best["depth_x"]), int(best["depth_y"])
+        if depths[0] < 0:
+            raise ValueError(
+                f"{model_x!r} and {model_y!r} have no score (NaN) by {metric}; name a layer pair (depths=)."
+            )
+    if not all(0 <= depth < count for depth, count in zip(depths, shape, strict=True)):
+        raise ValueError(f"The models have {shape[0]} and {shape[1]} layers; there is no layer pair {depths}.")
+    protocol = result.protocol
+    n = protocol["n"]
+    for name, texts in (("captions", captions), ("pictures", pictures)):
+        if texts is not None and not callable(texts) and len(texts) != n:
+            raise ValueError(f"There are {n} samples, but {len(texts)} {name}.")
+    stores = _stores(result, {"x": model_x, "y": model_y}, {"x": stores_x, "y": stores_y})
+    preprocess = Preprocess(**protocol["preprocess"])
+    groups = tuple(protocol["groups"]) if protocol.get("exclude_own_group") else None
+    sketcher = study_sketcher(_of_neighbors(protocol["metrics"][metric], k), preprocess, n, groups)
+    lists = {}
+    for (side, store), depth in zip(stores.items(), depths, strict=True):
+        threshold = preprocess.thresholds(store)[depth]
+        sketch = sketch_layer(store.read_layer(depth), threshold, sketcher=sketcher, preprocess=preprocess)
+        lists[side] = np.asarray(sketch.neighbors)
+        if (lists[side] < 0).any():
+            raise ValueError(f"Layer {store.layers[depth].name!r} of {store.path} is degenerate: it has no neighbours.")
+    shared = (lists["x"][:, :, None] == lists["y"][:, None, :]).any(axis=2).sum(axis=1)
+    variables = {f"neighbors_{side}": (("sample", "rank"), found) for side, found in lists.items()}
+    ids = np.array(stores["x"].ids, dtype=object)
+    dataset = xr.Dataset(variables | {"shared": ("sample", shared)}, coords={"id": ("sample", ids)})
+    names = {side: store.layers[depth].name for (side, store), depth in zip(stores.items(), depths, strict=True)}
+    place = {"model_x": model_x, "model_y": model_y, "depths": depths, "layer_x": names["x"], "layer_y": names["y"]}
+    if pictures is not None and not callable(pictures):
+        pictures = pictures.__getitem__
+    return Gallery(dataset, place, captions, pictures)
+
+
+def best_pair(result: Alignment, metric: str) -> tuple[str, str]:
+    """The two models that agree most, one with itself aside; ValueError where no pair has a score."""
+    scores = result.scores(metric)
+    sign = 1 if result.protocol["metrics"][metric]["larger_is_closer"] else -1
+    apart = scores["model_x"].values[:, None] != scores["model_y"].values[None, :]
+    ranked = np.where(apart & np.isfinite(scores.values), sign * scores.values, -np.inf)
+    if not np.isfinite(ranked).any():
+        raise ValueError(f"No two models have a score by {metric}.")
+    i, j = np.unravel_index(ranked.argmax(), ranked.shape)
+    return str(scores["model_x"].values[i]), str(scores["model_y"].values[j])
+
+
+def _of_neighbors(entry: dict[str, Any], k: int) -> Metric:
+    """The metric itself where its sketch is neighbour lists, else one whose sketch is."""
+    metric = make_metric(entry["name"], **entry["settings"])
+    return metric if isinstance(metric.sketch, Neighbors) else MutualKnn(k=metric.settings.get("k", k))
+
+
+def _stores(result: Alignment, models: dict[str, str], given: dict[str, Any]) -> dict[str, FeatureStore]:
+    """The store of a model on either side, with the samples that were scored, checked to be the one scored."""
+    protocol = result.protocol
+    recorded = {"x": protocol.get("stores_x"), "y": protocol.get("stores_y") or protocol.get("stores_x")}
+    xs, ys = (open_stores(given[side] or find_stores("this result", recorded[side], side)) for side in "xy")
+    if protocol["pair"] == "inner":
+        xs, ys = pair_inner(xs, ys)
+    found = {}
+    for side, stores in (("x", xs), ("y", ys)):
+        contents = next(e["contents"] for e in protocol[f"models_{side}"] if e["label"] == models[side])
+        fitting = [s for s in stores if s.ids_sha256 == protocol["ids_sha256"] and s.checksum() == contents]
+        if not fitting:
+            raise StoreError(
+                f"Of {len(stores)} stores of side {side}, such as {stores[0].path}, none holds the features that were "
+                f"scored for {models[side]!r}. Say where they are (stores_{side}=), or align again."
+            )
+        found[side] = fitting[0]
+    return found
+
+
+def thumbnail(picture: Picture, size: int = 72) -> str:
+    """A picture as a small JPEG in a data URL."""
+    from PIL import Image
+
+    if isinstance(picture, bytes):
+        picture = Image.open(io.BytesIO(picture))
+    elif isinstance(picture, str | Path):
+        picture = Image.open(picture)
+    elif not isinstance(picture, Image.Image):
+        picture = Image.fromarray(np.asarray(picture))
+    picture = picture.convert("RGB")
+    picture.thumbnail((size, size))
+    out = io.BytesIO()
+    picture.save(out, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()

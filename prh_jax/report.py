@@ -1,0 +1,190 @@
+"""A result as one HTML file: opens anywhere, asks the network for nothing, and needs no Python to be read."""
+
+import base64
+import html
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from .checks import StoreError
+from .figures_base import labels, spearman
+from .figures_maps import leaf_order
+from .gallery import Gallery, thumbnail
+from .origin import origin_lines
+from .reduce import HOW, model_blocks
+from .result_store import Alignment
+from .tables import plain_name
+from .trend import covariate_values
+
+PAGE = Path(__file__).parent / "report_page"
+BINS = 30
+
+
+def report(
+    result: Alignment,
+    path: str | Path,
+    *,
+    title: str = "Alignment of representations",
+    galleries: Sequence[Gallery] = (),
+    covariates: Mapping[str, Mapping[str, float]] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write a result as one self-contained HTML file, and return its path.
+
+    galleries   neighbours of layer pairs (`neighbor_gallery`), shown with their model pair
+    covariates  numbers by model to plot alignment against ({"ImageNet top-1": {"vit_b": 81.2, ...}}), beside those
+                that extraction recorded
+    overwrite   replace a file that is there
+
+    Needs plotly (the extra "plot"), and pillow for galleries of pictures. StoreError where the file is there.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise StoreError(
+            f"{path} already exists. Choose another name, or overwrite it with --force-remake (overwrite=True)."
+        )
+    try:
+        from plotly.offline import get_plotlyjs
+    except ImportError as error:
+        raise ImportError('Reports need plotly: pip install "prh-jax[plot]"') from error
+    content = {
+        "title": plain_name(title),
+        "summary": _summary(result),
+        "protocol": origin_lines(result.protocol, result.calibration and result.calibration.settings),
+        "models": {side: _models(result, side) for side in "xy"},
+        "metrics": {key: _metric(result, key) for key in result.metrics},
+        "covariates": _covariates(result, covariates or {}),
+        "galleries": [_gallery(gallery) for gallery in galleries],
+        "level": result.calibration.settings["null"]["alpha"] if result.calibration else None,
+    }
+    text = Template((PAGE / "page.html").read_text("utf-8")).substitute(
+        title=html.escape(content["title"]),
+        style=(PAGE / "page.css").read_text("utf-8"),
+        plotly=get_plotlyjs(),
+        # no tag can begin inside the data, whatever a name or a caption says
+        content=json.dumps(content, allow_nan=False).replace("<", "\\u003c"),
+        script=(PAGE / "page.js").read_text("utf-8"),
+    )
+    building = path.with_name(f".{path.name}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    building.write_text(text, "utf-8")
+    return building.replace(path)
+
+
+def _packed(values: Any) -> str:
+    """Numbers as base64 of float32, row by row."""
+    return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()
+
+
+def _summary(result: Alignment) -> str:
+    models = " x ".join(str(len(model_blocks(result.dataset[f"model_{side}"].values))) for side in "xy")
+    layers = " x ".join(str(result.dataset.sizes[f"layer_{side}"]) for side in "xy")
+    return f"{models} models, {layers} layers, {result.protocol['n']} samples"
+
+
+def _models(result: Alignment, side: str) -> list[dict[str, Any]]:
+    blocks = model_blocks(result.dataset[f"model_{side}"].values)
+    names = result.dataset[f"layer_name_{side}"].values
+    return [
+        {
+            "name": plain_name(name),
+            "short": short.replace(r"\$", "$"),
+            "start": rows.start,
+            "layers": [plain_name(layer) for layer in names[rows]],
+        }
+        for (name, rows), short in zip(blocks.items(), labels(blocks, 32), strict=True)
+    ]
+
+
+def _metric(result: Alignment, key: str) -> dict[str, Any]:
+    """Scores of all layer pairs, tables of model pairs, and where the best pairs are; flat, row by row."""
+    scores, best = result.layers(key).transpose("layer_x", "layer_y"), result.best(key)
+    tables = {how: _packed(result.reduce(key, how).values) for how in HOW}
+    made: dict[str, Any] = {
+        "larger": result.protocol["metrics"][key]["larger_is_closer"],
+        "scores": _packed(scores.values),
+        "tables": tables,
+        "best": np.stack([best["depth_x"].values, best["depth_y"].values], axis=-1).reshape(-1, 2).tolist(),
+        "order": {
+            side: leaf_order(table).tolist()
+            for side, table in zip("xy", (best["score"].values, best["score"].values.T), strict=True)
+        },
+        "undefined": int(scores.isnull().sum()),
+    }
+    if result.calibration is not None:
+        pairs, null = result.calibration.pairs(key), result.calibration.null(key).values
+        made["pairs"] = {name: _packed(pairs[name].values) for name in ("score", "tau", "p", "q_bh", "calibrated")}
+        made["null"] = _histograms(null.reshape(len(null), -1).T)
+    return made
+
+
+def _histograms(nulls: np.ndarray) -> list[dict[str, Any] | None]:
+    """Each row of scores as counts in bins of equal width."""
+    made: list[dict[str, Any] | None] = []
+    for null in nulls:
+        null = null[np.isfinite(null)].astype(float)
+        if not null.size:
+            made.append(None)
+            continue
+        counts, edges = np.histogram(null, bins=min(BINS, max(5, int(null.size**0.5))))
+        made.append({"low": float(edges[0]), "width": float(edges[1] - edges[0]), "counts": counts.tolist()})
+    return made
+
+
+def _covariates(result: Alignment, given: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
+    """Numbers that at least three models of a side have, and how alignment goes with them (Spearman) by metric."""
+    made = []
+    for side, other in (("x", "y"), ("y", "x")):
+        models = list(model_blocks(result.dataset[f"model_{side}"].values))
+        recorded = [(m["result"] or {}) | m["spec"] for m in result.protocol[f"models_{side}"]]
+        names = sorted(
+            {k for e in recorded for k, v in e.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+        )
+        numbers: dict[str, Any] = dict.fromkeys(names)
+        numbers |= {name: {m: v for m, v in by.items() if m in models} for name, by in given.items()}
+        for name, by in numbers.items():
+            if by is not None and not by:
+                continue
+            values = covariate_values(result, models, name if by is None else by, side)
+            known = np.isfinite(values)
+            if known.sum() < 3 or np.ptp(values[known]) == 0:
+                continue
+            rho = {key: _rho(result, key, side, other, values) for key in result.metrics}
+            made.append({"side": side, "name": plain_name(name), "values": _packed(values), "rho": rho})
+    return made
+
+
+def _rho(result: Alignment, key: str, side: str, other: str, values: np.ndarray) -> float | None:
+    table = result.reduce(key, "best").transpose(f"model_{side}", f"model_{other}")
+    if list(table[f"model_{side}"].values) == list(table[f"model_{other}"].values):
+        table = table.where(~np.eye(len(table), dtype=bool))
+    score = table.astype(float).mean(f"model_{other}", skipna=True).values
+    known = np.isfinite(score) & np.isfinite(values)
+    rho = spearman(score[known], values[known])
+    return rho if np.isfinite(rho) else None
+
+
+def _gallery(gallery: Gallery, count: int = 10) -> dict[str, Any]:
+    """The samples with most and fewest neighbours in common; pictures once each."""
+    found = gallery.dataset
+    rows = {"most": gallery.most(count).tolist(), "least": gallery.least(count).tolist()}
+    heads = {row for chosen in rows.values() for row in chosen}
+    lists = {side: {row: found[f"neighbors_{side}"].values[row].tolist() for row in heads} for side in "xy"}
+    shown = heads.union(*(near for side in lists.values() for near in side.values()))
+    ids = found["id"].values
+    samples = {
+        i: {
+            "caption": plain_name(ids[i] if gallery.captions is None else gallery.captions[i]),
+            "id": plain_name(ids[i]),
+            "picture": None if gallery.picture is None else thumbnail(gallery.picture(i)),
+        }
+        for i in sorted(shown)
+    }
+    place = {name: plain_name(text) if isinstance(text, str) else text for name, text in gallery.place.items()}
+    k = found.sizes["rank"]
+    spread = np.bincount(found["shared"].values, minlength=k + 1).tolist()
+    return {"place": place, "k": k, "rows": rows, "samples": samples, "lists": lists, "spread": spread}

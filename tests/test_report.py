@@ -1,0 +1,254 @@
+"""The HTML report in a browser that has no network: what it shows, what it must not run, how fast it is."""
+
+import json
+import os
+import re
+import shutil
+import time
+
+import numpy as np
+import pytest
+import xarray as xr
+from results import EVIL, calibrated, made_result
+
+import prh_jax
+from prh_jax.gallery import best_pair
+from prh_jax.tables import plain_name
+
+BROWSER = os.environ.get("PRH_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+needs_browser = pytest.mark.skipif(BROWSER is None, reason="needs chromium (apt install chromium)")
+METRICS = ("cycle_knn", "mutual_knn", "lcs_knn", "cka", "unbiased_cka", "cknna", "svcca", "edit_distance_knn")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def opened(browser):
+    """Opens a report from disk; at the end nothing was asked of the network and nothing was complained about."""
+    trouble = []
+
+    def open_report(path, **options):
+        context = browser.new_context(viewport={"width": 1200, "height": 900}, **options)
+        page = context.new_page()
+        page.on("console", lambda m: trouble.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: trouble.append(str(error)))
+        page.on(
+            "request", lambda r: trouble.append(r.url) if not r.url.startswith(("file:", "data:", "blob:")) else None
+        )
+        page.on("dialog", lambda d: (trouble.append(d.message), d.dismiss()))
+        page.goto(path.resolve().as_uri())
+        page.wait_for_selector("html[data-ready]", timeout=30_000)
+        return page
+
+    yield open_report
+    assert trouble == []
+
+
+def eventually(page, expression):
+    """Waits for something to become true; the page's own policy keeps out what Playwright would wait with."""
+    end = time.perf_counter() + 10
+    while not page.evaluate(expression):
+        assert time.perf_counter() < end, expression
+        page.wait_for_timeout(20)
+
+
+def simple():
+    """Two by three models, scores that tell their place: 0.1 for a layer of x, 0.01 for one of y."""
+    result = made_result(
+        {"one": 2, "two": 3}, {"a": 1, "b": 2, "c": 3}, ("cka", "mutual_knn"), score=lambda m, i, j: 0.1 * i + 0.01 * j
+    )
+    return calibrated(result, lambda m, i, j: 0.01 * (1 + i + j))
+
+
+def column(page, place):
+    return page.eval_on_selector_all(f"#pairs tbody td:nth-child({place})", "cells => cells.map(c => c.textContent)")
+
+
+def test_the_file_stands_alone(tmp_path):
+    path = prh_jax.report(simple(), tmp_path / "report.html")
+    text = path.read_text("utf-8")
+    assert "default-src 'none'" in text
+    assert not re.search(r"<(?:link|img|iframe)\b|<script[^>]+src", text.split("<script>")[0])
+    content = json.loads(re.search(r'<script id="content"[^>]*>(.*?)</script>', text, re.S)[1])
+    assert content["metrics"]["cka"]["best"] == [[1, 0], [1, 1], [1, 2], [2, 0], [2, 1], [2, 2]]
+    with pytest.raises(prh_jax.StoreError, match="already exists"):
+        prh_jax.report(simple(), path)
+    assert prh_jax.report(simple(), path, overwrite=True, title="Again").read_text("utf-8") != text
+
+
+@needs_browser
+def test_table_sorts_finds_and_opens(tmp_path, opened):
+    page = opened(prh_jax.report(simple(), tmp_path / "report.html"))
+    assert column(page, 3) == ["0.4500", "0.4200", "0.4000", "0.1500", "0.1200", "0.1000"]
+    page.click("#pairs th:nth-child(3) button")
+    assert column(page, 3) == ["0.1000", "0.1200", "0.1500", "0.4000", "0.4200", "0.4500"]
+    assert page.get_attribute("#pairs th:nth-child(3)", "aria-sort") == "ascending"
+    page.click("#pairs th:nth-child(2) button")
+    assert column(page, 2) == ["a", "a", "b", "b", "c", "c"]
+    page.fill("#find", "two")
+    assert column(page, 1) == ["two"] * 3 and page.inner_text("#found") == "3 of 6 pairs"
+    page.focus("#pairs tbody button")
+    page.keyboard.press("Enter")
+    assert page.inner_text("#pair-title") == "two with a"
+    assert "best 0.4000 at layers x2 (3 of 3) and y0 (1 of 1)" in page.inner_text("#pair-facts")
+    assert page.evaluate("document.activeElement.id") == "pair"
+    assert page.evaluate("at('layers').data[0].z.map(row => Array.from(row, v => v.toFixed(2)))") == [
+        ["0.20"],
+        ["0.30"],
+        ["0.40"],
+    ]
+    page.click("#layer-table summary")
+    eventually(page, "document.querySelectorAll('#layer-table td').length === 3")
+    assert page.eval_on_selector_all("#layer-table td", "cells => cells.map(c => c.textContent)") == [
+        "0.2000",
+        "0.3000",
+        "0.4000",
+    ]
+
+
+@needs_browser
+def test_maps_zoom_and_open_a_pair(tmp_path, opened):
+    page = opened(prh_jax.report(simple(), tmp_path / "report.html"))
+    page.select_option("#order", "given")
+    box = page.locator("#map .nsewdrag").bounding_box()
+    cell = box["width"] / 3, box["height"] / 2
+    page.mouse.click(box["x"] + 1.5 * cell[0], box["y"] + 0.5 * cell[1])
+    eventually(page, "document.getElementById('pair-title').textContent === 'one with b'")
+    page.evaluate("scrollTo(0, 0)")
+    box = page.locator("#map .nsewdrag").bounding_box()
+    page.mouse.move(box["x"] + 1.2 * cell[0], box["y"] + 0.2 * cell[1])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 2.8 * cell[0], box["y"] + 1.8 * cell[1], steps=5)
+    page.mouse.up()
+    low, high = page.evaluate("at('map').layout.xaxis.range")
+    assert 0.5 < low < 0.9 and 2.1 < high < 2.5
+    page.mouse.move(box["x"] + 1.5 * cell[0], box["y"] + 0.5 * cell[1])
+    page.wait_for_selector("#map .hoverlayer text")
+    assert "cka 0." in page.text_content("#map .hoverlayer")
+
+
+@needs_browser
+def test_choices_change_what_is_shown(tmp_path, opened):
+    page = opened(prh_jax.report(simple(), tmp_path / "report.html"))
+    page.select_option("#how", "mean")
+    page.select_option("#metric", "mutual_knn")
+    assert column(page, 3) == ["0.3400", "0.3150", "0.3000", "0.0900", "0.0650", "0.0500"]
+    page.select_option("#value", "calibrated")
+    expected = [max(score - 0.25, 0) / 0.75 for score in (0.45, 0.42, 0.4, 0.15, 0.12, 0.1)]
+    assert column(page, 3) == [f"{value:.4f}" for value in expected]
+    assert page.evaluate("at('null').data[0].y.reduce((a, b) => a + b)") == 4  # every order of the null is in a bar
+
+
+def made_gallery(ids, model_x, model_y, layer_x="x0", layer_y="y1", picture=None):
+    """Three neighbours a sample: the next three in x; the next, the one after, and the one before in y."""
+    n = len(ids)
+    lists = {"x": (np.arange(n)[:, None] + [1, 2, 3]) % n, "y": (np.arange(n)[:, None] + [2, 1, -1]) % n}
+    data = {f"neighbors_{side}": (("sample", "rank"), found) for side, found in lists.items()}
+    shared = ("sample", np.full(n, 2))
+    dataset = xr.Dataset(data | {"shared": shared}, coords={"id": ("sample", np.array(ids, object))})
+    place = {"model_x": model_x, "model_y": model_y, "depths": (0, 1), "layer_x": layer_x, "layer_y": layer_y}
+    return prh_jax.Gallery(dataset, place, captions=list(ids), picture=picture)
+
+
+@needs_browser
+def test_samples_stand_beside_their_neighbours(tmp_path, opened):
+    ids = [f"sample {i}" for i in range(40)]
+    gallery = made_gallery(ids, "one", "b", picture=lambda i: np.full((90, 60, 3), 6 * i, np.uint8))
+    page = opened(prh_jax.report(simple(), tmp_path / "report.html", galleries=[gallery]))
+    assert "2.00 in common" in page.inner_text("#gallery-note")
+    first = page.locator(".sample").first
+    assert first.locator("h4").inner_text() == "sample 0: 2 of 3 shared"
+    assert first.locator("figcaption").all_inner_texts() == [f"sample {i}" for i in (0, 1, 2, 3, 2, 1, 39)]
+    assert first.locator("figure.shared figcaption").all_inner_texts() == [f"sample {i}" for i in (1, 2, 2, 1)]
+    assert first.locator("img").first.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [48, 72]
+    assert first.locator(".side").all_inner_texts() == ["one, x0", "b, y1"]
+
+
+@needs_browser
+def test_what_others_named_is_text(tmp_path, opened):
+    names = [name + mark for name, mark in zip(EVIL, "0123456789", strict=True)]
+    result = calibrated(made_result(dict.fromkeys(names, 2), dict.fromkeys(names[:3], 2)), lambda m, i, j: 0.5)
+    ids = [*names, "</script><script>alert(1)</script>", "<img src=x onerror=alert(2)>"]
+    gallery = made_gallery(ids, names[0], names[1], layer_x="<b>x</b>", layer_y="")
+    covariates = {"<i>size</i>": {name: float(i) for i, name in enumerate(names)}}
+    path = prh_jax.report(result, tmp_path / "report.html", title=EVIL[0], galleries=[gallery], covariates=covariates)
+    page = opened(path)
+    assert page.title() == EVIL[0] and page.inner_text("h1") == EVIL[0]
+    assert set(column(page, 1)) == {plain_name(name) for name in names}
+    assert page.evaluate("document.querySelectorAll('main script, main a, main svg a, main i, main b').length") == 0
+    assert "script>0" in page.text_content("#map")  # a short name: its last part
+    captions = set(page.eval_on_selector_all("#samples figcaption", "found => found.map(c => c.textContent)"))
+    assert captions == {plain_name(name) for name in ids}
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@needs_browser
+def test_dark_narrow_and_a_study_without_null(tmp_path, opened):
+    result = made_result({"one": 2}, {"a": 1})
+    page = opened(prh_jax.report(result, tmp_path / "report.html"), color_scheme="dark")
+    assert page.get_attribute("html", "data-theme") == "dark"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 27)"
+    page.click("#theme")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.is_hidden("#null") and page.is_hidden("#value-choice") and page.is_hidden("#scaling")
+    page.set_viewport_size({"width": 400, "height": 800})
+    eventually(page, "document.documentElement.scrollWidth <= innerWidth")  # plots follow a moment later
+
+
+def whole_study():
+    """12 x 17 models of long names, 454 x 352 layers, eight metrics, a null of 200 orders."""
+    rng = np.random.default_rng(0)
+    counts_x, counts_y = [37] * 11 + [47], [20] * 16 + [32]
+    xs = {f"organisation/language-model-of-many-words-{i}-7b-instruct-v0.{i}": c for i, c in enumerate(counts_x)}
+    ys = {f"vit_large_patch14_dinov2.lvd142m_augreg_in21k_ft_in1k_{i}": c for i, c in enumerate(counts_y)}
+    null = rng.random((8, 200, 12, 17)).astype(np.float32)
+    return calibrated(made_result(xs, ys, METRICS), lambda m, i, j: 0.01 * (i + 1), null=null)
+
+
+@needs_browser
+@pytest.mark.slow
+def test_the_whole_study_is_small_and_quick(tmp_path, opened):
+    path = prh_jax.report(whole_study(), tmp_path / "report.html")
+    assert path.stat().st_size < 15e6
+    waits = []
+    for _ in range(2):
+        start = time.perf_counter()
+        page = opened(path)
+        waits.append(time.perf_counter() - start)
+    assert min(waits) < 3
+    folder = os.environ.get("PRH_SCREENSHOTS", str(tmp_path))
+    page.screenshot(path=os.path.join(folder, "report.png"), full_page=True)
+    timed = """async () => {
+        const act = ACT;
+        const times = [];
+        for (let t = 0; t < 7; t++) {
+            const start = performance.now();
+            await act(t);
+            document.body.getBoundingClientRect();
+            times.push(performance.now() - start);
+        }
+        return Math.min(...times);
+    }"""
+    acts = {
+        "open": "(t) => openPair(t, 16 - t, false)",
+        "sort": "(t) => at('pairs').querySelectorAll('th button')[2 + t % 3].click()",
+        "map": "(t) => { state.value = t % 2 ? 'score' : 'calibrated'; return drawMap(); }",
+    }
+    slow = {name: took for name, act in acts.items() if (took := page.evaluate(timed.replace("ACT", act))) >= 100}
+    assert not slow
+
+
+def test_best_pair_leaves_a_model_with_itself_aside():
+    table = {("a", "a"): 1.0, ("a", "b"): 0.2, ("b", "a"): 0.3, ("b", "b"): 1.0}
+    result = made_result({"a": 1, "b": 1}, {"a": 1, "b": 1}, score=lambda m, i, j: table["ab"[i], "ab"[j]])
+    assert best_pair(result, "cka") == ("b", "a")
+    result.protocol["metrics"]["cka"]["larger_is_closer"] = False
+    assert best_pair(result, "cka") == ("a", "b")
