@@ -15,6 +15,7 @@ from .feature_store import FeatureStore, inspect_store, open_store
 from .feature_writer import write_features
 from .gallery import Gallery, neighbor_gallery
 from .intervals import Interval, interval
+from .losses import batch_cka, soft_mutual_knn
 from .merge import merge
 from .metric import Metric
 from .metrics import METRICS, PRH_METRICS, SUPPORTED_METRICS, make_metric
@@ -29,6 +30,7 @@ from .null_store import Calibration
 from .preprocess import Preprocess
 from .report import report
 from .result_store import Alignment, load_alignment
+from .streaming import MinibatchCka, StreamingCka
 from .trend import trend
 
 __all__ = [
@@ -46,14 +48,17 @@ __all__ = [
     "Interval",
     "LcsKnn",
     "Metric",
+    "MinibatchCka",
     "MutualKnn",
     "Null",
     "Preprocess",
     "StoreError",
+    "StreamingCka",
     "Svcca",
     "UnbiasedCka",
     "__version__",
     "align",
+    "batch_cka",
     "calibrate",
     "cka",
     "cknna",
@@ -73,6 +78,7 @@ __all__ = [
     "neighbor_gallery",
     "open_store",
     "report",
+    "soft_mutual_knn",
     "svcca",
     "trend",
     "unbiased_cka",

@@ -1,47 +1,25 @@
 """The whole flow in one function: feature stores in, labelled scores of all layer pairs out."""
 
-import dataclasses
 import shutil
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
 import numpy as np
-import xarray as xr
-from tqdm.auto import tqdm
 
-from ._version import __version__
 from .calibration import Null
 from .checks import StoreError, check_same_samples
-from .engine import (
-    default_memory,
-    fit_tile,
-    make_sketches,
-    name_layers,
-    parse_bytes,
-    say,
-    score_study,
-    shape_of,
-)
+from .engine import Share, default_memory, parse_bytes, say
 from .feature_store import FeatureStore, open_store
 from .metric import Metric
 from .metrics import METRICS, parse_metric
 from .null_study import calibrate_study
 from .orders import group_codes
 from .pairing import pair_inner
-from .pairwise import layer_mesh, sketch_bytes, study_sketcher
+from .pairwise import layer_mesh
 from .preprocess import Preprocess
 from .result_store import Alignment, is_running, load_alignment, same_study
-from .score_grid import ScoreGrid
-from .sketch_bank import SketchBank
-
-Precision = Literal["float32", "bfloat16"]
-PRECISIONS: dict[Precision, str] = {
-    "float32": "float32, products at HIGHEST",
-    "bfloat16": "Gram matrices of features rounded to bfloat16, summed in float32",
-}
+from .study import PRECISIONS, Precision, Study
 
 Stores = Sequence[str | Path | FeatureStore] | str | Path | FeatureStore
 
@@ -90,8 +68,109 @@ def align(
     The result keeps the whole layer-by-layer matrix of each metric. StoreError where stores are unfinished, damaged,
     or of other samples; ValueError for an unknown metric or setting, or one that does not fit n.
     """
+    study = _study(
+        stores_x,
+        stores_y,
+        metrics,
+        output,
+        preprocess=preprocess,
+        pair=pair,
+        groups=groups,
+        exclude_own_group=exclude_own_group,
+        memory=memory,
+        sketch_cache=sketch_cache,
+        devices=devices,
+        precision=precision,
+    )
+    quiet = None if progress is None else not progress
+    path = Path(output) if output is not None else None
+    null = Null(int(null)) if isinstance(null, int | np.integer) else null
+    if path is not None and path.exists() and not overwrite and not is_running(path):
+        alignment = _finished(path, study.protocol, quiet, calibration=not overwrite_null)
+    else:
+        grid = study.grid(path, overwrite=overwrite)
+        if grid.finished:
+            say(f"{path}: going on, {grid.total - grid.finished} of {grid.total} tiles are left.", quiet)
+        study.score(grid, quiet=quiet)
+        alignment = grid.finish()
+    if null is not None and not is_calibrated(alignment, null):
+        alignment.calibration = calibrate_study(
+            alignment,
+            study.metrics,
+            study.xs,
+            None if study.same else study.ys,
+            study.preprocess,
+            null,
+            precision=precision,
+            groups=study.codes,
+            exclude_own_group=exclude_own_group,
+            bank=study.bank,
+            path=path,
+            mesh=study.mesh,
+            memory=study.free,
+            quiet=quiet,
+        )
+    if sketch_cache is None and study.cache is not None:
+        shutil.rmtree(study.cache, ignore_errors=True)
+    return alignment
+
+
+def align_share(
+    index: int,
+    count: int,
+    stores_x: Stores,
+    stores_y: Stores | None = None,
+    metrics: Sequence[str | Metric] | str | Metric | None = None,
+    *,
+    output: str | Path,
+    progress: bool | None = None,
+    sketch_cache: str | Path | None = None,
+    **settings: Any,
+) -> bool:
+    """Score one of `count` workers' share of a study into the result at `output`; True once the result is complete.
+
+    Workers, started in any order on machines that share a folder, need no word of each other: each computes every
+    count-th block of tiles, writes it whole, and marks it. Sketches are shared through `sketch_cache` (a folder beside
+    the result if None): each is made by one worker, and by another only where that one has not come to it yet. What a
+    killed worker left is done by the same share again, or by `finish_alignment`. `settings` are those of `align`.
+    """
+    study = _study(stores_x, stores_y, metrics, output, sketch_cache=sketch_cache, **settings)
+    quiet, path = None if progress is None else not progress, Path(output)
+    if path.exists() and not is_running(path):
+        _finished(path, study.protocol, quiet, calibration=False)
+        return True
+    grid = study.grid(path)
+    study.score(grid, share=Share(index, count), quiet=quiet)
+    grid.reload()
+    if grid.finished < grid.total:
+        say(
+            f"{path}: this worker is done; {grid.total - grid.finished} of {grid.total} tiles are left to others.",
+            quiet,
+        )
+        return False
+    grid.finish(shared=True)
+    if sketch_cache is None and study.cache is not None:
+        shutil.rmtree(study.cache, ignore_errors=True)
+    return True
+
+
+def _study(
+    stores_x: Stores,
+    stores_y: Stores | None,
+    metrics: Any,
+    output: str | Path | None,
+    *,
+    preprocess: Preprocess | None = None,
+    pair: Literal["exact", "inner"] = "exact",
+    groups: Sequence[Any] | None = None,
+    exclude_own_group: bool = False,
+    memory: int | str | None = None,
+    sketch_cache: str | Path | None = None,
+    devices: Sequence[Any] | None = None,
+    precision: Precision = "float32",
+) -> Study:
+    """What `align` was asked for, checked; StoreError or ValueError where it cannot be done."""
     chosen = make_metrics(metrics)
-    preprocess = preprocess or Preprocess()
     if precision not in PRECISIONS:
         raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, got {precision!r}.")
     budget = parse_bytes(memory) if memory is not None else default_memory()
@@ -103,77 +182,23 @@ def align(
         xs, ys = pair_inner(xs, ys)
     for store in (*xs, *ys):
         check_same_samples(str(xs[0].path), xs[0].ids, str(store.path), store.ids)
-    quiet = None if progress is None else not progress
-    n, width = xs[0].n, max(layer.dim for store in (*xs, *ys) for layer in store.layers)
-    codes = check_groups(groups, n, exclude_own_group)
-    _check_settings(chosen, xs, ys, codes if exclude_own_group else None)
-    origin = protocol(chosen, xs, ys, preprocess, precision, codes, exclude_own_group, same=stores_y is None) | {
-        "pair": pair
-    }
-    path = Path(output) if output is not None else None
-    null = Null(int(null)) if isinstance(null, int | np.integer) else null
-
-    sketcher_of = {
-        key: study_sketcher(metric, preprocess, n, codes if exclude_own_group else None)
-        for key, metric in chosen.items()
-    }
-    shapes = {sketcher: shape_of(sketcher, n, width) for sketcher in dict.fromkeys(sketcher_of.values())}
-    refs = name_layers(_unique(xs, ys), preprocess, precision)
-    held = sum(map(sketch_bytes, shapes.values())) * sum(map(len, refs.values()))
-    in_memory = held <= budget // 3  # the rest is for features, tiles and temporaries
-    free = budget - (held if in_memory else 0)
-    mesh = layer_mesh(devices)
-    kept = sketch_cache or (path and path.with_name(f".{path.name}.sketches"))
-    bank = SketchBank(kept, in_memory=in_memory)
-    if path is not None and path.exists() and not overwrite and not is_running(path):
-        alignment = _finished(path, origin, quiet, calibration=not overwrite_null)
-    else:
-        tile = {}
-        for sketcher, shape in shapes.items():
-            group = {key: metric for key, metric in chosen.items() if sketcher_of[key] == sketcher}
-            size = fit_tile(group, shape, mesh, free)
-            tile |= dict.fromkeys(group, size)
-        grid = ScoreGrid(_labelled(chosen, xs, ys), origin, tile, path, overwrite=overwrite)
-        if grid.finished:
-            say(f"{path}: going on, {grid.total - grid.finished} of {grid.total} tiles are left.", quiet)
-        lacking = [s for s in shapes if any(not grid.complete(key) for key in chosen if sketcher_of[key] == s)]
-        make_sketches(refs, lacking, preprocess, bank, precision=precision, mesh=mesh, memory=free, quiet=quiet)
-        refs_x, refs_y = ([ref for store in side for ref in refs[str(store.path)]] for side in (xs, ys))
-        with tqdm(total=grid.total, initial=grid.finished, desc="scoring", unit=" tiles", disable=quiet) as bar:
-            for sketcher in lacking:
-                score_study(
-                    {key: metric for key, metric in chosen.items() if sketcher_of[key] == sketcher},
-                    sketcher,
-                    refs_x,
-                    None if stores_y is None else refs_y,
-                    bank,
-                    grid,
-                    shape=shapes[sketcher],
-                    mesh=mesh,
-                    memory=free,
-                    progress=bar.update,
-                )
-        alignment = grid.finish()
-    if null is not None and not is_calibrated(alignment, null):
-        alignment.calibration = calibrate_study(
-            alignment,
-            chosen,
-            xs,
-            None if stores_y is None else ys,
-            preprocess,
-            null,
-            precision=precision,
-            groups=codes,
-            exclude_own_group=exclude_own_group,
-            bank=bank,
-            path=path,
-            mesh=mesh,
-            memory=free,
-            quiet=quiet,
-        )
-    if sketch_cache is None and kept:
-        shutil.rmtree(kept, ignore_errors=True)
-    return alignment
+    beside = Path(output).with_name(f".{Path(output).name}.sketches") if output is not None else None
+    study = Study(
+        metrics=chosen,
+        xs=xs,
+        ys=ys,
+        same=stores_y is None,
+        preprocess=preprocess or Preprocess(),
+        precision=precision,
+        pair=pair,
+        codes=check_groups(groups, xs[0].n, exclude_own_group),
+        exclude_own_group=exclude_own_group,
+        budget=budget,
+        mesh=layer_mesh(devices),
+        cache=Path(sketch_cache) if sketch_cache is not None else beside,
+    )
+    study.check()
+    return study
 
 
 def _finished(path: Path, origin: dict[str, Any], quiet: bool | None, *, calibration: bool) -> Alignment:
@@ -222,10 +247,6 @@ def open_stores(stores: Stores) -> list[FeatureStore]:
     return [store.require_complete() for store in opened]
 
 
-def _unique(xs: list[FeatureStore], ys: list[FeatureStore]) -> list[FeatureStore]:
-    return list({str(store.path): store for store in (*xs, *ys)}.values())
-
-
 def check_groups(groups: Sequence[Any] | None, n: int, exclude_own_group: bool) -> tuple[int, ...] | None:
     """Groups as numbers, one for each sample; ValueError where they do not fit or are lacking."""
     if groups is None:
@@ -247,95 +268,3 @@ def is_calibrated(alignment: Alignment, null: Null) -> bool:
         f"This result has a calibration with other settings ({alignment.calibration.settings['null']}). Ask for the "
         "same, or replace it with --force-null (overwrite_null=True)."
     )
-
-
-def _check_settings(
-    metrics: dict[str, Metric],
-    xs: list[FeatureStore],
-    ys: list[FeatureStore],
-    excluded: tuple[int, ...] | None,
-) -> None:
-    """Let each metric judge n, its settings and every width by its shapes alone, before any work is done."""
-    n = xs[0].n
-    if n < 4:
-        raise StoreError(f"{xs[0].path} has {n} samples; at least 4 are needed to score an alignment.")
-    owners = {layer.dim: f"{s.path}, layer {layer.name!r}" for s in _unique(xs, ys) for layer in s.layers}
-    for key, metric in metrics.items():
-        for width, owner in owners.items():
-            try:
-                sketcher = metric.sketch if excluded is None else metric.sketch.excluding(excluded)
-                jax.eval_shape(sketcher, jax.ShapeDtypeStruct((n, width), np.float32))
-            except ValueError as error:
-                raise ValueError(f"{key} cannot score {owner}: {error}") from None
-
-
-def _labels(stores: list[FeatureStore]) -> list[str]:
-    """The models' names, random weights marked, with pooling or path where one occurs twice."""
-    seeds = [store.spec.get("random_init") for store in stores]
-    marks = ["" if seed is None else f" [random init {seed}]" for seed in seeds]
-    names = [store.model + mark for store, mark in zip(stores, marks, strict=True)]
-    pooled = [f"{name} ({store.spec.get('pool')})" for name, store in zip(names, stores, strict=True)]
-    for labels in (names, pooled):
-        if len(set(labels)) == len(labels):
-            return labels
-    return [str(store.path) for store in stores]
-
-
-def _labelled(metrics: dict[str, Metric], xs: list[FeatureStore], ys: list[FeatureStore]) -> xr.Dataset:
-    """The labels of a result, with matrices of NaN."""
-    coords = {}
-    for side, stores in (("x", xs), ("y", ys)):
-        dim, labels = f"layer_{side}", _labels(stores)
-        table = [
-            (label, layer.name, i) for s, label in zip(stores, labels, strict=True) for i, layer in enumerate(s.layers)
-        ]
-        for name, values in zip(("model", "layer_name", "depth"), zip(*table, strict=True), strict=True):
-            coords[f"{name}_{side}"] = (dim, np.array(values, dtype=object if name != "depth" else np.int64))
-    empty = np.full([sum(len(store.layers) for store in side) for side in (xs, ys)], np.nan, np.float32)
-    return xr.Dataset(dict.fromkeys(metrics, (("layer_x", "layer_y"), empty)), coords=coords)
-
-
-def protocol(
-    metrics: dict[str, Metric],
-    xs: list[FeatureStore],
-    ys: list[FeatureStore],
-    preprocess: Preprocess,
-    precision: Precision,
-    groups: tuple[int, ...] | None = None,
-    exclude_own_group: bool = False,
-    *,
-    same: bool = False,
-) -> dict[str, Any]:
-    """What a result records of its origin: two results with equal protocols hold equal scores."""
-    grouped = {} if groups is None else {"groups": list(groups), "exclude_own_group": exclude_own_group}
-    return grouped | {
-        "n": xs[0].n,
-        "ids_sha256": xs[0].ids_sha256,
-        "preprocess": dataclasses.asdict(preprocess),
-        "metrics": {
-            key: {"name": m.name, "settings": m.settings, "larger_is_closer": m.larger_is_closer, "source": m.source}
-            for key, m in metrics.items()
-        },
-        "models_x": _models(xs),
-        "models_y": _models(ys),
-        "stores_x": [str(store.path) for store in xs],
-        "stores_y": None if same else [str(store.path) for store in ys],
-        "precision": PRECISIONS[precision],
-        "device": jax.devices()[0].device_kind,
-        "versions": {name: version(name) for name in ("jax", "jaxlib", "numpy", "zarr")} | {"prh-jax": __version__},
-    }
-
-
-def _models(stores: list[FeatureStore]) -> list[dict[str, Any]]:
-    return [
-        {
-            "label": label,
-            "spec": store.spec,
-            "spec_sha256": store.spec_sha256,
-            "contents": store.checksum(),
-            "result": store.result,
-            "dtype": str(store.dtype),
-            "layers": [[layer.name, layer.dim] for layer in store.layers],
-        }
-        for store, label in zip(stores, _labels(stores), strict=True)
-    ]

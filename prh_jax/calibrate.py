@@ -1,15 +1,16 @@
-"""What chance gives for a result that is there: its features found again, its null run, its calibration kept."""
+"""A result taken up again from its protocol: its features found, its null run, or its last tiles scored."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .align import PRECISIONS, Stores, align
+from .align import Stores, align
 from .calibration import Null
 from .checks import StoreError
 from .metrics import make_metric
 from .preprocess import Preprocess
-from .result_store import Alignment, load_alignment
+from .result_store import Alignment, load_alignment, read_protocol
+from .study import PRECISIONS
 
 
 def calibrate(
@@ -34,8 +35,43 @@ def calibrate(
 
     StoreError where the stores are missing, or hold other features than those that were scored.
     """
-    path = Path(result)
-    protocol = load_alignment(path, calibration=False).protocol
+    protocol = load_alignment(result, calibration=False).protocol
+    return _align_again(
+        Path(result),
+        protocol,
+        stores_x,
+        stores_y,
+        null=null,
+        overwrite_null=overwrite,
+        memory=memory,
+        sketch_cache=sketch_cache,
+        devices=devices,
+        progress=progress,
+    )
+
+
+def finish_alignment(
+    result: str | Path,
+    *,
+    stores_x: Stores | None = None,
+    stores_y: Stores | None = None,
+    memory: int | str | None = None,
+    sketch_cache: str | Path | None = None,
+    devices: Sequence[Any] | None = None,
+    progress: bool | None = None,
+) -> Alignment:
+    """Complete a result that was interrupted, or that workers (`align_share`) left tiles of; others are only read.
+
+    StoreError where the stores are missing, or hold other features than those that were scored.
+    """
+    options: dict[str, Any] = {"memory": memory, "sketch_cache": sketch_cache, "devices": devices, "progress": progress}
+    return _align_again(Path(result), read_protocol(result), stores_x, stores_y, **options)
+
+
+def _align_again(
+    path: Path, protocol: dict[str, Any], stores_x: Stores | None, stores_y: Stores | None, **options: Any
+) -> Alignment:
+    """`align` as a protocol says, on the stores given or on those it names."""
     if stores_x is None:
         stores_x = find_stores(str(path), protocol.get("stores_x"), "x")
         stores_y = find_stores(str(path), protocol["stores_y"], "y") if protocol.get("stores_y") else None
@@ -47,14 +83,9 @@ def calibrate(
         output=path,
         pair=protocol["pair"],
         precision=next(name for name, words in PRECISIONS.items() if words == protocol["precision"]),
-        null=null,
-        overwrite_null=overwrite,
         groups=protocol.get("groups"),
         exclude_own_group=protocol.get("exclude_own_group", False),
-        memory=memory,
-        sketch_cache=sketch_cache,
-        devices=devices,
-        progress=progress,
+        **options,
     )
 
 

@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     extract_cli.add_arguments(extract)
     align = add("align", "score all layer pairs of all model pairs", cli_align.run, cli_align.EPILOG)
     cli_align.add_arguments(align)
-    finish = add("finish", "finish stores that several workers wrote", cli_exchange.run_finish)
+    finish = add("finish", "finish stores or results that several workers wrote", cli_results.run_finish)
     cli_exchange.add_finish_arguments(finish)
     bring = add(
         "import", "bring features made elsewhere into a store", cli_exchange.run_import, cli_exchange.IMPORT_EPILOG

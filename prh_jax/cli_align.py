@@ -12,6 +12,7 @@ examples:
   prh align --dataset minhuh/prh --subset wit_1024 --modelset val \\
             --modality-x language --pool-x avg --modality-y vision --pool-y none
   prh align --x stores/bert.zarr stores/gpt2.zarr --y stores/dinov2.zarr --metric mutual_knn cka -o result.zarr
+  prh align --x stores/*.zarr -o result.zarr --worker 0/4       one of four processes that share the work
   prh align --x stores/*.zarr --null 500 -o result.zarr         with what chance gives: p, q, calibrated scores
   prh align --x stores/*.zarr --metric all --prh --npy          all with all, the reference's numbers and files
 """
@@ -79,6 +80,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     scoring.add_argument(
         "--exclude-own-group", action="store_true", help="no sample is a neighbour of one of its group"
     )
+    scoring.add_argument(
+        "--worker",
+        default="auto",
+        metavar="i/n",
+        help="score share i of n, counted from 0, into the shared result; env reads Slurm's or torchrun's (all of it)",
+    )
     cli_calibrate.add_null_options(parser, default=None)
     out = parser.add_argument_group("where the result goes")
     out.add_argument("--output-dir", default="./results/alignment", help="root of the results (%(default)s)")
@@ -90,7 +97,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Align as asked, print the tables, save the result."""
-    from .align import align, make_metrics, open_stores
+    from extractors.workers import parse_worker
+
+    from .align import align, align_share, make_metrics, open_stores
     from .compilation_cache import keep_compiled
     from .metrics import METRICS, parse_metric
     from .preprocess import Preprocess
@@ -110,22 +119,27 @@ def run(args: argparse.Namespace) -> int:
         _require(args, paths_x, paths_y)
         xs, ys, same = open_stores(paths_x), open_stores(paths_y), paths_x == paths_y
     output = Path(args.output) if args.output else _result_path(args, metrics)
-    alignment = align(
-        xs,
-        None if same else ys,
-        list(metrics.values()),
-        preprocess=preprocess,
-        output=output,
-        overwrite=args.force_remake,
-        pair=args.pair,
-        memory=args.memory,
-        sketch_cache=args.sketch_cache,
-        precision=args.precision,
-        null=cli_calibrate.null_of(args),
-        overwrite_null=args.force_null,
-        groups=cli_calibrate.groups_of(args.groups),
-        exclude_own_group=args.exclude_own_group,
-    )
+    study: tuple[Any, Any, Any] = xs, None if same else ys, list(metrics.values())
+    settings: dict[str, Any] = {
+        "preprocess": preprocess,
+        "output": output,
+        "pair": args.pair,
+        "memory": args.memory,
+        "sketch_cache": args.sketch_cache,
+        "precision": args.precision,
+        "groups": cli_calibrate.groups_of(args.groups),
+        "exclude_own_group": args.exclude_own_group,
+    }
+    worker, null = parse_worker(args.worker), cli_calibrate.null_of(args)
+    if not worker.alone:
+        if null is not None or args.force_remake:
+            raise ValueError(
+                "Workers share one result: remove an old one first, and find its null with `prh calibrate`."
+            )
+        complete = align_share(worker.index, worker.count, *study, **settings)
+        print(f"{output}: {'complete' if complete else 'not complete yet; `prh finish` completes it'}")
+        return 0
+    alignment = align(*study, overwrite=args.force_remake, null=null, overwrite_null=args.force_null, **settings)
     if args.pair == "inner":
         print(f"Paired by id: {alignment.protocol['n']} samples that all stores hold.")
     for key in alignment.metrics:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 SHOW = """\
@@ -116,6 +117,23 @@ def run_merge(args: argparse.Namespace) -> int:
     merged = merge(found, missing=args.missing, calibration=not args.no_calibration)
     print(f"{merged.save(args.output, overwrite=args.force_remake)}: {merged!r}")
     return 0
+
+
+def run_finish(args: argparse.Namespace) -> int:
+    """Complete results that workers left, and finish feature stores that they wrote."""
+    from extractors import cli_exchange
+
+    from .calibrate import finish_alignment
+    from .checks import schema_of
+    from .compilation_cache import keep_compiled
+    from .result_store import SCHEMA
+
+    results = [path for path in args.path if schema_of(Path(path)) == SCHEMA]
+    args.path = [path for path in args.path if path not in results]
+    keep_compiled()
+    for path in results:
+        print(f"{path}: {finish_alignment(path, memory=args.memory)!r}")
+    return cli_exchange.run_finish(args) if args.path else 0
 
 
 def run_doctor(args: argparse.Namespace) -> int:

@@ -1,16 +1,26 @@
-"""A drop-in for users of the PRH reference's metrics.py: the same class, signatures and numbers, on any array.
+"""A drop-in for users of the PRH reference: its two classes with their signatures and numbers, on any array.
 
-from prh_jax.compat import AlignmentMetrics
+from prh_jax.compat import Alignment, AlignmentMetrics
 AlignmentMetrics.measure("cknna", feats_A, feats_B, topk=10)
+Alignment(["vit.zarr", "dino.zarr"]).score(features, metric="mutual_knn", topk=10)
 """
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from .align import Stores, open_stores
+from .checks import check_same_samples
+from .feature_store import FeatureStore, Layer
 from .metric import Metric
 from .metrics import PRH_METRICS, SUPPORTED_METRICS, make_metric
+from .pairwise import sketch_layer
+from .preprocess import Preprocess
+from .study import label_stores
 
 _scored = jax.jit(lambda metric, x, y: metric(x, y), static_argnums=0)
 
@@ -106,3 +116,87 @@ class AlignmentMetrics:
         if topk < 2:
             raise ValueError("CKNNA requires topk >= 2")
         return AlignmentMetrics._score("cknna", feats_A, feats_B, k=topk, unbiased=unbiased)
+
+
+class Alignment:
+    """Scores a model, say one in training, against stored features: the reference's class, on feature stores.
+
+    stores      feature stores or their paths, all of the same samples in order
+    preprocess  of both sides; the reference's (clipped at the exact 0.95 quantile, rows of unit length) if None
+
+    What a metric keeps of the stored layers is made once, at the first score: a further one costs what the features
+    given cost. `ids` are the samples, in the order that features must have.
+    """
+
+    def __init__(self, stores: Stores, *, preprocess: Preprocess | None = None):
+        self.stores = open_stores(stores)
+        for store in self.stores:
+            check_same_samples(str(self.stores[0].path), self.stores[0].ids, str(store.path), store.ids)
+        self.models = label_stores(self.stores)
+        self.ids = self.stores[0].ids
+        self.preprocess = preprocess or Preprocess(exact=True)
+        self._stored = lru_cache(maxsize=None)(self._sketch_stores)
+
+    def score(
+        self, features: Any, metric: str = "mutual_knn", topk: int = 10, **settings: Any
+    ) -> dict[str, tuple[float, tuple[int, int] | None]]:
+        """The best layer pair with each model: {model: (score, (layer of features, layer of the model))}.
+
+        features  (n, layers, d), (n, d), or a list of (n, d): torch tensors, numpy or JAX arrays
+        topk      of the metrics of neighbours; `settings` are the metric's others, over those of the reference
+
+        As there, only scores above 0 count: without one, it is (0, None). ValueError for features that are not of the
+        stored samples, or are not finite.
+        """
+        base = PRH_METRICS.get(metric)
+        if base is None:
+            raise ValueError(f"Unrecognized metric: {metric}. The metrics are {', '.join(PRH_METRICS)}.")
+        settings = ({"k": topk} if "k" in base.settings else {}) | settings
+        made = make_metric(metric, base=base, **settings)
+        ours = self._sketch(self._layers(features), made)
+        found = {}
+        for model, stored in zip(self.models, self._stored(made), strict=True):
+            scores = np.asarray(_tile(made, ours, stored))
+            at = np.unravel_index(np.nanargmax(np.where(np.isnan(scores), -np.inf, scores)), scores.shape)
+            best = float(scores[at])
+            found[model] = (best, (int(at[0]), int(at[1]))) if best > 0 else (0.0, None)
+        return found
+
+    def _layers(self, features: Any) -> list[np.ndarray]:
+        if isinstance(features, list | tuple):
+            layers = [to_numpy(layer) for layer in features]
+        else:
+            whole = to_numpy(features)
+            layers = [whole] if whole.ndim == 2 else list(whole.transpose(1, 0, 2)) if whole.ndim == 3 else [whole]
+        n = len(self.ids)
+        for layer in layers:
+            if layer.ndim != 2 or len(layer) != n:
+                raise ValueError(f"The stores hold {n} samples, a row each; got features of shape {layer.shape}.")
+            if not np.isfinite(layer).all():
+                raise ValueError("The features hold NaN or infinity, which would become everybody's neighbour.")
+        return layers
+
+    def _sketch_stores(self, metric: Metric) -> list[Any]:
+        return [self._sketch(store, metric) for store in self.stores]
+
+    def _sketch(self, source: FeatureStore | list[np.ndarray], metric: Metric) -> Any:
+        """The sketches of all layers of a store or of a list, stacked."""
+        layers = source if isinstance(source, list) else [source.read_layer(i) for i in range(len(source.layers))]
+        store = _Given(layers) if isinstance(source, list) else source
+        thresholds = self.preprocess.thresholds(store, layers)
+        sketches = [
+            sketch_layer(jnp.asarray(x), threshold, sketcher=metric.sketch, preprocess=self.preprocess)
+            for x, threshold in zip(layers, thresholds, strict=True)
+        ]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *sketches)
+
+
+_tile = jax.jit(lambda metric, a, b: metric.compare_tile(a, b), static_argnums=0)
+
+
+class _Given(FeatureStore):
+    """Layers in memory, for preprocessing to take them as a store's."""
+
+    def __init__(self, layers: Sequence[np.ndarray]):
+        self.layers = [Layer(str(i), layer.shape[1]) for i, layer in enumerate(layers)]
+        self.ids, self.dtype = [""] * len(layers[0]), layers[0].dtype

@@ -44,6 +44,21 @@ class LayerRef:
     name: str
 
 
+@dataclass(frozen=True)
+class Share:
+    """Every count-th block of a study, from block `index` on: what one of `count` workers scores."""
+
+    index: int = 0
+    count: int = 1
+
+    def __post_init__(self):
+        if not 0 <= self.index < self.count:
+            raise ValueError(f"Workers count from 0: there is no worker {self.index} of {self.count}.")
+
+
+ALL = Share()
+
+
 def default_memory() -> int:
     """Bytes a study may take unless told: three quarters of what the device has, or half of the machine's memory."""
     stats = jax.local_devices()[0].memory_stats() if jax.default_backend() != "cpu" else None
@@ -208,6 +223,48 @@ def fit_tile(metrics: dict[str, Metric], sketch: Any, mesh: Mesh, memory: int) -
     return size
 
 
+def study_blocks(
+    metrics: dict[str, Metric],
+    layers_x: int,
+    layers_y: int | None,
+    size: int,
+    mesh: Mesh,
+    share: Share,
+) -> list[tuple[range, int]]:
+    """What is scored in one call, in order: tiles of rows, one a device, with one tile of columns; a worker's share.
+
+    Where x is scored with itself (`layers_y=None`) by symmetric metrics, blocks below the diagonal are left out.
+    """
+    half = layers_y is None and all(metric.symmetric for metric in metrics.values())
+    rows, columns = (-(-count // size) for count in (layers_x, layers_x if layers_y is None else layers_y))
+    blocks = [
+        (range(first, min(first + mesh.size, rows)), column)
+        for first in range(0, rows, mesh.size)
+        for column in range(columns)
+        if column >= first or not half
+    ]
+    return blocks[share.index :: share.count]
+
+
+def layers_of(
+    metrics: dict[str, Metric],
+    refs_x: Sequence[LayerRef],
+    refs_y: Sequence[LayerRef] | None,
+    grid: Any,
+    mesh: Mesh,
+    share: Share,
+) -> set[LayerRef]:
+    """The layers that the blocks of a share need, those that are scored already aside."""
+    size, columns_of = grid.tile[next(iter(metrics))], refs_x if refs_y is None else refs_y
+    needed: set[LayerRef] = set()
+    counts = len(refs_x), None if refs_y is None else len(refs_y)
+    for tiles, column in study_blocks(metrics, *counts, size, mesh, share):
+        if all(grid.done(key, t, column) for key in metrics for t in tiles):
+            continue
+        needed.update(refs_x[tiles.start * size : tiles.stop * size], columns_of[column * size : (column + 1) * size])
+    return needed
+
+
 def score_study(
     metrics: dict[str, Metric],
     sketcher: Sketcher,
@@ -219,6 +276,7 @@ def score_study(
     shape: Any,
     mesh: Mesh,
     memory: int,
+    share: Share = ALL,
     progress: Callable[[int], Any],
 ) -> None:
     """Score the tiles that a ScoreGrid lacks, of metrics with one sketcher; `refs_y=None` scores x with itself.
@@ -228,7 +286,6 @@ def score_study(
     columns_of = refs_x if refs_y is None else refs_y
     mirrored = {key for key, metric in metrics.items() if refs_y is None and metric.symmetric}
     size, shapes = grid.tile[next(iter(metrics))], sketch_shapes(shape)
-    rows, columns = (-(-len(refs) // size) for refs in (refs_x, columns_of))
     groups = share_contractions(metrics)
 
     def load(refs: Sequence[LayerRef], tiles: Sequence[int], *, spread: bool) -> Any:
@@ -240,30 +297,31 @@ def score_study(
     tile_bytes = size * sketch_bytes(shape)
     kept: dict[int, Any] = {}
     room = (memory - held_bytes(groups, shape, size, mesh)) // tile_bytes
-    for first in range(0, rows, mesh.size):
-        tiles_x = range(first, min(first + mesh.size, rows))
-        a = None
-        for column in range(columns):
-            todo = {
-                key: [t for t in tiles_x if not (grid.done(key, t, column) or (key in mirrored and column < t))]
-                for key in metrics
-            }
-            if not any(todo.values()):
+    a, loaded = None, None
+    counts = len(refs_x), None if refs_y is None else len(refs_y)
+    for tiles_x, column in study_blocks(metrics, *counts, size, mesh, share):
+        todo = {
+            key: [t for t in tiles_x if not (grid.done(key, t, column) or (key in mirrored and column < t))]
+            for key in metrics
+        }
+        if not any(todo.values()):
+            continue
+        first = tiles_x.start
+        if loaded != first:  # devices without a tile of their own repeat the last
+            a = load(refs_x, [min(t, tiles_x[-1]) for t in range(first, first + mesh.size)], spread=True)
+            loaded = first
+        b = kept[column] if column in kept else load(columns_of, [column], spread=False)
+        if len(kept) < room and len(refs_x) > size * mesh.size:
+            kept[column] = b
+        for group in groups:
+            wanted = {key: metric for key, metric in group.items() if todo[key]}
+            if not wanted:
                 continue
-            if a is None:  # devices without a tile of their own repeat the last
-                a = load(refs_x, [min(t, tiles_x[-1]) for t in range(first, first + mesh.size)], spread=True)
-            b = kept[column] if column in kept else load(columns_of, [column], spread=False)
-            if len(kept) < room and rows > mesh.size:
-                kept[column] = b
-            for group in groups:
-                wanted = {key: metric for key, metric in group.items() if todo[key]}
-                if not wanted:
-                    continue
-                scores = tile_scorer(tuple(wanted.values()), shapes, size, mesh)(a, b)
-                for key, values in zip(wanted, map(np.asarray, scores), strict=True):
-                    for t in todo[key]:
-                        tile = values[(t - first) * size : (t - first + 1) * size]
-                        progress(grid.put(key, t, column, tile, mirror=key in mirrored))
+            scores = tile_scorer(tuple(wanted.values()), shapes, size, mesh)(a, b)
+            for key, values in zip(wanted, map(np.asarray, scores), strict=True):
+                for t in todo[key]:
+                    tile = values[(t - first) * size : (t - first + 1) * size]
+                    progress(grid.put(key, t, column, tile, mirror=key in mirrored))
 
 
 def say(text: str, quiet: bool | None) -> None:

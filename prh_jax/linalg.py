@@ -90,14 +90,14 @@ def u_center(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
     return without_diagonal(matrix - rows - columns + jnp.sum(matrix) / float((n - 1) * (n - 2)))
 
 
-def u_centered(upper: Any, diagonal: Any, traces: Any, n: int) -> Any:
+def u_centered(upper: Any, diagonal: Any, traces: Any, n: Any) -> Any:
     """Inner product of two U-centred matrices (Szekely and Rizzo 2014) from that of their double-centred ones K, L.
 
     `2 upper - 2 diagonal / (n - 2) + traces / ((n - 1)(n - 2))`, with `upper = <pack_upper(K), pack_upper(L)>`,
     `diagonal = <diag K, diag L>` and `traces = tr K tr L`. Divided by `n (n - 3)` it is the unbiased HSIC.
     """
-    # as a float: the integer would not fit into 32 bits where n is large
-    return 2 * upper - 2 * diagonal / (n - 2) + traces / float((n - 1) * (n - 2))
+    # floats: the integer product would not fit into 32 bits where n is large
+    return 2 * upper - 2 * diagonal / (n - 2) + traces / ((n - 1.0) * (n - 2.0))
 
 
 def inner(a: Float[Array, "*shape"], b: Float[Array, "*shape"]) -> Float[Array, ""]:

@@ -159,11 +159,13 @@ def create_result(dataset: xr.Dataset, protocol: Any, path: Path, *, overwrite: 
         for key, tile in attributes.get("tile", {}).items():
             shape = tuple(-(-size // tile) for size in dataset[key].shape)
             group.create_array(f"done/{key}", shape=shape, chunks=(1, 1), dtype="uint8", fill_value=0)
-        if path.exists():
+        if overwrite and path.exists():
             shutil.rmtree(path)
         os.rename(building, path)
     except OSError as error:
         shutil.rmtree(building, ignore_errors=True)
+        if not overwrite and path.exists():
+            raise StoreError(f"{path} came to exist while it was being made.") from error
         raise write_error(error, path) from error
     return path
 
@@ -197,6 +199,17 @@ def load_alignment(path: str | Path, *, calibration: bool = True) -> Alignment:
     texts = {name: (c.dims, c.values.astype(object)) for name, c in dataset.coords.items() if c.dtype.kind == "T"}
     dataset = dataset.assign_coords(texts)
     return Alignment(dataset[names], protocol, load_calibration(Path(path)) if calibration else None)
+
+
+def read_protocol(path: str | Path) -> dict[str, Any]:
+    """The protocol of a result, finished or not; StoreError where there is none."""
+    try:
+        attributes = zarr.open_group(path, mode="r", zarr_format=3).attrs
+        if attributes["schema"] == SCHEMA:
+            return json.loads(str(attributes["protocol"]))
+    except Exception as error:  # zarr raises many kinds for a broken or foreign folder
+        raise StoreError(f"{path} could not be read as a result: {error}") from error
+    raise StoreError(f"{path} is not a result of `prh align`.")
 
 
 def is_running(path: Path) -> bool:

@@ -34,7 +34,11 @@ class ScoreGrid:
         self._group = None
         if path is not None:
             if overwrite or not path.exists():
-                create_result(dataset, protocol, path, overwrite=overwrite, status="running", tile=tile)
+                try:
+                    create_result(dataset, protocol, path, overwrite=overwrite, status="running", tile=tile)
+                except StoreError:
+                    if overwrite or not path.exists():
+                        raise  # else another worker was faster
             self._group = zarr.open_group(path, mode="r+", zarr_format=3)
             attributes: dict[str, Any] = dict(self._group.attrs)
             if not same_study(json.loads(attributes["protocol"]), protocol):
@@ -44,15 +48,19 @@ class ScoreGrid:
                 )
             self.tile = attributes["tile"]
         self.path = path
-        self._values, self._done = {}, {}
+        self._values: dict[str, np.ndarray] = {}
+        self._done: dict[str, np.ndarray] = {}
         for key, size in self.tile.items():
             shape = dataset[key].shape
-            blocks = tuple(-(-length // size) for length in shape)
             self._values[key] = np.full(shape, np.nan, np.float32)
-            self._done[key] = np.zeros(blocks, bool)
-            if self._group is not None:
-                self._values[key] = self._read(key)
-                self._done[key] = self._read(f"done/{key}").astype(bool)
+            self._done[key] = np.zeros(tuple(-(-length // size) for length in shape), bool)
+        self.reload()
+
+    def reload(self) -> None:
+        """Take in what other workers have written."""
+        for key in self.tile if self._group is not None else ():
+            self._done[key] = self._read(f"done/{key}").astype(bool)  # marks first: what they mark is there
+            self._values[key] = self._read(key)
 
     @property
     def total(self) -> int:
@@ -92,15 +100,16 @@ class ScoreGrid:
             self._done[key][row, column] = True
         return len(placed)
 
-    def finish(self) -> "Alignment":
-        """The result, once every tile is done."""
+    def finish(self, *, shared: bool = False) -> "Alignment":
+        """The result, once every tile is done; the marks of tiles stay where other workers may still look at them."""
         if self.finished < self.total:
             raise StoreError(f"{self.total - self.finished} of {self.total} tiles are not scored yet.")
         matrices = {key: (("layer_x", "layer_y"), values) for key, values in self._values.items()}
         dataset = self.dataset.assign(matrices)
         if self._group is not None and self.path is not None:
             self._group.attrs.update({"status": "complete", "sha256": digest(dataset)})
-            shutil.rmtree(self.path / "done", ignore_errors=True)
+            if not shared:
+                shutil.rmtree(self.path / "done", ignore_errors=True)
         return Alignment(dataset, self.protocol)
 
     def _read(self, name: str) -> np.ndarray:

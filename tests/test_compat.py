@@ -6,7 +6,8 @@ import pytest
 from inputs import golden_values
 from oracles import ORACLES
 
-from prh_jax.compat import AlignmentMetrics
+import prh_jax
+from prh_jax.compat import Alignment, AlignmentMetrics
 
 torch = pytest.importorskip("torch")
 
@@ -68,3 +69,55 @@ def test_signatures_and_errors():
         AlignmentMetrics.cka(x, y, kernel_metric="cosine")
     with pytest.raises(ValueError, match="distance_agnostic"):
         AlignmentMetrics.cknna(x, y, topk=5, distance_agnostic=True)
+
+
+def clipped_unit_rows(layers):
+    """The reference's preparation of one tensor of layers: its exact 0.95 quantile, then unit rows."""
+    magnitudes = np.sort(np.abs(np.stack(layers)).ravel())
+    limit = magnitudes[int(0.95 * len(magnitudes))]
+    cut = [np.clip(layer.astype(float), -limit, limit) for layer in layers]
+    return [layer / np.linalg.norm(layer, axis=1, keepdims=True) for layer in cut]
+
+
+@pytest.fixture
+def stored(tmp_path):
+    rng = np.random.default_rng(0)
+    latent = rng.normal(size=(40, 6))
+    made = {
+        name: [(latent @ rng.normal(size=(6, 9)) + rng.normal(size=(40, 9))).astype(np.float32) for _ in range(count)]
+        for name, count in (("small", 2), ("large", 3), ("training", 2))
+    }
+    ids = [f"s{i}" for i in range(40)]
+    paths = [
+        prh_jax.write_features(tmp_path / f"{name}.zarr", made[name], ids=ids, spec={"model": name})
+        for name in ("small", "large")
+    ]
+    return made, Alignment(paths)
+
+
+@pytest.mark.parametrize("metric, settings", [("mutual_knn", {"topk": 5}), ("cka", {}), ("lcs_knn", {"topk": 5})])
+def test_features_are_scored_against_stores(stored, metric, settings):
+    made, alignment = stored
+    given = {name: clipped_unit_rows(layers) for name, layers in made.items()}
+    tensor = torch.tensor(np.stack(made["training"], axis=1), requires_grad=True)
+    found = alignment.score(tensor, metric=metric, **settings)
+    assert list(found) == ["small", "large"]
+    for model, (score, place) in found.items():
+        table = np.array(
+            [[AlignmentMetrics.measure(metric, x, y, **settings) for y in given[model]] for x in given["training"]]
+        )
+        assert score == pytest.approx(table.max(), abs=2e-6)
+        assert table[place] == pytest.approx(table.max(), abs=2e-6)
+    assert alignment.score(list(made["training"]), metric=metric, **settings) == found
+    one = alignment.score(made["training"][1], metric=metric, **settings)
+    assert set(one) == set(found)
+
+
+def test_other_samples_are_refused(stored):
+    made, alignment = stored
+    with pytest.raises(ValueError, match="40 samples"):
+        alignment.score(made["training"][0][:39])
+    with pytest.raises(ValueError, match="NaN"):
+        alignment.score(np.full((40, 3), np.nan, np.float32))
+    with pytest.raises(ValueError, match="Unrecognized metric"):
+        alignment.score(made["training"], metric="cosine")

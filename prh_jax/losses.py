@@ -1,0 +1,128 @@
+"""Alignment inside a training step: differentiable scores of batches that may be padded or spread over devices.
+
+Every metric that declares a gradient is a loss as it stands (`1 - prh_jax.cknna(x, y)`). What is here takes in addition
+
+    where      (n,) booleans: samples that count; the others, say padding, may hold anything
+    axis_name  axis of a `shard_map` or `pmap` over which the samples are spread: their rows are gathered first
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Num
+
+from . import linalg
+from .linalg import HIGHEST
+
+
+class Hsic(NamedTuple):
+    """Hilbert-Schmidt independence criterion of x with y and of each with itself."""
+
+    xy: Float[Array, ""]
+    xx: Float[Array, ""]
+    yy: Float[Array, ""]
+
+    @property
+    def cosine(self) -> Float[Array, ""]:
+        """`xy / sqrt(xx yy)`: CKA. NaN, with a finite gradient, where a side does not vary."""
+        defined = (self.xx > 0) & (self.yy > 0)
+        xx, yy = (jnp.where(defined, z, 1) for z in (self.xx, self.yy))
+        return jnp.where(defined, self.xy / jnp.sqrt(xx) / jnp.sqrt(yy), jnp.nan)
+
+
+def hsic_sums(a: Float[Array, "n n"], b: Float[Array, "n n"], count: Any, unbiased: bool) -> Hsic:
+    """HSIC times the number of pairs of samples, from Gram matrices of centred features, of which `count` are not zero.
+
+    Unbiased: Song et al. 2012, eq. 5, times `m (m - 3)`; NaN below 4 samples. Biased: `<HKH, HLH>`.
+    """
+    m = jnp.maximum(count, 4).astype(a.dtype)
+
+    def product(k, q):
+        whole = linalg.inner(k, q)
+        if not unbiased:
+            return whole
+        diagonals = jnp.diagonal(k), jnp.diagonal(q)
+        diagonal, traces = linalg.inner(*diagonals), jnp.sum(diagonals[0]) * jnp.sum(diagonals[1])
+        made = linalg.u_centered((whole - diagonal) / 2, diagonal, traces, m)
+        return jnp.where(count >= 4, made, jnp.nan)
+
+    return Hsic(product(a, b), product(a, a), product(b, b))
+
+
+def batch_cka(
+    x: Any,
+    y: Any,
+    *,
+    unbiased: bool = True,
+    where: Any = None,
+    axis_name: Any = None,
+) -> Float[Array, ""]:
+    """Linear CKA of the samples of a batch that count: `cka` or `unbiased_cka` of those rows alone.
+
+    x (n, dx) and y (n, dy) hold one sample a row, in the same order; `where` and `axis_name` as told above. In [0, 1],
+    or [-1, 1] if unbiased; 1 minus it is a loss. NaN, with a finite gradient, for a constant side.
+    """
+    x, y, where = gathered(x, y, where, axis_name)
+    return hsic_sums(*(scaled_gram(z, where)[0] for z in (x, y)), jnp.sum(where), unbiased).cosine
+
+
+def soft_mutual_knn(
+    x: Any,
+    y: Any,
+    *,
+    k: int = 10,
+    temperature: float = 0.05,
+    where: Any = None,
+    axis_name: Any = None,
+) -> Float[Array, ""]:
+    """Mutual kNN with soft neighbourhoods, so that it has a gradient; mutual_knn itself as the temperature goes to 0.
+
+    x (n, dx) and y (n, dy) hold one sample a row, in the same order; `where` and `axis_name` as told above.
+    `m_ij = sigmoid((s_ij - t_i) / temperature)` for i != j, with s the cosine similarities of rows and t_i half-way
+    between the k-th and the next largest of row i; `score = <m_x, m_y> / (|m_x| |m_y|)`, in [0, 1]. At a high
+    temperature everybody is everybody's neighbour and the score goes to 1: it compares layers at one temperature, and
+    is no substitute for mutual_knn in a table. ValueError unless 1 <= k <= n - 2 and temperature > 0.
+    """
+    if not temperature > 0:
+        raise ValueError(f"soft_mutual_knn needs temperature > 0, got {temperature!r}.")
+    x, y, where = gathered(x, y, where, axis_name)
+    n = x.shape[0]
+    if not 1 <= k <= n - 2:
+        raise ValueError(f"soft_mutual_knn of {n} samples needs 1 <= k <= {n - 2}, got k = {k}. Choose a smaller k.")
+    others = where[None, :] & ~jnp.eye(n, dtype=bool)
+
+    def neighborhoods(z):
+        rows = linalg.unit_rows(jnp.where(where[:, None], linalg.at_least_float32(z), 0))
+        similarity = jnp.where(others, jnp.matmul(rows, rows.T, precision=HIGHEST), -jnp.inf)
+        nearest = lax.top_k(similarity, k + 1)[0]
+        limit = (nearest[:, k - 1 : k] + nearest[:, k:]) / 2
+        soft = jax.nn.sigmoid((jnp.where(others, similarity, 0) - limit) / temperature)
+        return jnp.where(others & where[:, None], soft, 0)
+
+    a, b = neighborhoods(x), neighborhoods(y)
+    return Hsic(*(jnp.vdot(p, q, precision=HIGHEST) for p, q in ((a, b), (a, a), (b, b)))).cosine
+
+
+def gathered(x: Any, y: Any, where: Any, axis_name: Any) -> tuple[Any, Any, Any]:
+    """Both layers and the samples that count, checked, and put together from all devices of an axis."""
+    x, y = jnp.asarray(x), jnp.asarray(y)
+    if x.ndim != 2 or y.ndim != 2 or x.shape[0] != y.shape[0]:
+        raise ValueError(f"Row i of both layers is the same sample: (n, dx) and (n, dy); got {x.shape} and {y.shape}.")
+    where = jnp.ones(x.shape[0], bool) if where is None else jnp.asarray(where)
+    if where.shape != x.shape[:1] or where.dtype != bool:
+        raise ValueError(f"where= is a boolean for each of the {x.shape[0]} samples, got {where.dtype} {where.shape}.")
+    if axis_name is None:
+        return x, y, where
+    return tuple(lax.all_gather(z, axis_name, tiled=True) for z in (x, y, where))  # type: ignore[return-value]
+
+
+def scaled_gram(x: Num[Array, "n d"], where: Bool[Array, " n"]) -> tuple[Float[Array, "n n"], Float[Array, ""]]:
+    """Gram matrix of the rows that count, less their mean, the others zero, and the power of two it has in it."""
+    x = jnp.where(where[:, None], linalg.at_least_float32(x), 0)
+    first = linalg.power_of_two(x)
+    mean = jnp.sum(x * first, axis=0, keepdims=True) / jnp.maximum(jnp.sum(where), 1).astype(x.dtype)
+    x = jnp.where(where[:, None], x * first - mean, 0)
+    second = linalg.power_of_two(x)
+    return jnp.matmul(x * second, (x * second).T, precision=HIGHEST), (first * second) ** 2

@@ -1,0 +1,153 @@
+"""CKA over batches that never stand together in memory: empty, update, merge, compute.
+
+A state is a pytree of sums, so that it is carried by `lax.scan`, summed over devices by `lax.psum`, and merged by
+addition. There is none for metrics of neighbours: a neighbour of the whole set is seldom in the same batch, and the
+mean of mutual_knn over batches is another statistic, with another chance level (k / (batch - 1)).
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from . import linalg
+from .linalg import HIGHEST
+from .losses import Hsic, gathered, hsic_sums, scaled_gram
+
+
+class Moments(NamedTuple):
+    """Sums over samples that the linear CKA of two layers is made of; p, q are the squared lengths of x, y."""
+
+    count: Float[Array, ""]
+    x: Float[Array, " dx"]
+    y: Float[Array, " dy"]
+    xx: Float[Array, "dx dx"]
+    xy: Float[Array, "dx dy"]
+    yy: Float[Array, "dy dy"]
+    xp: Float[Array, " dx"]
+    xq: Float[Array, " dx"]
+    yp: Float[Array, " dy"]
+    yq: Float[Array, " dy"]
+    p: Float[Array, ""]
+    q: Float[Array, ""]
+    pp: Float[Array, ""]
+    pq: Float[Array, ""]
+    qq: Float[Array, ""]
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamingCka:
+    """Linear CKA of all samples seen, exactly, from sums over features: memory (dx + dy)^2, whatever their number.
+
+    unbiased  unbiased_cka (default), else cka
+
+    Equal to the metric on all rows together, up to rounding. In float32 that needs features near zero: hand `update`
+    features less a rough mean (that of the first batch will do) and roughly scaled; CKA does not depend on either.
+    """
+
+    unbiased: bool = True
+
+    def empty(self, dx: int, dy: int, dtype: Any = jnp.float32) -> Moments:
+        """The state before any sample, for layers of these widths."""
+        shapes = {"x": (dx,), "y": (dy,), "xx": (dx, dx), "xy": (dx, dy), "yy": (dy, dy)}
+        shapes |= {"xp": (dx,), "xq": (dx,), "yp": (dy,), "yq": (dy,)}
+        return Moments(*(jnp.zeros(shapes.get(name, ()), dtype) for name in Moments._fields))
+
+    def update(self, state: Moments, x: Any, y: Any, *, where: Any = None) -> Moments:
+        """The state after a batch, x (n, dx) and y (n, dy); `where` (n,) tells the samples that count."""
+        kind = state.x.dtype
+        x, y = (jnp.asarray(z).astype(kind) for z in (x, y))
+        x, y, keep = gathered(x, y, where, None)
+        x, y = (jnp.where(keep[:, None], z, 0) for z in (x, y))
+        p, q = (jnp.sum(z * z, axis=1) for z in (x, y))
+
+        def product(a, b):
+            return jnp.matmul(a.T, b, precision=HIGHEST)
+
+        batch = Moments(
+            count=jnp.sum(keep).astype(kind),
+            x=x.sum(axis=0),
+            y=y.sum(axis=0),
+            xx=product(x, x),
+            xy=product(x, y),
+            yy=product(y, y),
+            xp=product(x, p),
+            xq=product(x, q),
+            yp=product(y, p),
+            yq=product(y, q),
+            p=p.sum(),
+            q=q.sum(),
+            pp=linalg.inner(p, p),
+            pq=linalg.inner(p, q),
+            qq=linalg.inner(q, q),
+        )
+        return self.merge(state, batch)
+
+    def merge(self, one: Any, other: Any) -> Any:
+        """The state of the samples of both."""
+        return jax.tree.map(jnp.add, one, other)
+
+    def compute(self, state: Moments) -> Float[Array, ""]:
+        """CKA of all samples seen; NaN for fewer than 4 (unbiased), or where a side does not vary."""
+        s, n = state, state.count
+        mx, my = s.x / jnp.maximum(n, 1), s.y / jnp.maximum(n, 1)
+
+        def about(cross, m, k):
+            return cross - n * jnp.outer(m, k)
+
+        def lengths(pq, aq, bp, p, q, cross, m, k):
+            """Sum of `|a - m|^2 |b - k|^2`, with p, q the squared lengths of a, b."""
+            mm, kk = linalg.inner(m, m), linalg.inner(k, k)
+            mixed = linalg.inner(m, jnp.matmul(cross, k, precision=HIGHEST))
+            return pq - 2 * (linalg.inner(m, aq) + linalg.inner(k, bp)) + 4 * mixed + kk * p + mm * q - 3 * n * mm * kk
+
+        cxx, cxy, cyy = about(s.xx, mx, mx), about(s.xy, mx, my), about(s.yy, my, my)
+        whole = Hsic(*(linalg.inner(c, c) for c in (cxy, cxx, cyy)))
+        if not self.unbiased:
+            return whole.cosine
+        diagonal = Hsic(
+            lengths(s.pq, s.xq, s.yp, s.p, s.q, s.xy, mx, my),
+            lengths(s.pp, s.xp, s.xp, s.p, s.p, s.xx, mx, mx),
+            lengths(s.qq, s.yq, s.yq, s.q, s.q, s.yy, my, my),
+        )
+        tx, ty = jnp.trace(cxx), jnp.trace(cyy)
+        traces = Hsic(tx * ty, tx * tx, ty * ty)
+        parts = (
+            linalg.u_centered((w - d) / 2, d, t, jnp.maximum(n, 4))
+            for w, d, t in zip(whole, diagonal, traces, strict=True)
+        )
+        return jnp.where(n >= 4, Hsic(*parts).cosine, jnp.nan)
+
+
+@dataclasses.dataclass(frozen=True)
+class MinibatchCka:
+    """Unbiased CKA estimated from batches: each gives its unbiased HSICs, which are averaged, then divided.
+
+    Over random batches the averages are those of all samples (Song et al. 2012; Nguyen et al. 2021, arXiv:2010.15327),
+    whatever the size of the batches, and their ratio converges to unbiased_cka of all samples. Memory of one batch: for
+    layers too wide for `StreamingCka`. Batches need 4 samples that count; a batch with fewer makes the score NaN.
+    Features far from unit size (1e9, 1e-9) leave the range of float32 here: scale them.
+    """
+
+    def empty(self) -> Hsic:
+        """The state before any batch."""
+        return Hsic(*(jnp.zeros(()) for _ in Hsic._fields))
+
+    def update(self, state: Hsic, x: Any, y: Any, *, where: Any = None, axis_name: Any = None) -> Hsic:
+        """The state after a batch, x (n, dx) and y (n, dy); `where` and `axis_name` as in `prh_jax.losses`."""
+        x, y, keep = gathered(x, y, where, axis_name)
+        (gram_x, scale_x), (gram_y, scale_y) = (scaled_gram(z, keep) for z in (x, y))
+        count = jnp.sum(keep)
+        sums, pairs = hsic_sums(gram_x, gram_y, count, True), (count * (count - 3)).astype(gram_x.dtype)
+        scales = Hsic(scale_x * scale_y, scale_x * scale_x, scale_y * scale_y)
+        return self.merge(state, jax.tree.map(lambda z, scale: z / scale / pairs, sums, scales))
+
+    def merge(self, one: Hsic, other: Hsic) -> Hsic:
+        """The state of the batches of both."""
+        return jax.tree.map(jnp.add, one, other)
+
+    def compute(self, state: Hsic) -> Float[Array, ""]:
+        """Estimated unbiased CKA of all samples."""
+        return state.cosine

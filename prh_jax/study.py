@@ -1,0 +1,240 @@
+"""A study before and while it runs: what it is made of, checked before any work; its tiles, all or a share."""
+
+import dataclasses
+from collections.abc import Sequence
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+import xarray as xr
+from jax.sharding import Mesh
+from tqdm.auto import tqdm
+
+from ._version import __version__
+from .checks import StoreError
+from .engine import (
+    ALL,
+    LayerRef,
+    Share,
+    fit_tile,
+    layers_of,
+    make_sketches,
+    name_layers,
+    score_study,
+    shape_of,
+)
+from .feature_store import FeatureStore
+from .metric import Metric, Sketcher
+from .pairwise import sketch_bytes, study_sketcher
+from .preprocess import Preprocess
+from .score_grid import ScoreGrid
+from .sketch_bank import SketchBank
+
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS: dict[Precision, str] = {
+    "float32": "float32, products at HIGHEST",
+    "bfloat16": "Gram matrices of features rounded to bfloat16, summed in float32",
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Study:
+    """Metrics, checked stores and settings: all that scores depend on, and where sketches go.
+
+    same    x is scored with itself
+    codes   the group of each sample, where there are groups
+    budget  bytes for features, sketches and temporaries
+    cache   folder of sketches, or None
+    """
+
+    metrics: dict[str, Metric]
+    xs: list[FeatureStore]
+    ys: list[FeatureStore]
+    same: bool
+    preprocess: Preprocess
+    precision: Precision
+    pair: str
+    codes: tuple[int, ...] | None
+    exclude_own_group: bool
+    budget: int
+    mesh: Mesh
+    cache: Path | None
+
+    def check(self) -> None:
+        """Let each metric judge n, its settings and every width by its shapes alone, before any work is done."""
+        n = self.xs[0].n
+        if n < 4:
+            raise StoreError(f"{self.xs[0].path} has {n} samples; at least 4 are needed to score an alignment.")
+        owners = {layer.dim: f"{s.path}, layer {layer.name!r}" for s in self._stores for layer in s.layers}
+        for key, metric in self.metrics.items():
+            for width, owner in owners.items():
+                try:
+                    sketcher = metric.sketch if self._excluded is None else metric.sketch.excluding(self._excluded)
+                    jax.eval_shape(sketcher, jax.ShapeDtypeStruct((n, width), np.float32))
+                except ValueError as error:
+                    raise ValueError(f"{key} cannot score {owner}: {error}") from None
+
+    @property
+    def _stores(self) -> list[FeatureStore]:
+        return list({str(store.path): store for store in (*self.xs, *self.ys)}.values())
+
+    @property
+    def _excluded(self) -> tuple[int, ...] | None:
+        return self.codes if self.exclude_own_group else None
+
+    @cached_property
+    def protocol(self) -> dict[str, Any]:
+        """What a result records of its origin: two results with equal protocols hold equal scores."""
+        grouped: dict[str, Any] = {}
+        if self.codes is not None:
+            grouped = {"groups": list(self.codes), "exclude_own_group": self.exclude_own_group}
+        return grouped | {
+            "n": self.xs[0].n,
+            "ids_sha256": self.xs[0].ids_sha256,
+            "preprocess": dataclasses.asdict(self.preprocess),
+            "metrics": {
+                key: {
+                    "name": m.name,
+                    "settings": m.settings,
+                    "larger_is_closer": m.larger_is_closer,
+                    "source": m.source,
+                }
+                for key, m in self.metrics.items()
+            },
+            "models_x": _models(self.xs),
+            "models_y": _models(self.ys),
+            "stores_x": [str(store.path) for store in self.xs],
+            "stores_y": None if self.same else [str(store.path) for store in self.ys],
+            "precision": PRECISIONS[self.precision],
+            "device": jax.devices()[0].device_kind,
+            "versions": {name: version(name) for name in ("jax", "jaxlib", "numpy", "zarr")} | {"prh-jax": __version__},
+            "pair": self.pair,
+        }
+
+    @cached_property
+    def sketchers(self) -> dict[str, Sketcher]:
+        """The sketcher of each metric."""
+        n = self.xs[0].n
+        return {key: study_sketcher(m, self.preprocess, n, self._excluded) for key, m in self.metrics.items()}
+
+    @cached_property
+    def shapes(self) -> dict[Sketcher, Any]:
+        """The shapes of each sketcher's sketches."""
+        n, width = self.xs[0].n, max(layer.dim for store in self._stores for layer in store.layers)
+        return {sketcher: shape_of(sketcher, n, width) for sketcher in dict.fromkeys(self.sketchers.values())}
+
+    @cached_property
+    def refs(self) -> dict[str, list[LayerRef]]:
+        """All layers of each store, by its path."""
+        return name_layers(self._stores, self.preprocess, self.precision)
+
+    @property
+    def _held(self) -> int:
+        return sum(map(sketch_bytes, self.shapes.values())) * sum(map(len, self.refs.values()))
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether sketches stay in memory: the rest is for features, tiles and temporaries."""
+        return self._held <= self.budget // 3
+
+    @property
+    def free(self) -> int:
+        """Bytes left beside the sketches held."""
+        return self.budget - (self._held if self.in_memory else 0)
+
+    @cached_property
+    def bank(self) -> SketchBank:
+        """Where the sketches are kept."""
+        return SketchBank(self.cache, in_memory=self.in_memory)
+
+    def grid(self, path: Path | None, *, overwrite: bool = False) -> ScoreGrid:
+        """The matrices to fill, in tiles of sizes that fit; those at `path`, where this study is running there."""
+        tile: dict[str, int] = {}
+        for sketcher, shape in self.shapes.items():
+            group = self._group(sketcher)
+            tile |= dict.fromkeys(group, fit_tile(group, shape, self.mesh, self.free))
+        return ScoreGrid(self._labelled(), self.protocol, tile, path, overwrite=overwrite)
+
+    def score(self, grid: ScoreGrid, *, share: Share = ALL, quiet: bool | None) -> None:
+        """Fill the tiles that the grid lacks: all of them, or those of a worker's share.
+
+        A worker first sketches its share of the models, then what its tiles need and no other worker has sketched yet.
+        """
+        refs_x, refs_y = ([ref for store in side for ref in self.refs[str(store.path)]] for side in (self.xs, self.ys))
+        columns = None if self.same else refs_y
+
+        def sketch(refs: dict[str, list[LayerRef]], sketchers: Sequence[Sketcher]) -> None:
+            options: dict[str, Any] = {"precision": self.precision, "mesh": self.mesh, "memory": self.free}
+            make_sketches(refs, sketchers, self.preprocess, self.bank, quiet=quiet, **options)
+
+        lacking = [s for s in self.shapes if any(not grid.complete(key) for key in self._group(s))]
+        if share is ALL:
+            sketch(self.refs, lacking)
+        else:
+            sketch(dict(list(self.refs.items())[share.index :: share.count]), lacking)
+            for sketcher in lacking:
+                needed = layers_of(self._group(sketcher), refs_x, columns, grid, self.mesh, share)
+                sketch({path: [ref for ref in refs if ref in needed] for path, refs in self.refs.items()}, [sketcher])
+        with tqdm(total=grid.total, initial=grid.finished, desc="scoring", unit=" tiles", disable=quiet) as bar:
+            for sketcher in lacking:
+                score_study(
+                    self._group(sketcher),
+                    sketcher,
+                    refs_x,
+                    columns,
+                    self.bank,
+                    grid,
+                    shape=self.shapes[sketcher],
+                    mesh=self.mesh,
+                    memory=self.free,
+                    share=share,
+                    progress=bar.update,
+                )
+
+    def _group(self, sketcher: Sketcher) -> dict[str, Metric]:
+        return {key: metric for key, metric in self.metrics.items() if self.sketchers[key] == sketcher}
+
+    def _labelled(self) -> xr.Dataset:
+        """The labels of a result, with matrices of NaN."""
+        coords = {}
+        for side, stores in (("x", self.xs), ("y", self.ys)):
+            dim, labels = f"layer_{side}", label_stores(stores)
+            table = [
+                (label, layer.name, i)
+                for s, label in zip(stores, labels, strict=True)
+                for i, layer in enumerate(s.layers)
+            ]
+            for name, values in zip(("model", "layer_name", "depth"), zip(*table, strict=True), strict=True):
+                coords[f"{name}_{side}"] = (dim, np.array(values, dtype=object if name != "depth" else np.int64))
+        empty = np.full([sum(len(store.layers) for store in side) for side in (self.xs, self.ys)], np.nan, np.float32)
+        return xr.Dataset(dict.fromkeys(self.metrics, (("layer_x", "layer_y"), empty)), coords=coords)
+
+
+def label_stores(stores: list[FeatureStore]) -> list[str]:
+    """The models' names, random weights marked, with pooling or path where one occurs twice."""
+    seeds = [store.spec.get("random_init") for store in stores]
+    marks = ["" if seed is None else f" [random init {seed}]" for seed in seeds]
+    names = [store.model + mark for store, mark in zip(stores, marks, strict=True)]
+    pooled = [f"{name} ({store.spec.get('pool')})" for name, store in zip(names, stores, strict=True)]
+    for labels in (names, pooled):
+        if len(set(labels)) == len(labels):
+            return labels
+    return [str(store.path) for store in stores]
+
+
+def _models(stores: list[FeatureStore]) -> list[dict[str, Any]]:
+    return [
+        {
+            "label": label,
+            "spec": store.spec,
+            "spec_sha256": store.spec_sha256,
+            "contents": store.checksum(),
+            "result": store.result,
+            "dtype": str(store.dtype),
+            "layers": [[layer.name, layer.dim] for layer in store.layers],
+        }
+        for store, label in zip(stores, label_stores(stores), strict=True)
+    ]

@@ -1,0 +1,105 @@
+"""Several processes share one study: their blocks together are, to the bit, the result of one process alone."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+import prh_jax
+from prh_jax.align import align_share
+from prh_jax.engine import Share, study_blocks
+from prh_jax.metrics import METRICS
+from prh_jax.pairwise import layer_mesh
+
+METRIC_NAMES = ["mutual_knn:k=5", "cka", "cycle_knn:k=5"]
+N = 48
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stores")
+    rng = np.random.default_rng(0)
+    latent = rng.normal(size=(N, 6))
+    return [
+        prh_jax.write_features(
+            folder / f"model{m}.zarr",
+            [(latent @ rng.normal(size=(6, 12)) + rng.normal(size=(N, 12))).astype(np.float32) for _ in range(layers)],
+            ids=[f"s{i}" for i in range(N)],
+            spec={"model": f"model{m}"},
+        )
+        for m, layers in enumerate([90, 70, 80, 60])
+    ]
+
+
+def same(one, other):
+    assert one.metrics == other.metrics
+    for key in one.metrics:
+        np.testing.assert_array_equal(one.dataset[key].values, other.dataset[key].values)
+
+
+@pytest.mark.parametrize("half", [True, False])
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_shares_are_all_blocks_once(count, half):
+    metrics = {"cka": METRICS["cka"]()} | ({} if half else {"cycle_knn": METRICS["cycle_knn"]()})
+    mesh = layer_mesh(jax.devices()[:1])
+    parts = [study_blocks(metrics, 11, None, 2, mesh, Share(i, count)) for i in range(count)]
+    blocks = [(rows.start, column) for part in parts for rows, column in part]
+    expected = {(row, column) for row in range(6) for column in range(6) if column >= row or not half}
+    assert len(blocks) == len(expected) and set(blocks) == expected
+
+
+def test_workers_in_any_order_give_the_result_of_one(stores, tmp_path):
+    whole = prh_jax.align(stores[:2], stores[2:], METRIC_NAMES, output=tmp_path / "whole.zarr")
+    shared = tmp_path / "shared.zarr"
+    complete = [align_share(i, 3, stores[:2], stores[2:], METRIC_NAMES, output=shared) for i in (2, 0, 1)]
+    assert complete == [False, False, True]
+    same(prh_jax.load_alignment(shared), whole)
+    assert align_share(0, 3, stores[:2], stores[2:], METRIC_NAMES, output=shared)  # nothing left, and nothing harmed
+    assert not (tmp_path / ".shared.zarr.sketches").exists()
+
+
+def test_another_study_is_refused(stores, tmp_path):
+    align_share(0, 2, stores[:2], None, "cka", output=tmp_path / "shared.zarr")
+    with pytest.raises(prh_jax.StoreError, match="other features or settings"):
+        align_share(1, 2, stores[:2], None, "unbiased_cka", output=tmp_path / "shared.zarr")
+    with pytest.raises(ValueError, match="no worker 2 of 2"):
+        align_share(2, 2, stores[:2], None, "cka", output=tmp_path / "shared.zarr")
+    with pytest.raises(prh_jax.StoreError, match="unfinished"):
+        prh_jax.load_alignment(tmp_path / "shared.zarr")
+
+
+def start(stores, output, worker):
+    command = [sys.executable, "-m", "prh_jax", "align", "--x", *(str(s.path) for s in stores), "-o", str(output)]
+    command += ["--metric", *METRIC_NAMES, "--worker", worker]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def killed_run(stores, folder, seed):
+    """Four workers at once, one killed at a random moment; then `prh finish`."""
+    rng = np.random.default_rng(seed)
+    output = folder / f"shared{seed}.zarr"
+    workers = [start(stores, output, f"{i}/4") for i in range(4)]
+    time.sleep(rng.uniform(2, 10))
+    victim = workers[rng.integers(4)]
+    os.kill(victim.pid, signal.SIGKILL)
+    for worker in workers:
+        text, _ = worker.communicate(timeout=300)
+        assert worker is victim or worker.returncode == 0, text
+    finish = [sys.executable, "-m", "prh_jax", "finish", str(output)]
+    subprocess.run(finish, check=True, capture_output=True, timeout=300)
+    return prh_jax.load_alignment(output)
+
+
+def test_a_killed_worker_is_made_up_for(stores, tmp_path):
+    same(killed_run(stores, tmp_path, 0), prh_jax.align(stores, None, METRIC_NAMES))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 10))
+def test_many_killed_workers_are_made_up_for(stores, tmp_path, seed):
+    same(killed_run(stores, tmp_path, seed), prh_jax.align(stores, None, METRIC_NAMES))
