@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ examples:
             --modality-x language --pool-x avg --modality-y vision --pool-y none
   prh align --x stores/bert.zarr stores/gpt2.zarr --y stores/dinov2.zarr --metric mutual_knn cka -o result.zarr
   prh align --x stores/*.zarr --null 500 -o result.zarr         with what chance gives: p, q, calibrated scores
-  prh align --x stores/*.zarr --metric all --prh --npy          all with all, the reference's numbers and files
+  prh align --x stores/*.zarr --metric all --prh --npy -o result.zarr   all with all, the reference's numbers, files
 """
 
 _POOLS = ("auto", "mean", "avg", "last", "cls", "none")
@@ -85,6 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out.add_argument("-o", "--output", help="path of the result instead of one below --output-dir")
     out.add_argument("--npy", action="store_true", help="also write the reference's .npy, at its path")
     out.add_argument("--plot", metavar="PNG", help="also draw a heat map of the first metric")
+    out.add_argument("--json", action="store_true", help="print JSON in place of tables, as `prh show --json`")
     out.add_argument("--force-remake", action="store_true", help="overwrite a result that is there")
 
 
@@ -126,6 +128,24 @@ def run(args: argparse.Namespace) -> int:
         groups=cli_calibrate.groups_of(args.groups),
         exclude_own_group=args.exclude_own_group,
     )
+    if args.json:
+        cli_calibrate.print_json(output, alignment)
+    else:
+        _print_tables(args, alignment, output)
+    told = sys.stderr if args.json else sys.stdout
+    if args.npy:
+        for key in alignment.metrics:
+            print(f"The reference's form: {alignment.save_npy(_npy_path(args, key), key)}", file=told)
+    if args.plot:
+        from .plot import heat_map
+
+        first = alignment.metrics[0]
+        heat_map(alignment.scores(first), title=f"{first}, best layer pair").figure.savefig(args.plot)
+        print(f"Heat map: {args.plot}", file=told)
+    return 0
+
+
+def _print_tables(args: argparse.Namespace, alignment: Any, output: Path) -> None:
     if args.pair == "inner":
         print(f"Paired by id: {alignment.protocol['n']} samples that all stores hold.")
     for key in alignment.metrics:
@@ -137,16 +157,6 @@ def run(args: argparse.Namespace) -> int:
         if alignment.calibration is not None:
             cli_calibrate.print_calibration(alignment.calibration, key)
     print(f"\nAll {alignment.dataset.sizes['layer_x']} x {alignment.dataset.sizes['layer_y']} layer pairs: {output}")
-    if args.npy:
-        for key in alignment.metrics:
-            print(f"The reference's form: {alignment.save_npy(_npy_path(args, key), key)}")
-    if args.plot:
-        from .plot import heat_map
-
-        first = alignment.metrics[0]
-        heat_map(alignment.scores(first), title=f"{first}, best layer pair").figure.savefig(args.plot)
-        print(f"Heat map: {args.plot}")
-    return 0
 
 
 def _paths(given: list[str]) -> list[str | Path]:

@@ -23,7 +23,9 @@ examples:
   prh export alignment.zarr -o table.tex --metric cka
 """
 MERGE = """\
-results of other models or other metrics become one, if they score the same samples in the same way:
+results of other models or other metrics become one, if they score the same samples in the same way
+
+example:
   prh merge first.zarr second.zarr -o whole.zarr
 """
 DOCTOR = """\
@@ -72,14 +74,13 @@ def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_show(args: argparse.Namespace) -> int:
     """Print what a result is made of and its tables."""
-    from .cli_calibrate import print_calibration, table
-    from .export import as_plain
+    from .cli_calibrate import print_calibration, print_json, table
     from .result_store import load_alignment
 
     result = load_alignment(args.result)
     metrics = result.metrics if args.metric is None else [str(result.layers(args.metric).name)]
     if args.json:
-        print(json.dumps({"path": args.result} | as_plain(result, metrics, args.how)))
+        print_json(args.result, result, metrics, args.how)
         return 0
     print(f"{args.result}\n{_protocol_text(result)}")
     for key in metrics:

@@ -19,6 +19,7 @@ FLOORS = [
         "orders",
         "compilation_cache",
         "read_ahead",
+        "progress",
     },
     {"metric", "quantile"},
     {"feature_store", "linalg"},
@@ -42,7 +43,7 @@ FLOORS = [
     {"figures_maps", "figures_models", "figures_curves"},
     {"plot"},
     {"cli_calibrate"},
-    {"demo", "cli_align", "cli_results"},
+    {"demo", "cli_align", "cli_results", "cli_completion"},
     {"cli"},
     {"__main__", "__init__"},
 ]
