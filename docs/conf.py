@@ -15,6 +15,7 @@ os.environ["COLUMNS"] = "110"
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(__file__).parent / "_build" / "jax")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # pages compile much, and compute little
 
 project, author, copyright = "prh_jax", "The prh_jax developers", "The prh_jax developers"
 version = release = __version__
@@ -33,6 +34,8 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = -1
 nb_execution_show_tb = True
 nb_merge_streams = True
+nb_render_markdown_format = "gfm"
+nb_output_stderr = "remove"
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
