@@ -26,11 +26,10 @@ def test_everything_public_is_in_the_reference():
 def test_links_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", (ROOT / page).read_text())
     inside = [link for link in links if "://" not in link and Path(link).name not in MADE]
-    assert inside or page.endswith("how_it_is_built.md")
     for link in inside:
         assert ((ROOT / page).parent / link).exists(), link
 
 
 def test_every_page_is_in_the_table_of_contents():
-    listed = re.findall(r"^([\w/]+)$", (ROOT / "docs" / "index.md").read_text(), flags=re.MULTILINE)
+    listed = re.findall(r"^(?:.*<)?([\w/]+)>?$", (ROOT / "docs" / "index.md").read_text(), flags=re.MULTILINE)
     assert {p.stem for p in (ROOT / "docs").glob("*.md")} - {"index"} <= set(listed)
