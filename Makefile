@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all bench lint format clean
+.PHONY: demo test test-all docs bench lint format clean
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -19,6 +19,10 @@ test: lint
 test-all: lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
+docs: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
+
 bench: $(VENV)/ready
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"
 	$(BIN)/prh bench $(ARGS)
@@ -33,4 +37,4 @@ format: $(VENV)/ready
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) build dist demo results
+	rm -rf $(VENV) build dist demo results docs/_build

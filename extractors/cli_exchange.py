@@ -11,6 +11,16 @@ examples:
   prh import features.parquet -o mine.zarr --model mine --modality vision --id-column image_id
 """
 
+FINISH_EPILOG = """\
+examples:
+  prh finish results/features
+  prh finish alignment.zarr                 scores the tiles that workers left
+  prh finish results/features/emoji_1024/hog_pool-none.zarr
+
+Needed only where the last worker was stopped before it could. Exit status: 0 when all stores are complete, 1 when
+blocks are missing in some.
+"""
+
 
 def add_import_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `prh import`."""

@@ -263,8 +263,9 @@ def _already_complete(name: str, modality: str, data: Dataset, settings: Setting
 
 
 def _quiet_libraries() -> None:
-    """One progress bar a model is enough, and none where nobody watches."""
+    """Bars of loading where somebody watches alone: large models take minutes to load."""
     from transformers.utils import logging
 
     logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()

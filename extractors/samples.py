@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tqdm.auto import tqdm
+
 from .errors import ExtractionError
 
 
@@ -165,7 +167,7 @@ def as_rgb(image: Any) -> Any:
 def content_sha256(ids: list[str], texts: list[list[str]] | None, pictures: Sequence[Any] | None) -> str:
     """SHA-256 over ids, texts and the stored bytes of the pictures, in order."""
     digest = hashlib.sha256()
-    for i, key in enumerate(ids):
+    for i, key in enumerate(tqdm(ids, desc="hashing", unit=" samples", disable=None, leave=False, delay=1)):
         digest.update(json.dumps([key, texts[i] if texts is not None else None], ensure_ascii=False).encode())
         stored = _stored_bytes(pictures[i]) if pictures is not None else None
         digest.update(hashlib.sha256(stored or b"").digest())

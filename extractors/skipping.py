@@ -3,6 +3,8 @@
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+from tqdm.auto import tqdm
+
 from .errors import ExtractionError
 from .samples import Dataset, some
 
@@ -20,7 +22,8 @@ def leave_out_broken(data: Dataset, modality: str, caption_index: int | str = 0)
         data.check_pictures()
         with ThreadPoolExecutor() as pool:
             readable = pool.map(lambda row: _reads(data, row), range(len(data)))
-            broken = [row for row, fine in enumerate(readable) if not fine]
+            shown = tqdm(readable, "checking", len(data), unit=" pictures", disable=None, leave=False, delay=1)
+            broken = [row for row, fine in enumerate(shown) if not fine]
     if not broken:
         return data
     if len(broken) == len(data):

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from .checks import StoreError, check_replaceable, write_error
 from .feature_store import SCHEMA, inspect_store, open_store
+from .progress import progress
 
 
 def pack(store: str | Path, output: str | Path | None = None, *, overwrite: bool = False) -> Path:
@@ -28,7 +29,8 @@ def pack(store: str | Path, output: str | Path | None = None, *, overwrite: bool
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(building, "w", zipfile.ZIP_STORED) as archive:
-            for path in sorted(p for p in store.rglob("*") if p.is_file()):
+            files = sorted(p for p in store.rglob("*") if p.is_file())
+            for path in progress(files, "packing", "files"):
                 # no time stamps: the same features are the same file
                 entry = zipfile.ZipInfo(path.relative_to(store).as_posix())
                 archive.writestr(entry, path.read_bytes())
@@ -64,7 +66,8 @@ def unpack(archive: str | Path, output: str | Path | None = None, *, overwrite: 
             ]
             if unsafe:
                 raise StoreError(f"{archive} has a member {unsafe[0]!r}, outside of the store; it is not unpacked.")
-            packed.extractall(building)
+            for name in progress(packed.namelist(), "unpacking", "files"):
+                packed.extract(name, building)
         open_store(building).require_complete()
         problems = inspect_store(building).problems
         if problems:

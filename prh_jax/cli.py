@@ -1,4 +1,4 @@
-"""The command `prh`: extract features, align them, look at stores and results, list the metrics, run the demo."""
+"""The command `prh`: its commands, what they have in common, and those too small for a file of their own."""
 
 import argparse
 import json
@@ -19,6 +19,33 @@ the study of the paper:
   prh extract --dataset minhuh/prh --subset wit_1024 --modelset val --modality vision --pool none
   prh align --dataset minhuh/prh --subset wit_1024 --modelset val \\
             --modality-x language --pool-x avg --modality-y vision --pool-y none
+
+your own features, and what a result says:
+  prh align --x stores/*.zarr --metric mutual_knn cka --null 200 -o result.zarr
+  prh show result.zarr
+
+exit status:
+  0    all went well
+  1    something failed, and the rest was done: a model of several, a damaged store, a metric that fails its self-test
+  2    nothing was done: a command that cannot be read, or input that cannot be used
+  130  interrupted; what was finished is kept, and the same command goes on
+
+Every command has examples: prh COMMAND --help. Progress is shown on a terminal only; PRH_DEBUG=1 shows where an error
+came from.
+"""
+
+INSPECT = """\
+examples:
+  prh inspect results/features/emoji_1024
+  prh inspect result.zarr --json
+
+Everything is read, and held against its checksums. Exit status: 0 when all is complete and intact, else 1.
+"""
+
+METRICS = """\
+examples:
+  prh metrics
+  prh metrics --json
 """
 
 BENCH = """\
@@ -29,12 +56,17 @@ examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; exit status 0: success, 1: a run that partly failed, 2: input that cannot be used."""
+    """Run a command line; exit status 0: success, 1: a part failed, 2: unusable input, 130: interrupted."""
     arguments = [_dashed(word) for word in (sys.argv[1:] if argv is None else argv)]
     parser = _parser()
     args = parser.parse_args(arguments)
     try:
-        return args.run(args)
+        status = args.run(args)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # who read the output has left, as `head` does; nobody is there to be told
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (ValueError, ImportError, OSError) as error:
         if os.environ.get("PRH_DEBUG"):
             raise
@@ -82,13 +114,18 @@ def _parser() -> argparse.ArgumentParser:
     from extractors import cli as extract_cli
     from extractors import cli_exchange
 
-    from . import cli_align, cli_calibrate, cli_report, cli_results
+    from . import cli_align, cli_calibrate, cli_completion, cli_report, cli_results
 
     extract = add("extract", "write every layer of every model to feature stores", extract_cli.run, extract_cli.EPILOG)
     extract_cli.add_arguments(extract)
     align = add("align", "score all layer pairs of all model pairs", cli_align.run, cli_align.EPILOG)
     cli_align.add_arguments(align)
-    finish = add("finish", "finish stores or results that several workers wrote", cli_results.run_finish)
+    finish = add(
+        "finish",
+        "finish stores or results that several workers wrote",
+        cli_results.run_finish,
+        cli_exchange.FINISH_EPILOG,
+    )
     cli_exchange.add_finish_arguments(finish)
     bring = add(
         "import", "bring features made elsewhere into a store", cli_exchange.run_import, cli_exchange.IMPORT_EPILOG
@@ -121,12 +158,13 @@ def _parser() -> argparse.ArgumentParser:
         "inspect",
         "say what a store or result holds, whether it is complete and intact",
         _inspect,
-        "example:\n  prh inspect results/features/emoji_1024",
+        INSPECT,
     )
     inspect.add_argument("path", nargs="+", help="a feature store, a result, or a folder of them")
     inspect.add_argument("--json", action="store_true", help="print JSON")
-    metrics = add("metrics", "list the metrics with settings, range, symmetry and source", _metrics)
+    metrics = add("metrics", "list the metrics with settings, range, symmetry and source", _metrics, METRICS)
     metrics.add_argument("--format", default="text", choices=("text", "json", "markdown"), help="(%(default)s)")
+    metrics.add_argument("--json", dest="format", action="store_const", const="json", help="the same as --format json")
     demo = add(
         "demo",
         "from real pictures and texts to a table and a heat map, in a few minutes",
@@ -139,6 +177,13 @@ def _parser() -> argparse.ArgumentParser:
         "doctor", "check this installation: versions, devices, every metric", cli_results.run_doctor, cli_results.DOCTOR
     )
     cli_results.add_doctor_arguments(doctor)
+    completion = add(
+        "completion",
+        "print a script that lets a shell complete commands, options and metrics",
+        lambda args: _completion(args, parser),
+        cli_completion.EPILOG,
+    )
+    cli_completion.add_arguments(completion)
     bench = add("bench", "measure throughput beside accuracy (in a checkout)", _bench, BENCH)
     try:
         from benchmarks.run import add_arguments
@@ -157,6 +202,13 @@ def _bench(args: argparse.Namespace) -> int:
             "The benchmarks are part of the repository, not of the installed package: clone it, and run `make bench`."
         ) from error
     return run(args)
+
+
+def _completion(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    from .cli_completion import script
+
+    print(script(parser, args.shell))
+    return 0
 
 
 def _demo(args: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ examples:
   prh align --x stores/bert.zarr stores/gpt2.zarr --y stores/dinov2.zarr --metric mutual_knn cka -o result.zarr
   prh align --x stores/*.zarr -o result.zarr --worker 0/4       one of four processes that share the work
   prh align --x stores/*.zarr --null 500 -o result.zarr         with what chance gives: p, q, calibrated scores
-  prh align --x stores/*.zarr --metric all --prh --npy          all with all, the reference's numbers and files
+  prh align --x stores/*.zarr --metric all --prh --npy -o result.zarr   all with all, the reference's numbers, files
 """
 
 _POOLS = ("auto", "mean", "avg", "last", "cls", "none")
@@ -92,6 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out.add_argument("-o", "--output", help="path of the result instead of one below --output-dir")
     out.add_argument("--npy", action="store_true", help="also write the reference's .npy, at its path")
     out.add_argument("--plot", metavar="PNG", help="also draw a heat map of the first metric")
+    out.add_argument("--json", action="store_true", help="print JSON in place of tables, as `prh show --json`")
     out.add_argument("--force-remake", action="store_true", help="overwrite a result that is there")
 
 
@@ -140,6 +142,24 @@ def run(args: argparse.Namespace) -> int:
         print(f"{output}: {'complete' if complete else 'not complete yet; `prh finish` completes it'}")
         return 0
     alignment = align(*study, overwrite=args.force_remake, null=null, overwrite_null=args.force_null, **settings)
+    if args.json:
+        cli_calibrate.print_json(output, alignment)
+    else:
+        _print_tables(args, alignment, output)
+    told = sys.stderr if args.json else sys.stdout
+    if args.npy:
+        for key in alignment.metrics:
+            print(f"The reference's form: {alignment.save_npy(_npy_path(args, key), key)}", file=told)
+    if args.plot:
+        from .plot import heat_map
+
+        first = alignment.metrics[0]
+        heat_map(alignment.scores(first), title=f"{first}, best layer pair").figure.savefig(args.plot)
+        print(f"Heat map: {args.plot}", file=told)
+    return 0
+
+
+def _print_tables(args: argparse.Namespace, alignment: Any, output: Path) -> None:
     if args.pair == "inner":
         print(f"Paired by id: {alignment.protocol['n']} samples that all stores hold.")
     for key in alignment.metrics:
@@ -151,16 +171,6 @@ def run(args: argparse.Namespace) -> int:
         if alignment.calibration is not None:
             cli_calibrate.print_calibration(alignment.calibration, key)
     print(f"\nAll {alignment.dataset.sizes['layer_x']} x {alignment.dataset.sizes['layer_y']} layer pairs: {output}")
-    if args.npy:
-        for key in alignment.metrics:
-            print(f"The reference's form: {alignment.save_npy(_npy_path(args, key), key)}")
-    if args.plot:
-        from .plot import heat_map
-
-        first = alignment.metrics[0]
-        heat_map(alignment.scores(first), title=f"{first}, best layer pair").figure.savefig(args.plot)
-        print(f"Heat map: {args.plot}")
-    return 0
 
 
 def _paths(given: list[str]) -> list[str | Path]:

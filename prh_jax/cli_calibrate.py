@@ -1,6 +1,7 @@
 """`prh calibrate`, and the options of `prh align` that ask for the same: what chance gives for a result."""
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--y", nargs="+", metavar="STORE", help="of the other side")
     parser.add_argument("--memory", metavar="SIZE", help="for sketches and temporaries, such as 8GiB")
     parser.add_argument("--sketch-cache", metavar="FOLDER", help="where `prh align --sketch-cache` kept sketches")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of tables, as `prh show --json`")
     add_null_options(parser, default=200)
 
 
@@ -76,10 +78,20 @@ def run(args: argparse.Namespace) -> int:
         memory=args.memory,
         sketch_cache=args.sketch_cache,
     )
+    if args.json:
+        print_json(args.result, alignment)
+        return 0
     for key in alignment.metrics:
         print_calibration(alignment.calibration, key)
     print(f"\nKept in {args.result} (prh_jax.load_alignment(...).calibration)")
     return 0
+
+
+def print_json(path: Any, result: Any, metrics: list[str] | None = None, how: Any = "best") -> None:
+    """A result on one line of JSON: protocol, scores of model pairs, calibration."""
+    from .export import as_plain
+
+    print(json.dumps({"path": str(path)} | as_plain(result, metrics or result.metrics, how)))
 
 
 def print_calibration(calibration: Any, key: str) -> None:

@@ -24,7 +24,9 @@ examples:
   prh export alignment.zarr -o table.tex --metric cka
 """
 MERGE = """\
-results of other models or other metrics become one, if they score the same samples in the same way:
+results of other models or other metrics become one, if they score the same samples in the same way
+
+example:
   prh merge first.zarr second.zarr -o whole.zarr
 """
 DOCTOR = """\
@@ -73,15 +75,14 @@ def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_show(args: argparse.Namespace) -> int:
     """Print what a result is made of and its tables."""
-    from .cli_calibrate import print_calibration, table
-    from .export import as_plain
+    from .cli_calibrate import print_calibration, print_json, table
     from .origin import origin_lines
     from .result_store import load_alignment
 
     result = load_alignment(args.result)
     metrics = result.metrics if args.metric is None else [str(result.layers(args.metric).name)]
     if args.json:
-        print(json.dumps({"path": args.result} | as_plain(result, metrics, args.how)))
+        print_json(args.result, result, metrics, args.how)
         return 0
     print(f"{args.result}\n  {result!r}")
     for word, text in origin_lines(result.protocol, result.calibration and result.calibration.settings):

@@ -17,6 +17,7 @@ from .gallery import best_pair, neighbor_gallery
 from .metrics import METRICS
 from .pairwise import score_orders, sketch_layer
 from .preprocess import Preprocess
+from .progress import progress
 from .report import report
 from .result_store import Alignment
 
@@ -128,7 +129,7 @@ def _controls(result: Alignment, key: str, xs: list[FeatureStore], ys: list[Feat
         features, threshold = store.read_layer(depth), thresholds[store.path][depth]
         return sketch_layer(features, threshold, sketcher=metric.sketch, preprocess=Preprocess())
 
-    for i, x in enumerate(xs):
+    for i, x in enumerate(progress(xs, f"chance of {key}", "models")):
         for j, y in enumerate(ys):
             a, b = sketch(x, int(best["depth_x"][i, j])), sketch(y, int(best["depth_y"][i, j]))
             scores = np.asarray(score_orders(a, b, orders, metric=metric))

@@ -14,6 +14,7 @@ from ._version import __version__
 from .data import SELF_TEST
 from .engine import default_memory
 from .metrics import make_metric
+from .progress import progress
 
 CORE = ("jax", "jaxlib", "numpy", "scipy", "zarr", "xarray", "ml_dtypes", "jaxtyping")
 EXTRAS = {
@@ -55,7 +56,7 @@ def self_test() -> list[dict[str, Any]]:
     known = json.loads((SELF_TEST / "values.json").read_text())
     with np.load(SELF_TEST / "features.npz", allow_pickle=False) as file:
         features = [file[name] for name in ("x", "y")]
-    return [_test(entry, features) for entry in known["values"]]
+    return [_test(entry, features) for entry in progress(known["values"], "self-test", "metrics")]
 
 
 def _test(entry: dict[str, Any], features: list[np.ndarray]) -> dict[str, Any]:

@@ -11,9 +11,13 @@ import numpy as np
 import xarray as xr
 
 from .checks import StoreError, write_error
+from .progress import progress
 from .reduce import How
 from .result_store import Alignment
 from .tables import escape_latex, escape_markdown, latex_table, markdown_table
+
+ROWS = 20_000
+"""Rows of a .csv that are written in one go."""
 
 
 def export(
@@ -58,7 +62,11 @@ def export(
 def _csv(result: Alignment, path: Path, *, metric: str | None, per: str, how: How) -> None:
     import csv
 
-    result.to_dataframe(metric, per=per, how=how).to_csv(path, index=False, quoting=csv.QUOTE_NONNUMERIC)
+    frame = result.to_dataframe(metric, per=per, how=how)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        for start in progress(range(0, len(frame), ROWS), "writing", f"x {ROWS} rows"):
+            part = frame.iloc[start : start + ROWS]
+            part.to_csv(file, index=False, header=start == 0, quoting=csv.QUOTE_NONNUMERIC)
 
 
 def _parquet(result: Alignment, path: Path, *, metric: str | None, per: str, how: How) -> None:

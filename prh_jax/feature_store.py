@@ -27,6 +27,7 @@ import zarr
 from .bfloat16 import BFLOAT16
 from .checks import StoreError
 from .location import Url, is_archive, is_url, open_group, tails
+from .progress import progress
 
 SCHEMA = "prh-jax/features/1"
 BLOCK = 256
@@ -272,7 +273,7 @@ def inspect_store(path: str | Path | Url) -> StoreReport:
     """Read a whole store and report what it holds, whether it is complete and whether it is intact."""
     store = open_store(path)
     done, problems = store.done(), store.problems()
-    for block in np.flatnonzero(done):
+    for block in progress(np.flatnonzero(done), f"checking {store.model}", "blocks"):
         try:
             store.read_rows(blocks_of(store.n)[int(block)])
         except StoreError as error:

@@ -44,12 +44,12 @@ def interval(
     the score at hand, and the interval is `score +- z * standard error`, cut to the metric's bounds. It is not
     recentred: where a score depends on n (biased CKA, mutual kNN), so does what the interval is for.
 
-    x, y       features (n, d), a sequence of layers, or a feature store; of several layers, `aggregate` is taken anew
-               in each half
-    splits     number of splits
-    scale_k    neighbours in a half: the same k (default), or the same share of the samples (k / 2, rounded), with which
-               intervals of mutual kNN were 20 % wider than with k in simulations, for the same coverage
-    preprocess applied to stores; arrays are taken as given
+    x, y        features (n, d), a sequence of layers, or a feature store; of several layers, `aggregate` is taken anew
+                in each half
+    splits      number of splits
+    scale_k     neighbours in a half: the same k (default), or the same share of the samples (k / 2, rounded), with
+                which intervals of mutual kNN were 20 % wider than with k in simulations, for the same coverage
+    preprocess  applied to stores; arrays are taken as given
 
     In simulations of 256 samples nominal 95 % covered 92 to 97 %. For layers that are independent the variance falls
     faster, and the interval is too wide: there the null says more. (The delete-d jackknife, the usual choice, reads

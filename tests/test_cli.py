@@ -161,39 +161,6 @@ def test_metrics_are_listed_in_three_forms(capsys):
         assert probe in out and all(name in out for name in METRICS)
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        [],
-        *(
-            [name]
-            for name in [
-                "extract",
-                "finish",
-                "import",
-                "pack",
-                "unpack",
-                "align",
-                "calibrate",
-                "show",
-                "export",
-                "merge",
-                "doctor",
-                "inspect",
-                "metrics",
-                "demo",
-            ]
-        ),
-    ],
-)
-def test_help_teaches(command, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main([*command, "--help"])
-    assert stop.value.code == 0
-    out = capsys.readouterr().out
-    assert "usage: prh" in out and (command == ["metrics"] or "prh " in out.split("usage", 1)[1])
-
-
 def test_quick_demo_needs_the_core_packages_alone(tmp_path):
     """Also without torch, PIL, pyarrow, matplotlib ... installed."""
     block = "import sys\nfor name in {!r}: sys.modules[name] = None\n"

@@ -19,6 +19,7 @@ FLOORS = [
         "orders",
         "compilation_cache",
         "read_ahead",
+        "progress",
     },
     {"metric", "quantile", "origin"},
     {"feature_store", "linalg"},
@@ -44,7 +45,7 @@ FLOORS = [
     {"figures_maps", "figures_models", "figures_curves"},
     {"plot", "report"},
     {"cli_calibrate", "cli_report"},
-    {"demo", "cli_align", "cli_results"},
+    {"demo", "cli_align", "cli_results", "cli_completion"},
     {"cli"},
     {"__main__", "__init__"},
 ]

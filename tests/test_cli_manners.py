@@ -1,0 +1,156 @@
+"""Manners of the command line: help that teaches, completion, JSON, progress for those who watch, exit statuses."""
+
+import io
+import json
+import re
+import shlex
+import subprocess
+import sys
+import time
+
+import pytest
+from inputs import make_store
+
+from prh_jax import cli
+from prh_jax.cli import main
+from prh_jax.metrics import METRICS
+from prh_jax.progress import progress
+
+PARSER = cli._parser()
+COMMANDS = next(action for action in PARSER._actions if action.dest == "command").choices
+
+
+def examples(text):
+    """Command lines of a help text: continued lines joined, remarks behind a wide gap dropped."""
+    lines = re.sub(r"\\\n\s+", " ", text).splitlines()
+    return [re.split(r" {3,}", line.strip())[0] for line in lines if re.match(r"  (\w+=\w+ )?prh ", line)]
+
+
+@pytest.mark.parametrize("name", [None, *COMMANDS])
+def test_help_has_examples_that_parse(name, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"] if name is None else [name, "--help"])
+    assert stop.value.code == 0
+    found = examples(capsys.readouterr().out)
+    assert found
+    for line in found:
+        words = shlex.split(line.split("> ")[0])
+        words = words[words.index("prh") + 1 :]
+        assert name in (None, words[0]), line
+        assert PARSER.parse_args([cli._dashed(word) for word in words]).command == words[0]
+
+
+def test_help_says_what_exit_statuses_mean(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    stated = capsys.readouterr().out.split("exit status:")[1]
+    assert re.findall(r"^  (\d+) ", stated, flags=re.MULTILINE) == ["0", "1", "2", "130"]
+
+
+def test_a_command_that_cannot_be_read_is_status_2(capsys):
+    for argv in ([], ["aling"], ["align", "--nope"], ["metrics", "--format", "yaml"]):
+        with pytest.raises(SystemExit) as stop:
+            main(argv)
+        assert stop.value.code == 2
+        assert "usage: prh" in capsys.readouterr().err
+
+
+def test_interruption_is_status_130(monkeypatch, capsys):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_metrics", interrupted)
+    assert main(["metrics"]) == 130
+    assert "run it again to go on" in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_is_no_error():
+    command = f"{shlex.quote(sys.executable)} -m prh_jax metrics --json"
+    line = f"{command} | true; exit ${{PIPESTATUS[0]}}"
+    # a pipe whose reader is gone before anything is written
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_store("a.zarr", "a", (14, 14))
+    make_store("b.zarr", "b", (12, 15), seed=1)
+    return tmp_path
+
+
+ALIGN = ["align", "--x", "a.zarr", "--y", "b.zarr", "-o", "r.zarr"]
+
+
+def test_json_is_all_that_is_printed(folder, capsys):
+    assert main([*ALIGN, "--json", "--npy", "--null", "19"]) == 0
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    assert told["path"] == "r.zarr" and "The reference's form" in err
+    table = told["metrics"]["mutual_knn"]
+    assert (table["models_x"], table["models_y"]) == (["a"], ["b"]) and told["null"]["null"]["orders"] == 19
+    for other in (["show", "r.zarr"], ["calibrate", "r.zarr", "--null", "19"]):
+        assert main([*other, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out) == told
+    assert main(["metrics", "--json"]) == 0
+    assert [row["metric"] for row in json.loads(capsys.readouterr().out)] == list(METRICS)
+
+
+def test_nothing_moves_where_nobody_watches(folder, capsys):
+    for line in (
+        " ".join([*ALIGN, "--null", "19"]),
+        "inspect a.zarr",
+        "pack a.zarr",
+        "unpack a.zarr.zip -o c.zarr",
+        "export r.zarr -o r.csv",
+    ):
+        assert main(line.split()) == 0
+        assert capsys.readouterr().err == "", line
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_bars_tell_the_time_that_remains(folder, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", watched := Terminal())
+    assert main(ALIGN) == 0
+    assert re.search(r"scoring: +\d+%.*\[\d\d:\d\d<", watched.getvalue())
+
+
+def test_a_bar_comes_after_a_second_and_leaves(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", watched := Terminal())
+    assert list(progress(range(3), "quick", "items")) == [0, 1, 2]
+    assert "quick" not in watched.getvalue()
+    for _ in progress(range(3), "slow", "items"):
+        time.sleep(0.6)
+    assert re.search(r"slow: +67%.*2/3 \[00:01<00:00", watched.getvalue())
+    assert watched.getvalue().endswith("\r")
+
+
+def completed(script, *words):
+    """What bash offers for the last of the words."""
+    array = " ".join(map(shlex.quote, words))
+    line = f"COMP_WORDS=({array}); COMP_CWORD={len(words) - 1}; _shtab_prh; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    done = subprocess.run(["bash", "-c", f"{script}\n{line}"], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def test_bash_completes(folder, capsys):
+    assert main(["completion", "bash"]) == 0
+    script = capsys.readouterr().out
+    assert completed(script, "prh", "ali") == ["align"]
+    assert set(completed(script, "prh", "")) == set(COMMANDS)
+    assert completed(script, "prh", "align", "--modality-x", "l") == ["language"]
+    assert set(completed(script, "prh", "align", "--metric", "unb")) == {n for n in METRICS if n.startswith("unb")}
+    assert "a.zarr" in completed(script, "prh", "inspect", "a")
+
+
+@pytest.mark.parametrize("shell", ["zsh", "tcsh"])
+def test_other_shells_have_a_script(shell, capsys):
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(name in script for name in (*COMMANDS, *METRICS))
