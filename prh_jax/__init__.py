@@ -4,8 +4,8 @@ Importing the package starts no JAX backend and imports no torch.
 """
 
 from ._version import __version__
-from .align import align
-from .calibrate import calibrate
+from .align import align, align_share
+from .calibrate import calibrate, finish_alignment
 from .calibration import Null
 from .checks import StoreError
 from .compilation_cache import keep_compiled
@@ -58,6 +58,7 @@ __all__ = [
     "UnbiasedCka",
     "__version__",
     "align",
+    "align_share",
     "batch_cka",
     "calibrate",
     "cka",
@@ -67,6 +68,7 @@ __all__ = [
     "cycle_knn",
     "edit_distance_knn",
     "export",
+    "finish_alignment",
     "inspect_store",
     "interval",
     "keep_compiled",
