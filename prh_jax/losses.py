@@ -65,7 +65,8 @@ def batch_cka(
     or [-1, 1] if unbiased; 1 minus it is a loss. NaN, with a finite gradient, for a constant side.
     """
     x, y, where = gathered(x, y, where, axis_name)
-    return hsic_sums(*(scaled_gram(z, where)[0] for z in (x, y)), jnp.sum(where), unbiased).cosine
+    gram_x, gram_y = scaled_gram(x, where)[0], scaled_gram(y, where)[0]
+    return hsic_sums(gram_x, gram_y, jnp.sum(where), unbiased).cosine
 
 
 def soft_mutual_knn(
