@@ -27,6 +27,7 @@ from .metrics.lcs_knn import LcsKnn, lcs_knn
 from .metrics.mutual_knn import MutualKnn, mutual_knn
 from .metrics.svcca import Svcca, svcca
 from .null_store import Calibration
+from .plan import Plan, plan
 from .preprocess import Preprocess
 from .report import report
 from .result_store import Alignment, load_alignment
@@ -51,6 +52,7 @@ __all__ = [
     "MinibatchCka",
     "MutualKnn",
     "Null",
+    "Plan",
     "Preprocess",
     "StoreError",
     "StreamingCka",
@@ -79,6 +81,7 @@ __all__ = [
     "mutual_knn",
     "neighbor_gallery",
     "open_store",
+    "plan",
     "report",
     "soft_mutual_knn",
     "svcca",

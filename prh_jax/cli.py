@@ -114,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     from extractors import cli as extract_cli
     from extractors import cli_exchange
 
-    from . import cli_align, cli_calibrate, cli_completion, cli_report, cli_results
+    from . import cli_align, cli_calibrate, cli_completion, cli_plan, cli_report, cli_results
 
     extract = add("extract", "write every layer of every model to feature stores", extract_cli.run, extract_cli.EPILOG)
     extract_cli.add_arguments(extract)
@@ -139,6 +139,8 @@ def _parser() -> argparse.ArgumentParser:
         exchange.add_argument("path", help="a feature store" if name == "pack" else "an archive")
         exchange.add_argument("-o", "--output", help="where it goes (beside it)")
         exchange.add_argument("--force-remake", action="store_true", help="overwrite what is there")
+    plan = add("plan", "say what a study will take: bytes, time on this machine", cli_plan.run, cli_plan.EPILOG)
+    cli_plan.add_arguments(plan)
     calibrate = add(
         "calibrate",
         "find what chance gives for a result: p, q, calibrated scores",

@@ -103,13 +103,10 @@ def run(args: argparse.Namespace) -> int:
 
     from .align import align, align_share, make_metrics, open_stores
     from .compilation_cache import keep_compiled
-    from .metrics import METRICS, parse_metric
     from .preprocess import Preprocess
 
     keep_compiled()
-    names = [text for name in args.metric or ["mutual_knn"] for text in (METRICS if name == "all" else [name])]
-    made = [parse_metric(name, prh=args.prh, k=args.topk) for name in names]
-    metrics = make_metrics(list(dict.fromkeys(made)))
+    metrics = make_metrics(metrics_of(args))
     preprocess = Preprocess(args.clip_quantile, args.precise, args.clip_scope, not args.no_normalize)
     if args.x:
         xs, ys = open_stores(_paths(args.x)), open_stores(_paths(args.y or args.x))
@@ -171,6 +168,15 @@ def _print_tables(args: argparse.Namespace, alignment: Any, output: Path) -> Non
         if alignment.calibration is not None:
             cli_calibrate.print_calibration(alignment.calibration, key)
     print(f"\nAll {alignment.dataset.sizes['layer_x']} x {alignment.dataset.sizes['layer_y']} layer pairs: {output}")
+
+
+def metrics_of(args: argparse.Namespace) -> list[Any]:
+    """The metrics that were asked for by name or group, each once."""
+    from .metrics import METRICS, parse_metric
+
+    names = [text for name in args.metric or ["mutual_knn"] for text in (METRICS if name == "all" else [name])]
+    made = [parse_metric(name, prh=getattr(args, "prh", False), k=args.topk) for name in names]
+    return list(dict.fromkeys(made))
 
 
 def _paths(given: list[str]) -> list[str | Path]:

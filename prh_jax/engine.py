@@ -31,6 +31,8 @@ from .preprocess import Preprocess
 from .read_ahead import read_ahead
 from .sketch_bank import SketchBank
 
+FILLED = 2048
+"""Most samples with which tiles of few layers are filled up to the usual size."""
 IN_FLIGHT = 2
 """Layers read ahead of the one that is computed, and computed ahead of the one that is stored."""
 
@@ -213,9 +215,15 @@ def held_bytes(groups: Sequence[dict[str, Metric]], sketch: Any, size: int, mesh
     return 4 * size * sketch_bytes(sketch) + max(getattr(need, "temp_size_in_bytes", 0) for need in needs)
 
 
-def fit_tile(metrics: dict[str, Metric], sketch: Any, mesh: Mesh, memory: int) -> int:
-    """The largest tile, a power of two up to TILE, whose sketches and temporaries fit into `memory` on each device."""
+def fit_tile(metrics: dict[str, Metric], sketch: Any, mesh: Mesh, memory: int, *, n: int, layers: int) -> int:
+    """The largest tile, a power of two up to TILE, whose sketches and temporaries fit into `memory` on each device.
+
+    Tiles are filled up with copies, so that one program serves any number of layers. Of more than FILLED samples that
+    would take longer than compiling another: the tile is then no larger than the layers of the larger side need.
+    """
     size, groups = TILE, share_contractions(metrics)
+    if n > FILLED:
+        size = min(size, 1 << (layers - 1).bit_length())
     while size > 1:
         if 4 * size * sketch_bytes(sketch) < memory and held_bytes(groups, sketch, size, mesh) <= memory:
             break

@@ -155,7 +155,9 @@ class Study:
         tile: dict[str, int] = {}
         for sketcher, shape in self.shapes.items():
             group = self._group(sketcher)
-            tile |= dict.fromkeys(group, fit_tile(group, shape, self.mesh, self.free))
+            layers = max(sum(len(store.layers) for store in side) for side in (self.xs, self.ys))
+            size = fit_tile(group, shape, self.mesh, self.free, n=self.xs[0].n, layers=layers)
+            tile |= dict.fromkeys(group, size)
         return ScoreGrid(self._labelled(), self.protocol, tile, path, overwrite=overwrite)
 
     def score(self, grid: ScoreGrid, *, share: Share = ALL, quiet: bool | None) -> None:

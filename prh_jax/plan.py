@@ -1,0 +1,273 @@
+"""What a study will take, before anyone waits: bytes, operations, time by this machine's speed, and what will not fit.
+
+Speed is not looked up but rehearsed: a few layers of made-up features go through the engine itself, read from a store,
+clipped, sketched and scored, at as many samples as a few seconds allow; what is left is scaled by the size of the work.
+"""
+
+import dataclasses
+import gc
+import resource
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from .align import make_metrics
+from .engine import (
+    default_memory,
+    fit_tile,
+    held_bytes,
+    make_sketches,
+    name_layers,
+    parse_bytes,
+    shape_of,
+    share_contractions,
+)
+from .feature_store import DTYPES, open_store
+from .feature_writer import write_features
+from .metric import Metric, Sketcher
+from .pairwise import (
+    layer_mesh,
+    products_program,
+    put_tile,
+    sketch_bytes,
+    sketch_shapes,
+    stack_tile,
+    study_sketcher,
+    tile_scorer,
+)
+from .preprocess import Preprocess
+from .sketch_bank import SketchBank
+
+SAMPLES, LAYERS, PAIRED, ORDERS = 2048, (2, 6), 32, 2
+"""Most samples rehearsed with; layers of the shorter and the longer rehearsal; layers a side of the pairs; orders."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a study is expected to take.
+
+    samples, layers, pairs   n; layers sketched; layer pairs scored, by each metric
+    features_bytes           of all stores; `sketches_bytes` of all sketches; `result_bytes` of the matrices
+    gram_flops               operations of one Gram matrix for every layer, by which sketching is measured
+    compile_s, sketch_s, pair_s, null_s   seconds of each part; `seconds` of all
+    memory_bytes             most memory held by the process
+    in_memory                whether sketches stay in memory, or go to disk
+    blocks                   blocks of tiles, which workers can share
+    warnings                 what will not fit
+    """
+
+    samples: int
+    layers: int
+    pairs: int
+    features_bytes: int
+    sketches_bytes: int
+    result_bytes: int
+    gram_flops: float
+    compile_s: float
+    sketch_s: float
+    pair_s: float
+    null_s: float
+    memory_bytes: int
+    in_memory: bool
+    blocks: int
+    warnings: list[str]
+
+    @property
+    def seconds(self) -> float:
+        """Of the whole study."""
+        return self.compile_s + self.sketch_s + self.pair_s + self.null_s
+
+
+def plan(
+    n: int,
+    widths_x: Sequence[Sequence[int]],
+    widths_y: Sequence[Sequence[int]] | None = None,
+    metrics: Any = None,
+    *,
+    null: int = 0,
+    memory: int | str | None = None,
+    dtype: str = "bfloat16",
+    preprocess: Preprocess | None = None,
+) -> Plan:
+    """What `align` of such stores will take on this machine, found in some seconds for each metric.
+
+    n                   number of samples
+    widths_x, widths_y  for each model the widths of its layers; y is x itself if None
+    metrics, null, memory, preprocess   as in `align`
+    dtype               in which features are stored
+    """
+    chosen, preprocess = make_metrics(metrics), preprocess or Preprocess()
+    budget = parse_bytes(memory) if memory is not None else default_memory()
+    mesh = layer_mesh()
+    models = [list(map(int, widths)) for widths in (*widths_x, *(widths_y or ()))]
+    widths = [width for model in models for width in model]
+    rows = sum(map(len, widths_x))
+    columns = rows if widths_y is None else sum(map(len, widths_y))
+    sketchers = {key: study_sketcher(metric, preprocess, n) for key, metric in chosen.items()}
+    shapes = {sketcher: shape_of(sketcher, n, max(widths)) for sketcher in dict.fromkeys(sketchers.values())}
+    item = 4 if dtype == "float32" else 2
+    sketches = sum(map(sketch_bytes, shapes.values())) * len(widths)
+    in_memory = sketches <= budget // 3
+    free = budget - (sketches if in_memory else 0)
+    rehearsed, samples = _rehearse(list(shapes), widths, min(n, SAMPLES), preprocess, dtype, mesh)
+    growth = (n / samples) ** 2
+    compile_s, pair_s, null_s = len(set(widths)) * rehearsed.compile_s, 0.0, 0.0
+    blocks, tiles_bytes = 0, 0
+    for sketcher, shape in shapes.items():
+        group = {key: metric for key, metric in chosen.items() if sketchers[key] == sketcher}
+        size = fit_tile(group, shape, mesh, free, n=n, layers=max(rows, columns))
+        held = held_bytes(share_contractions(group), shape, size, mesh) - size * sketch_bytes(shape)
+        tiles_bytes = max(tiles_bytes, held)
+        side_x, side_y = -(-rows // size), -(-columns // size)
+        half = widths_y is None and all(metric.symmetric for metric in group.values())
+        count = side_x * (side_x + 1) // 2 if half else side_x * side_y
+        blocks += count
+        scale = sketch_bytes(shape) / sketch_bytes(shape_of(sketcher, samples, max(widths)))
+        for metrics_of in share_contractions(group):
+            compiling, each = _pair_seconds(metrics_of, sketcher, samples, mesh)
+            compile_s += compiling
+            pair_s += each * scale * count * size**2  # tiles are filled up
+        for metric in group.values() if null else ():
+            mirrored = 0.5 if widths_y is None and metric.symmetric else 1
+            null_s += _order_seconds(metric, sketcher, samples) * scale * rows * columns * null * mirrored
+    largest = max(sum(model) * n * item for model in models)
+    read_whole = largest <= free // 8
+    flight = 2 * largest if read_whole else 3 * max(widths) * n * item
+    makers = tuple(dict.fromkeys(sketcher.products for sketcher in shapes))
+    program = products_program((n, max(widths)), DTYPES[dtype], makers, preprocess, mesh.devices.flat[0])
+    temporary = getattr(program.memory_analysis(), "temp_size_in_bytes", 0) + 3 * 4 * n * max(widths)
+    now = _resident()
+    needed = max(flight + temporary, tiles_bytes) + (sketches if in_memory else 0)
+    warnings = []
+    if flight + temporary > free:
+        warnings.append(
+            f"Sketching the widest layer takes {size_text(flight + temporary)}; {size_text(free)} are left. "
+            "Give more memory, or take metrics that need no n x n matrix."
+        )
+    if not in_memory:
+        warnings.append(f"Sketches go to disk: {size_text(sketches)} beside the result.")
+    return Plan(
+        samples=n,
+        layers=len(widths),
+        pairs=rows * columns,
+        features_bytes=sum(widths) * n * item,
+        sketches_bytes=sketches,
+        result_bytes=4 * rows * columns * len(chosen),
+        gram_flops=2.0 * n * n * sum(widths),
+        compile_s=compile_s,
+        sketch_s=sum(max(rehearsed.base_s + rehearsed.width_s * width, 0) for width in widths) * growth,
+        pair_s=pair_s,
+        null_s=null_s,
+        memory_bytes=now + needed,
+        in_memory=in_memory,
+        blocks=blocks,
+        warnings=warnings,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Speed:
+    """Seconds to compile for a width, and to sketch a layer: `base_s + width_s * width`."""
+
+    compile_s: float
+    base_s: float
+    width_s: float
+
+
+def _rehearse(
+    sketchers: list[Sketcher], widths: list[int], samples: int, preprocess: Preprocess, dtype: str, mesh: Any
+) -> tuple[_Speed, int]:
+    """Reading, clipping and sketching layers of the least and the greatest width, by the engine."""
+    ends = sorted({min(widths), max(widths)})
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="prh-plan-") as folder:
+        for width in ends:
+            times = [
+                _sketching(sketchers, width, samples, count, preprocess, dtype, mesh, folder) for count in (1, *LAYERS)
+            ]
+            each = (times[2] - times[1]) / (LAYERS[1] - LAYERS[0])
+            found[width] = each, max(times[0] - each, 0.0)
+    low, high = found[ends[0]], found[ends[-1]]
+    slope = (high[0] - low[0]) / (ends[-1] - ends[0]) if len(ends) > 1 else 0.0
+    return _Speed(
+        float(np.mean([compiling for _, compiling in found.values()])), low[0] - slope * ends[0], slope
+    ), samples
+
+
+def _sketching(
+    sketchers: list[Sketcher],
+    width: int,
+    samples: int,
+    layers: int,
+    preprocess: Preprocess,
+    dtype: str,
+    mesh: Any,
+    folder: str,
+) -> float:
+    path = Path(folder, f"{width}-{layers}.zarr")
+    rng = np.random.default_rng(0)
+    latent = rng.standard_normal((samples, 32)).astype(np.float32)
+    made = [latent @ rng.standard_normal((32, width)).astype(np.float32) for _ in range(layers)]
+    write_features(path, made, ids=[str(i) for i in range(samples)], spec={"model": "rehearsal"}, dtype=dtype)
+    refs = name_layers([open_store(path)], preprocess, "float32")
+    start = time.perf_counter()
+    make_sketches(
+        refs, sketchers, preprocess, SketchBank(), precision="float32", mesh=mesh, memory=default_memory(), quiet=True
+    )
+    return time.perf_counter() - start
+
+
+def _pair_seconds(metrics: dict[str, Metric], sketcher: Sketcher, samples: int, mesh: Any) -> tuple[float, float]:
+    """Seconds to compile, and to score a layer pair by all of these metrics."""
+    a, shapes = _stack(sketcher, samples)
+    start = time.perf_counter()
+    scorer = tile_scorer(tuple(metrics.values()), shapes, PAIRED, mesh)
+    compiling = time.perf_counter() - start
+    left, right = put_tile(a, mesh, spread=True), put_tile(a, mesh, spread=False)
+    return compiling, _best(lambda: scorer(left, right)) / PAIRED**2
+
+
+def _order_seconds(metric: Metric, sketcher: Sketcher, samples: int) -> float:
+    """Seconds to score a layer pair under one order."""
+    a, _ = _stack(sketcher, samples)
+    rng = np.random.default_rng(0)
+    orders = np.stack([rng.permutation(samples) for _ in range(ORDERS)]).astype(np.int32)
+    scorer = jax.jit(metric.compare_orders)
+    return _best(lambda: scorer(a, a, orders)) / (PAIRED**2 * ORDERS)
+
+
+def _stack(sketcher: Sketcher, samples: int) -> tuple[Any, Any]:
+    """Made-up sketches of real layers, stacked, and their shapes."""
+    rng = np.random.default_rng(0)
+    make = jax.jit(sketcher)
+    made = [jax.device_get(make(rng.standard_normal((samples, 64)).astype(np.float32))) for _ in range(4)]
+    return stack_tile([made[i % 4] for i in range(PAIRED)], PAIRED), sketch_shapes(made[0])
+
+
+def _resident() -> int:
+    """Bytes that the process holds now: of what the rehearsal took, most is given back."""
+    gc.collect()
+    held = Path("/proc/self/statm")
+    if held.exists():
+        return int(held.read_text().split()[1]) * resource.getpagesize()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _best(call: Any) -> float:
+    jax.block_until_ready(call())
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        jax.block_until_ready(call())
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def size_text(count: float) -> str:
+    """A number of bytes for people."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**29 else f"{count / 2**20:.1f} MiB"

@@ -1,0 +1,76 @@
+"""The plan of a study: its sizes by arithmetic, its time by rehearsal, and the study itself beside it."""
+
+import json
+
+import numpy as np
+import pytest
+
+import prh_jax
+from prh_jax.cli import main
+from prh_jax.cli_plan import time_text
+from prh_jax.plan import size_text
+
+
+def test_sizes_are_arithmetic():
+    found = prh_jax.plan(256, [[32] * 3, [48] * 2], [[64]], ["mutual_knn", "cka"], null=10, dtype="float32")
+    assert (found.samples, found.layers, found.pairs) == (256, 6, 5)
+    assert found.features_bytes == 4 * 256 * (3 * 32 + 2 * 48 + 64)
+    assert found.gram_flops == 2 * 256**2 * (3 * 32 + 2 * 48 + 64)
+    assert found.result_bytes == 4 * 5 * 2
+    lists, gram = 256 * 10 * 4, (256 * 128 + 256 + 2) * 4
+    assert found.sketches_bytes == 6 * (lists + gram)
+    assert found.blocks == 2  # one tile of each sketch
+    assert found.in_memory and not found.warnings
+    assert found.null_s > 0 and found.seconds == found.compile_s + found.sketch_s + found.pair_s + found.null_s
+
+
+def test_itself_and_small_memory():
+    found = prh_jax.plan(64, [[16] * 200, [16] * 100], None, "cka", memory="1MB")
+    assert found.pairs == 300 * 300 and not found.in_memory
+    assert any("disk" in warning for warning in found.warnings)
+    size = next(s for s in (128, 64, 32, 16, 8, 4, 2, 1) if -(-300 // s) * (-(-300 // s) + 1) // 2 == found.blocks)
+    assert size < 128
+
+
+def test_the_command_reads_stores_or_sizes(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    features = [rng.normal(size=(40, 9)).astype(np.float32) for _ in range(3)]
+    prh_jax.write_features(tmp_path / "a.zarr", features, ids=[str(i) for i in range(40)], spec={"model": "a"})
+    assert main(["plan", "--x", str(tmp_path / "a.zarr"), "--topk", "5", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["samples"], found["layers"], found["pairs"]) == (40, 3, 9)
+    sizes = ["--n", "40", "--models", "1", "--layers", "3", "--dim", "9", "--dtype", "float32", "--topk", "5"]
+    assert main(["plan", *sizes]) == 0
+    assert "40 samples, 3 layers, 9 layer pairs" in capsys.readouterr().out
+    assert main(["plan", "--n", "40"]) == 2
+    assert "--models" in capsys.readouterr().err
+
+
+def test_words_for_sizes():
+    assert [time_text(s) for s in (2.0, 120.0, 7200.0)] == ["2.0 s", "2.0 min", "2.0 h"]
+    assert [size_text(b) for b in (2**20, 2**31)] == ["1.0 MiB", "2.0 GiB"]
+
+
+@pytest.mark.slow
+def test_time_and_memory_are_near_those_of_the_study(tmp_path):
+    """On an idle machine; five sizes were within 1.2 in time and memory when this was written."""
+    import resource
+    import time
+
+    rng = np.random.default_rng(0)
+    stores = [
+        prh_jax.write_features(
+            tmp_path / f"{m}.zarr",
+            [rng.normal(size=(4096, 512)).astype(np.float32) for _ in range(6)],
+            ids=[str(i) for i in range(4096)],
+            spec={"model": f"m{m}"},
+            dtype="bfloat16",
+        )
+        for m in range(3)
+    ]
+    found = prh_jax.plan(4096, [[512] * 6] * 3, None, "mutual_knn")
+    start = time.perf_counter()
+    prh_jax.align(stores, metrics="mutual_knn", progress=False)
+    taken = time.perf_counter() - start
+    assert found.seconds / 1.5 - 1 < taken < found.seconds * 1.5 + 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 < 1.5 * found.memory_bytes
