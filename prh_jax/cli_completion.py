@@ -31,7 +31,7 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
             action.complete = METRIC_NAMES  # type: ignore[attr-defined]
         elif action.nargs != 0 and not action.choices and action.type is None:
             action.complete = shtab.FILE  # type: ignore[attr-defined]  # as shells do for any word
-    return shtab.complete(parser, shell, preamble=PREAMBLE)
+    return shtab.complete(parser, shell, preamble=PREAMBLE)  # type: ignore[arg-type]  # a dict is what it documents
 
 
 def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
