@@ -26,6 +26,7 @@ html_show_sourcelink = False
 html_static_path = ["_static"]
 html_css_files = ["tables.css"]
 exclude_patterns = ["_build"]
+smartquotes = False
 
 myst_heading_anchors = 3
 

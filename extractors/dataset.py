@@ -1,5 +1,6 @@
 """Data sets of paired pictures and texts by name: built-in, parquet, a folder of images, the hub."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -148,6 +149,7 @@ def _local(path: Path, columns: Columns) -> dict[str, Any]:
         return _parquet(files, columns)
     from datasets import load_dataset
 
+    _hide_bars_where_nobody_watches()
     try:
         loaded = load_dataset("imagefolder", data_dir=str(path), split="train")
     except Exception as error:  # datasets raises many kinds for folders it cannot make sense of
@@ -164,6 +166,7 @@ def _hub(
 ) -> tuple[dict[str, Any], str | None]:
     from datasets import DownloadMode, load_dataset
 
+    _hide_bars_where_nobody_watches()
     mode = DownloadMode.FORCE_REDOWNLOAD if force_download else None
     try:
         loaded = load_dataset(name, revision=subset, split=split, download_mode=mode, streaming=first is not None)
@@ -175,6 +178,13 @@ def _hub(
             f"neither built in ({', '.join(BUILT_IN)}) nor a local file or folder; check the name and the network."
         ) from error
     return _encoded(name, loaded, columns), _commit(name, subset)
+
+
+def _hide_bars_where_nobody_watches() -> None:
+    from datasets import disable_progress_bars
+
+    if not sys.stderr.isatty():
+        disable_progress_bars()
 
 
 def _taken(stream: Any, first: int) -> Any:

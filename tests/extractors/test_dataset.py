@@ -40,7 +40,7 @@ def test_the_content_hash_sees_ids_texts_and_pictures(tmp_path):
     assert base not in [dataset.load(write_parquet(tmp_path / "c.parquet", **c)).content_sha256 for c in changed]
 
 
-def test_a_folder_of_images_with_captions(tmp_path):
+def test_a_folder_of_images_with_captions(tmp_path, capsys):
     for i in range(3):
         Image.new("RGB", (6, 6), (i, 100, 0)).save(tmp_path / f"{i}.png")
     lines = [json.dumps({"file_name": f"{i}.png", "text": f"picture {i}"}) for i in range(3)]
@@ -48,6 +48,7 @@ def test_a_folder_of_images_with_captions(tmp_path):
     data = dataset.load(str(tmp_path))
     assert data.captions() == ["picture 0", "picture 1", "picture 2"] and data.ids == ["0.png", "1.png", "2.png"]
     assert data.image(2).getpixel((0, 0)) == (2, 100, 0)
+    assert capsys.readouterr().err == ""  # bars are for terminals
 
 
 def test_transparency_is_composited_on_white():
