@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         action="extend",
         metavar="NAME[:setting=value,...]",
-        help='metrics, or "all"; see `prh metrics` (mutual_knn)',
+        help='metrics, "prh" (the eight of the reference) or "all"; see `prh metrics` (mutual_knn)',
     )
     scoring.add_argument("--topk", type=int, default=10, help="k of the metrics that have one (%(default)s)")
     scoring.add_argument("--prh", action="store_true", help="the reference's settings (eps, unnormalised lcs, ...)")
@@ -92,11 +92,12 @@ def run(args: argparse.Namespace) -> int:
     """Align as asked, print the tables, save the result."""
     from .align import align, make_metrics, open_stores
     from .compilation_cache import keep_compiled
-    from .metrics import METRICS, parse_metric
+    from .metrics import GROUPS, parse_metric
     from .preprocess import Preprocess
 
     keep_compiled()
-    names = [text for name in args.metric or ["mutual_knn"] for text in (METRICS if name == "all" else [name])]
+    groups = GROUPS | ({"all": GROUPS["prh"]} if args.prh else {})
+    names = [text for name in args.metric or ["mutual_knn"] for text in groups.get(name, [name])]
     made = [parse_metric(name, prh=args.prh, k=args.topk) for name in names]
     metrics = make_metrics(list(dict.fromkeys(made)))
     preprocess = Preprocess(args.clip_quantile, args.precise, args.clip_scope, not args.no_normalize)
@@ -247,8 +248,8 @@ def _npy_path(args: argparse.Namespace, key: str) -> Path:
 def _result_path(args: argparse.Namespace, metrics: dict[str, Any]) -> Path:
     if args.x:
         raise ValueError("With --x, name the result too: -o result.zarr")
-    from .metrics import METRICS
+    from .metrics import GROUPS
 
-    name = "all" if list(metrics) == list(METRICS) else "+".join(metrics)
+    name = next((group for group, names in GROUPS.items() if list(metrics) == names), "+".join(metrics))
     name += f"_k{args.topk}" * any("k" in m.settings for m in metrics.values()) + "_prh" * args.prh
     return _study_folder(args) / f"{name}.zarr"

@@ -12,7 +12,7 @@ import numpy as np
 from .align import align, open_stores
 from .data import SHIPPED
 from .feature_store import FeatureStore
-from .metrics import METRICS
+from .metrics import METRICS, SUPPORTED_METRICS
 from .pairwise import score_orders, sketch_layer
 from .preprocess import Preprocess
 from .result_store import Alignment
@@ -31,7 +31,7 @@ SHUFFLES = 20
 
 
 def run(output_dir: str | Path, *, quick: bool = False) -> int:
-    """Make the features, align language with vision by every metric, print the tables, save result and picture."""
+    """Make the features, align language with vision by the metrics of the reference, print the tables, save result and picture."""
     folder = Path(output_dir)
     language = [_shipped("all-MiniLM-L6-v2_pool-mean", folder)]
     if quick:
@@ -40,7 +40,9 @@ def run(output_dir: str | Path, *, quick: bool = False) -> int:
         made_language, vision = _extract(folder)
         language += made_language
     xs, ys = open_stores(language), open_stores(vision)
-    print(f"\nAligning {len(xs)} language with {len(ys)} vision models on {xs[0].n} emoji, {len(METRICS)} metrics")
+    print(
+        f"\nAligning {len(xs)} language with {len(ys)} vision models on {xs[0].n} emoji, {len(SUPPORTED_METRICS)} metrics"
+    )
     result = align(xs, ys)
     result.save(folder / "alignment.zarr", overwrite=True)
     _print_tables(result, xs, ys)

@@ -96,7 +96,6 @@ class Metric:
     name: ClassVar[str]
     source: ClassVar[str]
     larger_is_closer: ClassVar[bool] = True
-    differentiable: ClassVar[bool] = False
 
     def __post_init__(self):
         """Settings of the type of their defaults: whole numbers as int, so that equal settings are one."""
@@ -113,6 +112,11 @@ class Metric:
     def symmetric(self) -> bool:
         """Whether the two layers may be exchanged."""
         return True
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether the score has a derivative by the features: it is no count, and ranks nothing."""
+        return False
 
     @property
     def self_score(self) -> float | None:

@@ -40,6 +40,16 @@ class NeighborKernel(NamedTuple):
         return self._replace(neighbors=_relabel(self.neighbors, order), values=self.values[order])
 
 
+class Similarities(NamedTuple):
+    """Neighbours, and the cosines of all pairs of samples."""
+
+    neighbors: Int[Array, "n k"]
+    matrix: Float[Array, "n n"]
+
+    def reorder(self, order: Order) -> "Similarities":
+        return Similarities(_relabel(self.neighbors, order), self.matrix[order[:, None], order[None, :]])
+
+
 class Gram(NamedTuple):
     """A centred Gram matrix of unit Frobenius norm, by its upper half (see `linalg.pack_upper`) and its diagonal.
 
@@ -201,11 +211,13 @@ class NearestLists(Maker):
 class CenteredGram(Sketcher):
     """Centred Gram matrix of a layer, scaled to Frobenius norm one: CKA is the inner product of two.
 
-    `inverse_norm` refers to HSIC of the layer with itself as `tr(K H K H)`.
+    `inverse_norm` refers to HSIC of the layer with itself as `tr(K H K H)`. The kernel "distance" is minus the
+    Euclidean distance; `median` takes sigma in units of the median distance.
     """
 
-    kernel: Kernel = "linear"
+    kernel: Kernel | Literal["distance"] = "linear"
     sigma: float = 1.0
+    median: bool = False
 
     @property
     def products(self) -> Products:
@@ -213,16 +225,24 @@ class CenteredGram(Sketcher):
 
     def reduce(self, products: InnerProducts) -> Gram:
         matrix, factor, n = products.gram, products.factor, products.gram.shape[0]
+        bad = products.degenerate
         if n < 4:
             raise ValueError(f"CKA needs at least 4 samples, got {n}.")
         if self.kernel == "linear":
             factor = factor * factor
         else:
-            matrix, factor = linalg.gaussian(matrix, self.sigma * factor), jnp.ones_like(factor)
+            squares = linalg.squared_distances(matrix)
+            if self.kernel == "distance":
+                matrix = -linalg.safe_sqrt(squares)
+            else:
+                unit = linalg.median_distance(squares) if self.median else factor
+                bad = bad | ~(unit > 0)
+                matrix = linalg.gaussian(squares, self.sigma * jnp.where(bad, 1, unit))
+                factor = jnp.ones_like(factor)
         matrix = linalg.double_center(matrix)
         diagonal, upper = jnp.diagonal(matrix), linalg.pack_upper(matrix)
         squares = 2 * linalg.inner(upper, upper) + linalg.inner(diagonal, diagonal)
-        bad = products.degenerate | ~(squares > 0)
+        bad = bad | ~(squares > 0)
         inverse = 1 / jnp.sqrt(jnp.where(bad, 1, squares))
         diagonal, upper = diagonal * inverse, upper * inverse
         trace = jnp.sum(diagonal)
@@ -325,3 +345,29 @@ class MaskedKernel(Sketcher):
             crossed = 2 * columns_a_rows_b / (n - 2)
             return (product + totals / float((n - 1) * (n - 2)) - crossed) / float(n * (n - 3))
         return product - (columns_a_rows_b + columns_b_rows_a) / n + totals / float(n * n)
+
+
+@dataclasses.dataclass(frozen=True)
+class NeighborSimilarities(Sketcher):
+    """kNN graph by cosine, and all cosines; `unit_rows` makes rows unit first. `groups` as in Neighbors."""
+
+    k: int
+    unit_rows: bool = True
+    groups: tuple[int, ...] | None = None
+
+    @property
+    def products(self) -> Products:
+        return Products(unit_rows=self.unit_rows)
+
+    def on_unit_rows(self) -> "NeighborSimilarities":
+        return dataclasses.replace(self, unit_rows=False)
+
+    def excluding(self, groups: tuple[int, ...]) -> "NeighborSimilarities":
+        return dataclasses.replace(self, groups=groups)
+
+    def reduce(self, products: InnerProducts) -> Similarities:
+        ranking, bad = products.ranking(), products.degenerate
+        neighbors = nearest(lax.stop_gradient(ranking), self.k, groups=self.groups)
+        row_part = (products.offset + products.square)[:, None]
+        cosines = (ranking + row_part) / products.factor / products.factor
+        return Similarities(jnp.where(bad, -1, neighbors), jnp.where(bad, jnp.nan, cosines))

@@ -7,9 +7,25 @@ import jax
 import numpy as np
 
 from prh_jax import write_features
+from prh_jax.metrics.neighbors import FractionMetric, NeighborMetric
 
-scored = jax.jit(lambda metric, x, y: metric(x, y), static_argnums=0)
-"""A metric's score, compiled once for each metric and shapes."""
+fused = jax.jit(lambda metric, x, y: metric(x, y), static_argnums=0)
+"""A metric's score as one program, compiled once for each metric and shapes."""
+
+sketched = jax.jit(lambda sketcher, x: sketcher(x), static_argnums=0)
+compared = jax.jit(lambda metric, a, b: metric.compare(a, b), static_argnums=0)
+
+
+def scored(metric, x, y):
+    """A metric's score in the two steps of a study: far fewer programs are compiled, as sketches have no width."""
+    sketcher = metric.sketch.for_samples(len(x))
+    return compared(metric, sketched(sketcher, x), sketched(sketcher, y))
+
+
+def counts(metric):
+    """Whether a score is an integer divided once, the same to the bit however it is computed."""
+    return isinstance(metric, NeighborMetric) and not isinstance(metric, FractionMetric)
+
 
 GOLDEN = Path(__file__).parent / "golden"
 

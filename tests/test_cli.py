@@ -14,7 +14,7 @@ from extractors.modelsets import MODELSETS, models_of
 from prh_jax import cli_align, load_alignment
 from prh_jax.cli import main
 from prh_jax.feature_store import store_path
-from prh_jax.metrics import METRICS
+from prh_jax.metrics import METRICS, SUPPORTED_METRICS
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_stores_by_path_all_metrics_and_a_picture(tmp_path, capsys):
     argv = ["align", "--x", str(a), "--y", str(tmp_path / "in"), "--metric", "all", "--topk", "5", "--prh", "--npy"]
     assert main([*argv, "-o", str(out), "--plot", str(tmp_path / "p.png")]) == 0
     result = load_alignment(out)
-    assert result.metrics == list(METRICS) and result.dataset.sizes == {"layer_x": 2, "layer_y": 4}
+    assert result.metrics == SUPPORTED_METRICS and result.dataset.sizes == {"layer_x": 2, "layer_y": 4}
     settings = {name: entry["settings"] for name, entry in result.protocol["metrics"].items()}
     assert settings["cknna"]["k"] == 5 and settings["cka"]["eps"] == 1e-6 and settings["cycle_knn"]["swapped"]
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")

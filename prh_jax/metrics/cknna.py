@@ -33,7 +33,6 @@ class Cknna(Metric):
 
     name = "cknna"
     source = "Huh et al. 2024, arXiv:2405.07987"
-    differentiable = True
 
     k: int = 10
     unbiased: bool = True
@@ -51,6 +50,10 @@ class Cknna(Metric):
             raise ValueError(f"{self.name} in the paper's form leaves the diagonal out; unbiased=False has no meaning.")
         if not self.eps >= 0:
             raise ValueError(f"{self.name} needs eps >= 0, got {self.eps!r}.")
+
+    @property
+    def differentiable(self) -> bool:
+        return True
 
     @property
     def bounds(self) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
 
 from ..linalg import exact_ratio
 from ..metric import Metric, Score, check_positive
@@ -36,11 +36,11 @@ class NeighborMetric(Metric):
     def sketch(self) -> Neighbors:
         return Neighbors(self.k, self.normalize)
 
-    def count(self, a: Int[Array, "n k"], b: Int[Array, "n k"]) -> Int[Array, ""]:
+    def count(self, a: Int[Array, "n k"], b: Int[Array, "n k"]) -> Num[Array, ""]:
         """The sum over samples, of one pair."""
         raise NotImplementedError
 
-    def count_tile(self, a: Int[Array, "x n k"], b: Int[Array, "y n k"]) -> Int[Array, "x y"]:
+    def count_tile(self, a: Int[Array, "x n k"], b: Int[Array, "y n k"]) -> Num[Array, "x y"]:
         """The sums over samples, of all pairs; the lists of a degenerate layer hold any k samples."""
         raise NotImplementedError
 
@@ -65,8 +65,10 @@ class ListMetric(NeighborMetric):
     """A metric that compares the two lists of each sample."""
 
     comparison: ClassVar[ListComparison]
+    kind: ClassVar[Any] = jnp.int32
+    """Type of the sum over samples."""
 
-    def count(self, a: Int[Array, "n k"], b: Int[Array, "n k"]) -> Int[Array, ""]:
+    def count(self, a: Int[Array, "n k"], b: Int[Array, "n k"]) -> Num[Array, ""]:
         n, k = a.shape
         marks = jnp.asarray(self.comparison.marks(k))
 
@@ -76,9 +78,9 @@ class ListMetric(NeighborMetric):
             return self.comparison.step(state, tuple(match.T)), None
 
         state, _ = lax.scan(step, self.comparison.start(k, (n,)), b.T)
-        return jnp.sum(self.comparison.result(state, k))
+        return jnp.sum(self.comparison.result(state, k), dtype=self.kind)
 
-    def count_tile(self, a: Int[Array, "x n k"], b: Int[Array, "y n k"]) -> Int[Array, "x y"]:
+    def count_tile(self, a: Int[Array, "x n k"], b: Int[Array, "y n k"]) -> Num[Array, "x y"]:
         x, n, k = a.shape
         marks = jnp.asarray(self.comparison.marks(k))
 
@@ -93,9 +95,19 @@ class ListMetric(NeighborMetric):
 
             start = self.comparison.start(k, (ours.shape[0], b.shape[0], x))
             state, _ = lax.scan(step, start, table_rows(theirs, n), unroll=UNROLL)
-            return total + jnp.sum(self.comparison.result(state, k), axis=0, dtype=jnp.int32), None
+            return total + jnp.sum(self.comparison.result(state, k), axis=0, dtype=self.kind), None
 
-        return scan_samples(samples, jnp.zeros((b.shape[0], x), jnp.int32), (a,), (b,))[0].T
+        return scan_samples(samples, jnp.zeros((b.shape[0], x), self.kind), (a,), (b,))[0].T
+
+
+@dataclasses.dataclass(frozen=True)
+class FractionMetric(ListMetric):
+    """A metric whose comparison of two lists is a fraction, in JAX's default float: the score is their mean."""
+
+    kind = float
+
+    def _score(self, total: Any, a: Any, b: Any) -> Any:
+        return jnp.where((a[..., 0, 0] < 0) | (b[..., 0, 0] < 0), jnp.nan, total / a.shape[-2])
 
 
 def any_lists(neighbors: Int[Array, "*layers n k"]) -> Int[Array, "*layers n k"]:
