@@ -189,7 +189,7 @@ def _finished(path: Path, origin: dict[str, Any], quiet: bool | None, *, calibra
 
 
 def make_metrics(metrics: Any = None) -> dict[str, Metric]:
-    """Metrics by the key of their scores: the name, with the settings where a name occurs twice; of the eight if None."""
+    """Metrics by the key of their scores: the name, with settings where a name occurs twice; the eight if None."""
     if metrics is None:
         metrics = SUPPORTED_METRICS
     elif isinstance(metrics, str | Metric):

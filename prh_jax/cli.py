@@ -140,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--output-dir", default="demo", help="where stores, result and picture go (default: demo)")
     doctor = add(
         "doctor",
-        "check this installation: versions, devices, the metrics of the reference",
+        "check this installation: versions, devices, metrics",
         cli_results.run_doctor,
         cli_results.DOCTOR,
     )

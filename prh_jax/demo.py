@@ -31,7 +31,7 @@ SHUFFLES = 20
 
 
 def run(output_dir: str | Path, *, quick: bool = False) -> int:
-    """Make the features, align language with vision by the metrics of the reference, print the tables, save result and picture."""
+    """Make the features, align language with vision by the reference's metrics, print and save what comes of it."""
     folder = Path(output_dir)
     language = [_shipped("all-MiniLM-L6-v2_pool-mean", folder)]
     if quick:
@@ -40,9 +40,8 @@ def run(output_dir: str | Path, *, quick: bool = False) -> int:
         made_language, vision = _extract(folder)
         language += made_language
     xs, ys = open_stores(language), open_stores(vision)
-    print(
-        f"\nAligning {len(xs)} language with {len(ys)} vision models on {xs[0].n} emoji, {len(SUPPORTED_METRICS)} metrics"
-    )
+    count = len(SUPPORTED_METRICS)
+    print(f"\nAligning {len(xs)} language with {len(ys)} vision models on {xs[0].n} emoji, {count} metrics")
     result = align(xs, ys)
     result.save(folder / "alignment.zarr", overwrite=True)
     _print_tables(result, xs, ys)

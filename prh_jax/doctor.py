@@ -51,7 +51,7 @@ def examine() -> dict[str, Any]:
 
 
 def self_test() -> list[dict[str, Any]]:
-    """The metrics of the reference on features that ship with the package, beside values of independent programs in float64."""
+    """The reference's metrics on features that ship with the package, beside values of independent programs."""
     known = json.loads((SELF_TEST / "values.json").read_text())
     with np.load(SELF_TEST / "features.npz", allow_pickle=False) as file:
         features = [file[name] for name in ("x", "y")]

@@ -20,7 +20,8 @@ def choosing_table(
     """The table as Markdown, of metrics with default settings.
 
     Chance is the mean score of `layers` x `layers` independent Gaussian layers (n, d), seed 0, of a width far below and
-    one far above n. The cost of a pair is that of a tile of these on this machine, sketches being made, over that of cka.
+    one far above n. The cost of a pair is that of a tile of these on this machine, sketches being made, over that of
+    cka.
     """
     metrics = {name: METRICS[name]() for name in dict.fromkeys(("cka", *names))}
     inputs = [[_gaussians(n, d, layers, seed) for seed in (0, 1)] for d in widths]

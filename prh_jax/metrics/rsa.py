@@ -24,9 +24,10 @@ class Rsa(InnerMetric):
     `score = corr_{i<j}(D_ij, E_ij)`, in [-1, 1] ([0, 1] for the cosine); 0 on average at chance, but for the cosine.
 
     Settings: `rdm`, the dissimilarity: 1 - Pearson "correlation" of two rows over features (default), "euclidean"
-    distance, or 1 - "cosine" of two rows; `compare_by`, "spearman" (default; equal values get their mean rank), "pearson",
-    or "cosine". Gradients need pearson or cosine. Packages differ: rsatoolbox's "euclidean" is the squared distance
-    divided by the width, which is another score but for spearman; some correlate similarities, which is the same.
+    distance, or 1 - "cosine" of two rows; `compare_by`, "spearman" (default; equal values get their mean rank),
+    "pearson", or "cosine". Gradients need pearson or cosine. Packages differ: rsatoolbox's "euclidean" is the squared
+    distance divided by the width, which is another score but for spearman; some correlate similarities, which is the
+    same.
     """
 
     name = "rsa"

@@ -111,7 +111,7 @@ class RankWeights:
         _, shared, total = state
         most = jnp.asarray(np.concatenate([[1], np.cumsum(1 / np.arange(1, k + 1))]), total.dtype)
         if self.jaccard:
-            total = total * shared / (2 * k - shared)
+            total = total * (shared / (2 * k - shared)).astype(total.dtype)
         return total / most[shared]
 
 
