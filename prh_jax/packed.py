@@ -92,6 +92,8 @@ def average_ranks(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
     The matrix is symmetric to the bit: each pair stands twice, side by side in the order.
     """
     n = matrix.shape[0]
+    if n * n >= 2**31:
+        raise ValueError(f"Ranks of the dissimilarities of {n} samples need 64-bit indices; 46,340 samples do not.")
     flat = jnp.where(jnp.eye(n, dtype=bool), -jnp.inf, lax.stop_gradient(matrix)).reshape(-1)
     order = jnp.argsort(flat)
     ordered = flat[order]

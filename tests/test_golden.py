@@ -10,6 +10,7 @@ from prh_jax.metrics import METRICS, make_metric
 NAMES = {
     "cca_mean_yanai": ("cca", {}),
     "cca_mean_pillai": ("mean_cca", {}),
+    "linear_regression_r2": ("linear_regression", {}),
     "procrustes_size_and_shape_distance": ("procrustes_distance", {"unit_norm": False}),
 }
 """Metrics that are a setting of ours, or have another name with us."""

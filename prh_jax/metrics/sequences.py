@@ -104,14 +104,15 @@ class RankWeights:
         rank, shared, total = state
         (other,) = match
         found = other > 0
-        weight = 2 / ((1 + jnp.abs(other - rank)) * (other + rank)).astype(total.dtype)
+        weight = 2 / (1 + jnp.abs(other - rank)).astype(total.dtype) / (other + rank).astype(total.dtype)
         return rank + 1, shared + found.astype(jnp.int32), total + jnp.where(found, weight, 0)
 
     def result(self, state: Any, k: int) -> Any:
         _, shared, total = state
         most = jnp.asarray(np.concatenate([[1], np.cumsum(1 / np.arange(1, k + 1))]), total.dtype)
         if self.jaccard:
-            total = total * (shared / (2 * k - shared)).astype(total.dtype)
+            fraction = shared.astype(total.dtype)
+            total = total * fraction / (2 * k - fraction)
         return total / most[shared]
 
 
