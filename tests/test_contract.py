@@ -127,7 +127,7 @@ def test_nearer_layers_score_higher(metric):
     rng = np.random.default_rng(1)
     x = rng.normal(size=(40, 14)).astype(np.float32)
     noise = rng.normal(size=x.shape).astype(np.float32)
-    same, near, far = (float(scored(metric, x, other)) for other in (x, x + noise, noise))
+    same, near, far = (float(scored(metric, x, other)) for other in (x, (x + noise) / np.float32(2**0.5), noise))
     sign = 1 if metric.larger_is_closer else -1
     assert sign * same > sign * near > sign * far
 
