@@ -114,7 +114,7 @@ def align(
     null = Null(int(null)) if isinstance(null, int | np.integer) else null
 
     sketcher_of = {
-        key: study_sketcher(metric, preprocess, n, codes if exclude_own_group else None)
+        key: study_sketcher(metric, preprocess, n, codes if exclude_own_group else None, width=width)
         for key, metric in chosen.items()
     }
     shapes = {sketcher: shape_of(sketcher, n, width) for sketcher in dict.fromkeys(sketcher_of.values())}

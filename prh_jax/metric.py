@@ -72,8 +72,11 @@ class Sketcher:
         """An equivalent sketcher for features whose rows have length one."""
         return self
 
-    def for_samples(self, n: int) -> "Sketcher":
-        """An equivalent sketcher for n samples: one without a matrix of all pairs where that would be large."""
+    def for_samples(self, n: int, width: int | None = None) -> "Sketcher":
+        """An equivalent sketcher for n samples: one without a matrix of all pairs where that would be large.
+
+        `width` is that of the widest layer, where it is known; sketches may be as large as features of that width.
+        """
         return self
 
     def excluding(self, groups: tuple[int, ...]) -> "Sketcher":
@@ -194,7 +197,7 @@ class Metric:
             )
         if x.shape[0] < 4 or 0 in (x.shape[1], y.shape[1]):
             raise ValueError(f"{self.name} needs at least 4 samples and 1 feature, got shapes {x.shape} and {y.shape}.")
-        sketch = self.sketch.for_samples(x.shape[0])
+        sketch = self.sketch.for_samples(x.shape[0], max(x.shape[1], y.shape[1]))
         return self.compare(sketch(x), sketch(y))
 
     def __str__(self) -> str:

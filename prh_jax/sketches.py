@@ -9,6 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from . import linalg
+from .factors import CenteredFactor
 from .linalg import HIGHEST
 from .metric import Maker, Order, Sketcher
 from .products import Directions, InnerProducts, Products, ZScores, look_near_mean
@@ -77,9 +78,14 @@ class Basis(NamedTuple):
 
 
 class NearestRows(NamedTuple):
-    """Neighbour lists before they are a sketch, and whether the layer is degenerate."""
+    """What blocks of rows of `InnerProducts` leave of their ranking: each row's k largest entries, and its mean."""
 
     neighbors: Int[Array, "n k"]
+    values: Float[Array, "n k"]
+    means: Float[Array, " n"]
+    offset: Float[Array, " n"]
+    square: Float[Array, ""]
+    factor: Float[Array, ""]
     degenerate: Bool[Array, ""]
 
 
@@ -142,7 +148,7 @@ class Neighbors(Sketcher):
     def on_unit_rows(self) -> "Neighbors":
         return dataclasses.replace(self, normalize=False)
 
-    def for_samples(self, n: int) -> Sketcher:
+    def for_samples(self, n: int, width: int | None = None) -> Sketcher:
         return self if n <= MANY else BlockedNeighbors(self.k, self.normalize, self.groups)
 
     def excluding(self, groups: tuple[int, ...]) -> "Neighbors":
@@ -182,6 +188,7 @@ class NearestLists(Maker):
     k: int
     unit_rows: bool
     groups: tuple[int, ...] | None
+    with_self: bool = False
 
     def __call__(self, x: Num[Array, "n d"]) -> NearestRows:
         n = x.shape[0]
@@ -197,14 +204,21 @@ class NearestLists(Maker):
             rows = lax.dynamic_slice_in_dim(factors, start, size)
             similar = jnp.matmul(rows, factors.T, precision=HIGHEST, preferred_element_type=x.dtype) + offset[None, :]
             own = lax.dynamic_slice_in_dim(owner, start, size)
-            return lax.top_k(jnp.where(own[:, None] == owner[None, :], -jnp.inf, similar), self.k)[1]
+            barred = False if self.with_self else own[:, None] == owner[None, :]
+            ranked = jnp.where(barred, -jnp.inf, similar)
+            nearest_ones = lax.stop_gradient(lax.top_k(ranked, self.k)[1])
+            return nearest_ones, jnp.take_along_axis(similar, nearest_ones, axis=1), jnp.mean(similar, axis=1)
 
         # the last block ends with the last sample, and begins where the one before has not ended
         starts = np.minimum(np.arange(0, n, size), n - size)
-        lists = lax.map(block, jnp.asarray(starts))
         rest = n - starts[-2] - size if len(starts) > 1 else size
-        whole = lists[:-1].reshape(-1, self.k)
-        return NearestRows(jnp.concatenate([whole, lists[-1, size - rest :]]), columns.degenerate)
+
+        def joined(z):
+            return jnp.concatenate([z[:-1].reshape(-1, *z.shape[2:]), z[-1, size - rest :]])
+
+        lists, values, means = (joined(z) for z in lax.map(block, jnp.asarray(starts)))
+        square = linalg.inner(center[0], center[0])
+        return NearestRows(lists, values, means, offset, square, columns.factor, columns.degenerate)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,6 +236,10 @@ class CenteredGram(Sketcher):
     @property
     def products(self) -> Products:
         return Products()
+
+    def for_samples(self, n: int, width: int | None = None) -> Sketcher:
+        smaller = self.kernel == "linear" and width is not None and 2 * width < n
+        return CenteredFactor(width) if n > MANY and smaller and width else self
 
     def reduce(self, products: InnerProducts) -> Gram:
         matrix, factor, n = products.gram, products.factor, products.gram.shape[0]
@@ -290,24 +308,41 @@ class MaskedKernel(Sketcher):
     groups: tuple[int, ...] | None = None
 
     @property
-    def products(self) -> Products:
+    def products(self) -> Maker:
         return Products()
 
     def excluding(self, groups: tuple[int, ...]) -> "MaskedKernel":
         return dataclasses.replace(self, groups=groups)
 
+    @property
+    def with_self(self) -> bool:
+        """Whether a sample may be its own neighbour."""
+        return not self.unbiased and self.groups is None
+
+    def for_samples(self, n: int, width: int | None = None) -> "MaskedKernel":
+        if n <= MANY:
+            return self
+        return BlockedMaskedKernel(**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
+
     def reduce(self, products: InnerProducts) -> NeighborKernel:
         if products.gram.shape[0] < 4:
             raise ValueError(f"CKNNA needs at least 4 samples, got {products.gram.shape[0]}.")
         ranking = products.ranking()
-        neighbors = nearest(
-            lax.stop_gradient(ranking), self.k, with_self=not self.unbiased and self.groups is None, groups=self.groups
-        )
+        neighbors = nearest(lax.stop_gradient(ranking), self.k, with_self=self.with_self, groups=self.groups)
+        values, means = jnp.take_along_axis(ranking, neighbors, axis=1), jnp.mean(ranking, axis=1)
+        return self.keep(neighbors, values, means, products)
+
+    def keep(
+        self,
+        neighbors: Int[Array, "n k"],
+        values: Float[Array, "n k"],
+        means: Float[Array, " n"],
+        products: InnerProducts | NearestRows,
+    ) -> NeighborKernel:
+        """The sketch, from the entries of the ranking at the neighbours and the means of its rows."""
         # What the ranking leaves out is the same along each row; it vanishes under row centring.
-        row_part = (products.offset + products.square)[:, None]
-        if self.row_centered:
-            row_part = -jnp.mean(ranking, axis=1, keepdims=True)
-        values = jnp.take_along_axis(ranking, neighbors, axis=1) + row_part
+        row_part = -means if self.row_centered else products.offset + products.square
+        values = values + row_part[:, None]
         alignment = self.align(neighbors, values, values)
         bad, factor = products.degenerate, products.factor
         return NeighborKernel(
@@ -345,6 +380,21 @@ class MaskedKernel(Sketcher):
             crossed = 2 * columns_a_rows_b / (n - 2)
             return (product + totals / float((n - 1) * (n - 2)) - crossed) / float(n * (n - 3))
         return product - (columns_a_rows_b + columns_b_rows_a) / n + totals / float(n * n)
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockedMaskedKernel(MaskedKernel):
+    """`MaskedKernel` for many samples: by blocks of rows, no matrix of all pairs in memory."""
+
+    @property
+    def products(self) -> NearestLists:
+        return NearestLists(self.k, False, self.groups, self.with_self)
+
+    def for_samples(self, n: int, width: int | None = None) -> "MaskedKernel":
+        return self
+
+    def reduce(self, products: NearestRows) -> NeighborKernel:
+        return self.keep(products.neighbors, products.values, products.means, products)
 
 
 @dataclasses.dataclass(frozen=True)

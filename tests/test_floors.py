@@ -28,6 +28,7 @@ FLOORS = [
     {"pieces", "merge", "export"},
     {"subspace", "roots"},
     {"products"},
+    {"factors"},
     {"sketches", "packed"},
     {"metrics"},
     {"pairwise", "compat", "null_moments"},

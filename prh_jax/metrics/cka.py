@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .. import linalg
+from ..factors import Factor
 from ..metric import Score, check_positive
 from ..sketches import CenteredGram, Gram, Kernel
 from .kinds import InnerMetric, unbiased_cosine
@@ -56,12 +57,12 @@ class Cka(InnerMetric):
     def sketch(self) -> CenteredGram:
         return CenteredGram(self.kernel, self.sigma if self.kernel == "rbf" else 1.0, self.median)
 
-    def inner_matrix(self, sketch: Gram) -> Float[Array, "n n"] | None:
-        if self.eps:
+    def inner_matrix(self, sketch: Gram | Factor) -> Float[Array, "n n"] | None:
+        if self.eps or isinstance(sketch, Factor):
             return None
         return linalg.unpack_upper(sketch.upper) + jnp.diag(sketch.diagonal)
 
-    def score(self, upper: Any, diagonal: Any, a: Gram, b: Gram) -> Any:
+    def score(self, upper: Any, diagonal: Any, a: Gram | Factor, b: Gram | Factor) -> Any:
         cosine = 2 * upper + diagonal
         return cosine / (1 + self.eps * a.inverse_norm * b.inverse_norm) if self.eps else cosine
 
@@ -84,12 +85,12 @@ class UnbiasedCka(Cka):
     def bounds(self) -> tuple[float, float]:
         return (-1.0, 1.0)
 
-    def score(self, upper: Any, diagonal: Any, a: Gram, b: Gram) -> Any:
+    def score(self, upper: Any, diagonal: Any, a: Gram | Factor, b: Gram | Factor) -> Any:
         n = a.diagonal.shape[-1]
         extra = self.eps * float(n * (n - 3)) * a.inverse_norm * b.inverse_norm if self.eps else 0
         return unbiased_cosine(upper, diagonal, a, b, extra=extra)
 
-    def inner_matrix(self, sketch: Gram) -> Float[Array, "n n"] | None:
+    def inner_matrix(self, sketch: Gram | Factor) -> Float[Array, "n n"] | None:
         matrix = super().inner_matrix(sketch)
         return None if matrix is None else linalg.u_center(matrix) / sketch.unbiased_norm
 

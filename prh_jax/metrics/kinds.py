@@ -10,6 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from .. import linalg
+from ..factors import Factor, factor_product
 from ..metric import Metric, Score
 
 
@@ -17,7 +18,8 @@ from ..metric import Metric, Score
 class InnerMetric(Metric):
     """A metric that looks at a pair through the inner product of two symmetric matrices, and at numbers of each layer.
 
-    Its sketch holds the matrix packed, as `upper` and `diagonal`: `<A, B> = 2 upper + diagonal` of their products.
+    Its sketch holds the matrix packed, as `upper` and `diagonal`: `<A, B> = 2 upper + diagonal` of their products; or,
+    of many samples, the `Factor` of a Gram matrix.
     """
 
     def score(self, upper: Any, diagonal: Any, a: Any, b: Any) -> Any:
@@ -30,7 +32,10 @@ class InnerMetric(Metric):
 
     def compare(self, a: Any, b: Any) -> Score:
         p, q = self.sides(a, b)
-        return self.score(linalg.inner(p.upper, q.upper), linalg.inner(p.diagonal, q.diagonal), a, b)
+        diagonal = linalg.inner(p.diagonal, q.diagonal)
+        if isinstance(p, Factor):
+            return self.score((factor_product(p.columns, q.columns) - diagonal) / 2, diagonal, a, b)
+        return self.score(linalg.inner(p.upper, q.upper), diagonal, a, b)
 
     @property
     def contraction(self) -> Callable[[Any, Any], Any] | None:
@@ -43,6 +48,8 @@ class InnerMetric(Metric):
 
     def compare_orders(self, a: Any, b: Any, orders: Int[Array, "orders n"]) -> Float[Array, "orders x y"]:
         p, q = self.sides(a, b)
+        if isinstance(p, Factor):
+            return super().compare_orders(a, b, orders)
         upper = linalg.order_inner(p.upper, q.upper, orders)
         diagonal = jax.vmap(lambda order: linalg.tile_inner(p.diagonal, q.diagonal[:, order]))(orders)
         one, other = jax.tree.map(lambda z: z[None, :, None], a), jax.tree.map(lambda z: z[None, None], b)
@@ -51,7 +58,11 @@ class InnerMetric(Metric):
 
 def packed_products(a: Any, b: Any) -> tuple[Float[Array, "x y"], Float[Array, "x y"]]:
     """Inner products of the halves and of the diagonals of all pairs: all that a metric of them needs."""
-    return linalg.tile_inner(a.upper, b.upper), linalg.tile_inner(a.diagonal, b.diagonal)
+    diagonal = linalg.tile_inner(a.diagonal, b.diagonal)
+    if isinstance(a, Factor):  # one product of features after another: together they would fill the memory
+        whole = lax.map(lambda p: lax.map(lambda q: factor_product(p, q), b.columns), a.columns)
+        return (whole - diagonal) / 2, diagonal
+    return linalg.tile_inner(a.upper, b.upper), diagonal
 
 
 def unbiased_cosine(upper: Any, diagonal: Any, a: Any, b: Any, *, extra: Any = 0) -> Any:
