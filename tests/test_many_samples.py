@@ -9,6 +9,7 @@ from inputs import correlated
 from prh_jax import align, sketches, write_features
 from prh_jax.factors import CenteredFactor, Factor
 from prh_jax.metrics import make_metric
+from prh_jax.metrics.neighbors import compact_lists
 from prh_jax.sketches import BlockedMaskedKernel
 
 N = 150
@@ -93,3 +94,19 @@ def test_a_study_of_many_samples(tmp_path, many, monkeypatch):
         np.testing.assert_allclose(found.dataset[key], expected.dataset[key], atol=tolerance, rtol=0)
         np.testing.assert_allclose(found.calibration.null(key), expected.calibration.null(key), atol=tolerance, rtol=0)
     assert np.isfinite(jnp.asarray(found.calibration.pairs("cka")["calibrated"].values)).all()
+
+
+@pytest.mark.parametrize("name", ["mutual_knn", "lcs_knn", "edit_distance_knn", "knn_jaccard", "cknna"])
+def test_tables_of_few_layers_hold_what_is_listed(name):
+    """600 samples, 2 x 3 layers, k = 5: rows are numbered anew, and every pair scores as it does alone."""
+    metric = make_metric(name, k=5)
+    layers = [correlated(n=600, dx=14, dy=11, seed=s) for s in range(3)]
+    sketch = jax.jit(metric.sketch)
+    a, b = ([sketch(pair[side]) for pair in layers] for side in (0, 1))
+    stacks = [jax.tree.map(lambda *leaves: jnp.stack(leaves), *side) for side in (a[:2], b)]
+    lists = stacks[0].neighbors, stacks[1].neighbors
+    assert compact_lists(*lists)[2] == 2 * 5 + 1
+    compare = jax.jit(metric.compare)
+    expected = [[float(compare(p, q)) for q in b] for p in a[:2]]
+    tolerance = 1e-6 if name in ("cknna", "knn_jaccard") else 0  # counts to the bit
+    np.testing.assert_allclose(jax.jit(metric.compare_tile)(*stacks), expected, atol=tolerance, rtol=0)
