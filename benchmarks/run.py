@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from prh_jax.metrics import METRICS
+from prh_jax.metrics import METRICS, SUPPORTED_METRICS
 
 from . import budgets, kernels, machine, neighbors, null, study, sweep
 
@@ -88,9 +88,9 @@ Part = Callable[[argparse.Namespace, dict[str, Any], Path, dict[str, float]], di
 def _kernels(args: argparse.Namespace, size: dict[str, Any], *_: Any) -> dict[str, Any]:
     shape = {key: size[key] for key in ("n", "d", "layers", "rounds")}
     first, *others = args.k or size["ks"]
-    rows = kernels.measure(list(METRICS), k=first, reference=args.reference, **shape)
+    rows = kernels.measure(SUPPORTED_METRICS, k=first, reference=args.reference, **shape)
     for k in others:
-        some = [name for name in METRICS if "k" in METRICS[name]().settings]
+        some = [name for name in SUPPORTED_METRICS if "k" in METRICS[name]().settings]
         rows += kernels.measure(some, k=k, reference=args.reference, **shape)
     return {"kernels": rows}
 
@@ -101,7 +101,7 @@ def _neighbors(args: argparse.Namespace, size: dict[str, Any], *_: Any) -> dict[
 
 def _sweep(args: argparse.Namespace, *_: Any) -> dict[str, Any]:
     toy = args.size == "toy"
-    return {"sweep": sweep.measure(list(METRICS)[1:4] if toy else list(METRICS), toy=toy)}
+    return {"sweep": sweep.measure(SUPPORTED_METRICS[1:4] if toy else SUPPORTED_METRICS, toy=toy)}
 
 
 def _null(_: Any, size: dict[str, Any], __: Any, peaks: dict[str, float]) -> dict[str, Any]:
@@ -109,8 +109,8 @@ def _null(_: Any, size: dict[str, Any], __: Any, peaks: dict[str, float]) -> dic
 
 
 def _study(args: argparse.Namespace, size: dict[str, Any], folder: Path, *_: Any) -> dict[str, Any]:
-    alone = list(METRICS)[1:2] if args.size == "toy" else list(METRICS)
-    lists = [list(METRICS), *([name] for name in alone if args.each)]
+    alone = SUPPORTED_METRICS[1:2] if args.size == "toy" else SUPPORTED_METRICS
+    lists = [SUPPORTED_METRICS, *([name] for name in alone if args.each)]
     shape = {"n": size["n"], "scale": size["scale"]}
     found: dict[str, Any] = {"study": study.measure(folder, lists, dtype=args.dtype, memory=args.memory, **shape)}
     if args.reference:

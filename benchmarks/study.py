@@ -9,7 +9,7 @@ import numpy as np
 from prh_jax import align, write_features
 from prh_jax.checks import StoreError
 from prh_jax.feature_store import open_store
-from prh_jax.metrics import METRICS
+from prh_jax.metrics import METRICS, SUPPORTED_METRICS
 
 from .kernels import related_layers
 from .machine import alternate, peak_memory
@@ -97,7 +97,7 @@ def measure(
         sizes = result.dataset.sizes
         rows.append(
             {
-                "metrics": names if names != list(METRICS) else "all",
+                "metrics": names if names != SUPPORTED_METRICS else "all",
                 "layers_x": sizes["layer_x"],
                 "layers_y": sizes["layer_y"],
                 "n": n,
@@ -129,7 +129,7 @@ def reference_seconds(folder: str | Path, *, n: int, k: int, scale: float, round
         widths.append(round(np.average(sizes, weights=counts)))
     x, y = (torch.from_numpy(related_layers(1, n, width, seed)[0]) for seed, width in enumerate(widths))
     calls = {}
-    for name, metric in METRICS.items():
-        settings = {"topk": k} if "k" in metric().settings else {}
+    for name in SUPPORTED_METRICS:
+        settings = {"topk": k} if "k" in METRICS[name]().settings else {}
         calls[name] = lambda name=name, settings=settings: theirs.measure(name, x, y, **settings)
     return {name: taken * layers[0] * layers[1] for name, taken in alternate(calls, rounds).items()}

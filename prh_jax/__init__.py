@@ -22,9 +22,31 @@ from .metrics import METRICS, PRH_METRICS, SUPPORTED_METRICS, make_metric
 from .metrics.cka import Cka, UnbiasedCka, cka, unbiased_cka
 from .metrics.cknna import Cknna, cknna
 from .metrics.cycle_knn import CycleKnn, cycle_knn
+from .metrics.distance_correlation import DistanceCorrelation, distance_correlation
 from .metrics.edit_distance_knn import EditDistanceKnn, edit_distance_knn
 from .metrics.lcs_knn import LcsKnn, lcs_knn
+from .metrics.linear_regression import LinearRegression, linear_regression
 from .metrics.mutual_knn import MutualKnn, mutual_knn
+from .metrics.rank_similarity import (
+    JointRankJaccard,
+    KnnJaccard,
+    RankSimilarity,
+    joint_rank_jaccard,
+    knn_jaccard,
+    rank_similarity,
+)
+from .metrics.rsa import Rsa, rsa
+from .metrics.rsm_norm_difference import RsmNormDifference, rsm_norm_difference
+from .metrics.second_order_cosine import SecondOrderCosine, second_order_cosine
+from .metrics.shapes import (
+    AlignedCosine,
+    AngularShapeDistance,
+    ProcrustesDistance,
+    aligned_cosine,
+    angular_shape_distance,
+    procrustes_distance,
+)
+from .metrics.subspaces import Cca, EigenspaceOverlap, Gulp, MeanCca, cca, eigenspace_overlap, gulp, mean_cca
 from .metrics.svcca import Svcca, svcca
 from .null_store import Calibration
 from .plan import Plan, plan
@@ -38,22 +60,37 @@ __all__ = [
     "METRICS",
     "PRH_METRICS",
     "SUPPORTED_METRICS",
+    "AlignedCosine",
     "Alignment",
+    "AngularShapeDistance",
     "Calibration",
+    "Cca",
     "Cka",
     "Cknna",
     "CycleKnn",
+    "DistanceCorrelation",
     "EditDistanceKnn",
+    "EigenspaceOverlap",
     "FeatureStore",
     "Gallery",
+    "Gulp",
     "Interval",
+    "JointRankJaccard",
+    "KnnJaccard",
     "LcsKnn",
+    "LinearRegression",
+    "MeanCca",
     "Metric",
     "MinibatchCka",
     "MutualKnn",
     "Null",
     "Plan",
     "Preprocess",
+    "ProcrustesDistance",
+    "RankSimilarity",
+    "Rsa",
+    "RsmNormDifference",
+    "SecondOrderCosine",
     "StoreError",
     "StreamingCka",
     "Svcca",
@@ -61,28 +98,43 @@ __all__ = [
     "__version__",
     "align",
     "align_share",
+    "aligned_cosine",
+    "angular_shape_distance",
     "batch_cka",
     "calibrate",
+    "cca",
     "cka",
     "cknna",
     "curve_over_k",
     "curve_over_n",
     "cycle_knn",
+    "distance_correlation",
     "edit_distance_knn",
+    "eigenspace_overlap",
     "export",
     "finish_alignment",
+    "gulp",
     "inspect_store",
     "interval",
+    "joint_rank_jaccard",
     "keep_compiled",
+    "knn_jaccard",
     "lcs_knn",
+    "linear_regression",
     "load_alignment",
     "make_metric",
+    "mean_cca",
     "merge",
     "mutual_knn",
     "neighbor_gallery",
     "open_store",
     "plan",
+    "procrustes_distance",
+    "rank_similarity",
     "report",
+    "rsa",
+    "rsm_norm_difference",
+    "second_order_cosine",
     "soft_mutual_knn",
     "svcca",
     "trend",

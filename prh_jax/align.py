@@ -12,7 +12,7 @@ from .checks import StoreError, check_same_samples
 from .engine import Share, default_memory, parse_bytes, say
 from .feature_store import FeatureStore, open_store
 from .metric import Metric
-from .metrics import METRICS, parse_metric
+from .metrics import METRICS, SUPPORTED_METRICS, parse_metric
 from .null_study import calibrate_study
 from .orders import group_codes
 from .pairing import pair_inner
@@ -46,7 +46,7 @@ def align(
     """Score every layer of every model of x with every layer of every model of y (or of x itself).
 
     stores_x, stores_y  feature stores or their paths, one or a list; all complete and of the same samples in order
-    metrics             names ("cka", "cka:kernel=rbf,sigma=2") or Metric objects; all of METRICS if None
+    metrics             names ("cka", "cka:kernel=rbf,sigma=2") or Metric objects; the eight of the reference if None
     preprocess          what is done to features first; the reference's clipping and unit rows if None
     output              where the result is written, tile by tile; an interrupted run goes on there, and a finished
                         one is read, when asked for the same again. In memory alone if None
@@ -214,9 +214,9 @@ def _finished(path: Path, origin: dict[str, Any], quiet: bool | None, *, calibra
 
 
 def make_metrics(metrics: Any = None) -> dict[str, Metric]:
-    """Metrics by the key of their scores: the name, with the settings where a name occurs twice; all if None."""
+    """Metrics by the key of their scores: the name, with settings where a name occurs twice; the eight if None."""
     if metrics is None:
-        metrics = list(METRICS)
+        metrics = SUPPORTED_METRICS
     elif isinstance(metrics, str | Metric):
         metrics = [metrics]
     made = [parse_metric(m) if isinstance(m, str) else m for m in metrics]

@@ -167,6 +167,11 @@ def _parser() -> argparse.ArgumentParser:
     metrics = add("metrics", "list the metrics with settings, range, symmetry and source", _metrics, METRICS)
     metrics.add_argument("--format", default="text", choices=("text", "json", "markdown"), help="(%(default)s)")
     metrics.add_argument("--json", dest="format", action="store_const", const="json", help="the same as --format json")
+    metrics.add_argument(
+        "--table",
+        action="store_true",
+        help="a table for choosing one, with what chance gives and what a pair costs, measured here (a minute)",
+    )
     demo = add(
         "demo",
         "from real pictures and texts to a table and a heat map, in a few minutes",
@@ -176,7 +181,10 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--quick", action="store_true", help="use the shipped features: no torch, half a minute")
     demo.add_argument("--output-dir", default="demo", help="where stores, result and picture go (default: demo)")
     doctor = add(
-        "doctor", "check this installation: versions, devices, every metric", cli_results.run_doctor, cli_results.DOCTOR
+        "doctor",
+        "check this installation: versions, devices, metrics",
+        cli_results.run_doctor,
+        cli_results.DOCTOR,
     )
     cli_results.add_doctor_arguments(doctor)
     completion = add(
@@ -222,8 +230,14 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _metrics(args: argparse.Namespace) -> int:
+    from .compilation_cache import keep_compiled
+    from .metrics.choose import choosing_table
     from .metrics.describe import as_json, as_markdown, as_text
 
+    if args.table:
+        keep_compiled()
+        print(choosing_table())
+        return 0
     print({"text": as_text, "json": as_json, "markdown": as_markdown}[args.format]())
     return 0
 

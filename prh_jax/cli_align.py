@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         action="extend",
         metavar="NAME[:setting=value,...]",
-        help='metrics, or "all"; see `prh metrics` (mutual_knn)',
+        help='metrics, "prh" (the eight of the reference) or "all"; see `prh metrics` (mutual_knn)',
     )
     scoring.add_argument("--topk", type=int, default=10, help="k of the metrics that have one (%(default)s)")
     scoring.add_argument("--prh", action="store_true", help="the reference's settings (eps, unnormalised lcs, ...)")
@@ -172,9 +172,10 @@ def _print_tables(args: argparse.Namespace, alignment: Any, output: Path) -> Non
 
 def metrics_of(args: argparse.Namespace) -> list[Any]:
     """The metrics that were asked for by name or group, each once."""
-    from .metrics import METRICS, parse_metric
+    from .metrics import GROUPS, parse_metric
 
-    names = [text for name in args.metric or ["mutual_knn"] for text in (METRICS if name == "all" else [name])]
+    groups = GROUPS | ({"all": GROUPS["prh"]} if getattr(args, "prh", False) else {})
+    names = [text for name in args.metric or ["mutual_knn"] for text in groups.get(name, [name])]
     made = [parse_metric(name, prh=getattr(args, "prh", False), k=args.topk) for name in names]
     return list(dict.fromkeys(made))
 
@@ -277,8 +278,8 @@ def _npy_path(args: argparse.Namespace, key: str) -> Path:
 def _result_path(args: argparse.Namespace, metrics: dict[str, Any]) -> Path:
     if args.x:
         raise ValueError("With --x, name the result too: -o result.zarr")
-    from .metrics import METRICS
+    from .metrics import GROUPS
 
-    name = "all" if list(metrics) == list(METRICS) else "+".join(metrics)
+    name = next((group for group, names in GROUPS.items() if list(metrics) == names), "+".join(metrics))
     name += f"_k{args.topk}" * any("k" in m.settings for m in metrics.values()) + "_prh" * args.prh
     return _study_folder(args) / f"{name}.zarr"

@@ -1,4 +1,4 @@
-"""`prh doctor`: what an installation is made of, and whether every metric gives the values it should."""
+"""`prh doctor`: what an installation is made of, and whether the reference's metrics give the values they should."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def examine() -> dict[str, Any]:
 
 
 def self_test() -> list[dict[str, Any]]:
-    """Every metric on features that ship with the package, beside values of independent programs in float64."""
+    """The reference's metrics on features that ship with the package, beside values of independent programs."""
     known = json.loads((SELF_TEST / "values.json").read_text())
     with np.load(SELF_TEST / "features.npz", allow_pickle=False) as file:
         features = [file[name] for name in ("x", "y")]
@@ -110,7 +110,7 @@ def as_text(report: dict[str, Any]) -> str:
             numbers = f"{score:12.6f}{test['expected']:12.6f}{abs(score - test['expected']):12.1e}"
         lines.append(f"{test['metric']:20s}{numbers}  {'ok' if test['passed'] else 'FAILED ' + (test['error'] or '')}")
     failed = sum(not test["passed"] for test in report["self_test"])
-    verdict = "Every metric gives the value of an independent program."
+    verdict = "Every metric of the reference gives the value of an independent program."
     if failed:
         verdict = (
             f"{failed} of {len(report['self_test'])} metrics do NOT give the value they should: scores of this "

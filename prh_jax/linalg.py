@@ -29,6 +29,14 @@ def power_of_two(x: Float[Array, "*shape"], axis: int | None = None) -> Float[Ar
     return jnp.ldexp(jnp.ones_like(largest), -jnp.clip(exponent, -limit, limit))
 
 
+def centered_rows(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    """Rows times a power of two each, minus their mean; a row of equal numbers gives zeros."""
+    x = x * power_of_two(x, axis=1)
+    equal = jnp.max(x, axis=1, keepdims=True) == jnp.min(x, axis=1, keepdims=True)
+    x = x - jnp.mean(x, axis=1, keepdims=True)
+    return jnp.where(equal, 0, x - jnp.mean(x, axis=1, keepdims=True))
+
+
 def unit_rows(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
     """Rows divided by their Euclidean norm; a zero row stays zero, as in `sklearn.preprocessing.normalize`."""
     x = x * power_of_two(x, axis=1)
@@ -36,12 +44,32 @@ def unit_rows(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
     return x / jnp.sqrt(jnp.where(squares > 0, squares, 1))
 
 
-def gaussian(gram: Float[Array, "n n"], sigma: Float[Array, ""]) -> Float[Array, "n n"]:
-    """Gaussian kernel `exp(-|x_i - x_j|^2 / (2 sigma^2))` from the Gram matrix of x, minus any point."""
+def squared_distances(gram: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    """Squared Euclidean distances from the Gram matrix of x, minus any point; symmetric to the bit, diagonal zero."""
     squares = jnp.diagonal(gram)
-    distances = jnp.maximum(squares[:, None] + squares[None, :] - 2 * gram, 0)
+    return without_diagonal(jnp.maximum(squares[:, None] + squares[None, :] - 2 * gram, 0))
+
+
+def median_distance(squares: Float[Array, "n n"]) -> Float[Array, ""]:
+    """The median distance between two samples, from all squared distances; of the middle two their mean."""
+    n = squares.shape[0]
+    pairs = n * (n - 1) // 2
+    # in order, n zeros of the diagonal come first, then each pair twice
+    ordered = jnp.sort(squares.reshape(-1))
+    middle = [ordered[i : i + 1] for i in (n + 2 * ((pairs - 1) // 2), n + 2 * (pairs // 2))]
+    return jnp.mean(safe_sqrt(jnp.concatenate(middle)))
+
+
+def gaussian(squares: Float[Array, "n n"], sigma: Float[Array, ""]) -> Float[Array, "n n"]:
+    """Gaussian kernel `exp(-|x_i - x_j|^2 / (2 sigma^2))` from squared distances."""
     # sigma twice, not squared: its square could leave the range of floats
-    return jnp.exp(-without_diagonal(distances) / sigma / sigma / 2)
+    return jnp.exp(-squares / sigma / sigma / 2)
+
+
+def safe_sqrt(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The root; 0 with a gradient of 0 where x is not above zero, NaN where x is NaN."""
+    positive = x > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), x * 0)
 
 
 def pack_upper(matrix: Float[Array, "n n"]) -> Float[Array, "n h"]:

@@ -72,8 +72,11 @@ class Sketcher:
         """An equivalent sketcher for features whose rows have length one."""
         return self
 
-    def for_samples(self, n: int) -> "Sketcher":
-        """An equivalent sketcher for n samples: one without a matrix of all pairs where that would be large."""
+    def for_samples(self, n: int, width: int | None = None) -> "Sketcher":
+        """An equivalent sketcher for n samples: one without a matrix of all pairs where that would be large.
+
+        `width` is that of the widest layer, where it is known; sketches may be as large as features of that width.
+        """
         return self
 
     def excluding(self, groups: tuple[int, ...]) -> "Sketcher":
@@ -96,7 +99,6 @@ class Metric:
     name: ClassVar[str]
     source: ClassVar[str]
     larger_is_closer: ClassVar[bool] = True
-    differentiable: ClassVar[bool] = False
 
     def __post_init__(self):
         """Settings of the type of their defaults: whole numbers as int, so that equal settings are one."""
@@ -113,6 +115,11 @@ class Metric:
     def symmetric(self) -> bool:
         """Whether the two layers may be exchanged."""
         return True
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether the score has a derivative by the features: it is no count, and ranks nothing."""
+        return False
 
     @property
     def self_score(self) -> float | None:
@@ -190,7 +197,7 @@ class Metric:
             )
         if x.shape[0] < 4 or 0 in (x.shape[1], y.shape[1]):
             raise ValueError(f"{self.name} needs at least 4 samples and 1 feature, got shapes {x.shape} and {y.shape}.")
-        sketch = self.sketch.for_samples(x.shape[0])
+        sketch = self.sketch.for_samples(x.shape[0], max(x.shape[1], y.shape[1]))
         return self.compare(sketch(x), sketch(y))
 
     def __str__(self) -> str:

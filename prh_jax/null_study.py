@@ -79,9 +79,11 @@ def calibrate_study(
         "groups": groups is not None,
         "metrics": list(metrics),
     }
-    sketcher_of = {
-        key: study_sketcher(m, preprocess, n, groups if exclude_own_group else None) for key, m in metrics.items()
-    }
+    excluded, width = (
+        groups if exclude_own_group else None,
+        max(s.dim for store in (*xs, *(ys or ())) for s in store.layers),
+    )
+    sketcher_of = {key: study_sketcher(m, preprocess, n, excluded, width=width) for key, m in metrics.items()}
     refs = name_layers({str(s.path): s for s in (*xs, *(ys or ()))}.values(), preprocess, precision)
     refs_x, refs_y = ([ref for store in side for ref in refs[str(store.path)]] for side in (xs, ys or xs))
     data = alignment.dataset

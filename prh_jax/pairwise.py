@@ -52,9 +52,19 @@ def sketcher_after(preprocess: Preprocess, sketcher: Sketcher) -> Sketcher:
     return sketcher.on_unit_rows() if preprocess.normalize else sketcher
 
 
-def study_sketcher(metric: Metric, preprocess: Preprocess, n: int, excluded: tuple[int, ...] | None = None) -> Sketcher:
-    """A metric's sketcher in a study of n samples; `excluded` are groups that hold no neighbours of their own."""
-    sketcher = sketcher_after(preprocess, metric.sketch).for_samples(n)
+def study_sketcher(
+    metric: Metric,
+    preprocess: Preprocess,
+    n: int,
+    excluded: tuple[int, ...] | None = None,
+    *,
+    width: int | None = None,
+) -> Sketcher:
+    """A metric's sketcher in a study of n samples and layers of at most `width`.
+
+    `excluded` are groups that hold no neighbours of their own.
+    """
+    sketcher = sketcher_after(preprocess, metric.sketch).for_samples(n, width)
     return sketcher if excluded is None else sketcher.excluding(excluded)
 
 

@@ -108,7 +108,7 @@ def plan(
     widths = [width for model in models for width in model]
     rows = sum(map(len, widths_x))
     columns = rows if widths_y is None else sum(map(len, widths_y))
-    sketchers = {key: study_sketcher(metric, preprocess, n) for key, metric in chosen.items()}
+    sketchers = {key: study_sketcher(metric, preprocess, n, width=max(widths)) for key, metric in chosen.items()}
     shapes = {sketcher: shape_of(sketcher, n, max(widths)) for sketcher in dict.fromkeys(sketchers.values())}
     item = 4 if dtype == "float32" else 2
     sketches = sum(map(sketch_bytes, shapes.values())) * len(widths)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from . import linalg, pieces
 from .linalg import HIGHEST
 from .metric import Maker
+from .roots import gram_root
 from .subspace import left_vectors
 
 
@@ -39,6 +40,14 @@ class Directions(NamedTuple):
     """The leading left singular vectors of the z-scored features; degenerate too where there are fewer."""
 
     vectors: Float[Array, "n r"]
+    degenerate: Bool[Array, ""]
+
+
+class Root(NamedTuple):
+    """Root of the Gram matrix of the features times `factor` (see `roots`)."""
+
+    root: Float[Array, "n n"]
+    factor: Float[Array, ""]
     degenerate: Bool[Array, ""]
 
 
@@ -80,15 +89,21 @@ def near_mean(columns: Columns) -> Float[Array, "1 d"]:
     return jnp.where(high > low, jnp.round(columns.mean / grid) * grid, low)
 
 
-def look_near_mean(x: Num[Array, "n d"], unit_rows: bool) -> tuple[Float[Array, "n d"], Columns, Float[Array, "1 d"]]:
-    """Features as floats, with unit rows if so asked; their columns; and the point near the mean, zero if degenerate.
+def look_near_mean(
+    x: Num[Array, "n d"], unit_rows: bool, row_centered: bool = False
+) -> tuple[Float[Array, "n d"], Columns, Float[Array, "1 d"]]:
+    """Features as floats, with rows of mean zero and of length one if so asked; their columns; and the point near the
+    mean, zero if degenerate.
 
     What is made of a degenerate layer is marked NaN: zeros keep gradients finite.
     """
     x = linalg.at_least_float32(x)
     columns = look_at(x)
     if unit_rows:
-        given, x = columns.degenerate, linalg.unit_rows(x)
+        given = columns.degenerate
+        if row_centered:
+            x = linalg.centered_rows(x)
+        x = linalg.unit_rows(x)
         columns = look_at(x)
         columns = columns._replace(degenerate=given | columns.degenerate)
     return x, columns, jnp.where(columns.degenerate, 0, near_mean(columns))
@@ -96,12 +111,16 @@ def look_near_mean(x: Num[Array, "n d"], unit_rows: bool) -> tuple[Float[Array, 
 
 @dataclasses.dataclass(frozen=True)
 class Products(Maker):
-    """Makes InnerProducts of the rows as given, or of unit rows (cosines); `bfloat16` as in `pieces.gram`."""
+    """Makes InnerProducts of the rows as given, or of unit rows (cosines); `bfloat16` as in `pieces.gram`.
+
+    `row_centered` subtracts each row's mean before it is made unit: cosines are Pearson correlations then.
+    """
 
     unit_rows: bool = False
+    row_centered: bool = False
 
     def __call__(self, x: Num[Array, "n d"]) -> InnerProducts:
-        x, columns, center = look_near_mean(x, self.unit_rows)
+        x, columns, center = look_near_mean(x, self.unit_rows, self.row_centered)
         degenerate = columns.degenerate
 
         def products(z, center):
@@ -139,3 +158,19 @@ class ZScores(Maker):
             x, self.dim, columns.low, columns.high, prepare=scored, bfloat16=self.bfloat16
         )
         return Directions(vectors, columns.degenerate | ~full_rank)
+
+
+@dataclasses.dataclass(frozen=True)
+class Roots(Maker):
+    """Makes the Root of features, with columns of mean zero or as given; `bfloat16` changes nothing."""
+
+    centered: bool = True
+
+    def __call__(self, x: Num[Array, "n d"]) -> Root:
+        x = linalg.at_least_float32(x)
+        columns = look_at(x)
+        z = jnp.where(columns.degenerate, 0, x * columns.factor)
+        if self.centered:
+            z = z - jnp.where(columns.degenerate, 0, near_mean(columns))
+            z = z - jnp.mean(z, axis=0, keepdims=True)
+        return Root(gram_root(z), columns.factor, columns.degenerate)

@@ -9,6 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from . import linalg
+from .factors import CenteredFactor
 from .linalg import HIGHEST
 from .metric import Maker, Order, Sketcher
 from .products import Directions, InnerProducts, Products, ZScores, look_near_mean
@@ -40,6 +41,16 @@ class NeighborKernel(NamedTuple):
         return self._replace(neighbors=_relabel(self.neighbors, order), values=self.values[order])
 
 
+class Similarities(NamedTuple):
+    """Neighbours, and the cosines of all pairs of samples."""
+
+    neighbors: Int[Array, "n k"]
+    matrix: Float[Array, "n n"]
+
+    def reorder(self, order: Order) -> "Similarities":
+        return Similarities(_relabel(self.neighbors, order), self.matrix[order[:, None], order[None, :]])
+
+
 class Gram(NamedTuple):
     """A centred Gram matrix of unit Frobenius norm, by its upper half (see `linalg.pack_upper`) and its diagonal.
 
@@ -67,9 +78,14 @@ class Basis(NamedTuple):
 
 
 class NearestRows(NamedTuple):
-    """Neighbour lists before they are a sketch, and whether the layer is degenerate."""
+    """What blocks of rows of `InnerProducts` leave of their ranking: each row's k largest entries, and its mean."""
 
     neighbors: Int[Array, "n k"]
+    values: Float[Array, "n k"]
+    means: Float[Array, " n"]
+    offset: Float[Array, " n"]
+    square: Float[Array, ""]
+    factor: Float[Array, ""]
     degenerate: Bool[Array, ""]
 
 
@@ -132,7 +148,7 @@ class Neighbors(Sketcher):
     def on_unit_rows(self) -> "Neighbors":
         return dataclasses.replace(self, normalize=False)
 
-    def for_samples(self, n: int) -> Sketcher:
+    def for_samples(self, n: int, width: int | None = None) -> Sketcher:
         return self if n <= MANY else BlockedNeighbors(self.k, self.normalize, self.groups)
 
     def excluding(self, groups: tuple[int, ...]) -> "Neighbors":
@@ -172,6 +188,7 @@ class NearestLists(Maker):
     k: int
     unit_rows: bool
     groups: tuple[int, ...] | None
+    with_self: bool = False
 
     def __call__(self, x: Num[Array, "n d"]) -> NearestRows:
         n = x.shape[0]
@@ -187,42 +204,63 @@ class NearestLists(Maker):
             rows = lax.dynamic_slice_in_dim(factors, start, size)
             similar = jnp.matmul(rows, factors.T, precision=HIGHEST, preferred_element_type=x.dtype) + offset[None, :]
             own = lax.dynamic_slice_in_dim(owner, start, size)
-            return lax.top_k(jnp.where(own[:, None] == owner[None, :], -jnp.inf, similar), self.k)[1]
+            barred = False if self.with_self else own[:, None] == owner[None, :]
+            ranked = jnp.where(barred, -jnp.inf, similar)
+            nearest_ones = lax.stop_gradient(lax.top_k(ranked, self.k)[1])
+            return nearest_ones, jnp.take_along_axis(similar, nearest_ones, axis=1), jnp.mean(similar, axis=1)
 
         # the last block ends with the last sample, and begins where the one before has not ended
         starts = np.minimum(np.arange(0, n, size), n - size)
-        lists = lax.map(block, jnp.asarray(starts))
         rest = n - starts[-2] - size if len(starts) > 1 else size
-        whole = lists[:-1].reshape(-1, self.k)
-        return NearestRows(jnp.concatenate([whole, lists[-1, size - rest :]]), columns.degenerate)
+
+        def joined(z):
+            return jnp.concatenate([z[:-1].reshape(-1, *z.shape[2:]), z[-1, size - rest :]])
+
+        lists, values, means = (joined(z) for z in lax.map(block, jnp.asarray(starts)))
+        square = linalg.inner(center[0], center[0])
+        return NearestRows(lists, values, means, offset, square, columns.factor, columns.degenerate)
 
 
 @dataclasses.dataclass(frozen=True)
 class CenteredGram(Sketcher):
     """Centred Gram matrix of a layer, scaled to Frobenius norm one: CKA is the inner product of two.
 
-    `inverse_norm` refers to HSIC of the layer with itself as `tr(K H K H)`.
+    `inverse_norm` refers to HSIC of the layer with itself as `tr(K H K H)`. The kernel "distance" is minus the
+    Euclidean distance; `median` takes sigma in units of the median distance.
     """
 
-    kernel: Kernel = "linear"
+    kernel: Kernel | Literal["distance"] = "linear"
     sigma: float = 1.0
+    median: bool = False
 
     @property
     def products(self) -> Products:
         return Products()
 
+    def for_samples(self, n: int, width: int | None = None) -> Sketcher:
+        smaller = self.kernel == "linear" and width is not None and 2 * width < n
+        return CenteredFactor(width) if n > MANY and smaller and width else self
+
     def reduce(self, products: InnerProducts) -> Gram:
         matrix, factor, n = products.gram, products.factor, products.gram.shape[0]
+        bad = products.degenerate
         if n < 4:
             raise ValueError(f"CKA needs at least 4 samples, got {n}.")
         if self.kernel == "linear":
             factor = factor * factor
         else:
-            matrix, factor = linalg.gaussian(matrix, self.sigma * factor), jnp.ones_like(factor)
+            squares = linalg.squared_distances(matrix)
+            if self.kernel == "distance":
+                matrix = -linalg.safe_sqrt(squares)
+            else:
+                unit = linalg.median_distance(squares) if self.median else factor
+                bad = bad | ~(unit > 0)
+                matrix = linalg.gaussian(squares, self.sigma * jnp.where(bad, 1, unit))
+                factor = jnp.ones_like(factor)
         matrix = linalg.double_center(matrix)
         diagonal, upper = jnp.diagonal(matrix), linalg.pack_upper(matrix)
         squares = 2 * linalg.inner(upper, upper) + linalg.inner(diagonal, diagonal)
-        bad = products.degenerate | ~(squares > 0)
+        bad = bad | ~(squares > 0)
         inverse = 1 / jnp.sqrt(jnp.where(bad, 1, squares))
         diagonal, upper = diagonal * inverse, upper * inverse
         trace = jnp.sum(diagonal)
@@ -270,24 +308,41 @@ class MaskedKernel(Sketcher):
     groups: tuple[int, ...] | None = None
 
     @property
-    def products(self) -> Products:
+    def products(self) -> Maker:
         return Products()
 
     def excluding(self, groups: tuple[int, ...]) -> "MaskedKernel":
         return dataclasses.replace(self, groups=groups)
 
+    @property
+    def with_self(self) -> bool:
+        """Whether a sample may be its own neighbour."""
+        return not self.unbiased and self.groups is None
+
+    def for_samples(self, n: int, width: int | None = None) -> "MaskedKernel":
+        if n <= MANY:
+            return self
+        return BlockedMaskedKernel(**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
+
     def reduce(self, products: InnerProducts) -> NeighborKernel:
         if products.gram.shape[0] < 4:
             raise ValueError(f"CKNNA needs at least 4 samples, got {products.gram.shape[0]}.")
         ranking = products.ranking()
-        neighbors = nearest(
-            lax.stop_gradient(ranking), self.k, with_self=not self.unbiased and self.groups is None, groups=self.groups
-        )
+        neighbors = nearest(lax.stop_gradient(ranking), self.k, with_self=self.with_self, groups=self.groups)
+        values, means = jnp.take_along_axis(ranking, neighbors, axis=1), jnp.mean(ranking, axis=1)
+        return self.keep(neighbors, values, means, products)
+
+    def keep(
+        self,
+        neighbors: Int[Array, "n k"],
+        values: Float[Array, "n k"],
+        means: Float[Array, " n"],
+        products: InnerProducts | NearestRows,
+    ) -> NeighborKernel:
+        """The sketch, from the entries of the ranking at the neighbours and the means of its rows."""
         # What the ranking leaves out is the same along each row; it vanishes under row centring.
-        row_part = (products.offset + products.square)[:, None]
-        if self.row_centered:
-            row_part = -jnp.mean(ranking, axis=1, keepdims=True)
-        values = jnp.take_along_axis(ranking, neighbors, axis=1) + row_part
+        row_part = -means if self.row_centered else products.offset + products.square
+        values = values + row_part[:, None]
         alignment = self.align(neighbors, values, values)
         bad, factor = products.degenerate, products.factor
         return NeighborKernel(
@@ -325,3 +380,44 @@ class MaskedKernel(Sketcher):
             crossed = 2 * columns_a_rows_b / (n - 2)
             return (product + totals / float((n - 1) * (n - 2)) - crossed) / float(n * (n - 3))
         return product - (columns_a_rows_b + columns_b_rows_a) / n + totals / float(n * n)
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockedMaskedKernel(MaskedKernel):
+    """`MaskedKernel` for many samples: by blocks of rows, no matrix of all pairs in memory."""
+
+    @property
+    def products(self) -> NearestLists:
+        return NearestLists(self.k, False, self.groups, self.with_self)
+
+    def for_samples(self, n: int, width: int | None = None) -> "MaskedKernel":
+        return self
+
+    def reduce(self, products: NearestRows) -> NeighborKernel:
+        return self.keep(products.neighbors, products.values, products.means, products)
+
+
+@dataclasses.dataclass(frozen=True)
+class NeighborSimilarities(Sketcher):
+    """kNN graph by cosine, and all cosines; `unit_rows` makes rows unit first. `groups` as in Neighbors."""
+
+    k: int
+    unit_rows: bool = True
+    groups: tuple[int, ...] | None = None
+
+    @property
+    def products(self) -> Products:
+        return Products(unit_rows=self.unit_rows)
+
+    def on_unit_rows(self) -> "NeighborSimilarities":
+        return dataclasses.replace(self, unit_rows=False)
+
+    def excluding(self, groups: tuple[int, ...]) -> "NeighborSimilarities":
+        return dataclasses.replace(self, groups=groups)
+
+    def reduce(self, products: InnerProducts) -> Similarities:
+        ranking, bad = products.ranking(), products.degenerate
+        neighbors = nearest(lax.stop_gradient(ranking), self.k, groups=self.groups)
+        row_part = (products.offset + products.square)[:, None]
+        cosines = (ranking + row_part) / products.factor / products.factor
+        return Similarities(jnp.where(bad, -1, neighbors), jnp.where(bad, jnp.nan, cosines))

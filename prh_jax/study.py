@@ -82,6 +82,10 @@ class Study:
         return list({str(store.path): store for store in (*self.xs, *self.ys)}.values())
 
     @property
+    def _width(self) -> int:
+        return max(layer.dim for store in self._stores for layer in store.layers)
+
+    @property
     def _excluded(self) -> tuple[int, ...] | None:
         return self.codes if self.exclude_own_group else None
 
@@ -118,13 +122,16 @@ class Study:
     def sketchers(self) -> dict[str, Sketcher]:
         """The sketcher of each metric."""
         n = self.xs[0].n
-        return {key: study_sketcher(m, self.preprocess, n, self._excluded) for key, m in self.metrics.items()}
+        options: dict[str, Any] = {"width": self._width}
+        return {
+            key: study_sketcher(m, self.preprocess, n, self._excluded, **options) for key, m in self.metrics.items()
+        }
 
     @cached_property
     def shapes(self) -> dict[Sketcher, Any]:
         """The shapes of each sketcher's sketches."""
-        n, width = self.xs[0].n, max(layer.dim for store in self._stores for layer in store.layers)
-        return {sketcher: shape_of(sketcher, n, width) for sketcher in dict.fromkeys(self.sketchers.values())}
+        n = self.xs[0].n
+        return {sketcher: shape_of(sketcher, n, self._width) for sketcher in dict.fromkeys(self.sketchers.values())}
 
     @cached_property
     def refs(self) -> dict[str, list[LayerRef]]:

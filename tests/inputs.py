@@ -7,9 +7,27 @@ import jax
 import numpy as np
 
 from prh_jax import write_features
+from prh_jax.metrics.neighbors import FractionMetric, NeighborMetric
 
-scored = jax.jit(lambda metric, x, y: metric(x, y), static_argnums=0)
-"""A metric's score, compiled once for each metric and shapes."""
+produced = jax.jit(lambda maker, x: maker(x), static_argnums=0)
+reduced = jax.jit(lambda sketcher, products: sketcher.reduce(products), static_argnums=0)
+compared = jax.jit(lambda metric, a, b: metric.compare(a, b), static_argnums=0)
+
+
+def sketched(sketcher, x):
+    return reduced(sketcher, produced(sketcher.products, x))
+
+
+def scored(metric, x, y):
+    """A metric's score in the steps of a study: few programs are compiled, as metrics share the one with a width."""
+    sketcher = metric.sketch.for_samples(len(x))
+    return compared(metric, sketched(sketcher, x), sketched(sketcher, y))
+
+
+def counts(metric):
+    """Whether a score is an integer divided once, the same to the bit however it is computed."""
+    return isinstance(metric, NeighborMetric) and not isinstance(metric, FractionMetric)
+
 
 GOLDEN = Path(__file__).parent / "golden"
 

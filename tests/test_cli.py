@@ -4,6 +4,7 @@ import argparse
 import json
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from extractors.modelsets import MODELSETS, models_of
 from prh_jax import cli_align, load_alignment
 from prh_jax.cli import main
 from prh_jax.feature_store import store_path
-from prh_jax.metrics import METRICS
+from prh_jax.metrics import METRICS, SUPPORTED_METRICS, choose
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_stores_by_path_all_metrics_and_a_picture(tmp_path, capsys):
     argv = ["align", "--x", str(a), "--y", str(tmp_path / "in"), "--metric", "all", "--topk", "5", "--prh", "--npy"]
     assert main([*argv, "-o", str(out), "--plot", str(tmp_path / "p.png")]) == 0
     result = load_alignment(out)
-    assert result.metrics == list(METRICS) and result.dataset.sizes == {"layer_x": 2, "layer_y": 4}
+    assert result.metrics == SUPPORTED_METRICS and result.dataset.sizes == {"layer_x": 2, "layer_y": 4}
     settings = {name: entry["settings"] for name, entry in result.protocol["metrics"].items()}
     assert settings["cknna"]["k"] == 5 and settings["cka"]["eps"] == 1e-6 and settings["cycle_knn"]["swapped"]
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
@@ -159,6 +160,24 @@ def test_metrics_are_listed_in_three_forms(capsys):
         assert main(["metrics", "--format", form]) == 0
         out = capsys.readouterr().out
         assert probe in out and all(name in out for name in METRICS)
+
+
+def test_the_table_for_choosing_has_what_chance_gives(capsys, monkeypatch):
+    """Of independent layers: k / (n - 1), 0 for unbiased CKA, and far from it for CKA of wide layers."""
+    names = ["mutual_knn", "unbiased_cka", "cka", "rsm_norm_difference"]
+    small = partial(choose.choosing_table, names, n=64, widths=(4, 256))
+    monkeypatch.setattr(choose, "choosing_table", small)
+    assert main(["metrics", "--table"]) == 0
+    head, _, *rows, _, note = capsys.readouterr().out.strip().splitlines()
+    assert head.startswith("| metric |") and "n = 64" in note
+    cells = {row.split("|")[1].strip(" `"): [cell.strip() for cell in row.split("|")[2:-1]] for row in rows}
+    assert list(cells) == names
+    chance = {name: [float(cell) for cell in row[-3:-1]] for name, row in cells.items()}
+    assert chance["mutual_knn"] == pytest.approx([10 / 63] * 2, abs=0.02)
+    assert chance["unbiased_cka"] == pytest.approx([0, 0], abs=0.05)
+    assert chance["cka"][0] < 0.2 and chance["cka"][1] > 0.7
+    assert cells["rsm_norm_difference"][1] == "smaller" and cells["cka"][-1] == "1"
+    assert float(cells["mutual_knn"][-1]) > 0
 
 
 def test_quick_demo_needs_the_core_packages_alone(tmp_path):

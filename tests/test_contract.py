@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import re
 
 import hypothesis
 import jax
@@ -9,13 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import strategies as st
-from inputs import correlated, scored
+from inputs import compared, correlated, counts, scored, sketched
 from jaxtyping import TypeCheckError
 from oracles import ORACLES
 
 from prh_jax.metric import INVARIANCES, _checked
 from prh_jax.metrics import METRICS, PRH_METRICS, Cka, Cknna, UnbiasedCka, make_metric, parse_metric
-from prh_jax.metrics.neighbors import NeighborMetric
 from prh_jax.pairwise import compare_tiles, layer_mesh, put_tile, sketch_shapes, stack_tile, tile_scorer
 
 
@@ -31,21 +31,41 @@ VARIANTS = {
     "unbiased_cka-rbf": UnbiasedCka(kernel="rbf", sigma=3.0),
     "cknna-biased": Cknna(k=4, unbiased=False),
     "cknna-paper": Cknna(k=4, formula="paper"),
+    **{
+        text: parse_metric(text)
+        for text in (
+            "cka:kernel=rbf,sigma=0.5,median=true",
+            "distance_correlation:biased=false",
+            "rsa:rdm=euclidean,compare_by=pearson",
+            "rsa:rdm=cosine,compare_by=cosine",
+            "rsm_norm_difference:rdm=cosine,norm=spectral",
+            "cca:average=yanai",
+            "cca:average=pillai",
+            "mean_cca:variance=0.9",
+            "gulp:ridge=0",
+            "linear_regression:ridge=0.1",
+            "procrustes_distance:unit_norm=false",
+            "angular_shape_distance:alpha=0.5,centered=false",
+            "angular_shape_distance:alpha=0",
+        )
+    },
 }
 EVERY = pytest.mark.parametrize("metric", [pytest.param(m, id=name) for name, m in VARIANTS.items()])
-EXACT = [m for m in VARIANTS.values() if isinstance(m, NeighborMetric)]
+EXACT = [m for m in VARIANTS.values() if counts(m)]
 
 
 def oracle(metric, x, y):
     return ORACLES[metric.name](x, y, **metric.settings)
 
 
-sketched = jax.jit(lambda metric, x: metric.sketch(x), static_argnums=0)
-
-
 def close(metric, rounding=2e-5):
     """Counts are equal; the others to rounding."""
     return {"abs": 1e-6} if metric in EXACT else {"abs": rounding, "rel": rounding}
+
+
+def rounded(metric):
+    """Of the same sketches, whatever the tile."""
+    return {"atol": 0, "rtol": 0} if metric in EXACT else {"atol": 1e-6, "rtol": 1e-6}
 
 
 @EVERY
@@ -68,8 +88,8 @@ def test_symmetry(metric):
         x, y = correlated(seed=seed, dx=14, dy=11)
         forth, back = float(scored(metric, x, y)), float(scored(metric, y, x))
         if metric.symmetric:
-            assert forth == pytest.approx(back, abs=2e-6)
-        differs = differs or abs(forth - back) > 1e-5
+            assert forth == pytest.approx(back, abs=2e-6, rel=1e-6)
+        differs = differs or abs(forth - back) > 1e-5 * max(1, abs(forth))
     assert differs != metric.symmetric
 
 
@@ -84,26 +104,30 @@ def test_bounds_and_self_score(metric):
         score = float(scored(metric, x, other))
         assert low - 1e-5 <= score <= high + 1e-5
     if metric.self_score is not None and not getattr(metric, "eps", 0):
+        # a score on the scale of the features is as exact as they are
+        scale = 1 if "isotropic_scaling" in metric.invariances else float(np.linalg.norm(x))
         assert float(scored(metric, x, x)) == pytest.approx(
-            metric.self_score, **({"abs": 1e-5} if metric not in EXACT else {})
+            metric.self_score, **({"abs": 1e-5 * scale} if metric not in EXACT else {})
         )
 
 
-@pytest.mark.parametrize("metric", [m for m in VARIANTS.values() if np.isfinite(m.bounds[1])])
-def test_the_highest_score_is_attained(metric):
+@pytest.mark.parametrize("metric", [m for m in VARIANTS.values() if m.self_score or "k" in m.settings], ids=str)
+def test_the_best_score_is_attained(metric):
+    low, high = metric.bounds
+    if not np.isfinite(high):  # cknna
+        return
     x, _ = correlated(dx=14)
     if metric.self_score is None:
         metric = dataclasses.replace(metric, k=39)
-    best = float(scored(metric, x, x))
-    assert best == pytest.approx(metric.bounds[1], abs=1e-4)
+    assert float(scored(metric, x, x)) == pytest.approx(high if metric.larger_is_closer else low, abs=1e-4)
 
 
 @EVERY
 def test_nearer_layers_score_higher(metric):
     rng = np.random.default_rng(1)
-    x = rng.normal(size=(64, 16)).astype(np.float32)
+    x = rng.normal(size=(40, 14)).astype(np.float32)
     noise = rng.normal(size=x.shape).astype(np.float32)
-    same, near, far = (float(scored(metric, x, other)) for other in (x, x + 0.5 * noise, noise))
+    same, near, far = (float(scored(metric, x, other)) for other in (x, (x + noise) / np.float32(2**0.5), noise))
     sign = 1 if metric.larger_is_closer else -1
     assert sign * same > sign * near > sign * far
 
@@ -167,17 +191,15 @@ def test_sketches_have_shapes_without_the_width(metric):
 @EVERY
 def test_many_samples_overflow_no_integer(metric):
     """Shapes alone: n^2 beyond 32 bits."""
-    shape = jax.eval_shape(metric.sketch, jax.ShapeDtypeStruct((70_000, 12), jnp.float32))
+    features = jax.ShapeDtypeStruct((70_000, 12), jnp.float32)
+    if getattr(metric, "compare_by", None) == "spearman":
+        with pytest.raises(ValueError, match="46,340"):
+            jax.eval_shape(metric.sketch, features)
+        return
+    shape = jax.eval_shape(metric.sketch, features)
     assert jax.eval_shape(metric.compare, shape, shape).shape == ()
     stack = jax.tree.map(lambda z: jax.ShapeDtypeStruct((2, *z.shape), z.dtype), shape)
     assert jax.eval_shape(metric.compare_tile, stack, stack).shape == (2, 2)
-
-
-@EVERY
-def test_a_metric_is_its_sketch_and_compare(metric):
-    x, y = correlated(dx=14, dy=11)
-    apart = float(jax.jit(metric.compare)(sketched(metric, x), sketched(metric, y)))
-    assert float(scored(metric, x, y)) == pytest.approx(apart, **close(metric, 1e-6))
 
 
 @pytest.mark.parametrize("name", ["mutual_knn", "cka"])
@@ -187,20 +209,23 @@ def test_without_jit_too(name):
     assert float(metric(x, y)) == pytest.approx(float(scored(metric, x, y)), abs=1e-6)
 
 
+reordered = jax.jit(lambda sketch, order: sketch.reorder(order))
+
+
 @EVERY
 def test_reorder_is_the_sketch_of_reordered_features(metric):
     x, y = correlated(dx=14, dy=11)
     order = np.random.default_rng(0).permutation(len(x))
-    a, b, compare = sketched(metric, x), sketched(metric, y), jax.jit(metric.compare)
-    direct = float(compare(a, sketched(metric, y[order])))
-    again = jax.jit(lambda sketch, order: sketch.reorder(order))(b, order)
-    assert float(compare(a, again)) == pytest.approx(direct, **close(metric, 1e-5))
-    assert abs(direct - float(compare(a, b))) > 1e-4
+    a, b = sketched(metric.sketch, x), sketched(metric.sketch, y)
+    direct = float(compared(metric, a, sketched(metric.sketch, y[order])))
+    again = reordered(b, order)
+    assert float(compared(metric, a, again)) == pytest.approx(direct, **close(metric, 1e-5))
+    assert abs(direct - float(compared(metric, a, b))) > 1e-4
 
 
 def stacks(metric, rows=5, columns=4):
-    layers = [correlated(seed=s, dx=14, dy=12)[s % 2] for s in range(rows + columns)]
-    sketches = [sketched(metric, x) for x in layers]
+    layers = [correlated(seed=s, dx=14, dy=11)[s % 2] for s in range(rows + columns)]
+    sketches = [sketched(metric.sketch, x) for x in layers]
     return sketches[:rows], sketches[rows:]
 
 
@@ -216,9 +241,8 @@ def tiled(metric, a, b, tile):
 @EVERY
 def test_a_tile_is_its_pairs(metric):
     a, b = stacks(metric)
-    compare = jax.jit(metric.compare)
-    expected = np.array([[float(compare(p, q)) for q in b] for p in a])
-    np.testing.assert_allclose(tiled(metric, a, b, 5), expected, atol=0 if metric in EXACT else 1e-6, rtol=0)
+    expected = np.array([[float(compared(metric, p, q)) for q in b] for p in a])
+    np.testing.assert_allclose(tiled(metric, a, b, 5), expected, **rounded(metric))
 
 
 def test_metrics_with_a_contraction_in_common_score_as_alone():
@@ -236,9 +260,9 @@ def test_metrics_with_a_contraction_in_common_score_as_alone():
 @EVERY
 def test_every_tile_size_gives_the_same_scores(metric):
     a, b = stacks(metric)
-    whole = tiled(metric, a, b, 16)
-    for tile in (1, 2, 3, 5):
-        np.testing.assert_allclose(tiled(metric, a, b, tile), whole, atol=0 if metric in EXACT else 1e-6, rtol=0)
+    whole = tiled(metric, a, b, 5)
+    for tile in (1, 2, 3, 16) if metric in EXACT else (2,):
+        np.testing.assert_allclose(tiled(metric, a, b, tile), whole, **rounded(metric))
 
 
 @EVERY
@@ -265,8 +289,14 @@ def test_ties_go_to_the_lowest_index(metric):
     assert float(scored(metric, x, y)) == pytest.approx(oracle(metric, x, y), abs=1e-6)
 
 
-@pytest.mark.parametrize("k", [1, 2, 10, 31, 32, 33, 64, 100, 128, 139])
-@pytest.mark.parametrize("name", [n for n, cls in METRICS.items() if "k" in cls().settings])
+WORDS = [1, 2, 10, 31, 32, 33, 64, 100, 128, 139]
+"""k at which lists fill machine words, and their neighbours."""
+
+
+@pytest.mark.parametrize(
+    "name, k",
+    [(n, k) for n, cls in METRICS.items() if "k" in cls().settings for k in (WORDS if counts(cls()) else (1, 33, 139))],
+)
 def test_every_k(name, k):
     if name == "cknna" and k == 1:
         with pytest.raises(ValueError, match="k >= 2"):
@@ -291,15 +321,15 @@ def test_k_must_fit(name):
 def test_shapes_must_fit(metric):
     x, y = correlated(dx=14, dy=11)
     with pytest.raises(ValueError, match=r"\(40, 14\) and \(39, 11\)"):
-        scored(metric, x, y[:-1])
+        metric(x, y[:-1])
     with pytest.raises(ValueError, match="shapes"):
-        scored(metric, x[0], y[0])
+        metric(x[0], y[0])
 
 
 def test_unknown_names_and_settings_are_named_with_the_known_ones():
     with pytest.raises(ValueError, match="'ckka'.*unbiased_cka"):
         make_metric("ckka")
-    with pytest.raises(ValueError, match="cka has no setting 'k'.*eps, kernel, sigma"):
+    with pytest.raises(ValueError, match="cka has no setting 'k'.*eps, kernel, median, sigma"):
         make_metric("cka", k=3)
     for text in ("cka:sigma=-1", "cka:sigma=x", "cka:rbf", "mutual_knn:normalize=2", "svcca:dim=0"):
         with pytest.raises(ValueError, match=text.split(":")[0]):
@@ -322,7 +352,8 @@ def test_documentation_and_table(cls):
     assert function.__doc__
     assert {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY} == cls().settings
     x, y = correlated(dx=14, dy=11)
-    assert float(jax.jit(function)(x, y)) == float(scored(cls(), x, y))
+    traced = (re.sub(r"0x\w+", "", str(jax.make_jaxpr(f)(x, y))) for f in (function, cls()))
+    assert next(traced) == next(traced)
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -333,16 +364,16 @@ def test_random_sizes_match_the_oracle(name, shape, seed):
     fields = METRICS[name]().settings
     metric = make_metric(name, **({"k": 3} if "k" in fields else {"dim": 3} if "dim" in fields else {}))
     with jax.enable_x64(True):
-        x, y = correlated(n=n, dx=d, dy=6, seed=seed, dtype=np.float64)
+        x, y = correlated(n=n, dx=d, dy=d, seed=seed, dtype=np.float64)
         expected = oracle(metric, x, y)
         got = float(scored(metric, x, y))
         assert (np.isnan(got) and np.isnan(expected)) or got == pytest.approx(expected, abs=1e-9, rel=1e-9)
 
 
-@EVERY
+@pytest.mark.parametrize("metric", {m.sketch.products: m for m in VARIANTS.values()}.values(), ids=str)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_one_bad_number_in_a_large_layer_gives_nan(metric, bad):
-    """Large enough for vectorised reductions, which pass a NaN over where small ones do not."""
+    """Large enough for vectorised reductions, which pass a NaN over where small ones do not; a metric of each maker."""
     x, y = correlated(n=130, dx=80, dy=70)
     x[3, 3] = bad
     assert np.isnan(scored(metric, x, y)) and np.isnan(scored(metric, y, x))

@@ -407,7 +407,7 @@ def test_merging_by_command(tmp_path, capsys):
 
 def test_the_self_test_holds_values_of_independent_programs():
     values = json.loads((SELF_TEST / "values.json").read_text())["values"]
-    assert [entry["metric"] for entry in values] == list(prh_jax.METRICS)
+    assert [entry["metric"] for entry in values] == prh_jax.SUPPORTED_METRICS
     inputs = np.load(SELF_TEST / "features.npz")
     known = {}
     for file in ("prh.json", "consensus.json"):
@@ -428,7 +428,7 @@ def test_the_self_test_holds_values_of_independent_programs():
 def test_doctor_finds_a_wrong_metric(monkeypatch, capsys):
     assert main(["doctor", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert report["sound"] and len(report["self_test"]) == len(prh_jax.METRICS) and report["packages"]["jax"]
+    assert report["sound"] and len(report["self_test"]) == len(prh_jax.SUPPORTED_METRICS) and report["packages"]["jax"]
     right = doctor._test
 
     def wrong(entry, features):

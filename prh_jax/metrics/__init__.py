@@ -7,17 +7,30 @@ from ..metric import Metric
 from .cka import Cka, UnbiasedCka
 from .cknna import Cknna
 from .cycle_knn import CycleKnn
+from .distance_correlation import DistanceCorrelation
 from .edit_distance_knn import EditDistanceKnn
 from .lcs_knn import LcsKnn
+from .linear_regression import LinearRegression
 from .mutual_knn import MutualKnn
+from .rank_similarity import JointRankJaccard, KnnJaccard, RankSimilarity
+from .rsa import Rsa
+from .rsm_norm_difference import RsmNormDifference
+from .second_order_cosine import SecondOrderCosine
+from .shapes import AlignedCosine, AngularShapeDistance, ProcrustesDistance
+from .subspaces import Cca, EigenspaceOverlap, Gulp, MeanCca
 from .svcca import Svcca
 
 METRICS: dict[str, type[Metric]] = {
-    metric.name: metric for metric in (CycleKnn, MutualKnn, LcsKnn, Cka, UnbiasedCka, Cknna, Svcca, EditDistanceKnn)
+    metric.name: metric
+    for metric in (
+        *(CycleKnn, MutualKnn, LcsKnn, Cka, UnbiasedCka, Cknna, Svcca, EditDistanceKnn),
+        *(KnnJaccard, RankSimilarity, JointRankJaccard, SecondOrderCosine),
+        *(DistanceCorrelation, Rsa, RsmNormDifference),
+        *(Cca, MeanCca, EigenspaceOverlap, Gulp, LinearRegression),
+        *(ProcrustesDistance, AngularShapeDistance, AlignedCosine),
+    )
 }
-"""Every metric by its name; a new one is a file here and a name in this line."""
-
-SUPPORTED_METRICS: list[str] = list(METRICS)
+"""Every metric by its name, those of the reference first; a new one is a file here and a name in this table."""
 
 PRH_METRICS: dict[str, Metric] = {
     metric.name: metric
@@ -32,7 +45,13 @@ PRH_METRICS: dict[str, Metric] = {
         EditDistanceKnn(normalize=False),
     )
 }
-"""The metrics with the settings of the reference's measuring script, for its numbers."""
+"""The reference's metrics with the settings of its measuring script, for its numbers."""
+
+SUPPORTED_METRICS: list[str] = list(PRH_METRICS)
+"""The names of the reference's metrics: those that a study takes unless told."""
+
+GROUPS: dict[str, list[str]] = {"prh": SUPPORTED_METRICS, "all": list(METRICS)}
+"""Words that stand for several metrics."""
 
 
 def make_metric(name: str, *, base: Metric | None = None, **settings: Any) -> Metric:

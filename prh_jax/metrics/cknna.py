@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..metric import Metric, Score, check_positive
 from ..sketches import MaskedKernel, NeighborKernel
-from .neighbors import any_lists, scan_samples, table_of, table_rows
+from .neighbors import any_lists, compact_lists, scan_samples, table_of, table_rows
 
 Formula = Literal["code", "paper"]
 
@@ -33,7 +33,6 @@ class Cknna(Metric):
 
     name = "cknna"
     source = "Huh et al. 2024, arXiv:2405.07987"
-    differentiable = True
 
     k: int = 10
     unbiased: bool = True
@@ -51,6 +50,10 @@ class Cknna(Metric):
             raise ValueError(f"{self.name} in the paper's form leaves the diagonal out; unbiased=False has no meaning.")
         if not self.eps >= 0:
             raise ValueError(f"{self.name} needs eps >= 0, got {self.eps!r}.")
+
+    @property
+    def differentiable(self) -> bool:
+        return True
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -92,6 +95,7 @@ def aligned_tile(sketch: MaskedKernel, a: NeighborKernel, b: NeighborKernel) -> 
     """`MaskedKernel.align` on the shared neighbours of all pairs: sums over b's lists of tables of a's."""
     lists_a, lists_b = any_lists(a.neighbors), any_lists(b.neighbors)
     (x, n, _), y = lists_a.shape, lists_b.shape[0]
+    compact_a, compact_b, size = compact_lists(lists_a, lists_b)
     mutual = (reciprocal(z).astype(a.values.dtype) for z in (lists_a, lists_b))
     zeros = jnp.zeros((y, x), a.values.dtype)
 
@@ -101,14 +105,14 @@ def aligned_tile(sketch: MaskedKernel, a: NeighborKernel, b: NeighborKernel) -> 
         def step(total, entry):
             return [t + more for t, more in zip(total, terms(*entry), strict=True)], None
 
-        rows = table_rows(lists, n)
+        rows = table_rows(lists, size)
         start = [jnp.zeros((rows.shape[1], y, x), zeros.dtype)] * len(terms(rows[0], *(v[:, 0] for v in values)))
         return lax.scan(step, start, (rows, *(v.transpose(1, 0, 2) for v in values)))[0]
 
     def rows(total, step):
         """Row sums of both masked kernels, and the sum of products."""
         (list_a, values_a, mutual_a), (list_b, values_b, mutual_b) = step
-        listed, kernel, both = (table_of(list_a, v, n) for v in (jnp.ones_like(values_a), values_a, mutual_a))
+        listed, kernel, both = (table_of(list_a, v, size) for v in (jnp.ones_like(values_a), values_a, mutual_a))
 
         def terms(row, value, factor):
             return listed[row] * value[..., None], kernel[row], both[row] * factor[..., None]
@@ -118,31 +122,31 @@ def aligned_tile(sketch: MaskedKernel, a: NeighborKernel, b: NeighborKernel) -> 
 
     def cross(total, step):
         """Column sums of one masked kernel times row sums of the other."""
-        (list_a, values_a), (list_b, values_b) = step
-        listed, kernel = (table_of(list_a, v, n) for v in (jnp.ones_like(values_a), values_a))
+        (list_a, values_a), (list_b, values_b, samples_b) = step
+        listed, kernel = (table_of(list_a, v, size) for v in (jnp.ones_like(values_a), values_a))
         layer = jnp.arange(y, dtype=list_b.dtype)[None, :]
-        first = (jnp.arange(list_b.shape[0], dtype=list_b.dtype) * n)[:, None]
 
-        def terms(row, value):
-            sample = (row - first) * y + layer
+        def terms(row, value, sample):
+            sample = sample * y + layer
             found = [kernel[row] * rows_b[sample]]
             return found if sketch.unbiased else [*found, listed[row] * value[..., None] * rows_a[sample]]
 
-        sums = sum_entries(terms, list_b, values_b)
+        sums = sum_entries(terms, list_b, values_b, samples_b)
         return [t + jnp.sum(more, axis=0) for t, more in zip(total, sums, strict=True)], None
 
     if sketch.row_centered:  # only the sum of products, of all shared entries
         mutual = (jnp.ones_like(a.values), jnp.ones_like(b.values))
     sides = [
         (lists, kernel.values, kernel.values * both)
-        for lists, kernel, both in zip((lists_a, lists_b), (a, b), mutual, strict=True)
+        for lists, kernel, both in zip((compact_a, compact_b), (a, b), mutual, strict=True)
     ]
-    product, (rows_a, rows_b) = scan_samples(rows, zeros, *sides)
+    product, (rows_a, rows_b) = scan_samples(rows, zeros, *sides, size)
     if sketch.row_centered:
         return product.T
     totals = jnp.sum(rows_a, axis=0) * jnp.sum(rows_b, axis=0)
     rows_a, rows_b = (z.reshape(n * y, x) for z in (rows_a, rows_b))
-    crossed, _ = scan_samples(cross, [zeros] * (1 if sketch.unbiased else 2), *(side[:2] for side in sides))
+    columns = sides[0][:2], (*sides[1][:2], lists_b)
+    crossed, _ = scan_samples(cross, [zeros] * (1 if sketch.unbiased else 2), *columns, size)
     return sketch.combine(product, totals, crossed[0], crossed[-1], n).T
 
 

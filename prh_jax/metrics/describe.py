@@ -17,6 +17,7 @@ def rows() -> list[dict[str, Any]]:
                 "metric": name,
                 "summary": (cls.__doc__ or "").strip().splitlines()[0],
                 "range": f"[{low:g}, {high:g}]",
+                "larger_is_closer": metric.larger_is_closer,
                 "symmetric": metric.symmetric,
                 "differentiable": metric.differentiable,
                 "unchanged_by": sorted(metric.invariances),
@@ -41,7 +42,7 @@ def as_text() -> str:
         parts.append(
             f"{row['metric']}\n"
             f"    {row['summary']}\n"
-            f"    range        {row['range']}; {symmetric}; {gradient}\n"
+            f"    range        {row['range']}{_closer(row)}; {symmetric}; {gradient}\n"
             f"    settings     {_settings(row)}\n"
             f"    unchanged by {_words(row['unchanged_by'])}\n"
             f"    source       {row['source']}\n"
@@ -54,9 +55,14 @@ def as_markdown() -> str:
     lines = ["| metric | what it says | range | symmetric | gradient | settings |", "|---|---|---|---|---|---|"]
     for row in rows():
         marks = ("yes" if row[key] else "no" for key in ("symmetric", "differentiable"))
-        cells = (f"`{row['metric']}`", row["summary"], row["range"], *marks, f"`{_settings(row)}`")
+        settings = f"`{_settings(row)}`" if row["settings"] else ""
+        cells = (f"`{row['metric']}`", row["summary"], row["range"] + _closer(row), *marks, settings)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _closer(row: dict[str, Any]) -> str:
+    return "" if row["larger_is_closer"] else ", smaller is closer"
 
 
 def _settings(row: dict[str, Any]) -> str:

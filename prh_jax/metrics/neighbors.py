@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
 
 from ..linalg import exact_ratio
 from ..metric import Metric, Score, check_positive
@@ -36,11 +36,11 @@ class NeighborMetric(Metric):
     def sketch(self) -> Neighbors:
         return Neighbors(self.k, self.normalize)
 
-    def count(self, a: Int[Array, "n k"], b: Int[Array, "n k"]) -> Int[Array, ""]:
+    def count(self, a: Int[Array, "n k"], b: Int[Array, "n k"]) -> Num[Array, ""]:
         """The sum over samples, of one pair."""
         raise NotImplementedError
 
-    def count_tile(self, a: Int[Array, "x n k"], b: Int[Array, "y n k"]) -> Int[Array, "x y"]:
+    def count_tile(self, a: Int[Array, "x n k"], b: Int[Array, "y n k"]) -> Num[Array, "x y"]:
         """The sums over samples, of all pairs; the lists of a degenerate layer hold any k samples."""
         raise NotImplementedError
 
@@ -65,8 +65,10 @@ class ListMetric(NeighborMetric):
     """A metric that compares the two lists of each sample."""
 
     comparison: ClassVar[ListComparison]
+    kind: ClassVar[Any] = jnp.int32
+    """Type of the sum over samples."""
 
-    def count(self, a: Int[Array, "n k"], b: Int[Array, "n k"]) -> Int[Array, ""]:
+    def count(self, a: Int[Array, "n k"], b: Int[Array, "n k"]) -> Num[Array, ""]:
         n, k = a.shape
         marks = jnp.asarray(self.comparison.marks(k))
 
@@ -76,26 +78,37 @@ class ListMetric(NeighborMetric):
             return self.comparison.step(state, tuple(match.T)), None
 
         state, _ = lax.scan(step, self.comparison.start(k, (n,)), b.T)
-        return jnp.sum(self.comparison.result(state, k))
+        return jnp.sum(self.comparison.result(state, k), dtype=self.kind)
 
-    def count_tile(self, a: Int[Array, "x n k"], b: Int[Array, "y n k"]) -> Int[Array, "x y"]:
-        x, n, k = a.shape
+    def count_tile(self, a: Int[Array, "x n k"], b: Int[Array, "y n k"]) -> Num[Array, "x y"]:
+        x, _, k = a.shape
         marks = jnp.asarray(self.comparison.marks(k))
+        a, b, size = compact_lists(a, b)
 
         def samples(total, lists):
             """A few samples: a table of the marks of a's lists, looked up at the entries of b's."""
             (ours,), (theirs,) = lists
             values = (jnp.broadcast_to(word[None, :, None], ours.shape) for word in marks.T)
-            tables = [table_of(ours, value, n) for value in values]
+            tables = [table_of(ours, value, size) for value in values]
 
             def step(state, entry):
                 return self.comparison.step(state, tuple(table[entry] for table in tables)), None
 
             start = self.comparison.start(k, (ours.shape[0], b.shape[0], x))
-            state, _ = lax.scan(step, start, table_rows(theirs, n), unroll=UNROLL)
-            return total + jnp.sum(self.comparison.result(state, k), axis=0, dtype=jnp.int32), None
+            state, _ = lax.scan(step, start, table_rows(theirs, size), unroll=UNROLL)
+            return total + jnp.sum(self.comparison.result(state, k), axis=0, dtype=self.kind), None
 
-        return scan_samples(samples, jnp.zeros((b.shape[0], x), jnp.int32), (a,), (b,))[0].T
+        return scan_samples(samples, jnp.zeros((b.shape[0], x), self.kind), (a,), (b,), size)[0].T
+
+
+@dataclasses.dataclass(frozen=True)
+class FractionMetric(ListMetric):
+    """A metric whose comparison of two lists is a fraction, in JAX's default float: the score is their mean."""
+
+    kind = float
+
+    def _score(self, total: Any, a: Any, b: Any) -> Any:
+        return jnp.where((a[..., 0, 0] < 0) | (b[..., 0, 0] < 0), jnp.nan, total / a.shape[-2])
 
 
 def any_lists(neighbors: Int[Array, "*layers n k"]) -> Int[Array, "*layers n k"]:
@@ -103,6 +116,29 @@ def any_lists(neighbors: Int[Array, "*layers n k"]) -> Int[Array, "*layers n k"]
     k = neighbors.shape[-1]
     filler = jnp.arange(k, dtype=neighbors.dtype).reshape((1,) * (neighbors.ndim - 1) + (k,))
     return jnp.where(neighbors < 0, filler, neighbors)
+
+
+def compact_lists(
+    a: Int[Array, "x n k"], b: Int[Array, "y n k"]
+) -> tuple[Int[Array, "x n k"], Int[Array, "y n k"], int]:
+    """Both sides' lists with the samples of each row numbered anew, and how many numbers there are: n, or fewer.
+
+    Of many samples a table of a's lists would be nearly empty. A sample's number is then its place among all entries of
+    a's lists in that row, sorted; one number stands for all that are in none of them.
+    """
+    layers, n, k = a.shape
+    most = layers * k
+    if 4 * (most + 1) >= n:
+        return a, b, n
+    listed = jnp.sort(a.transpose(1, 0, 2).reshape(n, most), axis=1)
+
+    def numbered(lists):
+        rows = lists.transpose(1, 0, 2).reshape(n, -1)
+        place = jax.vmap(jnp.searchsorted)(listed, rows).astype(lists.dtype)
+        there = jnp.take_along_axis(listed, jnp.minimum(place, most - 1), axis=1) == rows
+        return jnp.where(there, place, most).reshape(n, -1, k).transpose(1, 0, 2)
+
+    return numbered(a), numbered(b), most + 1
 
 
 def table_of(lists: Int[Array, "s k x"], values: Array, n: int) -> Array:
@@ -121,15 +157,16 @@ def table_rows(lists: Int[Array, "s k y"], n: int) -> Int[Array, "k s y"]:
     return lists.transpose(1, 0, 2) + (jnp.arange(lists.shape[0], dtype=lists.dtype) * n)[None, :, None]
 
 
-def scan_samples(body: Any, start: Any, a: tuple[Array, ...], b: tuple[Array, ...]) -> tuple[Any, Any]:
+def scan_samples(body: Any, start: Any, a: tuple[Array, ...], b: tuple[Array, ...], rows: int) -> tuple[Any, Any]:
     """Fold `body(total, (a, b)) -> (total, out)` over the samples, a few at a time.
 
     Arrays come as (layers, n, k) and are handed on as (samples, k, layers). Outputs, (samples, ...), are put together.
+    A sample's table has so many `rows`.
     """
     layers_a, n, _ = a[0].shape
     # As many samples at once as keep a processor's cache, or a GPU, busy: by the states of all pairs, and by the table.
     states, table = (2**14, 2**22) if jax.default_backend() == "cpu" else (2**24, 2**27)
-    size = max(1, min(n, states // (layers_a * b[0].shape[0]), table // (n * layers_a)))
+    size = max(1, min(n, states // (layers_a * b[0].shape[0]), table // (rows * layers_a)))
     lists = jax.tree.map(lambda z: z.transpose(1, 2, 0), (a, b))
     whole = n // size * size
     groups = jax.tree.map(lambda z: z[:whole].reshape(-1, size, *z.shape[1:]), lists)

@@ -76,6 +76,46 @@ class Overlap:
         return state.astype(jnp.int32)
 
 
+class Jaccard(Overlap):
+    """Number of entries the two lists share, over the number that either has."""
+
+    def result(self, state: Any, k: int) -> Any:
+        shared = super().result(state, k).astype(float)
+        return shared / (2 * k - shared)
+
+
+class RankWeights:
+    """Weights of shared entries, by how near to the top and to each other they stand, over the most they can be.
+
+    `sum 2 / ((1 + |p - q|) (p + q)) / (1 + 1/2 + ... + 1/m)` with p and q the ranks, from 1, of each of the m shared
+    entries; 0 for lists that share none. `jaccard` multiplies by the Jaccard index of the two lists.
+    """
+
+    def __init__(self, *, jaccard: bool = False):
+        self.jaccard = jaccard
+
+    def marks(self, k: int) -> np.ndarray:
+        return np.arange(1, k + 1, dtype=np.int32)[:, None]
+
+    def start(self, k: int, shape: tuple[int, ...]) -> Any:
+        return jnp.int32(1), jnp.zeros(shape, jnp.int32), jnp.zeros(shape, float)
+
+    def step(self, state: Any, match: Words) -> Any:
+        rank, shared, total = state
+        (other,) = match
+        found = other > 0
+        weight = 2 / (1 + jnp.abs(other - rank)).astype(total.dtype) / (other + rank).astype(total.dtype)
+        return rank + 1, shared + found.astype(jnp.int32), total + jnp.where(found, weight, 0)
+
+    def result(self, state: Any, k: int) -> Any:
+        _, shared, total = state
+        most = jnp.asarray(np.concatenate([[1], np.cumsum(1 / np.arange(1, k + 1))]), total.dtype)
+        if self.jaccard:
+            fraction = shared.astype(total.dtype)
+            total = total * fraction / (2 * k - fraction)
+        return total / most[shared]
+
+
 class CommonSubsequence:
     """Length of the longest common subsequence, bit-parallel (Hyyro 2004): a zero bit marks where the length grows."""
 

@@ -23,13 +23,16 @@ class Svcca(Metric):
 
     name = "svcca"
     source = "Raghu et al. 2017, arXiv:1706.05806"
-    differentiable = True
 
     dim: int = 10
 
     def __post_init__(self):
         super().__post_init__()
         check_positive(self.name, dim=self.dim)
+
+    @property
+    def differentiable(self) -> bool:
+        return True
 
     @property
     def invariances(self) -> frozenset[str]:

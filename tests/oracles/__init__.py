@@ -1,16 +1,16 @@
 """Float64 numpy oracles, written from the papers' definitions: plain, slow, and independent of the library."""
 
-from .kernels import cka, cknna, unbiased_cka
-from .lists import cycle_knn, edit_distance_knn, lcs_knn, mutual_knn
-from .subspaces import svcca
+from . import dissimilarities, kernels, lists, shapes, subspaces
 
 ORACLES = {
-    "mutual_knn": mutual_knn,
-    "cycle_knn": cycle_knn,
-    "lcs_knn": lcs_knn,
-    "edit_distance_knn": edit_distance_knn,
-    "cka": cka,
-    "unbiased_cka": unbiased_cka,
-    "cknna": cknna,
-    "svcca": svcca,
+    name: getattr(module, name)
+    for module, names in (
+        (lists, ("mutual_knn", "cycle_knn", "edit_distance_knn", "lcs_knn")),
+        (lists, ("knn_jaccard", "rank_similarity", "joint_rank_jaccard", "second_order_cosine")),
+        (kernels, ("cka", "unbiased_cka", "cknna")),
+        (dissimilarities, ("distance_correlation", "rsa", "rsm_norm_difference")),
+        (subspaces, ("svcca", "cca", "mean_cca", "eigenspace_overlap", "gulp", "linear_regression")),
+        (shapes, ("procrustes_distance", "angular_shape_distance", "aligned_cosine")),
+    )
+    for name in names
 }

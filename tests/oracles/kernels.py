@@ -3,10 +3,12 @@
 import numpy as np
 
 
-def kernel_matrix(x, kernel="linear", sigma=1.0):
+def kernel_matrix(x, kernel="linear", sigma=1.0, median=False):
     x = np.asarray(x, np.float64)
     if kernel == "linear":
         return x @ x.T
+    if median:
+        sigma = sigma * np.median([np.linalg.norm(x[i] - x[j]) for i in range(len(x)) for j in range(i)])
     return np.array([[np.exp(-((p - q) ** 2).sum() / (2 * sigma**2)) for q in x] for p in x])
 
 
@@ -31,12 +33,12 @@ def normalized(hsic, a, b, eps):
     return float(hsic(a, b) / (np.sqrt(hsic(a, a) * hsic(b, b)) + eps))
 
 
-def cka(x, y, kernel="linear", sigma=1.0, eps=0.0):
-    return normalized(hsic_biased, kernel_matrix(x, kernel, sigma), kernel_matrix(y, kernel, sigma), eps)
+def cka(x, y, kernel="linear", sigma=1.0, eps=0.0, median=False):
+    return normalized(hsic_biased, *(kernel_matrix(z, kernel, sigma, median) for z in (x, y)), eps)
 
 
-def unbiased_cka(x, y, kernel="linear", sigma=1.0, eps=0.0):
-    return normalized(hsic_unbiased, kernel_matrix(x, kernel, sigma), kernel_matrix(y, kernel, sigma), eps)
+def unbiased_cka(x, y, kernel="linear", sigma=1.0, eps=0.0, median=False):
+    return normalized(hsic_unbiased, *(kernel_matrix(z, kernel, sigma, median) for z in (x, y)), eps)
 
 
 def neighbor_mask(gram, k, with_self):

@@ -67,3 +67,43 @@ def lcs_knn(x, y, k=10, normalize=True, per_k=True):
 def edit_distance_knn(x, y, k=10, normalize=True):
     a, b = neighbor_lists(x, k, normalize), neighbor_lists(y, k, normalize)
     return float(1 - np.mean([levenshtein(tuple(p), tuple(q)) for p, q in zip(a, b, strict=True)]) / k)
+
+
+def jaccard(p, q):
+    return len(set(p) & set(q)) / len(set(p) | set(q))
+
+
+def rank_weights(p, q):
+    """Wang et al. 2022: weights of shared neighbours over the harmonic number of how many there are."""
+    shared = set(p) & set(q)
+    if not shared:
+        return 0.0
+    ranks = [(p.index(j) + 1, q.index(j) + 1) for j in shared]
+    weights = sum(2 / ((1 + abs(r - s)) * (r + s)) for r, s in ranks)
+    return weights / sum(1 / m for m in range(1, len(shared) + 1))
+
+
+def knn_jaccard(x, y, k=10, normalize=True):
+    lists = zip(neighbor_lists(x, k, normalize), neighbor_lists(y, k, normalize), strict=True)
+    return float(np.mean([jaccard(p, q) for p, q in lists]))
+
+
+def rank_similarity(x, y, k=10, normalize=True):
+    lists = zip(neighbor_lists(x, k, normalize), neighbor_lists(y, k, normalize), strict=True)
+    return float(np.mean([rank_weights(p, q) for p, q in lists]))
+
+
+def joint_rank_jaccard(x, y, k=10, normalize=True):
+    lists = zip(neighbor_lists(x, k, normalize), neighbor_lists(y, k, normalize), strict=True)
+    return float(np.mean([jaccard(p, q) * rank_weights(p, q) for p, q in lists]))
+
+
+def second_order_cosine(x, y, k=10):
+    """Hamilton et al. 2016: similarities of sample i to the neighbours it has in either layer."""
+    x, y = unit_rows(x), unit_rows(y)
+    cosines = []
+    for i, (p, q) in enumerate(zip(neighbor_lists(x, k), neighbor_lists(y, k), strict=True)):
+        either = sorted(set(p) | set(q))
+        a, b = x[either] @ x[i], y[either] @ y[i]
+        cosines.append(a @ b / np.sqrt((a @ a) * (b @ b)))
+    return float(np.mean(cosines))

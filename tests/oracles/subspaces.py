@@ -17,3 +17,50 @@ def svcca(x, y, dim=10):
     q, _ = np.linalg.qr(u - u.mean(axis=0))
     r, _ = np.linalg.qr(v - v.mean(axis=0))
     return float(np.linalg.svd(q.T @ r, compute_uv=False).mean())
+
+
+def basis(x, centered=True, variance=1.0):
+    """Left singular vectors of singular values above zero; the first of them that hold a share of the variance."""
+    x = np.asarray(x, np.float64)
+    u, s, _ = np.linalg.svd(x - x.mean(axis=0) if centered else x, full_matrices=False)
+    rank = int((s > max(x.shape) * np.finfo(float).eps * s[0]).sum())
+    if variance < 1:
+        share = np.cumsum(s**2) / np.sum(s**2)
+        rank = min(rank, int(np.argmax(share >= variance)) + 1)
+    return u[:, :rank]
+
+
+def cca(x, y, average="squared"):
+    u, v = basis(x), basis(y)
+    squares = np.linalg.svd(u.T @ v, compute_uv=False) ** 2
+    ranks = u.shape[1], v.shape[1]
+    return float(squares.sum() / {"squared": min(ranks), "yanai": np.sqrt(ranks[0] * ranks[1]), "pillai": 1}[average])
+
+
+def mean_cca(x, y, variance=1.0):
+    return float(np.linalg.svd(basis(x, True, variance).T @ basis(y, True, variance), compute_uv=False).mean())
+
+
+def eigenspace_overlap(x, y):
+    u, v = basis(x, centered=False), basis(y, centered=False)
+    return float(np.linalg.norm(u.T @ v) ** 2 / max(u.shape[1], v.shape[1]))
+
+
+def gulp(x, y, ridge=0.01):
+    """Boix-Adsera et al. 2022: by covariances of normalised features, d x d."""
+    x, y = (np.asarray(z, np.float64) - np.mean(z, axis=0) for z in (x, y))
+    x, y = x / np.linalg.norm(x), y / np.linalg.norm(y)
+    inverse = [np.linalg.pinv(z.T @ z + ridge * np.eye(z.shape[1]), hermitian=True) for z in (x, y)]
+    own = [np.trace(i @ z.T @ z @ i @ z.T @ z) for i, z in zip(inverse, (x, y), strict=True)]
+    cross = np.trace(inverse[0] @ x.T @ y @ inverse[1] @ y.T @ x)
+    return float(own[0] + own[1] - 2 * cross)
+
+
+def linear_regression(x, y, ridge=0.0):
+    """R^2 of x from y over all features, by solving the (ridge) normal equations."""
+    x, y = (np.asarray(z, np.float64) - np.mean(z, axis=0) for z in (x, y))
+    y = y / np.linalg.norm(y)
+    weights = np.linalg.lstsq(y, x, rcond=None)[0] if ridge == 0 else None
+    if weights is None:
+        weights = np.linalg.solve(y.T @ y + ridge * np.eye(y.shape[1]), y.T @ x)
+    return float(1 - np.linalg.norm(x - y @ weights) ** 2 / np.linalg.norm(x) ** 2)

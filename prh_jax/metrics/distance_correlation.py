@@ -1,0 +1,68 @@
+"""Distance correlation: CKA whose kernel is the Euclidean distance."""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .. import linalg
+from ..metric import Score
+from ..sketches import CenteredGram, Gram
+from .kinds import InnerMetric, unbiased_cosine
+
+
+@dataclasses.dataclass(frozen=True)
+class DistanceCorrelation(InnerMetric):
+    """Root of the cosine of the two layers' centred matrices of Euclidean distances.
+
+    `score = sqrt(<HDH, HEH> / (|HDH| |HEH|))`, in [0, 1]; D, E the distances between samples, `H = I - 11'/n`. In the
+    limit of many samples 0 means independent layers; of few, wide independent layers score near 1.
+
+    Settings: `biased`, as above, or with False the bias-corrected square: the cosine of U-centred distances, in [-1, 1]
+    and 0 on average at chance. Packages differ: dcor's `distance_correlation` is our default and its
+    `u_distance_correlation_sqr` is biased=False; others return the square of the former.
+    """
+
+    name = "distance_correlation"
+    source = "Szekely et al. 2007, arXiv:0803.4101; bias-corrected: Szekely and Rizzo 2014, arXiv:1310.2926"
+
+    biased: bool = True
+
+    @property
+    def differentiable(self) -> bool:
+        return True
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return (0.0, 1.0) if self.biased else (-1.0, 1.0)
+
+    @property
+    def invariances(self) -> frozenset[str]:
+        return frozenset({"orthogonal", "isotropic_scaling", "translation"})
+
+    @property
+    def sketch(self) -> CenteredGram:
+        return CenteredGram("distance")
+
+    def score(self, upper: Any, diagonal: Any, a: Gram, b: Gram) -> Any:
+        if self.biased:
+            return linalg.safe_sqrt(2 * upper + diagonal)
+        return unbiased_cosine(upper, diagonal, a, b)
+
+    def inner_matrix(self, sketch: Gram) -> Float[Array, "n n"] | None:
+        if self.biased:  # a root of an inner product
+            return None
+        matrix = linalg.unpack_upper(sketch.upper) + jnp.diag(sketch.diagonal)
+        return linalg.u_center(matrix) / sketch.unbiased_norm
+
+    def chance(self, n: int) -> float | None:
+        return None if self.biased else 0.0
+
+
+def distance_correlation(x: Any, y: Any, *, biased: bool = True) -> Score:
+    """Root of the cosine of the two layers' centred matrices of distances: `DistanceCorrelation(biased)(x, y)`.
+
+    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1]. Differentiable.
+    """
+    return DistanceCorrelation(biased)(x, y)

@@ -1,0 +1,80 @@
+"""Two kinds of metrics by the cost of a pair: inner products, all in one matrix product, and a large step for each."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from .. import linalg
+from ..factors import Factor, factor_product
+from ..metric import Metric, Score
+
+
+@dataclasses.dataclass(frozen=True)
+class InnerMetric(Metric):
+    """A metric that looks at a pair through the inner product of two symmetric matrices, and at numbers of each layer.
+
+    Its sketch holds the matrix packed, as `upper` and `diagonal`: `<A, B> = 2 upper + diagonal` of their products; or,
+    of many samples, the `Factor` of a Gram matrix.
+    """
+
+    def score(self, upper: Any, diagonal: Any, a: Any, b: Any) -> Any:
+        """From the inner products of the halves and of the diagonals; everything broadcasts over pairs."""
+        raise NotImplementedError
+
+    def sides(self, a: Any, b: Any) -> tuple[Any, Any]:
+        """What has the packed matrices, of either layer: the sketches themselves, unless they hold several."""
+        return a, b
+
+    def compare(self, a: Any, b: Any) -> Score:
+        p, q = self.sides(a, b)
+        diagonal = linalg.inner(p.diagonal, q.diagonal)
+        if isinstance(p, Factor):
+            return self.score((factor_product(p.columns, q.columns) - diagonal) / 2, diagonal, a, b)
+        return self.score(linalg.inner(p.upper, q.upper), diagonal, a, b)
+
+    @property
+    def contraction(self) -> Callable[[Any, Any], Any] | None:
+        return packed_products
+
+    def finish_tile(self, contracted: Any, a: Any, b: Any) -> Float[Array, "x y"]:
+        upper, diagonal = contracted
+        one, other = jax.tree.map(lambda z: z[:, None], a), jax.tree.map(lambda z: z[None], b)
+        return self.score(upper, diagonal, one, other)
+
+    def compare_orders(self, a: Any, b: Any, orders: Int[Array, "orders n"]) -> Float[Array, "orders x y"]:
+        p, q = self.sides(a, b)
+        if isinstance(p, Factor):
+            return super().compare_orders(a, b, orders)
+        upper = linalg.order_inner(p.upper, q.upper, orders)
+        diagonal = jax.vmap(lambda order: linalg.tile_inner(p.diagonal, q.diagonal[:, order]))(orders)
+        one, other = jax.tree.map(lambda z: z[None, :, None], a), jax.tree.map(lambda z: z[None, None], b)
+        return self.score(upper, diagonal, one, other)
+
+
+def packed_products(a: Any, b: Any) -> tuple[Float[Array, "x y"], Float[Array, "x y"]]:
+    """Inner products of the halves and of the diagonals of all pairs: all that a metric of them needs."""
+    diagonal = linalg.tile_inner(a.diagonal, b.diagonal)
+    if isinstance(a, Factor):  # one product of features after another: together they would fill the memory
+        whole = lax.map(lambda p: lax.map(lambda q: factor_product(p, q), b.columns), a.columns)
+        return (whole - diagonal) / 2, diagonal
+    return linalg.tile_inner(a.upper, b.upper), diagonal
+
+
+def unbiased_cosine(upper: Any, diagonal: Any, a: Any, b: Any, *, extra: Any = 0) -> Any:
+    """Cosine of two U-centred matrices from products of their double-centred ones (sketches of `CenteredGram`)."""
+    traces = jnp.sum(a.diagonal, axis=-1) * jnp.sum(b.diagonal, axis=-1)
+    own = a.unbiased_norm * b.unbiased_norm + extra
+    return linalg.u_centered(upper, diagonal, traces, a.diagonal.shape[-1]) / own
+
+
+@dataclasses.dataclass(frozen=True)
+class PairMetric(Metric):
+    """A metric that takes a large step for every pair, a decomposition say: one after another, in the memory of one."""
+
+    def compare_tile(self, a: Any, b: Any) -> Float[Array, "x y"]:
+        return lax.map(lambda p: lax.map(lambda q: self.compare(p, q), b), a)

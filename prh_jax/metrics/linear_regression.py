@@ -1,0 +1,76 @@
+"""Linear regression: how much of one layer can be read off the other by a linear map?"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from jaxtyping import Array, Float
+
+from ..metric import Score
+from ..packed import Packed, Regression, Regressions
+from .kinds import InnerMetric, packed_products
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearRegression(InnerMetric):
+    """Share of the variance of x that a linear map of y explains, over all features.
+
+    `score = 1 - |X - F_y X|^2 / |X|^2`, in [0, 1], not symmetric; X the centred features, F_y the hat matrix of (ridge)
+    regression on y. It is fitted and judged on the same samples: 1 where y is wider than there are samples.
+
+    Settings: `ridge`, in units of y's total variance; 0 is least squares. Packages differ in which layer predicts
+    which.
+    """
+
+    name = "linear_regression"
+    source = "Kornblith et al. 2019, arXiv:1905.00414"
+
+    ridge: float = 0.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.ridge >= 0:
+            raise ValueError(f"{self.name} needs ridge >= 0, got {self.ridge!r}.")
+
+    @property
+    def differentiable(self) -> bool:
+        return True
+
+    @property
+    def symmetric(self) -> bool:
+        return False
+
+    @property
+    def self_score(self) -> float | None:
+        return None if self.ridge else 1.0
+
+    @property
+    def invariances(self) -> frozenset[str]:
+        return frozenset({"orthogonal", "isotropic_scaling", "translation"})
+
+    @property
+    def sketch(self) -> Regressions:
+        return Regressions(self.ridge)
+
+    def sides(self, a: Regression, b: Regression) -> tuple[Packed, Packed]:
+        return a.gram, b.smoother
+
+    @property
+    def contraction(self) -> Callable[[Regression, Regression], Any]:
+        return predictions
+
+    def score(self, upper: Any, diagonal: Any, a: Regression, b: Regression) -> Any:
+        return 2 * upper + diagonal
+
+
+def predictions(a: Regression, b: Regression) -> tuple[Float[Array, "x y"], Float[Array, "x y"]]:
+    """Inner products of what is predicted with what predicts, of all pairs."""
+    return packed_products(a.gram, b.smoother)
+
+
+def linear_regression(x: Any, y: Any, *, ridge: float = 0.0) -> Score:
+    """Share of the variance of x that a linear map of y explains: `LinearRegression(ridge)(x, y)`.
+
+    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1]; not symmetric. Differentiable.
+    """
+    return LinearRegression(ridge)(x, y)

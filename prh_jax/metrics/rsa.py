@@ -1,0 +1,82 @@
+"""Representational similarity analysis: do two layers agree on which samples are unlike?"""
+
+import dataclasses
+from typing import Any, Literal
+
+from jaxtyping import Array, Float
+
+from ..metric import Score
+from ..packed import Dissimilarities, Dissimilarity, Packed
+from .kinds import InnerMetric
+
+Comparison = Literal["spearman", "pearson", "cosine"]
+FORMS: dict[Comparison, Literal["ranks", "centered", "unit"]] = {
+    "spearman": "ranks",
+    "pearson": "centered",
+    "cosine": "unit",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Rsa(InnerMetric):
+    """Correlation of the two layers' dissimilarities between samples, over all pairs of samples.
+
+    `score = corr_{i<j}(D_ij, E_ij)`, in [-1, 1] ([0, 1] for the cosine); 0 on average at chance, but for the cosine.
+
+    Settings: `rdm`, the dissimilarity: 1 - Pearson "correlation" of two rows over features (default), "euclidean"
+    distance, or 1 - "cosine" of two rows; `compare_by`, "spearman" (default; equal values get their mean rank),
+    "pearson", or "cosine". Gradients need pearson or cosine. Packages differ: rsatoolbox's "euclidean" is the squared
+    distance divided by the width, which is another score but for spearman; some correlate similarities, which is the
+    same.
+    """
+
+    name = "rsa"
+    source = "Kriegeskorte et al. 2008, doi:10.3389/neuro.06.004.2008"
+
+    rdm: Dissimilarity = "correlation"
+    compare_by: Comparison = "spearman"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.rdm not in ("correlation", "euclidean", "cosine"):
+            raise ValueError(f"{self.name} has rdm 'correlation', 'euclidean' and 'cosine', got {self.rdm!r}.")
+        if self.compare_by not in FORMS:
+            raise ValueError(f"{self.name} compares by {', '.join(FORMS)}, got {self.compare_by!r}.")
+
+    @property
+    def differentiable(self) -> bool:
+        return self.compare_by != "spearman"
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return (0.0, 1.0) if self.compare_by == "cosine" else (-1.0, 1.0)
+
+    @property
+    def invariances(self) -> frozenset[str]:
+        others = {
+            "correlation": {"row_scaling"},
+            "euclidean": {"orthogonal", "translation"},
+            "cosine": {"row_scaling", "orthogonal"},
+        }
+        return frozenset({"isotropic_scaling"} | others[self.rdm])
+
+    @property
+    def sketch(self) -> Dissimilarities:
+        return Dissimilarities(self.rdm, FORMS[self.compare_by])
+
+    def score(self, upper: Any, diagonal: Any, a: Packed, b: Packed) -> Any:
+        return 2 * upper + diagonal
+
+    def inner_matrix(self, sketch: Packed) -> Float[Array, "n n"]:
+        return sketch.matrix()
+
+    def chance(self, n: int) -> float | None:
+        return None if self.compare_by == "cosine" else 0.0
+
+
+def rsa(x: Any, y: Any, *, rdm: Dissimilarity = "correlation", compare_by: Comparison = "spearman") -> Score:
+    """Correlation of the two layers' dissimilarities between samples: `Rsa(rdm, compare_by)(x, y)`.
+
+    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [-1, 1]. Differentiable unless by spearman.
+    """
+    return Rsa(rdm, compare_by)(x, y)

@@ -1,0 +1,79 @@
+"""Norm of the difference of two layers' dissimilarities: how far apart, not only how correlated."""
+
+import dataclasses
+from typing import Any, Literal
+
+import jax.numpy as jnp
+
+from .. import linalg
+from ..metric import Score
+from ..packed import Dissimilarities, Dissimilarity, Packed
+from .kinds import PairMetric
+
+Norm = Literal["frobenius", "spectral"]
+
+
+@dataclasses.dataclass(frozen=True)
+class RsmNormDifference(PairMetric):
+    """Norm of the difference of the two layers' matrices of dissimilarities between samples.
+
+    `score = |D - E|`, 0 for equal matrices, smaller is closer; it is on the scale of the features for the Euclidean
+    distance, and grows with n.
+
+    Settings: `rdm`, "euclidean" distance (default), or 1 - "cosine" or "correlation" of two rows; `norm`, "frobenius",
+    of the whole matrix, so that each pair of samples counts twice; or "spectral", the largest absolute eigenvalue.
+    Packages differ: some take one and call it the other.
+    """
+
+    name = "rsm_norm_difference"
+    source = "Yin and Shen 2018, arXiv:1812.04224; Klabunde et al. 2025, arXiv:2305.06329"
+    larger_is_closer = False
+
+    rdm: Dissimilarity = "euclidean"
+    norm: Norm = "frobenius"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.rdm not in ("correlation", "euclidean", "cosine"):
+            raise ValueError(f"{self.name} has rdm 'euclidean', 'cosine' and 'correlation', got {self.rdm!r}.")
+        if self.norm not in ("frobenius", "spectral"):
+            raise ValueError(f"{self.name} has norms 'frobenius' and 'spectral', got {self.norm!r}.")
+
+    @property
+    def differentiable(self) -> bool:
+        return True
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return (0.0, float("inf"))
+
+    @property
+    def self_score(self) -> float:
+        return 0.0
+
+    @property
+    def invariances(self) -> frozenset[str]:
+        names = {
+            "euclidean": {"orthogonal", "translation"},
+            "cosine": {"orthogonal", "isotropic_scaling", "row_scaling"},
+            "correlation": {"isotropic_scaling", "row_scaling"},
+        }
+        return frozenset(names[self.rdm])
+
+    @property
+    def sketch(self) -> Dissimilarities:
+        return Dissimilarities(self.rdm, "raw")
+
+    def compare(self, a: Packed, b: Packed) -> Score:
+        difference = a.upper - b.upper
+        if self.norm == "frobenius":
+            return linalg.safe_sqrt(2 * linalg.inner(difference, difference))
+        return jnp.max(jnp.abs(jnp.linalg.eigvalsh(linalg.unpack_upper(difference))))
+
+
+def rsm_norm_difference(x: Any, y: Any, *, rdm: Dissimilarity = "euclidean", norm: Norm = "frobenius") -> Score:
+    """Norm of the difference of the two layers' matrices of dissimilarities: `RsmNormDifference(rdm, norm)(x, y)`.
+
+    x (n, dx) and y (n, dy) hold one sample a row, in the same order. At least 0, smaller is closer. Differentiable.
+    """
+    return RsmNormDifference(rdm, norm)(x, y)

@@ -1,0 +1,187 @@
+"""Metrics of shape: what is left between two layers once one is rotated onto the other as well as it can be."""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from .. import linalg
+from ..linalg import HIGHEST
+from ..metric import Score
+from ..packed import Packed, RootMatrix, squared_norm
+from .kinds import PairMetric
+
+
+def rotated(a: Float[Array, "n n"], b: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    """`b Q` with the orthogonal Q that brings it nearest to a: of the SVD `b' a = U S V'`, `Q = U V'`.
+
+    Distances after it have the derivative at a fixed Q, as Q is at their optimum.
+    """
+    u, _, v = jnp.linalg.svd(lax.stop_gradient(jnp.matmul(b.T, a, precision=HIGHEST)))
+    return jnp.matmul(b, jnp.matmul(u, v, precision=HIGHEST), precision=HIGHEST)
+
+
+def length(matrix: Float[Array, "n n"]) -> Float[Array, ""]:
+    """Frobenius norm."""
+    return linalg.safe_sqrt(squared_norm(matrix))
+
+
+@dataclasses.dataclass(frozen=True)
+class ShapeMetric(PairMetric):
+    """A distance of the roots of two layers' Gram matrices, which have the shape of the features themselves.
+
+    An n x n matrix is decomposed for every pair. The distance is that of the rotated matrices, not a difference of
+    norms: it is exact to rounding where layers are near.
+    """
+
+    larger_is_closer = False
+
+    centered: bool = True
+
+    @property
+    def differentiable(self) -> bool:
+        return True
+
+    @property
+    def self_score(self) -> float:
+        return 0.0
+
+    @property
+    def sketch(self) -> RootMatrix:
+        return RootMatrix(self.centered)
+
+    def _invariances(self, *more: str) -> frozenset[str]:
+        return frozenset({"orthogonal", *more} | ({"translation"} if self.centered else set()))
+
+
+@dataclasses.dataclass(frozen=True)
+class ProcrustesDistance(ShapeMetric):
+    """Distance of the two layers once one is rotated onto the other as well as it can be.
+
+    `score = min_Q |X - Y Q|` over orthogonal Q, `sqrt(2 - 2 |X' Y|_*)` for X, Y of norm 1, so in [0, sqrt(2)]; smaller
+    is closer. Widths may differ: the narrower layer is filled up with zeros.
+
+    Settings: `centered`, features are centred first; `unit_norm`, and divided by their Frobenius norm (without it: the
+    size-and-shape distance, from 0 up, on the features' own scale). Packages differ: some return the square, and those
+    that write it as a difference of norms are wrong in half of the digits where layers are near.
+    """
+
+    name = "procrustes_distance"
+    source = "Ding et al. 2021, arXiv:2108.01661; Williams et al. 2021, arXiv:2110.14739"
+
+    unit_norm: bool = True
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return (0.0, 2**0.5 if self.unit_norm else float("inf"))
+
+    @property
+    def invariances(self) -> frozenset[str]:
+        return self._invariances(*(["isotropic_scaling"] if self.unit_norm else []))
+
+    def compare(self, a: Packed, b: Packed) -> Score:
+        p, q = a.matrix(), b.matrix()
+        if not self.unit_norm:
+            p, q = p * a.size, q * b.size
+        return length(p - rotated(p, q))
+
+
+@dataclasses.dataclass(frozen=True)
+class AngularShapeDistance(ShapeMetric):
+    """Angle between the two layers once one is rotated onto the other as well as it can be.
+
+    `score = arccos(|X' Y|_*)` for X, Y of Frobenius norm 1, in [0, pi/2] radians, a metric in the mathematical sense;
+    smaller is closer. Found as `2 atan2(|X - Y Q|, |X + Y Q|)`, which keeps its digits near 0.
+
+    Settings: `centered`, features are centred first; `alpha`, in [0, 1]: 1 compares the features, 0 whitens them (the
+    angle then has the mean canonical correlation of mean_cca for its cosine, where ranks are equal), between the two
+    singular values are `alpha s + (1 - alpha)`, with s of features of norm 1, as in netrep.
+    """
+
+    name = "angular_shape_distance"
+    source = "Williams et al. 2021, arXiv:2110.14739"
+
+    alpha: float = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 <= self.alpha <= 1:
+            raise ValueError(f"{self.name} needs 0 <= alpha <= 1, got {self.alpha!r}.")
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return (0.0, float(jnp.pi / 2))
+
+    @property
+    def invariances(self) -> frozenset[str]:
+        whitened = ["column_scaling", "invertible_linear"] if self.alpha == 0 else []
+        return self._invariances("isotropic_scaling", *whitened)
+
+    @property
+    def sketch(self) -> RootMatrix:
+        return RootMatrix(self.centered, self.alpha)
+
+    def compare(self, a: Packed, b: Packed) -> Score:
+        p = a.matrix()
+        q = rotated(p, b.matrix())
+        return 2 * jnp.arctan2(length(p - q), length(p + q))
+
+
+@dataclasses.dataclass(frozen=True)
+class AlignedCosine(PairMetric):
+    """Mean cosine of a sample's two rows, once one layer is rotated onto the other as well as it can be.
+
+    `score = mean_i cos(x_i, Q' y_i)`, in [-1, 1]; Q the orthogonal matrix with the least `|X - Y Q|`. Features are not
+    centred. NaN where a row is zero (others leave such rows out). Without a gradient, as Q is at no optimum of it.
+    """
+
+    name = "aligned_cosine"
+    source = "Hamilton et al. 2016, arXiv:1605.09096"
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return (-1.0, 1.0)
+
+    @property
+    def invariances(self) -> frozenset[str]:
+        return frozenset({"orthogonal", "isotropic_scaling"})
+
+    @property
+    def sketch(self) -> RootMatrix:
+        return RootMatrix(centered=False)
+
+    def compare(self, a: Packed, b: Packed) -> Score:
+        p = a.matrix()
+        q = rotated(p, b.matrix())
+        one, other = jnp.sum(p * p, axis=1), jnp.sum(q * q, axis=1)
+        # in a root a row of zeros is zero up to rounding
+        zero = jnp.minimum(one, other) <= p.shape[0] * (4 * jnp.finfo(p.dtype).eps) ** 2
+        return jnp.mean(jnp.sum(p * q, axis=1) / jnp.where(zero, jnp.nan, jnp.sqrt(one * other)))
+
+
+def procrustes_distance(x: Any, y: Any, *, centered: bool = True, unit_norm: bool = True) -> Score:
+    """Distance of the two layers once one is rotated onto the other: `ProcrustesDistance(centered, unit_norm)(x, y)`.
+
+    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, sqrt(2)], smaller is closer.
+    Differentiable.
+    """
+    return ProcrustesDistance(centered, unit_norm)(x, y)
+
+
+def angular_shape_distance(x: Any, y: Any, *, centered: bool = True, alpha: float = 1.0) -> Score:
+    """Angle between the two layers once one is rotated onto the other: `AngularShapeDistance(centered, alpha)(x, y)`.
+
+    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, pi/2], smaller is closer.
+    Differentiable.
+    """
+    return AngularShapeDistance(centered, alpha)(x, y)
+
+
+def aligned_cosine(x: Any, y: Any) -> Score:
+    """Mean cosine of a sample's two rows, once one layer is rotated onto the other: `AlignedCosine()(x, y)`.
+
+    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [-1, 1].
+    """
+    return AlignedCosine()(x, y)

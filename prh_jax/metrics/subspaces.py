@@ -1,0 +1,217 @@
+"""Metrics of the subspaces that two layers' features span: canonical correlations and what is summed from them."""
+
+import dataclasses
+from typing import Any, Literal
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..linalg import HIGHEST
+from ..metric import Score
+from ..packed import HatMatrix, Packed
+from .kinds import InnerMetric, PairMetric
+
+RIGID = frozenset({"orthogonal", "isotropic_scaling", "translation"})
+AFFINE = RIGID | {"column_scaling", "invertible_linear"}
+
+Average = Literal["squared", "yanai", "pillai"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Cca(InnerMetric):
+    """Mean squared canonical correlation of the two layers.
+
+    `score = sum_i rho_i^2 / min(r_x, r_y)`, in [0, 1]; rho the singular values of `U_x' U_y`, U orthonormal bases of
+    the centred features, r their ranks (singular values below n eps of the largest count as zero). It is found from the
+    projectors `P = U U'`: `sum rho^2 = <P_x, P_y>`. Chance is high, about `max(r) / (n - 1)`: 1 where a layer is wider
+    than there are samples.
+
+    Settings: `average`, "squared" as above; "yanai", `sum rho^2 / sqrt(r_x r_y)`; "pillai", the sum itself, in
+    [0, min(r)]. Packages differ: several call the mean of squares Yanai's, and the mean (our mean_cca) Pillai's.
+    """
+
+    name = "cca"
+    source = "Hotelling 1936; Ramsay et al. 1984; Kornblith et al. 2019, arXiv:1905.00414"
+
+    average: Average = "squared"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.average not in ("squared", "yanai", "pillai"):
+            raise ValueError(f"{self.name} has averages 'squared', 'yanai' and 'pillai', got {self.average!r}.")
+
+    @property
+    def differentiable(self) -> bool:
+        return True
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return (0.0, float("inf") if self.average == "pillai" else 1.0)
+
+    @property
+    def self_score(self) -> float | None:
+        return None if self.average == "pillai" else 1.0
+
+    @property
+    def invariances(self) -> frozenset[str]:
+        return AFFINE
+
+    @property
+    def sketch(self) -> HatMatrix:
+        return HatMatrix()
+
+    def score(self, upper: Any, diagonal: Any, a: Packed, b: Packed) -> Any:
+        total = 2 * upper + diagonal
+        if self.average == "squared":
+            return total / jnp.minimum(a.size, b.size)
+        return total if self.average == "pillai" else total / jnp.sqrt(a.size * b.size)
+
+    def inner_matrix(self, sketch: Packed) -> Float[Array, "n n"] | None:
+        if self.average == "squared":
+            return None
+        return sketch.matrix() / (1 if self.average == "pillai" else jnp.sqrt(sketch.size))
+
+
+@dataclasses.dataclass(frozen=True)
+class MeanCca(PairMetric):
+    """Mean canonical correlation of the two layers.
+
+    `score = sum_i rho_i / min(r_x, r_y)`, in [0, 1]; rho and r as for cca. An n x n matrix is decomposed for every
+    pair: thousands of times the cost of cca.
+
+    Settings: `variance` keeps of each layer the leading directions that hold this share of its variance: 0.99 is SVCCA
+    in the form of its paper (arXiv:1706.05806). PWCCA, which weights rho by the axes of the feature space, is left out:
+    it cannot be told from any summary of a layer without its width.
+    """
+
+    name = "mean_cca"
+    source = "Hotelling 1936; Kornblith et al. 2019, arXiv:1905.00414"
+
+    variance: float = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 < self.variance <= 1:
+            raise ValueError(f"{self.name} needs 0 < variance <= 1, got {self.variance!r}.")
+
+    @property
+    def differentiable(self) -> bool:
+        return True
+
+    @property
+    def invariances(self) -> frozenset[str]:
+        return AFFINE if self.variance == 1 else RIGID
+
+    @property
+    def sketch(self) -> HatMatrix:
+        return HatMatrix(variance=self.variance)
+
+    def compare(self, a: Packed, b: Packed) -> Score:
+        cosines = jnp.linalg.svd(jnp.matmul(a.matrix(), b.matrix(), precision=HIGHEST), compute_uv=False)
+        return jnp.sum(cosines) / jnp.minimum(a.size, b.size)
+
+
+@dataclasses.dataclass(frozen=True)
+class EigenspaceOverlap(InnerMetric):
+    """Share of the larger of the two layers' spans that lies in the other.
+
+    `score = |U_x' U_y|^2 / max(r_x, r_y)`, in [0, 1]; U orthonormal bases of the features, not centred, r their ranks.
+    The paper and its followers divide by the larger width, which is the rank unless features are redundant.
+    """
+
+    name = "eigenspace_overlap"
+    source = "May et al. 2019, arXiv:1909.01264"
+
+    @property
+    def differentiable(self) -> bool:
+        return True
+
+    @property
+    def invariances(self) -> frozenset[str]:
+        return AFFINE - {"translation"}
+
+    @property
+    def sketch(self) -> HatMatrix:
+        return HatMatrix(centered=False)
+
+    def score(self, upper: Any, diagonal: Any, a: Packed, b: Packed) -> Any:
+        return (2 * upper + diagonal) / jnp.maximum(a.size, b.size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Gulp(InnerMetric):
+    """Squared distance of the two layers in what ridge regression can predict from them.
+
+    `score = |F_x - F_y|^2`, 0 for equal layers and at most `r_x + r_y`; `F = K (K + ridge)^-1` with K the centred Gram
+    matrix of trace 1. Smaller is closer. It bounds how far predictions of any one target can be apart.
+
+    Settings: `ridge`, lambda in units of the layer's total variance; 0 compares spans, as CCA does. Packages differ:
+    some return the root, and without their normalisation lambda has the features' own scale.
+    """
+
+    name = "gulp"
+    source = "Boix-Adsera et al. 2022, arXiv:2210.06545"
+    larger_is_closer = False
+
+    ridge: float = 0.01
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.ridge >= 0:
+            raise ValueError(f"{self.name} needs ridge >= 0, got {self.ridge!r}.")
+
+    @property
+    def differentiable(self) -> bool:
+        return True
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return (0.0, float("inf"))
+
+    @property
+    def self_score(self) -> float:
+        return 0.0
+
+    @property
+    def invariances(self) -> frozenset[str]:
+        return RIGID if self.ridge else AFFINE
+
+    @property
+    def sketch(self) -> HatMatrix:
+        return HatMatrix(self.ridge)
+
+    def score(self, upper: Any, diagonal: Any, a: Packed, b: Packed) -> Any:
+        return jnp.maximum(a.size + b.size - 2 * (2 * upper + diagonal), 0)
+
+
+def cca(x: Any, y: Any, *, average: Average = "squared") -> Score:
+    """Mean squared canonical correlation of the two layers: `Cca(average)(x, y)`.
+
+    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1] ([0, inf] for "pillai").
+    Differentiable.
+    """
+    return Cca(average)(x, y)
+
+
+def mean_cca(x: Any, y: Any, *, variance: float = 1.0) -> Score:
+    """Mean canonical correlation of the two layers: `MeanCca(variance)(x, y)`.
+
+    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1]. Differentiable.
+    """
+    return MeanCca(variance)(x, y)
+
+
+def eigenspace_overlap(x: Any, y: Any) -> Score:
+    """Share of the larger of the two layers' spans that lies in the other: `EigenspaceOverlap()(x, y)`.
+
+    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1]. Differentiable.
+    """
+    return EigenspaceOverlap()(x, y)
+
+
+def gulp(x: Any, y: Any, *, ridge: float = 0.01) -> Score:
+    """Squared distance of the two layers in what ridge regression can predict from them: `Gulp(ridge)(x, y)`.
+
+    x (n, dx) and y (n, dy) hold one sample a row, in the same order. At least 0, smaller is closer. Differentiable.
+    """
+    return Gulp(ridge)(x, y)

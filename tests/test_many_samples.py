@@ -1,0 +1,112 @@
+"""Many samples: no matrix of all pairs, and the scores of the usual way within float32 rounding; counts to the bit."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from inputs import correlated
+
+from prh_jax import align, sketches, write_features
+from prh_jax.factors import CenteredFactor, Factor
+from prh_jax.metrics import make_metric
+from prh_jax.metrics.neighbors import compact_lists
+from prh_jax.sketches import BlockedMaskedKernel
+
+N = 150
+KERNELS = [{}, {"unbiased": False}, {"formula": "paper"}]
+
+
+@pytest.fixture
+def many(monkeypatch):
+    monkeypatch.setattr(sketches, "MANY", 100)
+    monkeypatch.setattr(sketches, "BLOCK", 64)
+
+
+@pytest.mark.parametrize("name", ["cka", "unbiased_cka"])
+@pytest.mark.parametrize("eps", [0.0, 1e-3])
+def test_cka_in_feature_space(name, eps, x64, monkeypatch):
+    x, y = correlated(n=N, dx=14, dy=11, dtype=np.float64)
+    x = 1e6 * (x + 300)
+    metric = make_metric(name, eps=eps)
+    expected = float(jax.jit(metric)(x, y))
+    sketch = metric.sketch
+    monkeypatch.setattr(sketches, "MANY", 100)
+    assert isinstance(sketch.for_samples(N, 14), CenteredFactor)
+    assert sketch.for_samples(N, 75) == sketch.for_samples(N) == sketch  # features would be no smaller
+    assert float(jax.jit(metric)(x, y)) == pytest.approx(expected, abs=1e-10)
+    value, gradient = jax.jit(jax.value_and_grad(lambda a: metric(a, y)))(np.ones_like(x))
+    assert np.isnan(value) and np.isfinite(np.asarray(gradient)).all()
+
+
+@pytest.mark.parametrize("name", ["cka", "unbiased_cka"])
+def test_null_of_factors_is_that_of_gram_matrices(name, x64, many):
+    x, y = correlated(n=N, dx=14, dy=11, dtype=np.float64)
+    metric = make_metric(name)
+    orders = np.stack([np.random.default_rng(i).permutation(N) for i in range(3)])
+    sketchers = metric.sketch, metric.sketch.for_samples(N, 20)
+    found = []
+    for sketcher in sketchers:
+        a, b = (jax.tree.map(lambda z: z[None], jax.jit(sketcher)(z)) for z in (x, y))
+        found.append(np.asarray(jax.jit(metric.compare_orders)(a, b, orders)))
+    assert isinstance(a, Factor)
+    np.testing.assert_allclose(found[1], found[0], atol=1e-10, rtol=0)
+    expected = [float(jax.jit(metric)(x, y[order])) for order in orders]
+    np.testing.assert_allclose(found[1].ravel(), expected, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("settings", KERNELS, ids=str)
+def test_cknna_by_blocks(settings, x64, monkeypatch):
+    x, y = correlated(n=N, dx=14, dy=11, dtype=np.float64)
+    metric = make_metric("cknna", k=7, **settings)
+    expected = float(jax.jit(metric)(x, y))
+    gradient = np.asarray(jax.jit(jax.grad(metric))(x, y))
+    monkeypatch.setattr(sketches, "MANY", 100)
+    monkeypatch.setattr(sketches, "BLOCK", 64)
+    assert isinstance(metric.sketch.for_samples(N), BlockedMaskedKernel)
+    again = jax.jit(lambda a, b: metric(a, b))
+    assert float(again(x, y)) == pytest.approx(expected, abs=1e-12)
+    np.testing.assert_allclose(np.asarray(jax.jit(jax.grad(again))(x, y)), gradient, atol=1e-12)
+
+
+def test_lists_are_made_once_for_all_metrics_of_unit_rows(many):
+    neighbors = make_metric("mutual_knn", normalize=False).sketch.for_samples(N)
+    assert neighbors.products == make_metric("cknna").sketch.for_samples(N).products
+
+
+def test_a_study_of_many_samples(tmp_path, many, monkeypatch):
+    rng = np.random.default_rng(0)
+    latent = rng.normal(size=(N, 5))
+    stores = [
+        write_features(
+            tmp_path / f"{m}.zarr",
+            [(latent @ rng.normal(size=(5, d)) + rng.normal(size=(N, d))).astype(np.float32) for d in widths],
+            ids=[str(i) for i in range(N)],
+            spec={"model": str(m)},
+        )
+        for m, widths in enumerate([(9, 12), (20, 7, 16)])
+    ]
+    metrics = ["mutual_knn", "cka", "unbiased_cka", "cknna"]
+    found = align(*stores, metrics, null=5)
+    monkeypatch.setattr(sketches, "MANY", 8192)
+    expected = align(*stores, metrics, null=5)
+    for key in metrics:
+        tolerance = 0 if key == "mutual_knn" else 2e-6
+        np.testing.assert_allclose(found.dataset[key], expected.dataset[key], atol=tolerance, rtol=0)
+        np.testing.assert_allclose(found.calibration.null(key), expected.calibration.null(key), atol=tolerance, rtol=0)
+    assert np.isfinite(jnp.asarray(found.calibration.pairs("cka")["calibrated"].values)).all()
+
+
+@pytest.mark.parametrize("name", ["mutual_knn", "lcs_knn", "edit_distance_knn", "knn_jaccard", "cknna"])
+def test_tables_of_few_layers_hold_what_is_listed(name):
+    """600 samples, 2 x 3 layers, k = 5: rows are numbered anew, and every pair scores as it does alone."""
+    metric = make_metric(name, k=5)
+    layers = [correlated(n=600, dx=14, dy=11, seed=s) for s in range(3)]
+    sketch = jax.jit(metric.sketch)
+    a, b = ([sketch(pair[side]) for pair in layers] for side in (0, 1))
+    stacks = [jax.tree.map(lambda *leaves: jnp.stack(leaves), *side) for side in (a[:2], b)]
+    lists = stacks[0].neighbors, stacks[1].neighbors
+    assert compact_lists(*lists)[2] == 2 * 5 + 1
+    compare = jax.jit(metric.compare)
+    expected = [[float(compare(p, q)) for q in b] for p in a[:2]]
+    tolerance = 1e-6 if name in ("cknna", "knn_jaccard") else 0  # counts to the bit
+    np.testing.assert_allclose(jax.jit(metric.compare_tile)(*stacks), expected, atol=tolerance, rtol=0)
