@@ -199,8 +199,11 @@ def held_bytes(groups: Sequence[dict[str, Metric]], sketch: Any, size: int, mesh
 
 
 def fit_tile(metrics: dict[str, Metric], sketch: Any, mesh: Mesh, memory: int) -> int:
-    """The largest tile, a power of two up to TILE, whose sketches and temporaries fit into `memory` on each device."""
-    size, groups = TILE, share_contractions(metrics)
+    """The largest tile whose sketches and temporaries fit into `memory` on each device: a power of two up to TILE, or
+    to what a slow metric asks for.
+    """
+    size = min([TILE, *(metric.tile for metric in metrics.values() if metric.tile)])
+    groups = share_contractions(metrics)
     while size > 1:
         if 4 * size * sketch_bytes(sketch) < memory and held_bytes(groups, sketch, size, mesh) <= memory:
             break
