@@ -216,14 +216,16 @@ def held_bytes(groups: Sequence[dict[str, Metric]], sketch: Any, size: int, mesh
 
 
 def fit_tile(metrics: dict[str, Metric], sketch: Any, mesh: Mesh, memory: int, *, n: int, layers: int) -> int:
-    """The largest tile, a power of two up to TILE, whose sketches and temporaries fit into `memory` on each device.
+    """The largest tile whose sketches and temporaries fit into `memory` on each device: a power of two up to TILE, or
+    to what a slow metric asks for.
 
     Tiles are filled up with copies, so that one program serves any number of layers. Of more than FILLED samples that
     would take longer than compiling another: the tile is then no larger than the layers of the larger side need.
     """
-    size, groups = TILE, share_contractions(metrics)
+    size = min([TILE, *(metric.tile for metric in metrics.values() if metric.tile)])
     if n > FILLED:
         size = min(size, 1 << (layers - 1).bit_length())
+    groups = share_contractions(metrics)
     while size > 1:
         if 4 * size * sketch_bytes(sketch) < memory and held_bytes(groups, sketch, size, mesh) <= memory:
             break

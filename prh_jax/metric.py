@@ -99,6 +99,8 @@ class Metric:
     name: ClassVar[str]
     source: ClassVar[str]
     larger_is_closer: ClassVar[bool] = True
+    tile: ClassVar[int | None] = None
+    """Most layers a side to score in one call, where a pair takes so long that more would keep a study waiting."""
 
     def __post_init__(self):
         """Settings of the type of their defaults: whole numbers as int, so that equal settings are one."""

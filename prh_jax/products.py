@@ -101,6 +101,7 @@ def look_near_mean(
     columns = look_at(x)
     if unit_rows:
         given = columns.degenerate
+        x = jnp.where(given, 0, x)  # the derivative of a row's length would be NaN
         if row_centered:
             x = linalg.centered_rows(x)
         x = linalg.unit_rows(x)

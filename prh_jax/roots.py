@@ -27,7 +27,8 @@ def _left_singular(x: Float[Array, "n d"]) -> tuple[Float[Array, "n m"], Float[A
     """Left singular vectors and singular values; of a wide x those of its triangular factor."""
     n, d = x.shape
     narrow = x if d <= n else jnp.linalg.qr(x.T, mode="r").T
-    return jnp.linalg.svd(narrow, full_matrices=False)[:2]
+    vectors, values, _ = jnp.linalg.svd(narrow, full_matrices=False)
+    return vectors, values
 
 
 @jax.custom_jvp

@@ -121,10 +121,10 @@ class Study:
     @cached_property
     def sketchers(self) -> dict[str, Sketcher]:
         """The sketcher of each metric."""
-        n = self.xs[0].n
-        options: dict[str, Any] = {"width": self._width}
+        n, width = self.xs[0].n, self._width
         return {
-            key: study_sketcher(m, self.preprocess, n, self._excluded, **options) for key, m in self.metrics.items()
+            key: study_sketcher(metric, self.preprocess, n, self._excluded, width=width)
+            for key, metric in self.metrics.items()
         }
 
     @cached_property

@@ -16,11 +16,14 @@ import pytest
 import xarray as xr
 from inputs import make_store
 
-from prh_jax import METRICS, align, load_alignment
-from prh_jax.engine import parse_bytes
+from prh_jax import SUPPORTED_METRICS, align, load_alignment
+from prh_jax.engine import fit_tile, parse_bytes, shape_of
+from prh_jax.metrics import Cka, ProcrustesDistance
+from prh_jax.pairwise import layer_mesh
 
 TESTS = Path(__file__).parent
-NAMES = [name if name != "svcca" else "svcca:dim=3" for name in METRICS]
+NAMES = [name if name != "svcca" else "svcca:dim=3" for name in SUPPORTED_METRICS]
+NAMES += ["knn_jaccard", "linear_regression", "procrustes_distance"]  # of each further way to score a tile, one
 
 
 def run(code, *arguments, devices=1, wait=True):
@@ -126,3 +129,8 @@ def test_a_study_of_one_side_is_that_of_both(tmp_path):
     for name in alone.metrics:
         np.testing.assert_allclose(alone.dataset[name], both.dataset[name], atol=2e-6)
     assert json.dumps(alone.protocol["metrics"]) == json.dumps(both.protocol["metrics"])
+
+
+def test_metrics_whose_pairs_take_long_are_scored_in_small_tiles():
+    for metric, size in ((ProcrustesDistance(), 8), (Cka(), 128)):
+        assert fit_tile({"it": metric}, shape_of(metric.sketch, 12, 5), layer_mesh(), 2**33) == size

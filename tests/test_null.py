@@ -53,8 +53,10 @@ def test_which_metrics_claim_a_closed_form():
     assert claimed == {str(metric) for metric in CLOSED}
 
 
-@pytest.mark.parametrize("n", [6, 7])
-@pytest.mark.parametrize("metric", CLOSED, ids=str)
+# five features span all of six centred samples: there cca does not depend on the order
+@pytest.mark.parametrize(
+    "metric, n", [(m, n) for m in CLOSED for n in (6, 7) if not (isinstance(m, Cca) and n == 6)], ids=str
+)
 def test_closed_form_is_brute_force_over_all_orders(metric, n, x64):
     x, y = correlated(n=n, dx=5, dy=4, seed=n, dtype=np.float64)
     a, b = sketched(metric, jnp.asarray(x)), sketched(metric, jnp.asarray(y))

@@ -44,8 +44,9 @@ def test_jit_vmap_scan_and_checkpoint_agree(metric):
         batch = jax.checkpoint(jax.vmap(metric))
         return jax.lax.scan(lambda carry, pair: (carry, batch(*pair)), None, (xs[:, None], ys[:, None]))[1][:, 0]
 
-    tolerance = {"atol": 0, "rtol": 0} if counts(metric) else {"atol": 1e-6, "rtol": 1e-6}
-    np.testing.assert_allclose(np.asarray(at_once(xs, ys)), expected, **tolerance)
+    # of ranks, rounding may swap two that are nearly equal
+    atol = 0 if counts(metric) else 1e-6 if metric.differentiable else 1e-5
+    np.testing.assert_allclose(np.asarray(at_once(xs, ys)), expected, atol=atol, rtol=0 if counts(metric) else 1e-6)
 
 
 @EVERY
@@ -105,11 +106,17 @@ def test_svcca_gradient_survives_repeated_singular_values(x64):
 
 
 @pytest.mark.parametrize("metric", SMOOTH, ids=str)
-def test_degenerate_input_has_a_finite_gradient(metric):
+def test_degenerate_input_has_a_finite_gradient(metric, x64):
     """A constant layer scores NaN; a sum that masks it out must still have a gradient."""
-    x, y = correlated(dx=14, dy=11)
-    value, gradient = jax.value_and_grad(partial(scored, metric))(jnp.ones_like(x), jnp.asarray(y))
-    assert np.isnan(value) and np.isfinite(np.asarray(gradient)).all()
+    x, y = (jnp.asarray(z) for z in correlated(dx=14, dy=11, dtype=np.float64))
+    gradients = jax.value_and_grad(partial(scored, metric), argnums=(0, 1))
+    for bad in (jnp.ones_like(x), x.at[3, 2].set(jnp.nan)):
+        value, slopes = gradients(bad, y)
+        assert np.isnan(value) and np.isfinite(np.asarray(slopes[0])).all()
+    low_rank = x[:, :3] @ jnp.asarray(np.random.default_rng(0).normal(size=(3, 14)))
+    value, slopes = gradients(low_rank, y)
+    assert np.isfinite(value) != (metric.settings.get("dim") == 10)  # svcca has too few directions
+    assert all(np.isfinite(np.asarray(slope)).all() for slope in (slopes if np.isfinite(value) else slopes[:1]))
 
 
 def test_gradient_ascent_raises_the_score():

@@ -76,5 +76,7 @@ def unbiased_cosine(upper: Any, diagonal: Any, a: Any, b: Any, *, extra: Any = 0
 class PairMetric(Metric):
     """A metric that takes a large step for every pair, a decomposition say: one after another, in the memory of one."""
 
+    tile = 8
+
     def compare_tile(self, a: Any, b: Any) -> Float[Array, "x y"]:
         return lax.map(lambda p: lax.map(lambda q: self.compare(p, q), b), a)

@@ -1,6 +1,7 @@
 """Metrics of shape: what is left between two layers once one is rotated onto the other as well as it can be."""
 
 import dataclasses
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -112,7 +113,7 @@ class AngularShapeDistance(ShapeMetric):
 
     @property
     def bounds(self) -> tuple[float, float]:
-        return (0.0, float(jnp.pi / 2))
+        return (0.0, math.pi / 2)
 
     @property
     def invariances(self) -> frozenset[str]:
