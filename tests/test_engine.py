@@ -133,4 +133,9 @@ def test_a_study_of_one_side_is_that_of_both(tmp_path):
 
 def test_metrics_whose_pairs_take_long_are_scored_in_small_tiles():
     for metric, size in ((ProcrustesDistance(), 8), (Cka(), 128)):
-        assert fit_tile({"it": metric}, shape_of(metric.sketch, 12, 5), layer_mesh(), 2**33) == size
+        assert fit_tile({"it": metric}, shape_of(metric.sketch, 12, 5), layer_mesh(), 2**33, n=12, layers=200) == size
+
+
+def test_tiles_of_few_layers_with_many_samples_are_no_larger_than_needed():
+    for n, layers, size in ((1024, 5, 128), (4096, 5, 8), (4096, 64, 64), (4096, 300, 128)):
+        assert fit_tile({"it": Cka()}, shape_of(Cka().sketch, n, 5), layer_mesh(), 2**40, n=n, layers=layers) == size

@@ -32,6 +32,7 @@ FLOORS = [
     {"subspace", "roots"},
     {"products"},
     {"factors"},
+    {"graphs"},
     {"sketches", "packed"},
     {"metrics"},
     {"pairwise", "null_moments"},

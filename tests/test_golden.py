@@ -74,7 +74,9 @@ def test_float64(entry, x, y, x64):
 def test_float32(entry, x, y):
     score = scored(make_metric(entry["metric"], **settings_of(entry)), x.astype(np.float32), y.astype(np.float32))
     assert score.dtype == np.float32
-    assert float(score) == pytest.approx(entry["value"], abs=2e-5, rel=1e-6)
+    assert float(score) == pytest.approx(
+        entry["value"], abs=2e-5, rel=3e-6
+    )  # for those above 1: a few dozen float32 roundings
     if entry["metric"].endswith("_knn"):
         # The mean of integer counts over n k (cycle: over n): equal counts, not merely near ones.
         n, k = len(x), entry["settings"]["k"]

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from inputs import correlated
 
-from prh_jax import align, sketches, write_features
+from prh_jax import align, graphs, write_features
 from prh_jax.factors import CenteredFactor, Factor
+from prh_jax.graphs import BlockedMaskedKernel
 from prh_jax.metrics import make_metric
 from prh_jax.metrics.neighbors import compact_lists
-from prh_jax.sketches import BlockedMaskedKernel
 
 N = 150
 KERNELS = [{}, {"unbiased": False}, {"formula": "paper"}]
@@ -18,8 +18,8 @@ KERNELS = [{}, {"unbiased": False}, {"formula": "paper"}]
 
 @pytest.fixture
 def many(monkeypatch):
-    monkeypatch.setattr(sketches, "MANY", 100)
-    monkeypatch.setattr(sketches, "BLOCK", 64)
+    monkeypatch.setattr(graphs, "MANY", 100)
+    monkeypatch.setattr(graphs, "BLOCK", 64)
 
 
 @pytest.mark.parametrize("name", ["cka", "unbiased_cka"])
@@ -30,7 +30,7 @@ def test_cka_in_feature_space(name, eps, x64, monkeypatch):
     metric = make_metric(name, eps=eps)
     expected = float(jax.jit(metric)(x, y))
     sketch = metric.sketch
-    monkeypatch.setattr(sketches, "MANY", 100)
+    monkeypatch.setattr(graphs, "MANY", 100)
     assert isinstance(sketch.for_samples(N, 14), CenteredFactor)
     assert sketch.for_samples(N, 75) == sketch.for_samples(N) == sketch  # features would be no smaller
     assert float(jax.jit(metric)(x, y)) == pytest.approx(expected, abs=1e-10)
@@ -60,8 +60,8 @@ def test_cknna_by_blocks(settings, x64, monkeypatch):
     metric = make_metric("cknna", k=7, **settings)
     expected = float(jax.jit(metric)(x, y))
     gradient = np.asarray(jax.jit(jax.grad(metric))(x, y))
-    monkeypatch.setattr(sketches, "MANY", 100)
-    monkeypatch.setattr(sketches, "BLOCK", 64)
+    monkeypatch.setattr(graphs, "MANY", 100)
+    monkeypatch.setattr(graphs, "BLOCK", 64)
     assert isinstance(metric.sketch.for_samples(N), BlockedMaskedKernel)
     again = jax.jit(lambda a, b: metric(a, b))
     assert float(again(x, y)) == pytest.approx(expected, abs=1e-12)
@@ -87,7 +87,7 @@ def test_a_study_of_many_samples(tmp_path, many, monkeypatch):
     ]
     metrics = ["mutual_knn", "cka", "unbiased_cka", "cknna"]
     found = align(*stores, metrics, null=5)
-    monkeypatch.setattr(sketches, "MANY", 8192)
+    monkeypatch.setattr(graphs, "MANY", 8192)
     expected = align(*stores, metrics, null=5)
     for key in metrics:
         tolerance = 0 if key == "mutual_knn" else 2e-6

@@ -6,8 +6,8 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ..graphs import KnnGraph
 from ..metric import Score
-from ..sketches import KnnGraph
 from .neighbors import ListMetric
 from .sequences import Overlap
 

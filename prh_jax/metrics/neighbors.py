@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, Num
 
+from ..graphs import KnnGraph, Neighbors
 from ..linalg import exact_ratio
 from ..metric import Metric, Score, check_positive
-from ..sketches import KnnGraph, Neighbors
 from .sequences import ListComparison
 
 UNROLL = 5

@@ -6,9 +6,9 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from ..graphs import NeighborSimilarities, Similarities
 from ..linalg import safe_sqrt
 from ..metric import Score, check_positive
-from ..sketches import NeighborSimilarities, Similarities
 from .kinds import PairMetric
 
 
