@@ -95,7 +95,7 @@ def find_stores(result: str, recorded: list[str] | None, side: str) -> list[Path
     if missing or not recorded:
         what = f"{missing[0]} is not there" if missing else "it does not say where they are"
         raise StoreError(
-            f"The features that {result} was made from are needed, but {what}. Say where the stores of "
-            f"side {side} are: --{side} (stores_{side}=)."
+            f"The features that {result} was made from are needed, but {what}. Say where the stores of side {side} "
+            f"are: stores_{side}=, or --{side} of `prh align` (which goes on with a result) and `prh calibrate`."
         )
     return [Path(path) for path in recorded]

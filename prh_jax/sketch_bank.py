@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
+import uuid
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ class SketchBank:
         if self.folder is None:
             return
         path = self._file(sketcher, layer)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
+        partial = path.with_suffix(f".{uuid.uuid4().hex}.partial")  # workers on several machines may share a process id
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with open(partial, "wb") as file:
