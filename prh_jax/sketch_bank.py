@@ -64,6 +64,10 @@ class SketchBank:
         try:
             with np.load(path, allow_pickle=False) as file:
                 sketch = treedef.unflatten([file[f"arr_{i}"] for i in range(treedef.num_leaves)])
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"The sketch {path} is gone: another process has finished the study, or removed it. Run the same again."
+            ) from error
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             path.unlink(missing_ok=True)
             raise StoreError(f"The sketch {path} is damaged and was removed ({error}). Run the same again.") from error
