@@ -163,8 +163,8 @@ def _stores(result: Alignment, models: dict[str, str], given: dict[str, Any]) ->
         fitting = [s for s in stores if s.ids_sha256 == protocol["ids_sha256"] and s.checksum() == contents]
         if not fitting:
             raise StoreError(
-                f"Of the stores of side {side} at hand ({len(stores)}, such as {stores[0].path}), none holds the features that were "
-                f"scored for {models[side]!r}. Say where they are (stores_{side}=), or align again."
+                f"Of the stores of side {side} at hand ({len(stores)}, such as {stores[0].path}), none holds the "
+                f"features that were scored for {models[side]!r}. Say where they are (stores_{side}=), or align again."
             )
         found[side] = fitting[0]
     return found

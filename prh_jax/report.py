@@ -65,6 +65,7 @@ def report(
         "covariates": _covariates(result, covariates or {}),
         "galleries": [_gallery(gallery) for gallery in galleries],
         "level": result.calibration.settings["null"]["alpha"] if result.calibration else None,
+        "aggregate": result.calibration.settings["null"]["aggregate"] if result.calibration else None,
     }
     text = Template((PAGE / "page.html").read_text("utf-8")).substitute(
         title=html.escape(content["title"]),

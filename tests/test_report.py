@@ -183,6 +183,17 @@ def test_maps_zoom_and_open_a_pair(tmp_path, opened):
 
 
 @needs_browser
+def test_scores_are_sorted_closest_first_and_the_aggregate_is_said(tmp_path, opened):
+    result = simple()
+    result.protocol["metrics"]["mutual_knn"]["larger_is_closer"] = False
+    result.calibration.settings["null"] = result.calibration.settings["null"] | {"aggregate": "mean"}
+    page = opened(prh_jax.report(result, tmp_path / "report.html"))
+    assert "mean over layer pairs 0.4500: critical score 0.2500 at level 0.05" in page.inner_text("#pair-facts")
+    page.select_option("#metric", "mutual_knn")
+    assert column(page, 3)[:2] == ["0.0000", "0.0100"]  # the best of one layer with a, of one with b
+
+
+@needs_browser
 def test_choices_change_what_is_shown(tmp_path, opened):
     page = opened(prh_jax.report(simple(), tmp_path / "report.html"))
     page.select_option("#how", "mean")

@@ -94,7 +94,7 @@ function drawPair() {
     : `${state.metric}: best ${digits(layerScore(i, j, a, b))} at layers ${x.layers[a]} (${a + 1} of ${x.layers.length}) and `
       + `${y.layers[b]} (${b + 1} of ${y.layers.length}).`;
   if (calibrated) {
-    facts += ` Against chance: critical score ${digits(ofPair("tau", i, j))} at level ${content.level}, `
+    facts += ` Against chance, ${content.aggregate} over layer pairs ${digits(ofPair("score", i, j))}: critical score ${digits(ofPair("tau", i, j))} at level ${content.level}, `
       + `p ${digits(ofPair("p", i, j))}, q ${digits(ofPair("q_bh", i, j))} over all pairs, calibrated ${digits(ofPair("calibrated", i, j))}.`;
   }
   at("pair-facts").textContent = facts;
@@ -297,7 +297,11 @@ function start() {
   at("value-choice").hidden = !calibrated;
   for (const [word, text] of content.protocol) at("protocol").append(element("dt", word), element("dd", text));
   for (const name of ["metric", "how", "value", "order"]) {
-    at(name).addEventListener("change", () => { state[name] = at(name).value; drawAll(); });
+    at(name).addEventListener("change", () => {
+      state[name] = at(name).value;
+      if (name === "metric" && state.sort === "shown") state.down = metric().larger;
+      drawAll();
+    });
   }
   at("choices").addEventListener("submit", (event) => event.preventDefault());
   at("find").addEventListener("input", fillPairs);
