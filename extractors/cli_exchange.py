@@ -2,7 +2,6 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 IMPORT_EPILOG = """\
 examples:
@@ -75,24 +74,18 @@ def add_finish_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_finish(args: argparse.Namespace) -> int:
-    """Finish all stores at or below the paths; 0 when all are complete, 1 when blocks are missing in some."""
+    """Finish all stores at the paths; 0 when all are complete, 1 when blocks are missing in some."""
     from prh_jax.checks import StoreError
 
     from .errors import ExtractionError
     from .finish import finish_store
 
-    paths: list[Any] = []
-    for path in map(Path, args.path):
-        below = path.is_dir() and not (path / "zarr.json").exists()
-        paths += sorted(p for p in path.rglob("*.zarr") if not p.name.startswith(".")) if below else [path]
-    if not paths:
-        raise ExtractionError(f"There is no feature store at or below {', '.join(args.path)}.")
     unfinished = 0
-    for path in paths:
+    for path in args.path:
         try:
             print(f"{path}: {'finished' if finish_store(path) else 'was complete'}")
         except (ExtractionError, StoreError) as error:
-            if len(paths) == 1:
+            if len(args.path) == 1:
                 raise
             unfinished += 1
             print(f"{path}: {error}")

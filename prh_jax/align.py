@@ -132,7 +132,8 @@ def align_share(
     Workers, started in any order on machines that share a folder, need no word of each other: each computes every
     count-th block of tiles, writes it whole, and marks it. Sketches are shared through `sketch_cache` (a folder beside
     the result if None): each is made by one worker, and by another only where that one has not come to it yet. What a
-    killed worker left is done by the same share again, or by `finish_alignment`. `settings` are those of `align`.
+    killed worker left is done by the same share again, or by `finish_alignment`. `settings` are those of
+    `align` that say what is scored and how.
     """
     study = _study(stores_x, stores_y, metrics, output, sketch_cache=sketch_cache, **settings)
     quiet, path = None if progress is None else not progress, Path(output)
@@ -148,7 +149,7 @@ def align_share(
             quiet,
         )
         return False
-    grid.finish(shared=True)
+    grid.finish()
     if sketch_cache is None and study.cache is not None:
         shutil.rmtree(study.cache, ignore_errors=True)
     return True

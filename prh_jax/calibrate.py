@@ -89,13 +89,14 @@ def _align_again(
     )
 
 
-def find_stores(result: str, recorded: list[str] | None, side: str) -> list[Path]:
-    """The stores that a result was made from; StoreError where they are not there."""
-    missing = [path for path in recorded or [] if not Path(path).exists()]
-    if missing or not recorded:
+def find_stores(result: str, recorded: Sequence[str | None] | None, side: str) -> list[Path]:
+    """The stores that a result was made from (None: a merged one does not say); StoreError where one is not there."""
+    paths = [Path(path) for path in recorded or () if path is not None]
+    missing = [path for path in paths if not path.exists()]
+    if missing or not paths or len(paths) < len(recorded or ()):
         what = f"{missing[0]} is not there" if missing else "it does not say where they are"
         raise StoreError(
-            f"The features that {result} was made from are needed, but {what}. Say where the stores of "
-            f"side {side} are: --{side} (stores_{side}=)."
+            f"The features that {result} was made from are needed, but {what}. Say where the stores of side {side} "
+            f"are: stores_{side}=, or --{side} of `prh align` (which goes on with a result) and `prh calibrate`."
         )
-    return [Path(path) for path in recorded]
+    return paths

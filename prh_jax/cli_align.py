@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
     metrics = make_metrics(metrics_of(args))
     preprocess = Preprocess(args.clip_quantile, args.precise, args.clip_scope, not args.no_normalize)
     if args.x:
-        xs, ys = open_stores(_paths(args.x)), open_stores(_paths(args.y or args.x))
+        xs, ys = open_stores(paths_of(args.x)), open_stores(paths_of(args.y or args.x))
         same = not args.y
     elif args.y:
         raise ValueError("--y needs --x: give the stores of both sides, or --x alone to align it with itself.")
@@ -134,6 +134,11 @@ def run(args: argparse.Namespace) -> int:
         if null is not None or args.force_remake:
             raise ValueError(
                 "Workers share one result: remove an old one first, and find its null with `prh calibrate`."
+            )
+        if args.npy or args.plot or args.json:
+            raise ValueError(
+                "A worker prints no tables and draws nothing (--npy, --plot, --json): once the result is complete, ask "
+                "`prh show`, `prh export` or the same `prh align` without --worker."
             )
         complete = align_share(worker.index, worker.count, *study, **settings)
         print(f"{output}: {'complete' if complete else 'not complete yet; `prh finish` completes it'}")
@@ -180,7 +185,8 @@ def metrics_of(args: argparse.Namespace) -> list[Any]:
     return list(dict.fromkeys(made))
 
 
-def _paths(given: list[str]) -> list[str | Path]:
+def paths_of(given: list[str]) -> list[str | Path]:
+    """The stores named, those in folders of them included; results that lie beside them are left out."""
     from .checks import schema_of
     from .location import is_url
     from .result_store import SCHEMA as RESULTS

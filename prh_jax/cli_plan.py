@@ -7,7 +7,7 @@ from typing import Any
 
 EPILOG = """\
 examples:
-  prh plan --n 1024 --models 12 --layers 38 --dim 4096 --models-y 17 --layers-y 21 --dim-y 1024 --metric prh
+  prh plan --n 1024 --models 12 --layers 38 --dim 4096 --models-y 17 --layers-y 21 --dim-y 1024 --metric all
   prh plan --x features/*.zarr --metric mutual_knn cka --null 200 --memory 8GiB
 
 A few layers are rehearsed on this machine (some seconds for each metric); the rest is scaled by the size of the work.
@@ -50,19 +50,25 @@ def run(args: argparse.Namespace) -> int:
 def _study(args: argparse.Namespace) -> tuple[int, Any, Any, str]:
     """Samples, widths of both sides and dtype, as told or as stores have them."""
     from .align import open_stores
+    from .checks import check_same_samples
+    from .cli_align import paths_of
 
-    if args.x:
-        sides = [open_stores(paths) for paths in (args.x, args.y) if paths]
-        widths = [[[layer.dim for layer in store.layers] for store in side] for side in sides]
-        first = sides[0][0]
-        return first.n, widths[0], widths[1] if args.y else None, str(first.dtype)
     sizes = args.n, args.models, args.layers, args.dim
     others = args.models_y, args.layers_y, args.dim_y
-    if not all(sizes) or (any(others) and not all(others)):
+    if args.x and any(size is not None for size in (*sizes, *others)):
+        raise ValueError("Stores that are there (--x) have their own sizes: give them, or the sizes, not both.")
+    if args.x:
+        sides = [open_stores(paths_of(paths)) for paths in (args.x, args.y) if paths]
+        widths = [[[layer.dim for layer in store.layers] for store in side] for side in sides]
+        first = sides[0][0]
+        for store in (store for side in sides for store in side):
+            check_same_samples(str(first.path), first.ids, str(store.path), store.ids)
+        return first.n, widths[0], widths[1] if args.y else None, str(first.dtype)
+    if None in sizes or (None in others and others != (None, None, None)):
         raise ValueError("Say how large the study is: --n, --models, --layers and --dim (and all three of -y), or --x.")
     if min(size for size in (*sizes, *others) if size is not None) < 1:
         raise ValueError("All sizes of a study are at least 1.")
-    widths_y = [[args.dim_y] * args.layers_y] * args.models_y if all(others) else None
+    widths_y = None if None in others else [[args.dim_y] * args.layers_y] * args.models_y
     return args.n, [[args.dim] * args.layers] * args.models, widths_y, args.dtype
 
 

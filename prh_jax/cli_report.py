@@ -8,7 +8,7 @@ from typing import Any
 EPILOG = """\
 examples:
   prh report alignment.zarr -o report.html
-  prh report alignment.zarr --pair all-MiniLM-L6-v2 hog --pair all-MiniLM-L6-v2 color_histogram
+  prh report alignment.zarr --pair sentence-transformers/all-MiniLM-L6-v2 hog --pair bert-base-uncased hog
   prh report alignment.zarr --dataset my_pictures.parquet
 
 The file opens in any browser, from disk, without network. Samples and their neighbours are shown where the features

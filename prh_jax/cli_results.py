@@ -129,12 +129,20 @@ def run_finish(args: argparse.Namespace) -> int:
     from .compilation_cache import keep_compiled
     from .result_store import SCHEMA
 
-    results = [path for path in args.path if schema_of(Path(path)) == SCHEMA]
-    args.path = [path for path in args.path if path not in results]
+    paths = [found for path in map(Path, args.path) for found in (_below(path) or [path])]
+    results = [path for path in paths if schema_of(path) == SCHEMA]
+    args.path = [path for path in paths if path not in results]
     keep_compiled()
     for path in results:
         print(f"{path}: {finish_alignment(path, memory=args.memory)!r}")
     return cli_exchange.run_finish(args) if args.path else 0
+
+
+def _below(path: Path) -> list[Path]:
+    """The stores and results in a folder of them."""
+    if not path.is_dir() or (path / "zarr.json").exists():
+        return []
+    return sorted(found for found in path.rglob("*.zarr") if not found.name.startswith("."))
 
 
 def run_doctor(args: argparse.Namespace) -> int:

@@ -145,8 +145,8 @@ class Alignment:
         features  (n, layers, d), (n, d), or a list of (n, d): torch tensors, numpy or JAX arrays
         topk      of the metrics of neighbours; `settings` are the metric's others, over those of the reference
 
-        As there, only scores above 0 count: without one, it is (0, None). ValueError for features that are not of the
-        stored samples, or are not finite.
+        As there, only scores above 0 count: without one, it is (0, None); (NaN, None) where no layer pair has a score.
+        ValueError for features that are not of the stored samples, or are not finite.
         """
         base = PRH_METRICS.get(metric)
         if base is None:
@@ -157,9 +157,10 @@ class Alignment:
         found = {}
         for model, stored in zip(self.models, self._stored(made), strict=True):
             scores = np.asarray(_tile(made, ours, stored))
-            at = np.unravel_index(np.nanargmax(np.where(np.isnan(scores), -np.inf, scores)), scores.shape)
+            at = np.unravel_index(np.argmax(np.where(np.isnan(scores), -np.inf, scores)), scores.shape)
             best = float(scores[at])
-            found[model] = (best, (int(at[0]), int(at[1]))) if best > 0 else (0.0, None)
+            none = np.nan if np.isnan(best) else 0.0
+            found[model] = (best, (int(at[0]), int(at[1]))) if best > 0 else (none, None)
         return found
 
     def _layers(self, features: Any) -> list[np.ndarray]:
@@ -169,6 +170,8 @@ class Alignment:
             whole = to_numpy(features)
             layers = [whole] if whole.ndim == 2 else list(whole.transpose(1, 0, 2)) if whole.ndim == 3 else [whole]
         n = len(self.ids)
+        if not layers:
+            raise ValueError("There is no layer to score: the list of features is empty.")
         for layer in layers:
             if layer.ndim != 2 or len(layer) != n:
                 raise ValueError(f"The stores hold {n} samples, a row each; got features of shape {layer.shape}.")

@@ -148,6 +148,12 @@ def _stores(result: Alignment, models: dict[str, str], given: dict[str, Any]) ->
     """The store of a model on either side, with the samples that were scored, checked to be the one scored."""
     protocol = result.protocol
     recorded = {"x": protocol.get("stores_x"), "y": protocol.get("stores_y") or protocol.get("stores_x")}
+    if protocol["pair"] == "exact":  # what other models' stores hold, and whether they are there, is no matter
+        for side, model in models.items():
+            labels = [entry["label"] for entry in protocol[f"models_{side}"]]
+            recorded[side] = recorded[side] and [recorded[side][labels.index(model)]]
+    if not protocol.get("stores_y") and not all(path and Path(path).exists() for path in recorded["y"] or ()):
+        given = given | {"y": given["y"] or given["x"]}  # a study of x with itself: stores that moved, moved once
     xs, ys = (open_stores(given[side] or find_stores("this result", recorded[side], side)) for side in "xy")
     if protocol["pair"] == "inner":
         xs, ys = pair_inner(xs, ys)
@@ -157,8 +163,8 @@ def _stores(result: Alignment, models: dict[str, str], given: dict[str, Any]) ->
         fitting = [s for s in stores if s.ids_sha256 == protocol["ids_sha256"] and s.checksum() == contents]
         if not fitting:
             raise StoreError(
-                f"Of {len(stores)} stores of side {side}, such as {stores[0].path}, none holds the features that were "
-                f"scored for {models[side]!r}. Say where they are (stores_{side}=), or align again."
+                f"Of the stores of side {side} at hand ({len(stores)}, such as {stores[0].path}), none holds the "
+                f"features that were scored for {models[side]!r}. Say where they are (stores_{side}=), or align again."
             )
         found[side] = fitting[0]
     return found

@@ -26,8 +26,8 @@ class Hsic(NamedTuple):
 
     @property
     def cosine(self) -> Float[Array, ""]:
-        """`xy / sqrt(xx yy)`: CKA. NaN, with a finite gradient, where a side does not vary."""
-        defined = (self.xx > 0) & (self.yy > 0)
+        """`xy / sqrt(xx yy)`: CKA. NaN, with a finite gradient, where a side does not vary or leaves the floats."""
+        defined = (self.xx > 0) & (self.yy > 0) & jnp.isfinite(self.xx) & jnp.isfinite(self.yy)
         xx, yy = (jnp.where(defined, z, 1) for z in (self.xx, self.yy))
         return jnp.where(defined, self.xy / jnp.sqrt(xx) / jnp.sqrt(yy), jnp.nan)
 
@@ -84,7 +84,8 @@ def soft_mutual_knn(
     `m_ij = sigmoid((s_ij - t_i) / temperature)` for i != j, with s the cosine similarities of rows and t_i half-way
     between the k-th and the next largest of row i; `score = <m_x, m_y> / (|m_x| |m_y|)`, in [0, 1]. At a high
     temperature everybody is everybody's neighbour and the score goes to 1: it compares layers at one temperature, and
-    is no substitute for mutual_knn in a table. ValueError unless 1 <= k <= n - 2 and temperature > 0.
+    is no substitute for mutual_knn in a table. ValueError unless 1 <= k <= n - 2 and temperature > 0. NaN, with a
+    finite gradient, for a constant side, or where fewer than k + 2 samples count.
     """
     if not temperature > 0:
         raise ValueError(f"soft_mutual_knn needs temperature > 0, got {temperature!r}.")
@@ -100,10 +101,11 @@ def soft_mutual_knn(
         nearest = lax.top_k(similarity, k + 1)[0]
         limit = (nearest[:, k - 1 : k] + nearest[:, k:]) / 2
         soft = jax.nn.sigmoid((jnp.where(others, similarity, 0) - limit) / temperature)
-        return jnp.where(others & where[:, None], soft, 0)
+        return jnp.where(others & where[:, None] & ~constant(rows, where), soft, 0)
 
     a, b = neighborhoods(x), neighborhoods(y)
-    return Hsic(*(jnp.vdot(p, q, precision=HIGHEST) for p, q in ((a, b), (a, a), (b, b)))).cosine
+    score = Hsic(*(jnp.vdot(p, q, precision=HIGHEST) for p, q in ((a, b), (a, a), (b, b)))).cosine
+    return jnp.where(jnp.sum(where) >= k + 2, score, jnp.nan)
 
 
 def gathered(x: Any, y: Any, where: Any, axis_name: Any) -> tuple[Any, Any, Any]:
@@ -119,11 +121,21 @@ def gathered(x: Any, y: Any, where: Any, axis_name: Any) -> tuple[Any, Any, Any]
     return tuple(lax.all_gather(z, axis_name, tiled=True) for z in (x, y, where))  # type: ignore[return-value]
 
 
+def constant(x: Float[Array, "n d"], where: Bool[Array, " n"]) -> Bool[Array, ""]:
+    """Whether the rows that count are equal up to rounding, as `products.look_at` judges a layer; others are zero."""
+    spread = jnp.max(jnp.where(where[:, None], jnp.abs(x - x[jnp.argmax(where)][None, :]), 0))
+    return spread <= 4 * jnp.finfo(x.dtype).eps * jnp.max(jnp.abs(x))
+
+
 def scaled_gram(x: Num[Array, "n d"], where: Bool[Array, " n"]) -> tuple[Float[Array, "n n"], Float[Array, ""]]:
-    """Gram matrix of the rows that count, less their mean, the others zero, and the power of two it has in it."""
+    """Gram matrix of the rows that count, less their mean, the others zero, and the power of two it has in it.
+
+    Zero where these rows are equal up to rounding: a mean that is rounded would leave a remnant, to be scaled up.
+    """
     x = jnp.where(where[:, None], linalg.at_least_float32(x), 0)
     first = linalg.power_of_two(x)
-    mean = jnp.sum(x * first, axis=0, keepdims=True) / jnp.maximum(jnp.sum(where), 1).astype(x.dtype)
-    x = jnp.where(where[:, None], x * first - mean, 0)
+    x = x * first
+    mean = jnp.sum(x, axis=0, keepdims=True) / jnp.maximum(jnp.sum(where), 1).astype(x.dtype)
+    x = jnp.where(where[:, None] & ~constant(x, where), x - mean, 0)
     second = linalg.power_of_two(x)
     return jnp.matmul(x * second, (x * second).T, precision=HIGHEST), (first * second) ** 2

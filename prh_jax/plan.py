@@ -100,12 +100,20 @@ def plan(
     widths_x, widths_y  for each model the widths of its layers; y is x itself if None
     metrics, null, memory, preprocess   as in `align`
     dtype               in which features are stored
+
+    ValueError for a study without layers, of fewer than 4 samples, or of a metric that does not fit them.
     """
     chosen, preprocess = make_metrics(metrics), preprocess or Preprocess()
     budget = parse_bytes(memory) if memory is not None else default_memory()
     mesh = layer_mesh()
     models = [list(map(int, widths)) for widths in (*widths_x, *(widths_y or ()))]
     widths = [width for model in models for width in model]
+    if not widths_x or not all(models) or min(widths) < 1 or widths_y == []:
+        raise ValueError("A plan needs at least a model on each side, and of each model the widths of its layers.")
+    if n < 4:
+        raise ValueError(f"At least 4 samples are needed to score an alignment, got n = {n}.")
+    if null < 0:
+        raise ValueError(f"A null has a number of orders, 0 for none, got {null}.")
     rows = sum(map(len, widths_x))
     columns = rows if widths_y is None else sum(map(len, widths_y))
     sketchers = {key: study_sketcher(metric, preprocess, n, width=max(widths)) for key, metric in chosen.items()}

@@ -1,8 +1,10 @@
 """A result as one HTML file: opens anywhere, asks the network for nothing, and needs no Python to be read."""
 
 import base64
+import contextlib
 import html
 import json
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
@@ -10,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .checks import StoreError
+from .checks import StoreError, write_error
 from .figures_base import labels, spearman
 from .figures_maps import leaf_order
 from .gallery import Gallery, thumbnail
@@ -40,9 +42,12 @@ def report(
                 that extraction recorded
     overwrite   replace a file that is there
 
-    Needs plotly (the extra "plot"), and pillow for galleries of pictures. StoreError where the file is there.
+    Needs plotly (the extra "plot"), and pillow for galleries of pictures. StoreError where the file is there or cannot
+    be written, ValueError for a covariate of no model of the result.
     """
     path = Path(path)
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder. Name the file in it: {path / 'report.html'}.")
     if path.exists() and not overwrite:
         raise StoreError(
             f"{path} already exists. Choose another name, or overwrite it with --force-remake (overwrite=True)."
@@ -60,6 +65,7 @@ def report(
         "covariates": _covariates(result, covariates or {}),
         "galleries": [_gallery(gallery) for gallery in galleries],
         "level": result.calibration.settings["null"]["alpha"] if result.calibration else None,
+        "aggregate": result.calibration.settings["null"]["aggregate"] if result.calibration else None,
     }
     text = Template((PAGE / "page.html").read_text("utf-8")).substitute(
         title=html.escape(content["title"]),
@@ -69,10 +75,16 @@ def report(
         content=json.dumps(content, allow_nan=False).replace("<", "\\u003c"),
         script=(PAGE / "page.js").read_text("utf-8"),
     )
-    building = path.with_name(f".{path.name}.partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    building.write_text(text, "utf-8")
-    return building.replace(path)
+    building = path.with_name(f".{uuid.uuid4().hex}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        building.write_text(text, "utf-8")
+        return building.replace(path)
+    except OSError as error:
+        raise write_error(error, path) from error
+    finally:
+        with contextlib.suppress(OSError):  # where there is no folder, there is nothing to remove either
+            building.unlink(missing_ok=True)
 
 
 def _packed(values: Any) -> str:
@@ -138,6 +150,9 @@ def _histograms(nulls: np.ndarray) -> list[dict[str, Any] | None]:
 def _covariates(result: Alignment, given: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
     """Numbers that at least three models of a side have, and how alignment goes with them (Spearman) by metric."""
     made = []
+    for name, by in given.items():
+        if not any(entry["label"] in by for side in "xy" for entry in result.protocol[f"models_{side}"]):
+            raise ValueError(f"The covariate {name!r} has a number of no model of this result; it has {list(by)}.")
     for side, other in (("x", "y"), ("y", "x")):
         models = list(model_blocks(result.dataset[f"model_{side}"].values))
         recorded = [(m["result"] or {}) | m["spec"] for m in result.protocol[f"models_{side}"]]
@@ -160,8 +175,7 @@ def _covariates(result: Alignment, given: Mapping[str, Mapping[str, float]]) -> 
 
 def _rho(result: Alignment, key: str, side: str, other: str, values: np.ndarray) -> float | None:
     table = result.reduce(key, "best").transpose(f"model_{side}", f"model_{other}")
-    if list(table[f"model_{side}"].values) == list(table[f"model_{other}"].values):
-        table = table.where(~np.eye(len(table), dtype=bool))
+    table = table.where(table[f"model_{side}"].values[:, None] != table[f"model_{other}"].values)  # none with itself
     score = table.astype(float).mean(f"model_{other}", skipna=True).values
     known = np.isfinite(score) & np.isfinite(values)
     rho = spearman(score[known], values[known])

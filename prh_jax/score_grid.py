@@ -1,7 +1,6 @@
 """The matrices of a running study, filled tile by tile, on disk as they grow."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -100,16 +99,14 @@ class ScoreGrid:
             self._done[key][row, column] = True
         return len(placed)
 
-    def finish(self, *, shared: bool = False) -> "Alignment":
-        """The result, once every tile is done; the marks of tiles stay where other workers may still look at them."""
+    def finish(self) -> Alignment:
+        """The result, once every tile is done; the marks of tiles stay, as workers may still look at them."""
         if self.finished < self.total:
             raise StoreError(f"{self.total - self.finished} of {self.total} tiles are not scored yet.")
         matrices = {key: (("layer_x", "layer_y"), values) for key, values in self._values.items()}
         dataset = self.dataset.assign(matrices)
-        if self._group is not None and self.path is not None:
+        if self._group is not None:
             self._group.attrs.update({"status": "complete", "sha256": digest(dataset)})
-            if not shared:
-                shutil.rmtree(self.path / "done", ignore_errors=True)
         return Alignment(dataset, self.protocol)
 
     def _read(self, name: str) -> np.ndarray:

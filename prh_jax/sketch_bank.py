@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
+import uuid
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ class SketchBank:
         if self.folder is None:
             return
         path = self._file(sketcher, layer)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
+        partial = path.with_suffix(f".{uuid.uuid4().hex}.partial")  # workers on several machines may share a process id
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with open(partial, "wb") as file:
@@ -63,6 +64,10 @@ class SketchBank:
         try:
             with np.load(path, allow_pickle=False) as file:
                 sketch = treedef.unflatten([file[f"arr_{i}"] for i in range(treedef.num_leaves)])
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"The sketch {path} is gone: another process has finished the study, or removed it. Run the same again."
+            ) from error
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             path.unlink(missing_ok=True)
             raise StoreError(f"The sketch {path} is damaged and was removed ({error}). Run the same again.") from error

@@ -45,6 +45,7 @@ class StreamingCka:
 
     Equal to the metric on all rows together, up to rounding. In float32 that needs features near zero: hand `update`
     features less a rough mean (that of the first batch will do) and roughly scaled; CKA does not depend on either.
+    Where more than about a hundredth of the score would be rounding, it is NaN.
     """
 
     unbiased: bool = True
@@ -58,6 +59,9 @@ class StreamingCka:
     def update(self, state: Moments, x: Any, y: Any, *, where: Any = None) -> Moments:
         """The state after a batch, x (n, dx) and y (n, dy); `where` (n,) tells the samples that count."""
         kind = state.x.dtype
+        widths, given = (*state.x.shape, *state.y.shape), tuple(jnp.shape(z)[-1] for z in (x, y))
+        if widths != given:
+            raise ValueError(f"This state is of layers {widths} wide, got {given}: empty{given} makes one for these.")
         x, y = (jnp.asarray(z).astype(kind) for z in (x, y))
         x, y, keep = gathered(x, y, where, None)
         x, y = (jnp.where(keep[:, None], z, 0) for z in (x, y))
@@ -90,7 +94,7 @@ class StreamingCka:
         return jax.tree.map(jnp.add, one, other)
 
     def compute(self, state: Moments) -> Float[Array, ""]:
-        """CKA of all samples seen; NaN for fewer than 4 (unbiased), or where a side does not vary."""
+        """CKA of all samples seen; NaN for fewer than 4 (unbiased), or where a side does not vary or is lost."""
         s, n = state, state.count
         mx, my = s.x / jnp.maximum(n, 1), s.y / jnp.maximum(n, 1)
 
@@ -105,20 +109,23 @@ class StreamingCka:
 
         cxx, cxy, cyy = about(s.xx, mx, mx), about(s.xy, mx, my), about(s.yy, my, my)
         whole = Hsic(*(linalg.inner(c, c) for c in (cxy, cxx, cyy)))
+        tx, ty = jnp.trace(cxx), jnp.trace(cyy)
+        # what is left of a sum of squares once the mean is taken off; the unbiased score has sums of fourth powers
+        share = jnp.minimum(tx / jnp.where(s.p > 0, s.p, 1), ty / jnp.where(s.q > 0, s.q, 1))
+        lost = (share**2 if self.unbiased else share) < 100 * jnp.finfo(share.dtype).eps
         if not self.unbiased:
-            return whole.cosine
+            return jnp.where(lost, jnp.nan, whole.cosine)
         diagonal = Hsic(
             lengths(s.pq, s.xq, s.yp, s.p, s.q, s.xy, mx, my),
             lengths(s.pp, s.xp, s.xp, s.p, s.p, s.xx, mx, mx),
             lengths(s.qq, s.yq, s.yq, s.q, s.q, s.yy, my, my),
         )
-        tx, ty = jnp.trace(cxx), jnp.trace(cyy)
         traces = Hsic(tx * ty, tx * tx, ty * ty)
         parts = (
             linalg.u_centered((w - d) / 2, d, t, jnp.maximum(n, 4))
             for w, d, t in zip(whole, diagonal, traces, strict=True)
         )
-        return jnp.where(n >= 4, Hsic(*parts).cosine, jnp.nan)
+        return jnp.where((n >= 4) & ~lost, Hsic(*parts).cosine, jnp.nan)
 
 
 @dataclasses.dataclass(frozen=True)

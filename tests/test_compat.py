@@ -121,3 +121,11 @@ def test_other_samples_are_refused(stored):
         alignment.score(np.full((40, 3), np.nan, np.float32))
     with pytest.raises(ValueError, match="Unrecognized metric"):
         alignment.score(made["training"], metric="cosine")
+    with pytest.raises(ValueError, match="list of features is empty"):
+        alignment.score([])
+
+
+def test_no_score_is_not_a_score_of_zero(stored):
+    _, alignment = stored
+    found = alignment.score(np.ones((40, 9), np.float32), metric="cka")
+    assert all(np.isnan(score) and place is None for score, place in found.values())

@@ -1,5 +1,7 @@
 """Neighbour galleries: lists and counts against a loop in float64, and the features that they come from."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -72,9 +74,28 @@ def test_features_must_be_those_scored(study, tmp_path):
     assert same.dataset.equals(prh_jax.neighbor_gallery(result, "left", "right").dataset)
     with pytest.raises(prh_jax.StoreError, match="none holds the features"):
         prh_jax.neighbor_gallery(result, "left", "right", stores_x=other)
+    result.protocol["stores_x"] = [None]  # as merged of results that did not say
+    with pytest.raises(prh_jax.StoreError, match="does not say where they are"):
+        prh_jax.neighbor_gallery(result, "left", "right")
     result.protocol["stores_x"] = [str(tmp_path / "gone.zarr")]
     with pytest.raises(prh_jax.StoreError, match="is not there"):
         prh_jax.neighbor_gallery(result, "left", "right")
+
+
+def test_of_a_study_with_itself_the_stores_of_the_pair_are_enough(study, tmp_path):
+    layers, stores, _ = study
+    ids = [f"s{i}" for i in range(N)]
+    third = prh_jax.write_features(tmp_path / "third.zarr", layers["left"][:1], ids=ids, spec={"model": "third"})
+    result = prh_jax.align([*stores, third], None, f"mutual_knn:k={K}")
+    shutil.rmtree(tmp_path / "third.zarr")
+    found = prh_jax.neighbor_gallery(result, "left", "right")
+    shutil.move(tmp_path / "left.zarr", tmp_path / "moved.zarr")
+    with pytest.raises(prh_jax.StoreError, match=r"left.zarr is not there.*stores_x="):
+        prh_jax.neighbor_gallery(result, "left", "right")
+    moved = tmp_path / "moved.zarr"
+    assert prh_jax.neighbor_gallery(result, "left", "right", stores_x=moved).dataset.equals(found.dataset)
+    both = [moved, shutil.move(tmp_path / "right.zarr", tmp_path / "also_moved.zarr")]
+    assert prh_jax.neighbor_gallery(result, "left", "right", stores_x=both).dataset.equals(found.dataset)
 
 
 def test_pictures_of_every_kind_become_thumbnails(tmp_path):

@@ -132,6 +132,41 @@ def test_streams_in_float32_under_scan(unbiased):
     assert np.isnan(stream.compute(stream.empty(14, 11)))
 
 
+def test_constant_features_have_no_score():
+    """Their mean is rounded in float32, and what is left of them is no signal."""
+    x, y = correlated(n=40, dx=14, dy=11)
+    same = np.full_like(x, 0.1) * np.linspace(0.3, 1.7, 14, dtype=np.float32)
+    keep = np.arange(40) % 3 != 0
+    padded = np.where(keep[:, None], same, x)
+    for score in (batch_cka, partial(soft_mutual_knn, k=3)):
+        value, gradient = jax.jit(jax.value_and_grad(lambda a, score=score: score(a, y, where=keep)))(padded)
+        assert np.isnan(value) and np.isfinite(np.asarray(gradient)).all()
+    for stream, empty in ((StreamingCka(False), (14, 11)), (MinibatchCka(), ())):
+        state = jax.jit(stream.update)(stream.empty(*empty), same, y)
+        assert np.isnan(jax.jit(stream.compute)(state))
+
+
+def test_too_few_samples_that_count_are_no_neighbourhood():
+    x, y = correlated(n=12, dx=14, dy=11)
+    scores = [float(soft_mutual_knn(x, y, k=4, where=np.arange(12) < count)) for count in (5, 6)]
+    assert np.isnan(scores[0]) and 0 < scores[1] < 1
+
+
+def test_what_floats_cannot_hold_is_not_a_number():
+    """Never a number that looks like a score: sums of fourth powers overflow, or cancel against a common offset."""
+    x, y = correlated(n=40, dx=14, dy=11)
+    batches = MinibatchCka()
+    assert np.isnan(jax.jit(lambda z: batches.compute(batches.update(batches.empty(), z, y)))(1e10 * x))
+    for unbiased, held, lost in ((True, 10, 300), (False, 100, 1e4)):
+        stream = StreamingCka(unbiased)
+        whole = jax.jit(lambda z, stream=stream: stream.compute(stream.update(stream.empty(14, 11), z, y)))
+        scores = [float(whole(z)) for z in (x + held, x + lost, 1e10 * x)]
+        assert scores[0] == pytest.approx(float(PLAIN[unbiased](x, y)), abs=1e-3)
+        assert np.isnan(scores[1]) and np.isnan(scores[2])
+    with pytest.raises(ValueError, match=r"layers \(14, 11\) wide, got \(3, 11\)"):
+        stream.update(stream.empty(14, 11), x[:, :3], y)
+
+
 def test_minibatches_average_to_the_whole(x64):
     """Over all batches of 5 of 7 samples the mean of unbiased HSICs is that of all samples: it is a U-statistic."""
     x, y = correlated(n=7, dx=6, dy=4, dtype=np.float64)

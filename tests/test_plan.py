@@ -1,13 +1,15 @@
 """The plan of a study: its sizes by arithmetic, its time by rehearsal, and the study itself beside it."""
 
 import json
+import shlex
 
 import numpy as np
 import pytest
 
 import prh_jax
-from prh_jax.cli import main
-from prh_jax.cli_plan import time_text
+from prh_jax.cli import _parser, main
+from prh_jax.cli_align import metrics_of
+from prh_jax.cli_plan import EPILOG, time_text
 from prh_jax.plan import size_text
 
 
@@ -44,6 +46,31 @@ def test_the_command_reads_stores_or_sizes(tmp_path, capsys):
     assert "40 samples, 3 layers, 9 layer pairs" in capsys.readouterr().out
     assert main(["plan", "--n", "40"]) == 2
     assert "--models" in capsys.readouterr().err
+
+
+def test_what_cannot_be_planned_is_refused(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for n in (30, 40):
+        ids = [str(i) for i in range(n)]
+        prh_jax.write_features(tmp_path / f"{n}.zarr", [rng.normal(size=(n, 9))], ids=ids, spec={"model": str(n)})
+    sizes = ["--models", "1", "--layers", "1", "--dim", "9", "--topk", "2"]
+    for command, words in (
+        (["--x", str(tmp_path)], "30 samples but"),  # a folder of stores, as for `prh align`
+        (["--x", str(tmp_path / "30.zarr"), "--n", "30"], "not both"),
+        (["--n", "3", *sizes], "At least 4 samples"),
+        (["--n", "0", *sizes], "at least 1"),
+        (["--n", "9", *sizes, "--null", "-1"], "0 for none"),
+    ):
+        assert main(["plan", *command]) == 2
+        assert words in capsys.readouterr().err
+    with pytest.raises(ValueError, match="widths of its layers"):
+        prh_jax.plan(9, [[]])
+
+
+def test_the_examples_name_metrics_that_there_are():
+    for line in EPILOG.splitlines():
+        if line.strip().startswith("prh plan"):
+            assert metrics_of(_parser().parse_args(shlex.split(line)[1:]))
 
 
 def test_words_for_sizes():

@@ -1,5 +1,6 @@
 """The HTML report in a browser that has no network: what it shows, what it must not run, how fast it is."""
 
+import errno
 import json
 import os
 import re
@@ -84,6 +85,52 @@ def test_the_file_stands_alone(tmp_path):
     assert prh_jax.report(simple(), path, overwrite=True, title="Again").read_text("utf-8") != text
 
 
+def test_a_report_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("mine")
+    for path, words in (("folder", "is a folder"), ("file/report.html", "could not be written")):
+        with pytest.raises(prh_jax.StoreError, match=words):
+            prh_jax.report(simple(), tmp_path / path, overwrite=True)
+
+    def full(path, text, encoding):
+        path.write_bytes(text[:99].encode(encoding))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_text", full)
+    with pytest.raises(prh_jax.StoreError, match="disk is full"):
+        prh_jax.report(simple(), tmp_path / "report.html")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_covariates_are_of_models_of_the_result(tmp_path):
+    """Of two sides that share some models, a model with itself does not count."""
+    table = {"a": [1, 0.1, 0.2], "b": [0.3, 1, 0.2], "c": [0.5, 0.4, 0.3]}
+    score = [table[name] for name in "abc"]
+    result = made_result(dict.fromkeys("abc", 1), dict.fromkeys("abd", 1), score=lambda m, i, j: score[i][j])
+    with pytest.raises(ValueError, match=r"no model of this result; it has \['vit'\]"):
+        prh_jax.report(result, tmp_path / "report.html", covariates={"size": {"vit": 1.0}})
+    path = prh_jax.report(result, tmp_path / "report.html", covariates={"size": {"a": 1.0, "b": 2.0, "c": 3.0}})
+    content = json.loads(re.search(r'<script id="content"[^>]*>(.*?)</script>', path.read_text("utf-8"), re.S)[1])
+    found = next(c["rho"]["cka"] for c in content["covariates"] if c["name"] == "size")
+    assert found == pytest.approx(1)  # 0.15, 0.25, 0.4
+
+
+@needs_browser
+def test_a_study_without_scores_and_numbers_too_small_to_print(tmp_path, opened):
+    result = made_result({"a": 3, "b": 2, "c": 1}, {"d": 2, "e": 1}, score=lambda m, i, j: np.nan)
+    page = opened(prh_jax.report(result, tmp_path / "nan.html"))
+    assert page.evaluate("[...at('map').layout.xaxis.range, ...at('map').layout.yaxis.range]") == [-0.5, 1.5, 2.5, -0.5]
+    assert "No model has both" in page.inner_text("#rho") and page.is_hidden("#scatter")
+    assert page.inner_text("#pair-facts") == "cka: no score."
+    ticks = page.eval_on_selector_all("#layers .ytick text", "found => found.map(t => t.textContent)")
+    assert sorted(ticks) == ["0", "1", "2"]
+    room = page.evaluate("at('layers').clientWidth")
+    assert page.evaluate("document.querySelector('#layers svg').clientWidth") == room > 1000
+    found = calibrated(made_result({"a": 1}, {"b": 1}), lambda m, i, j: 2e-9)
+    page = opened(prh_jax.report(found, tmp_path / "small.html"))
+    assert column(page, 5) == ["2.0e-9"] and column(page, 6) == ["1.0e-9"]
+
+
 @needs_browser
 def test_table_sorts_finds_and_opens(tmp_path, opened):
     page = opened(prh_jax.report(simple(), tmp_path / "report.html"))
@@ -133,6 +180,17 @@ def test_maps_zoom_and_open_a_pair(tmp_path, opened):
     page.mouse.move(box["x"] + 1.5 * cell[0], box["y"] + 0.5 * cell[1])
     page.wait_for_selector("#map .hoverlayer text")
     assert "cka 0." in page.text_content("#map .hoverlayer")
+
+
+@needs_browser
+def test_scores_are_sorted_closest_first_and_the_aggregate_is_said(tmp_path, opened):
+    result = simple()
+    result.protocol["metrics"]["mutual_knn"]["larger_is_closer"] = False
+    result.calibration.settings["null"] = result.calibration.settings["null"] | {"aggregate": "mean"}
+    page = opened(prh_jax.report(result, tmp_path / "report.html"))
+    assert "mean over layer pairs 0.4500: critical score 0.2500 at level 0.05" in page.inner_text("#pair-facts")
+    page.select_option("#metric", "mutual_knn")
+    assert column(page, 3)[:2] == ["0.0000", "0.0100"]  # the best of one layer with a, of one with b
 
 
 @needs_browser
@@ -199,6 +257,8 @@ def test_dark_narrow_and_a_study_without_null(tmp_path, opened):
     page.click("#theme")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.is_hidden("#null") and page.is_hidden("#value-choice") and page.is_hidden("#scaling")
+    long = "vit_large_patch14_dinov2.lvd142m_augreg_in21k_ft_in1k_of_many_words"
+    page = opened(prh_jax.report(made_result({"one": 2}, {long: 1}), tmp_path / "long.html"))
     page.set_viewport_size({"width": 400, "height": 800})
     eventually(page, "document.documentElement.scrollWidth <= innerWidth")  # plots follow a moment later
 

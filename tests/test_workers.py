@@ -12,9 +12,12 @@ import pytest
 
 import prh_jax
 from prh_jax.align import align_share
+from prh_jax.cli import main
 from prh_jax.engine import Share, study_blocks
 from prh_jax.metrics import METRICS
 from prh_jax.pairwise import layer_mesh
+from prh_jax.score_grid import ScoreGrid
+from prh_jax.sketch_bank import SketchBank
 
 METRIC_NAMES = ["mutual_knn:k=5", "cka", "cycle_knn:k=5"]
 N = 48
@@ -71,6 +74,56 @@ def test_another_study_is_refused(stores, tmp_path):
         align_share(2, 2, stores[:2], None, "cka", output=tmp_path / "shared.zarr")
     with pytest.raises(prh_jax.StoreError, match="unfinished"):
         prh_jax.load_alignment(tmp_path / "shared.zarr")
+
+
+def test_a_result_finished_while_a_worker_is_at_work(stores, tmp_path, monkeypatch):
+    """`prh finish` comes after a worker's first block: the worker ends in peace, and the result is whole."""
+    output, put, seen = tmp_path / "shared.zarr", ScoreGrid.put, []
+
+    def interrupted(self, *args, **options):
+        made = put(self, *args, **options)
+        if not seen:
+            seen.append(args)
+            prh_jax.finish_alignment(output, progress=False)
+        return made
+
+    monkeypatch.setattr(ScoreGrid, "put", interrupted)
+    assert align_share(0, 2, stores[:2], None, "cka", output=output, progress=False)
+    same(prh_jax.load_alignment(output), prh_jax.align(stores[:2], None, "cka"))
+
+
+def test_two_workers_may_write_one_sketch_at_once(tmp_path, monkeypatch):
+    """Of two machines the workers may even have one process id."""
+    metric, savez, sketch = METRICS["cka"](), np.savez, np.arange(6.0)
+    one, two = SketchBank(tmp_path), SketchBank(tmp_path)
+
+    def meanwhile(*args):
+        monkeypatch.setattr(np, "savez", savez)
+        two.put(metric.sketch, "layer", sketch)
+        savez(*args)
+
+    monkeypatch.setattr(np, "savez", meanwhile)
+    one.put(metric.sketch, "layer", sketch)
+    found = SketchBank(tmp_path).get(metric.sketch, "layer", jax.tree.structure(sketch))
+    np.testing.assert_array_equal(found, sketch)
+    next(tmp_path.glob("*.npz")).unlink()  # as who finishes the study does
+    with pytest.raises(prh_jax.StoreError, match="another process has finished the study"):
+        SketchBank(tmp_path).get(metric.sketch, "layer", jax.tree.structure(sketch))
+
+
+def test_finish_takes_folders_and_what_a_worker_cannot_do_is_refused(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        path, ids = tmp_path / f"{name}.zarr", [str(i) for i in range(30)]
+        prh_jax.write_features(path, [rng.normal(size=(30, 9))], ids=ids, spec={"model": name})
+    command = ["align", "--x", str(tmp_path / "a.zarr"), str(tmp_path / "b.zarr"), "-o", str(tmp_path / "r.zarr")]
+    for option in (["--json"], ["--npy"], ["--plot", "map.png"]):
+        assert main([*command, "--worker", "1/2", *option]) == 2
+        assert "--worker" in capsys.readouterr().err and not (tmp_path / "r.zarr").exists()
+    assert main([*command, "--worker", "1/2"]) == 0
+    assert "not complete yet" in capsys.readouterr().out
+    assert main(["finish", str(tmp_path)]) == 0
+    assert prh_jax.load_alignment(tmp_path / "r.zarr").metrics == ["mutual_knn"]
 
 
 def start(stores, output, worker):

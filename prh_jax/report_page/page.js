@@ -14,7 +14,11 @@ function element(kind, text, attributes = {}) {
   return made;
 }
 const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
-const digits = (value, count = 4) => (Number.isNaN(value) || value === undefined ? "–" : value.toFixed(count));
+function digits(value, count = 4) {
+  if (Number.isNaN(value) || value === undefined) return "–";
+  const size = Math.abs(value);
+  return size > 0 && (size < 0.5 * 10 ** -count || size >= 1e9) ? value.toExponential(1) : value.toFixed(count);
+}
 
 const unpacked = new Map();
 function numbers(text) {
@@ -57,19 +61,20 @@ function drawMap() {
   const columns = state.order === "cluster" ? metric().order.y : given(modelsY);
   const z = rows.map((i) => columns.map((j) => shown(i, j)));
   const hover = rows.map((i) => columns.map((j) => pairText(i, j)));
-  const names = (models, order) => ({ tickvals: order.map((_, index) => index), ticktext: order.map((m) => plain(models[m].short)) });
+  const names = (models, order) => ({ tickvals: order.map((_, index) => index), ticktext: order.map((m) => plain(models[m].short)),
+    showgrid: false, zeroline: false });
   const trace = { type: "heatmap", z, hoverinfo: "text", text: hover, colorscale: "Cividis", xgap: 1, ygap: 1,
     hoverongaps: false, colorbar: { title: { text: plain(valueWord()), side: "right" }, thickness: 14, outlinewidth: 0 } };
   const [i, j] = [rows.indexOf(state.i), columns.indexOf(state.j)];
   const ring = { type: "rect", x0: j - 0.5, x1: j + 0.5, y0: i - 0.5, y1: i + 0.5, line: { color: "#D55E00", width: 3 } };
-  const tall = Math.max(280, 26 * rows.length + 190);
+  const tall = Math.max(320, 26 * rows.length + 220);
   at("map").order = [rows, columns];
   at("map-note").textContent = `Rows: models of x; columns: models of y; colour: ${valueWord()}. Click a cell to open the pair; `
     + "drag to zoom, double-click to see all. The table below has the same numbers."
     + (metric().undefined ? ` ${metric().undefined} layer pairs have no score.` : "");
   return draw("map", [trace], { height: tall, shapes: [ring], dragmode: "zoom",
-    xaxis: { ...names(modelsY, columns), tickangle: modelsY.length > 6 ? -45 : 0, showgrid: false, zeroline: false },
-    yaxis: { ...names(modelsX, rows), autorange: "reversed", showgrid: false, zeroline: false } });
+    xaxis: { ...names(modelsY, columns), autotickangles: [0, -45], range: [-0.5, columns.length - 0.5] },
+    yaxis: { ...names(modelsX, rows), range: [rows.length - 0.5, -0.5] } });
 }
 
 function pairText(i, j) {
@@ -89,7 +94,7 @@ function drawPair() {
     : `${state.metric}: best ${digits(layerScore(i, j, a, b))} at layers ${x.layers[a]} (${a + 1} of ${x.layers.length}) and `
       + `${y.layers[b]} (${b + 1} of ${y.layers.length}).`;
   if (calibrated) {
-    facts += ` Against chance: critical score ${digits(ofPair("tau", i, j))} at level ${content.level}, `
+    facts += ` Against chance, ${content.aggregate} over layer pairs ${digits(ofPair("score", i, j))}: critical score ${digits(ofPair("tau", i, j))} at level ${content.level}, `
       + `p ${digits(ofPair("p", i, j))}, q ${digits(ofPair("q_bh", i, j))} over all pairs, calibrated ${digits(ofPair("calibrated", i, j))}.`;
   }
   at("pair-facts").textContent = facts;
@@ -101,12 +106,13 @@ function drawPair() {
     traces.push({ type: "scatter", mode: "markers", x: [b], y: [a], hoverinfo: "skip", showlegend: false,
       marker: { symbol: "circle-open", size: 15, color: "#D55E00", line: { width: 3 } } });
   }
-  const made = [draw("layers", traces, { height: 380, title: { text: "Layer by layer (ring: best)", font: { size: 13 } },
-    xaxis: { title: { text: "depth in " + plain(y.short) }, showgrid: false, zeroline: false, range: [-0.5, y.layers.length - 0.5] },
-    yaxis: { title: { text: "depth in " + plain(x.short) }, showgrid: false, zeroline: false, range: [x.layers.length - 0.5, -0.5] } })];
   const bins = calibrated ? metric().null[place(i, j)] : null;
-  at("null").hidden = !bins;
+  at("null").hidden = !bins; // before anything is drawn: plots take the room they find
   at("pair").querySelector(".columns").classList.toggle("alone", !bins);
+  const depths = (model, range) => ({ showgrid: false, zeroline: false, range, title: { text: "depth in " + plain(model.short) },
+    ...(model.layers.length < 10 ? { tick0: 0, dtick: 1 } : {}) });
+  const made = [draw("layers", traces, { height: 380, title: { text: "Layer by layer (ring: best)", font: { size: 13 } },
+    xaxis: depths(y, [-0.5, y.layers.length - 0.5]), yaxis: depths(x, [x.layers.length - 0.5, -0.5]) })];
   if (bins) {
     const line = (value, color, dash) => ({ type: "line", x0: value, x1: value, y0: 0, y1: 1, yref: "paper", line: { color, width: 2.5, dash } });
     const word = (value, text, height) => ({ x: value, y: height, yref: "paper", text, showarrow: false, xanchor: "auto", bgcolor: "rgba(128,128,128,0.25)" });
@@ -222,7 +228,8 @@ function drawScaling() {
   });
   const known = mine.map((_, m) => m).filter((m) => !Number.isNaN(values[m]) && !Number.isNaN(score[m]));
   const rho = chosen.rho[state.metric];
-  at("rho").textContent = `Each point a model of ${chosen.side}. `
+  at("scatter").hidden = !known.length;
+  at("rho").textContent = (known.length ? `Each point a model of ${chosen.side}. ` : "No model has both this number and a score. ")
     + (rho === null ? "" : `Spearman correlation of the best layer pairs, mean over all models: ${digits(rho, 2)}.`);
   const trace = { type: "scatter", mode: "markers+text", x: known.map((m) => values[m]), y: known.map((m) => score[m]),
     text: known.map((m) => String(m + 1)), textfont: { size: 9, color: "#ffffff" }, hoverinfo: "text",
@@ -290,7 +297,11 @@ function start() {
   at("value-choice").hidden = !calibrated;
   for (const [word, text] of content.protocol) at("protocol").append(element("dt", word), element("dd", text));
   for (const name of ["metric", "how", "value", "order"]) {
-    at(name).addEventListener("change", () => { state[name] = at(name).value; drawAll(); });
+    at(name).addEventListener("change", () => {
+      state[name] = at(name).value;
+      if (name === "metric" && state.sort === "shown") state.down = metric().larger;
+      drawAll();
+    });
   }
   at("choices").addEventListener("submit", (event) => event.preventDefault());
   at("find").addEventListener("input", fillPairs);
