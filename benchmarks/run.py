@@ -10,7 +10,7 @@ from typing import Any
 
 from prh_jax.metrics import METRICS, SUPPORTED_METRICS
 
-from . import budgets, kernels, machine, neighbors, null, study, sweep
+from . import budgets, family, kernels, machine, neighbors, null, study, sweep
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = {
@@ -104,6 +104,11 @@ def _sweep(args: argparse.Namespace, *_: Any) -> dict[str, Any]:
     return {"sweep": sweep.measure(SUPPORTED_METRICS[1:4] if toy else SUPPORTED_METRICS, toy=toy)}
 
 
+def _family(args: argparse.Namespace, size: dict[str, Any], *_: Any) -> dict[str, Any]:
+    names = ["mutual_knn", "rsa"] if args.size == "toy" else list(METRICS)
+    return {"family": family.measure(names, n=size["n"], d=size["d"], layers=size["layers"])}
+
+
 def _null(_: Any, size: dict[str, Any], __: Any, peaks: dict[str, float]) -> dict[str, Any]:
     return null.measure(size, peaks["gemm_flops"])
 
@@ -128,6 +133,7 @@ PARTS: dict[str, Part] = {
     "kernels": _kernels,
     "neighbors": _neighbors,
     "sweep": _sweep,
+    "family": _family,
     "null": _null,
     "study": _study,
     "budgets": _budgets,
@@ -174,6 +180,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "kernels": kernel_table,
     "neighbors": lambda results: json.dumps(results["neighbors"]),
     "sweep": lambda results: sweep.table(results["sweep"]),
+    "family": lambda results: family.table(results["family"]),
     "null": null.tables,
     "study": study_table,
     "budgets": lambda results: budgets.table(results["budgets"]),

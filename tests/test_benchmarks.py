@@ -18,7 +18,7 @@ from prh_jax import METRICS, SUPPORTED_METRICS  # noqa: E402
 def test_toy_size_runs_and_writes_json(tmp_path, capsys):
     path = tmp_path / "toy.json"
     fixed = ["--size", "toy", "--output", str(path), "--features", str(tmp_path / "features"), "--each"]
-    assert main([*fixed, "--parts", "kernels", "neighbors", "sweep"]) == 0
+    assert main([*fixed, "--parts", "kernels", "neighbors", "sweep", "family"]) == 0
     assert main([*fixed, "--parts", "null", "study", "budgets"]) == 0  # beside those that are there
     results = json.loads(path.read_text())
     assert [row["metric"] for row in results["kernels"]] == SUPPORTED_METRICS

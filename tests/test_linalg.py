@@ -143,7 +143,7 @@ def test_left_vectors_of_a_layer_that_one_direction_dominates(n, d, noise):
     x[:, :9] += 0.3 * rng.normal(size=(n, 9))
     got, full_rank = jax.jit(subspace.left_vectors, static_argnums=1)(jnp.asarray(x, jnp.float32), 10)
     cosines = np.linalg.svd(np.linalg.svd(x, full_matrices=False)[0][:, :10].T @ np.asarray(got, np.float64))[1]
-    assert bool(full_rank) and cosines.min() > 1 - 1e-6
+    assert bool(full_rank) and cosines.min() > 1 - 2e-6  # 1.1e-6 on a GPU
     flat = (rng.normal(size=(n, 3)) @ rng.normal(size=(3, d))).astype(np.float32)
     assert not bool(jax.jit(subspace.left_vectors, static_argnums=1)(jnp.asarray(flat), 10)[1])
 
