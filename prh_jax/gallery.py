@@ -147,7 +147,8 @@ def _of_neighbors(entry: dict[str, Any], k: int) -> Metric:
 def _stores(result: Alignment, models: dict[str, str], given: dict[str, Any]) -> dict[str, FeatureStore]:
     """The store of a model on either side, with the samples that were scored, checked to be the one scored."""
     protocol = result.protocol
-    recorded = {"x": protocol.get("stores_x"), "y": protocol.get("stores_y") or protocol.get("stores_x")}
+    paths = protocol.get("stores_x")
+    recorded: dict[str, Any] = {"x": paths, "y": protocol.get("stores_y") or paths}
     if protocol["pair"] == "exact":  # what other models' stores hold, and whether they are there, is no matter
         for side, model in models.items():
             labels = [entry["label"] for entry in protocol[f"models_{side}"]]
