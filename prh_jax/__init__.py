@@ -41,9 +41,11 @@ from .metrics.second_order_cosine import SecondOrderCosine, second_order_cosine
 from .metrics.shapes import (
     AlignedCosine,
     AngularShapeDistance,
+    NormalizedBures,
     ProcrustesDistance,
     aligned_cosine,
     angular_shape_distance,
+    normalized_bures,
     procrustes_distance,
 )
 from .metrics.subspaces import Cca, EigenspaceOverlap, Gulp, MeanCca, cca, eigenspace_overlap, gulp, mean_cca
@@ -83,6 +85,7 @@ __all__ = [
     "Metric",
     "MinibatchCka",
     "MutualKnn",
+    "NormalizedBures",
     "Null",
     "Plan",
     "Preprocess",
@@ -127,6 +130,7 @@ __all__ = [
     "merge",
     "mutual_knn",
     "neighbor_gallery",
+    "normalized_bures",
     "open_store",
     "plan",
     "procrustes_distance",

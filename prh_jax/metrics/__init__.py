@@ -16,7 +16,7 @@ from .rank_similarity import JointRankJaccard, KnnJaccard, RankSimilarity
 from .rsa import Rsa
 from .rsm_norm_difference import RsmNormDifference
 from .second_order_cosine import SecondOrderCosine
-from .shapes import AlignedCosine, AngularShapeDistance, ProcrustesDistance
+from .shapes import AlignedCosine, AngularShapeDistance, NormalizedBures, ProcrustesDistance
 from .subspaces import Cca, EigenspaceOverlap, Gulp, MeanCca
 from .svcca import Svcca
 
@@ -27,7 +27,7 @@ METRICS: dict[str, type[Metric]] = {
         *(KnnJaccard, RankSimilarity, JointRankJaccard, SecondOrderCosine),
         *(DistanceCorrelation, Rsa, RsmNormDifference),
         *(Cca, MeanCca, EigenspaceOverlap, Gulp, LinearRegression),
-        *(ProcrustesDistance, AngularShapeDistance, AlignedCosine),
+        *(ProcrustesDistance, AngularShapeDistance, NormalizedBures, AlignedCosine),
     )
 }
 """Every metric by its name, those of the reference first; a new one is a file here and a name in this table."""

@@ -136,17 +136,17 @@ def aligned_tile(sketch: MaskedKernel, a: NeighborKernel, b: NeighborKernel) -> 
 
     if sketch.row_centered:  # only the sum of products, of all shared entries
         mutual = (jnp.ones_like(a.values), jnp.ones_like(b.values))
-    sides = [
+    side_a, side_b = (
         (lists, kernel.values, kernel.values * both)
         for lists, kernel, both in zip((compact_a, compact_b), (a, b), mutual, strict=True)
-    ]
-    product, (rows_a, rows_b) = scan_samples(rows, zeros, *sides, size)
+    )
+    product, (rows_a, rows_b) = scan_samples(rows, zeros, side_a, side_b, size)
     if sketch.row_centered:
         return product.T
     totals = jnp.sum(rows_a, axis=0) * jnp.sum(rows_b, axis=0)
     rows_a, rows_b = (z.reshape(n * y, x) for z in (rows_a, rows_b))
-    columns = sides[0][:2], (*sides[1][:2], lists_b)
-    crossed, _ = scan_samples(cross, [zeros] * (1 if sketch.unbiased else 2), *columns, size)
+    start = [zeros] * (1 if sketch.unbiased else 2)
+    crossed, _ = scan_samples(cross, start, side_a[:2], (*side_b[:2], lists_b), size)
     return sketch.combine(product, totals, crossed[0], crossed[-1], n).T
 
 

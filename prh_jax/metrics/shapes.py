@@ -131,6 +131,34 @@ class AngularShapeDistance(ShapeMetric):
 
 
 @dataclasses.dataclass(frozen=True)
+class NormalizedBures(PairMetric):
+    """Normalized Bures similarity: cosine of the angle that is the angular shape distance.
+
+    `score = |X' Y|_* / (|X| |Y|) = tr (K^(1/2) L K^(1/2))^(1/2) / sqrt(tr K tr L)`, in [0, 1]; X, Y centred, K, L their
+    Gram matrices. High at chance where layers are wide, as CKA is.
+    """
+
+    name = "normalized_bures"
+    source = "Tang et al. 2020, arXiv:2003.11498; Harvey et al. 2023, arXiv:2311.11436"
+
+    @property
+    def differentiable(self) -> bool:
+        return True
+
+    @property
+    def invariances(self) -> frozenset[str]:
+        return frozenset({"orthogonal", "translation", "isotropic_scaling"})
+
+    @property
+    def sketch(self) -> RootMatrix:
+        return RootMatrix(centered=True)
+
+    def compare(self, a: Packed, b: Packed) -> Score:
+        p = a.matrix()
+        return linalg.inner(p, rotated(p, b.matrix()))
+
+
+@dataclasses.dataclass(frozen=True)
 class AlignedCosine(PairMetric):
     """Mean cosine of a sample's two rows, once one layer is rotated onto the other as well as it can be.
 
@@ -178,6 +206,14 @@ def angular_shape_distance(x: Any, y: Any, *, centered: bool = True, alpha: floa
     Differentiable.
     """
     return AngularShapeDistance(centered, alpha)(x, y)
+
+
+def normalized_bures(x: Any, y: Any) -> Score:
+    """Normalized Bures similarity: `NormalizedBures()(x, y)`.
+
+    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1]. Differentiable.
+    """
+    return NormalizedBures()(x, y)
 
 
 def aligned_cosine(x: Any, y: Any) -> Score:

@@ -10,7 +10,7 @@ ORACLES = {
         (kernels, ("cka", "unbiased_cka", "cknna")),
         (dissimilarities, ("distance_correlation", "rsa", "rsm_norm_difference")),
         (subspaces, ("svcca", "cca", "mean_cca", "eigenspace_overlap", "gulp", "linear_regression")),
-        (shapes, ("procrustes_distance", "angular_shape_distance", "aligned_cosine")),
+        (shapes, ("procrustes_distance", "angular_shape_distance", "normalized_bures", "aligned_cosine")),
     )
     for name in names
 }

@@ -33,6 +33,12 @@ def angular_shape_distance(x, y, centered=True, alpha=1.0):
     return float(np.arccos(np.clip(nuclear / np.linalg.norm(x) / np.linalg.norm(y), -1, 1)))
 
 
+def normalized_bures(x, y):
+    """Tang et al. 2020: of the fidelity of two Gram matrices, the nuclear norm of features by features."""
+    x, y = same_width(x, y, True)
+    return float(np.linalg.norm(x.T @ y, "nuc") / np.linalg.norm(x) / np.linalg.norm(y))
+
+
 def aligned_cosine(x, y):
     x, y = same_width(x, y, False)
     x = x @ orthogonal_procrustes(x, y)[0]
