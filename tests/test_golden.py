@@ -1,5 +1,7 @@
 """The oracles and the library against values that independent implementations agree on."""
 
+import math
+
 import numpy as np
 import pytest
 from inputs import golden_values, scored
@@ -52,9 +54,21 @@ def tolerance(entry):
     return 1e-7 if entry["metric"] in IN_FLOAT32 else 1e-10
 
 
+def test_normalized_bures_is_the_cosine_of_the_golden_angle(x64):
+    entry, x, y = next(p.values for p in ENTRIES if p.values[0]["metric"] == "angular_shape_distance")
+    assert float(scored(make_metric("normalized_bures"), x, y)) == pytest.approx(math.cos(entry["value"]), abs=1e-10)
+
+
 def test_the_files_hold_what_they_should():
     assert len(ENTRIES) == 54
-    unknown = {"svcca", "joint_rank_jaccard", "second_order_cosine", "rsm_norm_difference", "aligned_cosine"}
+    unknown = {
+        "normalized_bures",
+        "svcca",
+        "joint_rank_jaccard",
+        "second_order_cosine",
+        "rsm_norm_difference",
+        "aligned_cosine",
+    }
     assert {p.values[0]["metric"] for p in ENTRIES} == set(METRICS) - unknown
 
 

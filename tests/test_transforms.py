@@ -83,7 +83,9 @@ def test_float64_is_kept(metric, x64):
         assert shape.dtype == jnp.float32
 
 
-@pytest.mark.parametrize("metric", SMOOTH, ids=str)
+@pytest.mark.parametrize(
+    "metric", [pytest.param(m, marks=() if m in DEFAULTS.values() else pytest.mark.slow) for m in SMOOTH], ids=str
+)
 def test_gradients(metric, x64):
     x, y = (jnp.asarray(z) for z in correlated(dx=14, dy=11, dtype=np.float64))
     score = partial(scored, metric)
