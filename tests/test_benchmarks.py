@@ -9,7 +9,7 @@ from oracles import ORACLES
 
 torch = pytest.importorskip("torch")
 
-from benchmarks import opponents, report, study, sweep  # noqa: E402
+from benchmarks import family, opponents, report, study, sweep  # noqa: E402
 from benchmarks.kernels import related_layers  # noqa: E402
 from benchmarks.run import main  # noqa: E402
 from prh_jax import METRICS, SUPPORTED_METRICS  # noqa: E402
@@ -18,7 +18,7 @@ from prh_jax import METRICS, SUPPORTED_METRICS  # noqa: E402
 def test_toy_size_runs_and_writes_json(tmp_path, capsys):
     path = tmp_path / "toy.json"
     fixed = ["--size", "toy", "--output", str(path), "--features", str(tmp_path / "features"), "--each"]
-    assert main([*fixed, "--parts", "kernels", "neighbors", "sweep", "family"]) == 0
+    assert main([*fixed, "--parts", "kernels", "neighbors", "sweep"]) == 0
     assert main([*fixed, "--parts", "null", "study", "budgets"]) == 0  # beside those that are there
     results = json.loads(path.read_text())
     assert [row["metric"] for row in results["kernels"]] == SUPPORTED_METRICS
@@ -89,3 +89,11 @@ def test_the_readme_shows_the_results_that_are_committed():
     readme = (report.ROOT / "README.md").read_text()
     assert report.section() == readme.split(report.START)[1].split(report.END)[0].strip()
     assert report.PLOT.exists()
+
+
+def test_every_kind_of_metric_stands_beside_numpy():
+    names = ["mutual_knn", "rsa", "normalized_bures"]
+    rows = family.measure(names, n=32, d=24, layers=4)
+    assert [(row["metric"], row["layers"]) for row in rows] == [*zip(names, (4, 4, 2), strict=True)]
+    assert all(row["pair_s"] > 0 and row["ratio"] == row["numpy_s"] / row["pair_s"] for row in rows)
+    assert all(f"| {name} |" in family.table(rows) for name in names)
