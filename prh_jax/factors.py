@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Num
 from . import linalg
 from .linalg import HIGHEST
 from .metric import Maker, Order, Sketcher
-from .products import look_at, near_mean
+from .products import scaled
 
 
 class Factor(NamedTuple):
@@ -45,10 +45,7 @@ class Centering(Maker):
     width: int
 
     def __call__(self, x: Num[Array, "n d"]) -> Centered:
-        x = linalg.at_least_float32(x)
-        columns = look_at(x)
-        z = jnp.where(columns.degenerate, 0, x * columns.factor - jnp.where(columns.degenerate, 0, near_mean(columns)))
-        z = z - jnp.mean(z, axis=0, keepdims=True)
+        z, columns = scaled(x, centered=True)
         return Centered(jnp.pad(z, ((0, 0), (0, self.width - x.shape[1]))), columns.factor, columns.degenerate)
 
 

@@ -15,10 +15,9 @@ from .calibrate import find_stores
 from .checks import StoreError
 from .feature_store import FeatureStore
 from .graphs import Neighbors
-from .metric import Metric
-from .metrics import MutualKnn, make_metric
+from .metrics import make_metric
 from .pairing import pair_inner
-from .pairwise import sketch_layer, study_sketcher
+from .pairwise import sketch_layer
 from .preprocess import Preprocess
 from .result_store import Alignment
 
@@ -107,7 +106,8 @@ def neighbor_gallery(
     stores = _stores(result, {"x": model_x, "y": model_y}, {"x": stores_x, "y": stores_y})
     preprocess = Preprocess(**protocol["preprocess"])
     groups = tuple(protocol["groups"]) if protocol.get("exclude_own_group") else None
-    sketcher = study_sketcher(_of_neighbors(protocol["metrics"][metric], k), preprocess, n, groups)
+    sketcher = _neighbors_of(protocol["metrics"][metric], k)
+    sketcher = sketcher if groups is None else sketcher.excluding(groups)
     lists = {}
     for (side, store), depth in zip(stores.items(), depths, strict=True):
         threshold = preprocess.thresholds(store)[depth]
@@ -138,10 +138,10 @@ def best_pair(result: Alignment, metric: str) -> tuple[str, str]:
     return str(scores["model_x"].values[i]), str(scores["model_y"].values[j])
 
 
-def _of_neighbors(entry: dict[str, Any], k: int) -> Metric:
-    """The metric itself where its sketch is neighbour lists, else one whose sketch is."""
+def _neighbors_of(entry: dict[str, Any], k: int) -> Neighbors:
+    """The neighbour lists that a metric compares; where it compares something else, those by cosine."""
     metric = make_metric(entry["name"], **entry["settings"])
-    return metric if isinstance(metric.sketch, Neighbors) else MutualKnn(k=metric.settings.get("k", k))
+    return metric.sketch if isinstance(metric.sketch, Neighbors) else Neighbors(metric.settings.get("k", k))
 
 
 def _stores(result: Alignment, models: dict[str, str], given: dict[str, Any]) -> dict[str, FeatureStore]:

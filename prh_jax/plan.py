@@ -122,7 +122,8 @@ def plan(
     sketches = sum(map(sketch_bytes, shapes.values())) * len(widths)
     in_memory = sketches <= budget // 3
     free = budget - (sketches if in_memory else 0)
-    rehearsed, samples = _rehearse(list(shapes), widths, min(n, SAMPLES), preprocess, dtype, mesh)
+    samples = min(n, SAMPLES)
+    rehearsed = _rehearse(list(shapes), widths, samples, preprocess, dtype, mesh)
     growth = (n / samples) ** 2
     compile_s, pair_s, null_s = len(set(widths)) * rehearsed.compile_s, 0.0, 0.0
     blocks, tiles_bytes = 0, 0
@@ -189,7 +190,7 @@ class _Speed:
 
 def _rehearse(
     sketchers: list[Sketcher], widths: list[int], samples: int, preprocess: Preprocess, dtype: str, mesh: Any
-) -> tuple[_Speed, int]:
+) -> _Speed:
     """Reading, clipping and sketching layers of the least and the greatest width, by the engine."""
     ends = sorted({min(widths), max(widths)})
     found = {}
@@ -202,9 +203,8 @@ def _rehearse(
             found[width] = each, max(times[0] - each, 0.0)
     low, high = found[ends[0]], found[ends[-1]]
     slope = (high[0] - low[0]) / (ends[-1] - ends[0]) if len(ends) > 1 else 0.0
-    return _Speed(
-        float(np.mean([compiling for _, compiling in found.values()])), low[0] - slope * ends[0], slope
-    ), samples
+    compiling = float(np.mean([seconds for _, seconds in found.values()]))
+    return _Speed(compiling, low[0] - slope * ends[0], slope)
 
 
 def _sketching(

@@ -110,6 +110,17 @@ def look_near_mean(
     return x, columns, jnp.where(columns.degenerate, 0, near_mean(columns))
 
 
+def scaled(x: Num[Array, "n d"], *, centered: bool) -> tuple[Float[Array, "n d"], Columns]:
+    """Features times their factor, zero if degenerate, with columns of mean zero if so asked; and what a look told."""
+    x = linalg.at_least_float32(x)
+    columns = look_at(x)
+    z = jnp.where(columns.degenerate, 0, x * columns.factor)
+    if centered:
+        z = z - jnp.where(columns.degenerate, 0, near_mean(columns))
+        z = z - jnp.mean(z, axis=0, keepdims=True)
+    return z, columns
+
+
 @dataclasses.dataclass(frozen=True)
 class Products(Maker):
     """Makes InnerProducts of the rows as given, or of unit rows (cosines); `bfloat16` as in `pieces.gram`.
@@ -168,10 +179,5 @@ class Roots(Maker):
     centered: bool = True
 
     def __call__(self, x: Num[Array, "n d"]) -> Root:
-        x = linalg.at_least_float32(x)
-        columns = look_at(x)
-        z = jnp.where(columns.degenerate, 0, x * columns.factor)
-        if self.centered:
-            z = z - jnp.where(columns.degenerate, 0, near_mean(columns))
-            z = z - jnp.mean(z, axis=0, keepdims=True)
+        z, columns = scaled(x, centered=self.centered)
         return Root(gram_root(z), columns.factor, columns.degenerate)
