@@ -149,10 +149,13 @@ class FeatureStore:
         """One bool per block of samples: are its features on disk?"""
         return self._read("done", slice(None)).astype(bool)
 
-    def read_layer(self, layer: int) -> np.ndarray:
-        """Features (n, d) of one layer as stored; StoreError on a failed checksum, a missing chunk or a NaN."""
+    def read_layer(self, layer: int, rows: slice = slice(None)) -> np.ndarray:
+        """Features (n, d) of one layer as stored, or some rows of them: only their chunks are read.
+
+        StoreError on a failed checksum, a missing chunk or a NaN.
+        """
         array, index = self._where[layer]
-        return self._check_finite(self._read(array, index), layer, 0)
+        return self._check_finite(self._read(array, (index, rows)), layer, rows.start or 0)
 
     def read_rows(self, rows: slice) -> list[np.ndarray]:
         """Features of some samples, an array (rows, d) per layer."""

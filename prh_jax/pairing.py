@@ -22,15 +22,21 @@ class PairedStore(FeatureStore):
         """Those of the whole store."""
         return self._whole.problems()
 
-    def read_layer(self, layer: int) -> np.ndarray:
-        """Features (n, d) of one layer, rows as paired."""
-        return self._whole.read_layer(layer)[self._rows]
+    def read_layer(self, layer: int, rows: slice = slice(None)) -> np.ndarray:
+        """Features (n, d) of one layer, or some rows of them, as paired."""
+        span, chosen = self._span(rows)
+        return self._whole.read_layer(layer, span)[chosen]
 
     def read_rows(self, rows: slice) -> list[np.ndarray]:
         """Features of some paired samples, an array (rows, d) per layer."""
+        span, chosen = self._span(rows)
+        return [part[chosen] for part in self._whole.read_rows(span)]
+
+    def _span(self, rows: slice) -> tuple[slice, np.ndarray]:
+        """The range of the whole store that holds some paired rows, and their places in it."""
         chosen = self._rows[rows]
-        low = int(chosen.min())
-        return [part[chosen - low] for part in self._whole.read_rows(slice(low, int(chosen.max()) + 1))]
+        low, high = (int(chosen.min()), int(chosen.max()) + 1) if len(chosen) else (0, 0)
+        return slice(low, high), chosen - low
 
     def sample_array(self, name: str) -> np.ndarray:
         """One number per paired sample."""

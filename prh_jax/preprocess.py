@@ -1,6 +1,8 @@
 """What is done to features before any metric: outliers clipped, rows made unit; recorded with results."""
 
 import dataclasses
+import math
+from collections.abc import Callable
 from typing import Literal
 
 import jax.numpy as jnp
@@ -10,6 +12,22 @@ from jaxtyping import Array, Float, Num
 from . import linalg
 from .feature_store import FeatureStore, blocks_of
 from .quantile import order_statistics, quantile
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """The samples that one of several processes holds, and what brings arrays of all processes together.
+
+    rows     from its first sample to the one after its last
+    stacked  an array of each process as one, (processes, ...), the same on all; shorter ones are filled up with zeros
+    """
+
+    rows: slice
+    stacked: Callable[[np.ndarray], np.ndarray]
+
+    def total(self, counts: np.ndarray) -> np.ndarray:
+        """Counts summed over processes."""
+        return self.stacked(counts).sum(axis=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,12 +56,18 @@ class Preprocess:
             raise ValueError(f"scope is 'auto', 'tensor' or 'layer', got {self.scope!r}.")
 
     def thresholds(
-        self, store: FeatureStore, layers: list[np.ndarray] | None = None, *, memory: int = 1 << 30
+        self,
+        store: FeatureStore,
+        layers: list[np.ndarray] | None = None,
+        *,
+        memory: int = 1 << 30,
+        part: Part | None = None,
     ) -> np.ndarray:
         """The magnitude at which each layer of a store is clipped: (layers,) float32, infinite for no clipping.
 
         `layers` are the store's features where they are in memory already; else they are read, with at most about
-        `memory` bytes held at a time.
+        `memory` bytes held at a time. With a `part`, only its rows are looked at (`layers` hold no others), and what
+        comes out is, to the bit, that of all rows: every process that holds a part must call this.
         """
         count = len(store.layers)
         if self.clip_quantile == 1:
@@ -51,32 +75,44 @@ class Preprocess:
         per_layer = self.scope == "layer" or (self.scope == "auto" and len({layer.dim for layer in store.layers}) > 1)
         groups = [[i] for i in range(count)] if per_layer else [list(range(count))]
         if self.exact:
-            values = [self._order_statistic(store, group, layers) for group in groups]
+            values = [self._order_statistic(store, group, layers, part) for group in groups]
         else:
-            values = self._mean_sample_quantile(store, groups, layers, memory)
+            values = self._mean_sample_quantile(store, groups, layers, memory, part)
         return np.repeat(np.asarray(values, np.float32), [len(group) for group in groups])
 
-    def _order_statistic(self, store: FeatureStore, group: list[int], layers: list[np.ndarray] | None) -> float:
+    def _order_statistic(
+        self, store: FeatureStore, group: list[int], layers: list[np.ndarray] | None, part: Part | None
+    ) -> float:
         size = store.n * sum(store.layers[i].dim for i in group)
         rank = min(int(self.clip_quantile * size), size - 1)
-        return order_statistics(lambda: (layers[i] if layers else store.read_layer(i) for i in group), rank)[0]
+        rows, total = (part.rows, part.total) if part else (slice(None), None)
+        return order_statistics(
+            lambda: (layers[i] if layers else store.read_layer(i, rows) for i in group), rank, total
+        )[0]
 
     def _mean_sample_quantile(
-        self, store: FeatureStore, groups: list[list[int]], layers: list[np.ndarray] | None, memory: int
+        self,
+        store: FeatureStore,
+        groups: list[list[int]],
+        layers: list[np.ndarray] | None,
+        memory: int,
+        part: Part | None,
     ) -> list[float]:
-        totals = np.zeros(len(groups))
+        held = part.rows if part else slice(0, store.n)
+        found = np.zeros((held.stop - held.start, len(groups)))
         width = sum(layer.dim for layer in store.layers)
-        rows = max(1, memory // (2 * width * store.dtype.itemsize))
+        most = max(1, memory // (2 * width * store.dtype.itemsize))
         for block in blocks_of(store.n):
-            for start in range(block.start, block.stop, rows):
-                part = slice(start, min(start + rows, block.stop))
-                read = [x[part] for x in layers] if layers else store.read_rows(part)
+            for start in range(max(block.start, held.start), min(block.stop, held.stop), most):
+                rows = slice(start, min(start + most, block.stop, held.stop))
+                places = range(rows.start - held.start, rows.stop - held.start)
+                read = [x[places.start : places.stop] for x in layers] if layers else store.read_rows(rows)
                 for g, group in enumerate(groups):
-                    totals[g] += sum(
-                        quantile(np.concatenate([read[i][row] for i in group]), self.clip_quantile)
-                        for row in range(part.stop - part.start)
-                    )
-        return list(totals / store.n)
+                    for row, place in enumerate(places):
+                        found[place, g] = quantile(np.concatenate([read[i][row] for i in group]), self.clip_quantile)
+        whole = part.stacked(found).reshape(-1, len(groups)) if part else found
+        # summed without rounding: the order of samples, and who holds them, change nothing
+        return [math.fsum(values) / store.n for values in whole.T]
 
     def apply(self, x: Num[Array, "n d"], threshold: Float[Array, ""]) -> Float[Array, "n d"]:
         """The features clipped to +-threshold, and with unit rows if so set."""

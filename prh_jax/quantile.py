@@ -10,12 +10,17 @@ PIECE = 1 << 16
 """Values counted at once: a piece and its counts stay in cache."""
 
 
-def order_statistics(read: Callable[[], Iterable[np.ndarray]], rank: int) -> tuple[float, float]:
+def order_statistics(
+    read: Callable[[], Iterable[np.ndarray]], rank: int, total: Callable[[np.ndarray], np.ndarray] | None = None
+) -> tuple[float, float]:
     """The magnitudes at positions `rank` and `rank + 1` of sorted |values| (the last one twice at the end).
 
     `read` gives the values in pieces of any shape, the same at every call; it is called once or twice. Magnitudes of
     floats sort as their bits do: the upper 16 are counted first, then those values that share them are sorted by the
     lower 16. Values must not be NaN.
+
+    Where several processes hold the values, each reads its own, and `total` sums an array of counts over all of them;
+    every process must call this, and gets the same.
     """
     counts = np.zeros(1 << 15, np.int64)
     narrow = True
@@ -23,6 +28,9 @@ def order_statistics(read: Callable[[], Iterable[np.ndarray]], rank: int) -> tup
         upper, wide = _bits(piece)
         narrow = narrow and not wide
         counts += np.bincount(upper, minlength=counts.size)
+    if total is not None:
+        counts, wide_ones = np.split(total(np.append(counts, not narrow)), [counts.size])
+        narrow = not wide_ones.any()
     below = np.cumsum(counts)
     ranks = [min(r, int(below[-1]) - 1) for r in (rank, rank + 1)]
     coarse = [int(np.searchsorted(below, r, side="right")) for r in ranks]
@@ -36,7 +44,13 @@ def order_statistics(read: Callable[[], Iterable[np.ndarray]], rank: int) -> tup
     values = []
     for r, b in zip(ranks, coarse, strict=True):
         position = r - int(below[b] - counts[b])
-        values.append(_value((b << 16) | int(np.partition(np.concatenate(sharing[b]), position)[position])))
+        lower = np.concatenate(sharing[b]) if sharing[b] else np.zeros(0, np.uint16)
+        if total is None:
+            found = np.partition(lower, position)[position]
+        else:
+            below_lower = np.cumsum(total(np.bincount(lower, minlength=1 << 16)))
+            found = np.searchsorted(below_lower, position, side="right")
+        values.append(_value((b << 16) | int(found)))
     return values[0], values[1]
 
 
