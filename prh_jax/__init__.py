@@ -10,6 +10,7 @@ from .calibration import Null
 from .checks import StoreError
 from .compilation_cache import keep_compiled
 from .curves import curve_over_k, curve_over_n
+from .distributed import align_distributed
 from .export import export
 from .feature_store import FeatureStore, inspect_store, open_store
 from .feature_writer import write_features
@@ -100,6 +101,7 @@ __all__ = [
     "UnbiasedCka",
     "__version__",
     "align",
+    "align_distributed",
     "align_share",
     "aligned_cosine",
     "angular_shape_distance",

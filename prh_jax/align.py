@@ -68,7 +68,7 @@ def align(
     The result keeps the whole layer-by-layer matrix of each metric. StoreError where stores are unfinished, damaged,
     or of other samples; ValueError for an unknown metric or setting, or one that does not fit n.
     """
-    study = _study(
+    study = open_study(
         stores_x,
         stores_y,
         metrics,
@@ -86,7 +86,7 @@ def align(
     path = Path(output) if output is not None else None
     null = Null(int(null)) if isinstance(null, int | np.integer) else null
     if path is not None and path.exists() and not overwrite and not is_running(path):
-        alignment = _finished(path, study.protocol, quiet, calibration=not overwrite_null)
+        alignment = finished_result(path, study.protocol, quiet, calibration=not overwrite_null)
     else:
         grid = study.grid(path, overwrite=overwrite)
         if grid.finished:
@@ -135,10 +135,10 @@ def align_share(
     killed worker left is done by the same share again, or by `finish_alignment`. `settings` are those of
     `align` that say what is scored and how.
     """
-    study = _study(stores_x, stores_y, metrics, output, sketch_cache=sketch_cache, **settings)
+    study = open_study(stores_x, stores_y, metrics, output, sketch_cache=sketch_cache, **settings)
     quiet, path = None if progress is None else not progress, Path(output)
     if path.exists() and not is_running(path):
-        _finished(path, study.protocol, quiet, calibration=False)
+        finished_result(path, study.protocol, quiet, calibration=False)
         return True
     grid = study.grid(path)
     study.score(grid, share=Share(index, count), quiet=quiet)
@@ -155,7 +155,7 @@ def align_share(
     return True
 
 
-def _study(
+def open_study(
     stores_x: Stores,
     stores_y: Stores | None,
     metrics: Any,
@@ -169,6 +169,7 @@ def _study(
     sketch_cache: str | Path | None = None,
     devices: Sequence[Any] | None = None,
     precision: Precision = "float32",
+    kind: type[Study] = Study,
 ) -> Study:
     """What `align` was asked for, checked; StoreError or ValueError where it cannot be done."""
     chosen = make_metrics(metrics)
@@ -184,7 +185,7 @@ def _study(
     for store in (*xs, *ys):
         check_same_samples(str(xs[0].path), xs[0].ids, str(store.path), store.ids)
     beside = Path(output).with_name(f".{Path(output).name}.sketches") if output is not None else None
-    study = Study(
+    study = kind(
         metrics=chosen,
         xs=xs,
         ys=ys,
@@ -202,7 +203,7 @@ def _study(
     return study
 
 
-def _finished(path: Path, origin: dict[str, Any], quiet: bool | None, *, calibration: bool) -> Alignment:
+def finished_result(path: Path, origin: dict[str, Any], quiet: bool | None, *, calibration: bool) -> Alignment:
     """The result at `path`, if it is the one asked for."""
     alignment = load_alignment(path, calibration=calibration)
     if not same_study(alignment.protocol, origin):

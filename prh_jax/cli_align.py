@@ -14,6 +14,7 @@ examples:
             --modality-x language --pool-x avg --modality-y vision --pool-y none
   prh align --x stores/bert.zarr stores/gpt2.zarr --y stores/dinov2.zarr --metric mutual_knn cka -o result.zarr
   prh align --x stores/*.zarr -o result.zarr --worker 0/4       one of four processes that share the work
+  srun prh align --x stores/*.zarr -o result.zarr --distributed   many hosts, each with some samples of every layer
   prh align --x stores/*.zarr --null 500 -o result.zarr         with what chance gives: p, q, calibrated scores
   prh align --x stores/*.zarr --metric all --prh --npy -o result.zarr   all with all, the reference's numbers, files
 """
@@ -88,6 +89,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="score share i of n, counted from 0, into the shared result; env reads Slurm's or torchrun's (all of it)",
     )
     cli_calibrate.add_null_options(parser, default=None)
+    many = parser.add_argument_group(
+        "samples too many for one device",
+        "Processes of jax.distributed, each with some of the samples of every layer, score one study: neighbour lists, "
+        "cknna, and both CKAs with linear kernels. One that is missing or dies ends all of them; the same command, "
+        "started again, goes on at the last tile (and, with --sketch-cache or -o, at the last layer).",
+    )
+    many.add_argument(
+        "--distributed", action="store_true", help="be one of them; Slurm, MPI and others that JAX knows say which"
+    )
+    many.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 is reached, if nothing says so")
+    many.add_argument("--process-id", type=int, metavar="I", help="which process this is, counted from 0")
+    many.add_argument("--process-count", type=int, metavar="N", help="of how many")
+    many.add_argument(
+        "--timeout", type=int, default=300, metavar="SECONDS", help="to wait for all of them at the start (%(default)s)"
+    )
     out = parser.add_argument_group("where the result goes")
     out.add_argument("--output-dir", default="./results/alignment", help="root of the results (%(default)s)")
     out.add_argument("-o", "--output", help="path of the result instead of one below --output-dir")
@@ -99,6 +115,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Align as asked, print the tables, save the result."""
+    if not args.distributed:
+        if args.coordinator or args.process_id is not None or args.process_count is not None:
+            raise ValueError("--coordinator, --process-id and --process-count go with --distributed.")
+        return _run(args)
+    from .processes import fail, start_processes
+
+    if args.null or args.worker != "auto":
+        raise ValueError(
+            "--distributed takes no --worker, and no --null: find the null of the result with `prh calibrate`."
+        )
+    start_processes(args.coordinator, args.process_id, args.process_count, timeout=args.timeout)
+    try:
+        return _run(args)
+    except (Exception, KeyboardInterrupt) as error:
+        fail(error, 130 if isinstance(error, KeyboardInterrupt) else 2)
+        raise
+
+
+def _run(args: argparse.Namespace) -> int:
     from extractors.workers import parse_worker
 
     from .align import align, align_share, make_metrics, open_stores
@@ -129,6 +164,8 @@ def run(args: argparse.Namespace) -> int:
         "groups": cli_calibrate.groups_of(args.groups),
         "exclude_own_group": args.exclude_own_group,
     }
+    if args.distributed:
+        return _run_distributed(args, output, study, settings)
     worker, null = parse_worker(args.worker), cli_calibrate.null_of(args)
     if not worker.alone:
         if null is not None or args.force_remake:
@@ -144,6 +181,20 @@ def run(args: argparse.Namespace) -> int:
         print(f"{output}: {'complete' if complete else 'not complete yet; `prh finish` completes it'}")
         return 0
     alignment = align(*study, overwrite=args.force_remake, null=null, overwrite_null=args.force_null, **settings)
+    return _tell(args, output, alignment)
+
+
+def _run_distributed(args: argparse.Namespace, output: Path, study: Any, settings: dict[str, Any]) -> int:
+    import jax
+
+    from .distributed import align_distributed
+
+    alignment = align_distributed(*study, overwrite=args.force_remake, **settings)
+    return _tell(args, output, alignment) if jax.process_index() == 0 else 0
+
+
+def _tell(args: argparse.Namespace, output: Path, alignment: Any) -> int:
+    """Tables or JSON, and the files that were asked for."""
     if args.json:
         cli_calibrate.print_json(output, alignment)
     else:

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from .checks import StoreError
 from .feature_store import FeatureStore
-from .metric import Metric, Sketcher
+from .metric import Maker, Metric, Sketcher
 from .pairwise import (
     TILE,
     products_program,
@@ -104,6 +104,11 @@ def shape_of(sketcher: Sketcher, n: int, width: int) -> Any:
     return jax.eval_shape(sketcher, jax.ShapeDtypeStruct((n, width), np.float32))
 
 
+def make_maker(sketcher: Sketcher, precision: str) -> Maker:
+    """What makes a sketcher's arrays from features, in a precision."""
+    return replace(sketcher.products, bfloat16=precision == "bfloat16")
+
+
 def make_sketches(
     refs: dict[str, list[LayerRef]],
     sketchers: Sequence[Sketcher],
@@ -116,7 +121,7 @@ def make_sketches(
     quiet: bool | None,
 ) -> None:
     """Fill the bank with each layer's sketches; a layer that has them all is not read."""
-    makers = {sketcher: replace(sketcher.products, bfloat16=precision == "bfloat16") for sketcher in sketchers}
+    makers = {sketcher: make_maker(sketcher, precision) for sketcher in sketchers}
     missing = {
         ref: [sketcher for sketcher in sketchers if not bank.has(sketcher, ref.name)]
         for layers in refs.values()
@@ -129,7 +134,7 @@ def make_sketches(
     def store_oldest() -> None:
         ref, sketches, degenerate = waiting.pop(0)
         if bool(degenerate):
-            _refuse_constant(ref)
+            refuse_constant(ref)
         for sketcher, sketch in sketches.items():
             bank.put(sketcher, ref.name, jax.device_get(sketch))
 
@@ -192,7 +197,8 @@ def _prepared(
                 yield ref, x, thresholds[ref.layer]
 
 
-def _refuse_constant(ref: LayerRef) -> None:
+def refuse_constant(ref: LayerRef) -> None:
+    """StoreError: a layer with the same features for all samples has no score."""
     raise StoreError(
         f"{ref.store.path}, layer {ref.store.layers[ref.layer].name!r} is constant: all {ref.store.n} samples have the "
         "same features once clipped, so it cannot be aligned with anything. Where features are mostly zeros, clip less "

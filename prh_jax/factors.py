@@ -13,6 +13,7 @@ from . import linalg
 from .linalg import HIGHEST
 from .metric import Maker, Order, Sketcher
 from .products import scaled
+from .rows import HERE, Rows
 
 
 class Factor(NamedTuple):
@@ -44,8 +45,8 @@ class Centering(Maker):
 
     width: int
 
-    def __call__(self, x: Num[Array, "n d"]) -> Centered:
-        z, columns = scaled(x, centered=True)
+    def __call__(self, x: Num[Array, "n d"], rows: Rows = HERE) -> Centered:
+        z, columns = scaled(x, centered=True, rows=rows)
         return Centered(jnp.pad(z, ((0, 0), (0, self.width - x.shape[1]))), columns.factor, columns.degenerate)
 
 
@@ -59,20 +60,23 @@ class CenteredFactor(Sketcher):
     def products(self) -> Centering:
         return Centering(self.width)
 
-    def reduce(self, products: Centered) -> Factor:
-        z, n = products.columns, products.columns.shape[0]
-        squares = factor_product(z, z)
+    def without_pairs(self, width: int | None) -> "CenteredFactor":
+        return self
+
+    def reduce(self, products: Centered, rows: Rows = HERE) -> Factor:
+        z = rows.held(products.columns)
+        squares = factor_product(z, z, rows)
         bad = products.degenerate | ~(squares > 0)
         inverse = 1 / jnp.sqrt(jnp.where(bad, 1, squares))
         columns = jnp.where(bad, jnp.nan, z * jnp.sqrt(inverse))
-        diagonal = jnp.sum(columns * columns, axis=1)
+        diagonal = rows.gather(jnp.sum(columns * columns, axis=1))
         trace, squared = jnp.sum(diagonal), linalg.inner(diagonal, diagonal)
-        unbiased = linalg.u_centered((1 - squared) / 2, squared, trace * trace, n)
+        unbiased = linalg.u_centered((1 - squared) / 2, squared, trace * trace, diagonal.shape[0])
         norm = jnp.where(unbiased > 0, jnp.sqrt(jnp.where(unbiased > 0, unbiased, 1)), jnp.nan)
         return Factor(columns, diagonal, products.factor**2 * inverse, norm)
 
 
-def factor_product(a: Float[Array, "n w"], b: Float[Array, "n w"]) -> Float[Array, ""]:
+def factor_product(a: Float[Array, "n w"], b: Float[Array, "n w"], rows: Rows = HERE) -> Float[Array, ""]:
     """`<a a', b b'>`, as `|a' b|^2`."""
-    cross = jnp.matmul(a.T, b, precision=HIGHEST)
+    cross = rows.total(jnp.matmul(a.T, b, precision=HIGHEST))
     return linalg.inner(cross, cross)

@@ -1,8 +1,10 @@
 """Nearest neighbours: kNN graphs, what metrics keep beside them, and the sketchers that make them."""
 
 import dataclasses
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -120,7 +122,10 @@ class Neighbors(Sketcher):
         return dataclasses.replace(self, normalize=False)
 
     def for_samples(self, n: int, width: int | None = None) -> Sketcher:
-        return self if n <= MANY else BlockedNeighbors(self.k, self.normalize, self.groups)
+        return self if n <= MANY else self.without_pairs(width)
+
+    def without_pairs(self, width: int | None) -> "BlockedNeighbors":
+        return BlockedNeighbors(self.k, self.normalize, self.groups)
 
     def excluding(self, groups: tuple[int, ...]) -> "Neighbors":
         return dataclasses.replace(self, groups=groups)
@@ -141,6 +146,9 @@ class BlockedNeighbors(Sketcher):
     @property
     def products(self) -> "NearestLists":
         return NearestLists(self.k, self.normalize, self.groups)
+
+    def without_pairs(self, width: int | None) -> "BlockedNeighbors":
+        return self
 
     def on_unit_rows(self) -> "BlockedNeighbors":
         return dataclasses.replace(self, normalize=False)
@@ -169,27 +177,45 @@ class NearestLists(Maker):
         offset = jnp.matmul(shifted, center[0], precision=HIGHEST)
         factors = shifted.astype(jnp.bfloat16) if self.bfloat16 else shifted
         owner = jnp.arange(n) if self.groups is None else jnp.asarray(self.groups)
-        size = min(n, BLOCK)
 
-        def block(start):
-            rows = lax.dynamic_slice_in_dim(factors, start, size)
-            similar = jnp.matmul(rows, factors.T, precision=HIGHEST, preferred_element_type=x.dtype) + offset[None, :]
-            own = lax.dynamic_slice_in_dim(owner, start, size)
-            barred = False if self.with_self else own[:, None] == owner[None, :]
-            ranked = jnp.where(barred, -jnp.inf, similar)
-            nearest_ones = lax.stop_gradient(lax.top_k(ranked, self.k)[1])
-            return nearest_ones, jnp.take_along_axis(similar, nearest_ones, axis=1), jnp.mean(similar, axis=1)
+        def block(take):
+            barred = False if self.with_self else take(owner)[:, None] == owner[None, :]
+            return nearest_columns(take(factors), factors, offset, barred, self.k)
 
-        # the last block ends with the last sample, and begins where the one before has not ended
-        starts = np.minimum(np.arange(0, n, size), n - size)
-        rest = n - starts[-2] - size if len(starts) > 1 else size
-
-        def joined(z):
-            return jnp.concatenate([z[:-1].reshape(-1, *z.shape[2:]), z[-1, size - rest :]])
-
-        lists, values, means = (joined(z) for z in lax.map(block, jnp.asarray(starts)))
+        lists, values, sums = by_blocks(block, n)
         square = linalg.inner(center[0], center[0])
-        return NearestRows(lists, values, means, offset, square, columns.factor, columns.degenerate)
+        return NearestRows(lists, values, sums / n, offset, square, columns.factor, columns.degenerate)
+
+
+def nearest_columns(
+    rows: Float[Array, "m d"],
+    columns: Float[Array, "n d"],
+    offset: Float[Array, " n"],
+    barred: Bool[Array, "m n"] | bool,
+    k: int,
+) -> tuple[Int[Array, "m k"], Float[Array, "m k"], Float[Array, " m"]]:
+    """The places and values of the k largest entries of `rows columns' + offset` in each row; the sums of all entries.
+
+    Largest first, ties to the lowest place; `barred` entries count as minus infinity, but in the sums.
+    """
+    similar = jnp.matmul(rows, columns.T, precision=HIGHEST, preferred_element_type=offset.dtype) + offset[None, :]
+    ranked = jnp.where(barred, -jnp.inf, similar)
+    places = lax.stop_gradient(lax.top_k(ranked, k)[1])
+    return places, jnp.take_along_axis(ranked, places, axis=1), jnp.sum(similar, axis=1)
+
+
+def by_blocks(block: Callable[[Callable[[Any], Any]], Any], n: int) -> Any:
+    """What `block` makes of at most BLOCK of n rows at a time, for all of them; it is given what takes those rows."""
+    size = min(n, BLOCK)
+    # the last block ends with the last row, and begins where the one before has not ended
+    starts = np.minimum(np.arange(0, n, size), n - size)
+    rest = n - starts[-2] - size if len(starts) > 1 else size
+
+    def joined(z):
+        return jnp.concatenate([z[:-1].reshape(-1, *z.shape[2:]), z[-1, size - rest :]])
+
+    made = lax.map(lambda start: block(lambda z: lax.dynamic_slice_in_dim(z, start, size)), jnp.asarray(starts))
+    return jax.tree.map(joined, made)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,8 +245,9 @@ class MaskedKernel(Sketcher):
         return not self.unbiased and self.groups is None
 
     def for_samples(self, n: int, width: int | None = None) -> "MaskedKernel":
-        if n <= MANY:
-            return self
+        return self if n <= MANY else self.without_pairs(width)
+
+    def without_pairs(self, width: int | None) -> "BlockedMaskedKernel":
         return BlockedMaskedKernel(**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
 
     def reduce(self, products: InnerProducts) -> NeighborKernel:

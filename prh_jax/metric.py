@@ -79,6 +79,10 @@ class Sketcher:
         """
         return self
 
+    def without_pairs(self, width: int | None) -> "Sketcher | None":
+        """An equivalent sketcher that makes no matrix of all pairs of samples, whatever n; None if there is none."""
+        return None
+
     def excluding(self, groups: tuple[int, ...]) -> "Sketcher":
         """One whose neighbours of a sample are never of the sample's own group; itself where it has no neighbours."""
         return self

@@ -11,6 +11,7 @@ from . import linalg, pieces
 from .linalg import HIGHEST
 from .metric import Maker
 from .roots import gram_root
+from .rows import HERE, Rows
 from .subspace import left_vectors
 
 
@@ -65,14 +66,15 @@ class Columns(NamedTuple):
     degenerate: Bool[Array, ""]
 
 
-def look_at(x: Float[Array, "n d"]) -> Columns:
+def look_at(x: Float[Array, "n d"], rows: Rows = HERE) -> Columns:
     """Columns of a layer, from three passes over it; no gradient flows."""
     x = lax.stop_gradient(x)
-    low, high = jnp.min(x, axis=0, keepdims=True), jnp.max(x, axis=0, keepdims=True)
+    low, high = rows.least(x), rows.most(x)
     factor = linalg.power_of_two(jnp.concatenate([low, high]))
-    mean = jnp.mean(x * factor, axis=0, keepdims=True)
+    mean = rows.mean(x * factor)
     finite = jnp.all(jnp.isfinite(mean))  # on CPU a maximum may pass a NaN over; a sum does not
-    spread = jnp.max(jnp.maximum(high - x[:1], x[:1] - low))
+    first = rows.first(x)
+    spread = jnp.max(jnp.maximum(high - first, first - low))
     wide = spread > 4 * jnp.finfo(x.dtype).eps * jnp.max(jnp.maximum(-low, high))
     return Columns(low, high, factor, mean, ~(finite & wide))
 
@@ -90,7 +92,7 @@ def near_mean(columns: Columns) -> Float[Array, "1 d"]:
 
 
 def look_near_mean(
-    x: Num[Array, "n d"], unit_rows: bool, row_centered: bool = False
+    x: Num[Array, "n d"], unit_rows: bool, row_centered: bool = False, rows: Rows = HERE
 ) -> tuple[Float[Array, "n d"], Columns, Float[Array, "1 d"]]:
     """Features as floats, with rows of mean zero and of length one if so asked; their columns; and the point near the
     mean, zero if degenerate.
@@ -98,26 +100,26 @@ def look_near_mean(
     What is made of a degenerate layer is marked NaN: zeros keep gradients finite.
     """
     x = linalg.at_least_float32(x)
-    columns = look_at(x)
+    columns = look_at(x, rows)
     if unit_rows:
         given = columns.degenerate
         x = jnp.where(given, 0, x)  # the derivative of a row's length would be NaN
         if row_centered:
             x = linalg.centered_rows(x)
         x = linalg.unit_rows(x)
-        columns = look_at(x)
+        columns = look_at(x, rows)
         columns = columns._replace(degenerate=given | columns.degenerate)
     return x, columns, jnp.where(columns.degenerate, 0, near_mean(columns))
 
 
-def scaled(x: Num[Array, "n d"], *, centered: bool) -> tuple[Float[Array, "n d"], Columns]:
+def scaled(x: Num[Array, "n d"], *, centered: bool, rows: Rows = HERE) -> tuple[Float[Array, "n d"], Columns]:
     """Features times their factor, zero if degenerate, with columns of mean zero if so asked; and what a look told."""
     x = linalg.at_least_float32(x)
-    columns = look_at(x)
+    columns = look_at(x, rows)
     z = jnp.where(columns.degenerate, 0, x * columns.factor)
     if centered:
         z = z - jnp.where(columns.degenerate, 0, near_mean(columns))
-        z = z - jnp.mean(z, axis=0, keepdims=True)
+        z = z - rows.mean(z)
     return z, columns
 
 

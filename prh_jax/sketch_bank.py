@@ -39,11 +39,11 @@ class SketchBank:
             return True
         return self.folder is not None and self._sound(self._file(sketcher, layer))
 
-    def put(self, sketcher: Sketcher, layer: str, sketch: Any) -> None:
-        """Keep a sketch; its file appears whole or not at all."""
+    def put(self, sketcher: Sketcher, layer: str, sketch: Any, *, on_disk: bool = True) -> None:
+        """Keep a sketch; its file appears whole or not at all. Not `on_disk`: in memory alone, if that is used."""
         if self._held is not None:
             self._held[sketcher, layer] = sketch
-        if self.folder is None:
+        if self.folder is None or (self._held is not None and not on_disk):
             return
         path = self._file(sketcher, layer)
         partial = path.with_suffix(f".{uuid.uuid4().hex}.partial")  # workers on several machines may share a process id

@@ -60,6 +60,9 @@ class CenteredGram(Sketcher):
         smaller = self.kernel == "linear" and width is not None and 2 * width < n
         return CenteredFactor(width) if n > graphs.MANY and smaller and width else self
 
+    def without_pairs(self, width: int | None) -> Sketcher | None:
+        return CenteredFactor(width) if self.kernel == "linear" and width else None
+
     def reduce(self, products: InnerProducts) -> Gram:
         matrix, factor, n = products.gram, products.factor, products.gram.shape[0]
         bad = products.degenerate

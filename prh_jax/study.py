@@ -1,7 +1,7 @@
 """A study before and while it runs: what it is made of, checked before any work; its tiles, all or a share."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -172,36 +172,44 @@ class Study:
 
         A worker first sketches its share of the models, then what its tiles need and no other worker has sketched yet.
         """
-        refs_x, refs_y = ([ref for store in side for ref in self.refs[str(store.path)]] for side in (self.xs, self.ys))
-        columns = None if self.same else refs_y
+        lacking = [s for s in self.shapes if any(not grid.complete(key) for key in self._group(s))]
+        self._sketch(lacking, grid, share, quiet)
+        with tqdm(total=grid.total, initial=grid.finished, desc="scoring", unit=" tiles", disable=quiet) as bar:
+            for sketcher in lacking:
+                self._score(sketcher, grid, share, bar.update)
 
+    def _sketch(self, sketchers: Sequence[Sketcher], grid: ScoreGrid, share: Share, quiet: bool | None) -> None:
         def sketch(refs: dict[str, list[LayerRef]], sketchers: Sequence[Sketcher]) -> None:
             options: dict[str, Any] = {"precision": self.precision, "mesh": self.mesh, "memory": self.free}
             make_sketches(refs, sketchers, self.preprocess, self.bank, quiet=quiet, **options)
 
-        lacking = [s for s in self.shapes if any(not grid.complete(key) for key in self._group(s))]
         if share is ALL:
-            sketch(self.refs, lacking)
-        else:
-            sketch(dict(list(self.refs.items())[share.index :: share.count]), lacking)
-            for sketcher in lacking:
-                needed = layers_of(self._group(sketcher), refs_x, columns, grid, self.mesh, share)
-                sketch({path: [ref for ref in refs if ref in needed] for path, refs in self.refs.items()}, [sketcher])
-        with tqdm(total=grid.total, initial=grid.finished, desc="scoring", unit=" tiles", disable=quiet) as bar:
-            for sketcher in lacking:
-                score_study(
-                    self._group(sketcher),
-                    sketcher,
-                    refs_x,
-                    columns,
-                    self.bank,
-                    grid,
-                    shape=self.shapes[sketcher],
-                    mesh=self.mesh,
-                    memory=self.free,
-                    share=share,
-                    progress=bar.update,
-                )
+            sketch(self.refs, sketchers)
+            return
+        sketch(dict(list(self.refs.items())[share.index :: share.count]), sketchers)
+        for sketcher in sketchers:
+            needed = layers_of(self._group(sketcher), *self._sides, grid, self.mesh, share)
+            sketch({path: [ref for ref in refs if ref in needed] for path, refs in self.refs.items()}, [sketcher])
+
+    def _score(self, sketcher: Sketcher, grid: ScoreGrid, share: Share, progress: Callable[[int], Any]) -> None:
+        score_study(
+            self._group(sketcher),
+            sketcher,
+            *self._sides,
+            self.bank,
+            grid,
+            shape=self.shapes[sketcher],
+            mesh=self.mesh,
+            memory=self.free,
+            share=share,
+            progress=progress,
+        )
+
+    @property
+    def _sides(self) -> tuple[list[LayerRef], list[LayerRef] | None]:
+        """All layers of x, and of y; None in place of y where x is scored with itself."""
+        x, y = ([ref for store in side for ref in self.refs[str(store.path)]] for side in (self.xs, self.ys))
+        return x, None if self.same else y
 
     def _group(self, sketcher: Sketcher) -> dict[str, Metric]:
         return {key: metric for key, metric in self.metrics.items() if self.sketchers[key] == sketcher}

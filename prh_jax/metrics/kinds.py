@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 from .. import linalg
 from ..factors import Factor, factor_product
 from ..metric import Metric, Score
+from ..rows import HERE, Rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,11 +57,11 @@ class InnerMetric(Metric):
         return self.score(upper, diagonal, one, other)
 
 
-def packed_products(a: Any, b: Any) -> tuple[Float[Array, "x y"], Float[Array, "x y"]]:
+def packed_products(a: Any, b: Any, rows: Rows = HERE) -> tuple[Float[Array, "x y"], Float[Array, "x y"]]:
     """Inner products of the halves and of the diagonals of all pairs: all that a metric of them needs."""
     diagonal = linalg.tile_inner(a.diagonal, b.diagonal)
     if isinstance(a, Factor):  # one product of features after another: together they would fill the memory
-        whole = lax.map(lambda p: lax.map(lambda q: factor_product(p, q), b.columns), a.columns)
+        whole = lax.map(lambda p: lax.map(lambda q: factor_product(p, q, rows), b.columns), a.columns)
         return (whole - diagonal) / 2, diagonal
     return linalg.tile_inner(a.upper, b.upper), diagonal
 

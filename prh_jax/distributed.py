@@ -1,0 +1,213 @@
+"""One study by several processes, on one host or many, that hold some of the samples of every layer each.
+
+For features that do not fit one device. Layers are sketched by all devices together, a layer after another (`ring`);
+CKA is scored by all of them together too, metrics of neighbour lists by blocks of tiles that processes share.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from tqdm.auto import tqdm
+
+from .align import Stores, finished_result, open_study
+from .engine import ALL, IN_FLIGHT, LayerRef, Share, make_maker, refuse_constant, shape_of, study_blocks
+from .factors import CenteredFactor, Factor
+from .metric import Metric, Sketcher
+from .metrics import METRICS
+from .pairwise import layer_mesh, sketch_shapes, sketcher_after, stack_tile
+from .preprocess import Part
+from .processes import meet, stacked
+from .read_ahead import read_ahead
+from .result_store import Alignment, is_running, load_alignment
+from .ring import AXIS, RingRows, factor_scorer, sample_mesh, sketch_program
+from .score_grid import ScoreGrid
+from .study import Study
+
+
+class SpreadStudy(Study):
+    """A study whose layers are spread over all devices of all processes, by rows."""
+
+    def check(self) -> None:
+        """As of any study; and ValueError for a metric that needs a matrix of all pairs of samples."""
+        super().check()
+        refused = [key for key, metric in self.metrics.items() if metric.sketch.without_pairs(self._width) is None]
+        if refused:
+            able = [name for name, kind in METRICS.items() if kind().sketch.without_pairs(self._width) is not None]
+            raise ValueError(
+                f"{', '.join(refused)}: the matrix of all pairs of samples is not spread over processes. Metrics that "
+                f"are: {', '.join(able)} (cka with linear kernels). Others can be shared with --worker."
+            )
+
+    @cached_property
+    def sketchers(self) -> dict[str, Sketcher]:
+        """The sketcher of each metric: none makes a matrix of all pairs of samples."""
+        found = {}
+        for key, metric in self.metrics.items():
+            sketcher = sketcher_after(self.preprocess, metric.sketch).without_pairs(self._width)
+            assert sketcher is not None
+            found[key] = sketcher if self._excluded is None else sketcher.excluding(self._excluded)
+        return found
+
+    @cached_property
+    def shapes(self) -> dict[Sketcher, Any]:
+        """The shapes of each sketcher's sketches, as far as they are held here."""
+        n, held = self.xs[0].n, self.rows.size * len(self.spread.local_devices)
+        shapes = {sketcher: shape_of(sketcher, n, self._width) for sketcher in dict.fromkeys(self.sketchers.values())}
+        for sketcher, shape in shapes.items():
+            if isinstance(shape, Factor):
+                columns = jax.ShapeDtypeStruct((held, self._width), np.float32)
+                shapes[sketcher] = shape._replace(columns=columns)
+        return shapes
+
+    @cached_property
+    def spread(self) -> Mesh:
+        """All devices of all processes."""
+        return sample_mesh()
+
+    @cached_property
+    def rows(self) -> RingRows:
+        """How samples are laid out over the devices."""
+        return RingRows(self.xs[0].n, self.spread.size)
+
+    @cached_property
+    def part(self) -> Part:
+        """The samples that this process holds."""
+        here = [i for i, d in enumerate(self.spread.devices.flat) if d.process_index == jax.process_index()]
+        first, last = (min(edge * self.rows.size, self.rows.n) for edge in (here[0], here[-1] + 1))
+        return Part(slice(first, last), stacked)
+
+    def _name(self, sketcher: Sketcher, ref: LayerRef) -> str:
+        """What the bank calls a layer: of a Factor, each process keeps its own rows."""
+        own = f" rows {self.part.rows.start}:{self.part.rows.stop}" if isinstance(sketcher, CenteredFactor) else ""
+        return ref.name + own
+
+    def _sketch(self, sketchers: Sequence[Sketcher], grid: ScoreGrid, share: Share, quiet: bool | None) -> None:
+        every = [(ref, sketcher) for refs in self.refs.values() for ref in refs for sketcher in sketchers]
+        lacking = np.array([not self.bank.has(sketcher, self._name(sketcher, ref)) for ref, sketcher in every], bool)
+        wanted: dict[LayerRef, list[Sketcher]] = {}
+        for (ref, sketcher), lacks in zip(every, stacked(lacking).sum(axis=0), strict=True):
+            if lacks:  # in one process at least
+                wanted.setdefault(ref, []).append(sketcher)
+        layers = tqdm(self._prepared(wanted), desc="sketching", unit=" layers", total=len(wanted), disable=quiet)
+        for ref, x, threshold in layers:
+            makers = {sketcher: make_maker(sketcher, self.precision) for sketcher in wanted[ref]}
+            for maker in dict.fromkeys(makers.values()):
+                group = tuple(sketcher for sketcher in wanted[ref] if makers[sketcher] == maker)
+                program = sketch_program(group, maker, self.preprocess, self.rows.n, self.spread)
+                made, degenerate = program(self._put(x, 0), threshold)
+                if bool(_held(degenerate)):
+                    refuse_constant(ref)
+                for sketcher, sketch in zip(group, made, strict=True):
+                    own = isinstance(sketcher, CenteredFactor) or jax.process_index() == 0
+                    self.bank.put(sketcher, self._name(sketcher, ref), jax.tree.map(_held, sketch), on_disk=own)
+
+    def _prepared(self, wanted: dict[LayerRef, list[Sketcher]]) -> Iterator[tuple[LayerRef, np.ndarray, np.float32]]:
+        """The rows held here, and the clipping threshold of each wanted layer; read ahead within a model."""
+        rows = self.part.rows
+        for refs in self.refs.values():
+            chosen = [ref for ref in refs if ref in wanted]
+            if not chosen:
+                continue
+            store, read = chosen[0].store, None
+            if store.nbytes // self.spread.size * len(self.spread.local_devices) <= self.free // 8:
+                read = [store.read_layer(layer, rows) for layer in range(len(store.layers))]
+            thresholds = self.preprocess.thresholds(store, read, memory=self.free // 4, part=self.part)
+
+            def features(chosen=chosen, store=store, read=read) -> Iterator[tuple[LayerRef, np.ndarray]]:
+                for ref in chosen:
+                    yield ref, store.read_layer(ref.layer, rows) if read is None else read[ref.layer]
+
+            for ref, x in read_ahead(features(), IN_FLIGHT):
+                yield ref, x, thresholds[ref.layer]
+
+    def _put(self, held: np.ndarray, axis: int) -> jax.Array:
+        """An array over all devices from the rows held here, along one of its axes."""
+        missing = self.rows.size * len(self.spread.local_devices) - held.shape[axis]
+        widths = [(0, missing if i == axis else 0) for i in range(held.ndim)]
+        filled = np.pad(held, widths) if missing else held
+        place = NamedSharding(self.spread, PartitionSpec(*[None] * axis, AXIS))
+        shape = tuple(self.rows.size * self.spread.size if i == axis else s for i, s in enumerate(held.shape))
+        return jax.make_array_from_process_local_data(place, filled, shape)
+
+    def _score(self, sketcher: Sketcher, grid: ScoreGrid, share: Share, progress: Callable[[int], Any]) -> None:
+        if not isinstance(sketcher, CenteredFactor):
+            super()._score(sketcher, grid, Share(jax.process_index(), jax.process_count()), progress)
+            return
+        group, (x, y) = self._group(sketcher), self._sides
+        size, treedef = grid.tile[next(iter(group))], sketch_shapes(self.shapes[sketcher])[0]
+        mirrored = {key for key, metric in group.items() if y is None and metric.symmetric}
+
+        def load(refs: Sequence[LayerRef], tile: int) -> Factor:
+            part = refs[tile * size : (tile + 1) * size]
+            stack = stack_tile([self.bank.get(sketcher, self._name(sketcher, r), treedef) for r in part], len(part))
+            return stack._replace(columns=self._put(stack.columns, 1))
+
+        a, loaded, one = None, None, layer_mesh(jax.local_devices()[:1])
+        for (tile, *_), column in study_blocks(group, len(x), None if y is None else len(y), size, one, ALL):
+            todo = [k for k in group if not (grid.done(k, tile, column) or (k in mirrored and column < tile))]
+            if not todo:
+                continue
+            if loaded != tile:
+                a, loaded = load(x, tile), tile
+            scorer = factor_scorer(tuple(group[key] for key in todo), self.rows.n, self.spread)
+            for key, values in zip(todo, map(_held, scorer(a, load(x if y is None else y, column))), strict=True):
+                if jax.process_index() == 0:
+                    progress(grid.put(key, tile, column, values, mirror=key in mirrored))
+
+
+def _held(array: jax.Array) -> np.ndarray:
+    """What this process has of an array: all of it, or its rows."""
+    if array.is_fully_replicated:
+        return np.asarray(array.addressable_data(0))
+    shards = sorted(array.addressable_shards, key=lambda shard: shard.index[0].start or 0)
+    return np.concatenate([np.asarray(shard.data) for shard in shards])
+
+
+def align_distributed(
+    stores_x: Stores,
+    stores_y: Stores | None = None,
+    metrics: Sequence[str | Metric] | str | Metric | None = None,
+    *,
+    output: str | Path,
+    overwrite: bool = False,
+    progress: bool | None = None,
+    sketch_cache: str | Path | None = None,
+    **settings: Any,
+) -> Alignment:
+    """`align` by all processes of `jax.distributed`, for samples too many for the memory of one device.
+
+    Every process calls this with the same arguments, after `jax.distributed.initialize`. Each reads its rows of every
+    layer and no others; no matrix of all pairs of samples is made, so that metrics of neighbour lists (but for those
+    that look at all similarities), cknna, and both CKAs with linear kernels can be asked for. Counts are those of
+    `align` to the bit, unless two similarities differ by rounding alone; CKA agrees to float32 rounding.
+
+    output    a path that all processes reach; finished tiles are on disk, and the same call goes on there
+    settings  those of `align` that say what is scored and how
+
+    A process that dies ends all of them: with an error on the next message, or by JAX once it has not been heard of for
+    the heartbeat timeout of `jax.distributed.initialize`. ValueError for a metric whose sketch cannot be spread.
+    """
+    study = open_study(stores_x, stores_y, metrics, output, sketch_cache=sketch_cache, kind=SpreadStudy, **settings)
+    first, path = jax.process_index() == 0, Path(output)
+    quiet = True if not first else None if progress is None else not progress
+    there = path.exists() and not overwrite and not is_running(path)
+    if stacked(np.array([there]))[0, 0]:
+        return finished_result(path, study.protocol, quiet, calibration=False)
+    grid = study.grid(path, overwrite=overwrite) if first else None
+    meet()
+    grid = grid or study.grid(path)
+    study.score(grid, quiet=quiet)
+    meet()
+    if first:
+        grid.reload()
+        grid.finish()
+    meet()
+    if first and sketch_cache is None and study.cache is not None:
+        shutil.rmtree(study.cache, ignore_errors=True)
+    return load_alignment(path)

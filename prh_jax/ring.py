@@ -1,0 +1,163 @@
+"""Sketches and scores of layers whose samples are spread over devices, on one host or many.
+
+Each device holds equally many rows of a layer, the last ones filled up with rows that stand for no sample. Neighbours
+are found as blocks of rows go round a ring of the devices; inner products are summed over devices. What comes out is on
+all of them, but for the columns of a `Factor`, of which each device has its own rows.
+"""
+
+import dataclasses
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Bool, Float, Int, Num
+
+from . import linalg
+from .factors import CenteredFactor, Centering, Factor
+from .graphs import NearestLists, NearestRows, by_blocks, check_k, nearest_columns
+from .linalg import HIGHEST
+from .metric import Maker, Metric, Sketcher
+from .metrics.kinds import packed_products
+from .preprocess import Preprocess
+from .products import look_near_mean
+from .rows import Rows
+
+AXIS = "sample"
+SPREAD: Any = PartitionSpec(AXIS)
+SAME: Any = PartitionSpec()
+STACKED: Any = PartitionSpec(None, AXIS)
+"""Of stacks of layers: the second axis is that of samples."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RingRows(Rows):
+    """The rows of a layer of n samples that one of `devices` holds: `size` of them, in order, inside a `shard_map`."""
+
+    n: int
+    devices: int
+
+    @property
+    def size(self) -> int:
+        """Rows of a device, of which the last may stand for no sample."""
+        return -(-self.n // self.devices)
+
+    @property
+    def samples(self) -> Int[Array, " r"]:
+        """The sample of each row here; n and more where it stands for none."""
+        return lax.axis_index(AXIS) * self.size + jnp.arange(self.size)
+
+    def _keep(self) -> Bool[Array, "r 1"]:
+        return (self.samples < self.n)[:, None]
+
+    def least(self, x: Any) -> Any:
+        return lax.pmin(jnp.min(jnp.where(self._keep(), x, jnp.inf), axis=0, keepdims=True), AXIS)
+
+    def most(self, x: Any) -> Any:
+        return lax.pmax(jnp.max(jnp.where(self._keep(), x, -jnp.inf), axis=0, keepdims=True), AXIS)
+
+    def first(self, x: Any) -> Any:
+        return lax.psum(jnp.where(self.samples[:1, None] == 0, x[:1], 0), AXIS)
+
+    def mean(self, x: Any) -> Any:
+        return self.total(jnp.sum(self.held(x), axis=0, keepdims=True)) / self.n
+
+    def total(self, part: Any) -> Any:
+        return lax.psum(part, AXIS)
+
+    def gather(self, x: Any) -> Any:
+        return lax.all_gather(x, AXIS, tiled=True)[: self.n]
+
+    def held(self, x: Any) -> Any:
+        return jnp.where(self._keep(), x, 0)
+
+
+def ring_nearest(maker: NearestLists, x: Num[Array, "r d"], rows: RingRows) -> NearestRows:
+    """`maker(x)` of a layer whose rows are spread, on all devices; inside a `shard_map`.
+
+    Blocks of rows go from device to device. Each finds the k nearest in every block that comes by, and keeps the k
+    nearest of those and of what it has, ties to the lowest index: the lists of all rows at once, but where two
+    similarities differ by rounding alone.
+    """
+    n, k = rows.n, maker.k
+    check_k(n, k, maker.groups)
+    x, columns, center = look_near_mean(x, maker.unit_rows, rows=rows)
+    shifted = rows.held(jnp.where(columns.degenerate, 0, x * columns.factor - center))
+    offset = jnp.matmul(shifted, center[0], precision=HIGHEST)
+    factors = shifted.astype(jnp.bfloat16) if maker.bfloat16 else shifted
+    here = rows.samples
+
+    def owner(samples):
+        return samples if maker.groups is None else jnp.asarray(maker.groups)[jnp.minimum(samples, n - 1)]
+
+    def visit(found, passing):
+        """What the rows here have found, after the block that passes by."""
+        there, others, their_offset = passing
+
+        def block(take):
+            barred = (there >= n)[None, :]
+            if not maker.with_self:
+                barred = barred | (take(owner(here))[:, None] == owner(there)[None, :])
+            places, values, sums = nearest_columns(take(factors), others, their_offset, barred, min(k, rows.size))
+            return there[places], values, sums
+
+        lists, values, sums = by_blocks(block, rows.size)
+        merged = (jnp.concatenate(pair, axis=1) for pair in ((found[0], lists), (found[1], values)))
+        # in order of samples: of equal values top_k takes the first
+        lists, values = lax.sort(tuple(merged), dimension=1, num_keys=1)
+        values, places = lax.top_k(values, k)
+        return jnp.take_along_axis(lists, places, axis=1), values, found[2] + sums
+
+    def step(state, _):
+        found, passing = state
+        ahead = [(device, (device - 1) % rows.devices) for device in range(rows.devices)]
+        following = jax.tree.map(lambda z: lax.ppermute(z, AXIS, ahead), passing)
+        return (visit(found, passing), following), None
+
+    none = jnp.full((rows.size, k), n, here.dtype), jnp.full((rows.size, k), -jnp.inf, x.dtype)
+    start = (*none, jnp.zeros(rows.size, x.dtype)), (here, factors, offset)
+    ((lists, values, sums), _), _ = lax.scan(step, start, length=rows.devices)
+    lists, values, sums = (rows.gather(z) for z in (lists, values, sums))
+    square = linalg.inner(center[0], center[0])
+    return NearestRows(lists, values, sums / n, rows.gather(offset), square, columns.factor, columns.degenerate)
+
+
+@lru_cache(maxsize=256)
+def sketch_program(sketchers: tuple[Sketcher, ...], maker: Maker, preprocess: Preprocess, n: int, mesh: Mesh) -> Any:
+    """Jitted `(features, threshold) -> sketches, degenerate` of features spread over the mesh."""
+    rows = RingRows(n, mesh.size)
+
+    def sketch(x, threshold):
+        x = preprocess.apply(x, threshold)
+        if isinstance(maker, NearestLists):
+            products = ring_nearest(maker, x, rows)
+            return tuple(sketcher.reduce(products) for sketcher in sketchers), products.degenerate
+        assert isinstance(maker, Centering)
+        centered = maker(x, rows)
+        return tuple(s.reduce(centered, rows) for s in sketchers if isinstance(s, CenteredFactor)), centered.degenerate
+
+    shapes = tuple(Factor(SPREAD, SAME, SAME, SAME) if isinstance(s, CenteredFactor) else SAME for s in sketchers)
+    spread = jax.shard_map(sketch, mesh=mesh, in_specs=(SPREAD, SAME), out_specs=(shapes, SAME), check_vma=False)
+    return jax.jit(spread)
+
+
+@lru_cache(maxsize=256)
+def factor_scorer(metrics: tuple[Metric, ...], n: int, mesh: Mesh) -> Any:
+    """Jitted `(a, b) -> scores` by each metric, for stacks of Factors whose columns are spread over the mesh."""
+    rows = RingRows(n, mesh.size)
+
+    def scores(a: Factor, b: Factor) -> tuple[Float[Array, "x y"], ...]:
+        products = packed_products(a, b, rows)
+        return tuple(metric.finish_tile(products, a, b) for metric in metrics)
+
+    stack = Factor(STACKED, SAME, SAME, SAME)
+    return jax.jit(jax.shard_map(scores, mesh=mesh, in_specs=(stack, stack), out_specs=SAME, check_vma=False))
+
+
+def sample_mesh() -> Mesh:
+    """All devices of all processes in a row, over which samples are laid out: those of a process stand together."""
+    devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+    return Mesh(np.array(devices), (AXIS,))
