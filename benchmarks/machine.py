@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from prh_jax.engine import quiet_blas
+
 
 def describe() -> dict[str, Any]:
     """Processor, memory, devices, versions and date."""
@@ -60,6 +62,18 @@ def gemm(n: int) -> Any:
     x = jax.random.normal(jax.random.key(0), (n, n))
     product = jax.jit(lambda a: jnp.matmul(a, a, precision=jax.lax.Precision.HIGHEST))
     return lambda: product(x)
+
+
+def sketching(sketch: Any, x: Any, rounds: int, peak: int) -> dict[str, float]:
+    """Median seconds of a sketch, as a study makes it, and its rate beside that of a product of two peak x peak matrices.
+
+    The product is measured in turn with it; operations are those of the full Gram matrix, of which half is made.
+    """
+    n, d = x.shape
+    with quiet_blas():
+        found = alternate({"sketch": lambda: sketch(x), "gemm": gemm(peak)}, rounds)
+    rate = 2 * n * n * d / found["sketch"]
+    return {"sketch_s": found["sketch"], "sketch_flops": rate, "sketch_of_peak": rate * found["gemm"] / (2 * peak**3)}
 
 
 def peaks(size: int = 4096, rounds: int = 5) -> dict[str, float]:

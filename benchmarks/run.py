@@ -86,7 +86,7 @@ Part = Callable[[argparse.Namespace, dict[str, Any], Path, dict[str, float]], di
 
 
 def _kernels(args: argparse.Namespace, size: dict[str, Any], *_: Any) -> dict[str, Any]:
-    shape = {key: size[key] for key in ("n", "d", "layers", "rounds")}
+    shape = {key: size[key] for key in ("n", "d", "layers", "rounds", "peak")}
     first, *others = args.k or size["ks"]
     rows = kernels.measure(SUPPORTED_METRICS, k=first, reference=args.reference, **shape)
     for k in others:
@@ -99,9 +99,10 @@ def _neighbors(args: argparse.Namespace, size: dict[str, Any], *_: Any) -> dict[
     return {"neighbors": neighbors.measure(n=size["graph"], d=size["d"], k=size["ks"][0], rounds=size["rounds"])}
 
 
-def _sweep(args: argparse.Namespace, *_: Any) -> dict[str, Any]:
+def _sweep(args: argparse.Namespace, size: dict[str, Any], *_: Any) -> dict[str, Any]:
     toy = args.size == "toy"
-    return {"sweep": sweep.measure(SUPPORTED_METRICS[1:4] if toy else SUPPORTED_METRICS, toy=toy)}
+    names = SUPPORTED_METRICS[1:4] if toy else SUPPORTED_METRICS
+    return {"sweep": sweep.measure(names, toy=toy, peak=size["peak"])}
 
 
 def _family(args: argparse.Namespace, size: dict[str, Any], *_: Any) -> dict[str, Any]:
@@ -148,7 +149,7 @@ def kernel_table(results: dict[str, Any]) -> str:
     ]
     for row in results["kernels"]:
         cells = [row["metric"], str(row["k"] or ""), f"{row['sketch_s'] * 1e3:.1f}"]
-        cells += [f"{row['sketch_flops'] / results['peaks']['gemm_flops']:.0%}", f"{row['pair_s'] * 1e6:.2f}"]
+        cells += [f"{row['sketch_of_peak']:.0%}", f"{row['pair_s'] * 1e6:.2f}"]
         for opponent in ("reference", "cached_torch"):
             known = f"{opponent}_s" in row
             cells.append(f"{row[f'{opponent}_s'] * 1e3:.3g}" if known else "")
