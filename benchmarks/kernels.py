@@ -27,7 +27,10 @@ def related_layers(count: int, n: int, d: int, seed: int) -> list[np.ndarray]:
 def measure(
     names: list[str], *, n: int, d: int, k: int, layers: int, rounds: int, peak: int, reference: str | Path | None
 ) -> list[dict[str, Any]]:
-    """One row a metric: seconds of ours, of the reference's call and of cached torch, measured in turn; `peak` as in `machine.peaks`."""
+    """One row a metric: seconds of ours, of the reference's call and of cached torch, measured in turn.
+
+    `peak` is the size of the product that sketches are held against.
+    """
     theirs = load_reference(reference) if reference else None
     xs, ys = related_layers(min(layers, 8), n, d, 1), related_layers(min(layers, 8), n, d, 2)
     return [_row(name, xs, ys, k=k, layers=layers, rounds=rounds, peak=peak, theirs=theirs) for name in names]

@@ -65,9 +65,9 @@ def gemm(n: int) -> Any:
 
 
 def sketching(sketch: Any, x: Any, rounds: int, peak: int) -> dict[str, float]:
-    """Median seconds of a sketch, as a study makes it, and its rate beside that of a product of two peak x peak matrices.
+    """Median seconds of a sketch, as a study makes it, and its rate beside that of a product of peak x peak matrices.
 
-    The product is measured in turn with it; operations are those of the full Gram matrix, of which half is made.
+    The product is measured in turn; operations are those of the full Gram matrix, of which half is made.
     """
     n, d = x.shape
     with quiet_blas():

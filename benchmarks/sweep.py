@@ -28,7 +28,8 @@ TOY_SWEEP = {"n": (32, 48), "d": (24, 40), "k": (3, 5), "layers": (1, 4)}
 def measure(names: list[str], *, toy: bool, peak: int) -> list[dict[str, Any]]:
     """One row a metric and size: seconds to sketch a layer and to score a pair, median of three.
 
-    `peak` as in `machine.peaks`. What would not fit into half of the memory is left out: n x n matrices of many samples, and layers of such sketches.
+    `peak` is the size of the product that sketches are held against. What would not fit into half of the memory is left
+    out: n x n matrices of many samples, and layers of such sketches.
     """
     base, sweep = (TOY_BASE, TOY_SWEEP) if toy else (BASE, SWEEP)
     rows = []

@@ -63,7 +63,7 @@ def test_pieces_of_columns_add_up(d, monkeypatch):
     monkeypatch.setattr(pieces, "COLUMNS", 32)
     x, _ = gram64(300, d)
     given, centred = jnp.asarray(x, jnp.float32), x - x.mean(axis=0)
-    got = np.asarray(jax.jit(lambda z: pieces.gram(z, prepare=lambda z: z - jnp.mean(z, axis=0)))(given))
+    got = np.asarray(jax.jit(lambda z: pieces.gram(z, prepare=lambda z: z - jnp.mean(z, axis=0, keepdims=True)))(given))
     np.testing.assert_allclose(got, centred @ centred.T, atol=5e-4)
     np.testing.assert_array_equal(got, got.T)
     rounded = np.asarray(jax.jit(lambda z: pieces.gram(z, bfloat16=True))(given))
