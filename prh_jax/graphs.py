@@ -13,12 +13,15 @@ from .linalg import HIGHEST
 from .metric import Maker, Order, Sketcher
 from .products import InnerProducts, Products, look_near_mean
 
-MANY, BLOCK = 8192, 512
-"""Samples above which no matrix of all pairs is made, and the rows of a block that is made in its place."""
+MANY, BLOCK, ENTRIES = 8192, 512, 2**26
+"""Samples above which no matrix of all pairs is made; rows of a block that is made in its place, and most entries."""
 
 
 class KnnGraph(NamedTuple):
-    """Row i: the k samples nearest to sample i, nearest first, itself excluded; all -1 for a degenerate layer."""
+    """Row i: the k samples nearest to sample i, nearest first, itself excluded; all -1 for a degenerate layer.
+
+    Rows of all samples, or of queries alone (see `query_rows`); such a graph cannot be reordered.
+    """
 
     neighbors: Int[Array, "n k"]
 
@@ -83,6 +86,15 @@ def check_k(n: int, k: int, groups: tuple[int, ...] | None) -> None:
         )
 
 
+def query_rows(n: int, queries: int) -> np.ndarray:
+    """The samples whose lists are made: `queries` of n, drawn by a fixed seed, in order; all for 0."""
+    if queries == 0:
+        return np.arange(n)
+    if not 0 < queries <= n:
+        raise ValueError(f"Of {n} samples at most {n} can be queries, got queries = {queries}. Choose fewer.")
+    return np.sort(np.random.default_rng(0).permutation(n)[:queries])
+
+
 def nearest(
     similarities: Float[Array, "n n"], k: int, *, with_self: bool = False, groups: tuple[int, ...] | None = None
 ) -> Int[Array, "n k"]:
@@ -105,12 +117,14 @@ def nearest(
 class Neighbors(Sketcher):
     """kNN graph of a layer; `normalize` makes rows unit first (cosine), else the dot product of rows as given ranks.
 
-    With `groups`, a number for each sample, no sample is a neighbour of one of its own group.
+    With `groups`, a number for each sample, no sample is a neighbour of one of its own group. `queries` as in
+    `query_rows`: the graph then has the rows of these samples alone.
     """
 
     k: int
     normalize: bool = True
     groups: tuple[int, ...] | None = None
+    queries: int = 0
 
     @property
     def products(self) -> Products:
@@ -120,13 +134,14 @@ class Neighbors(Sketcher):
         return dataclasses.replace(self, normalize=False)
 
     def for_samples(self, n: int, width: int | None = None) -> Sketcher:
-        return self if n <= MANY else BlockedNeighbors(self.k, self.normalize, self.groups)
+        return self if n <= MANY else BlockedNeighbors(self.k, self.normalize, self.groups, self.queries)
 
     def excluding(self, groups: tuple[int, ...]) -> "Neighbors":
         return dataclasses.replace(self, groups=groups)
 
     def reduce(self, products: InnerProducts) -> KnnGraph:
-        lists = nearest(products.ranking(), self.k, groups=self.groups)
+        ranking = products.ranking()
+        lists = nearest(ranking, self.k, groups=self.groups)[query_rows(ranking.shape[0], self.queries)]
         return KnnGraph(jnp.where(products.degenerate, -1, lists))
 
 
@@ -137,10 +152,11 @@ class BlockedNeighbors(Sketcher):
     k: int
     normalize: bool
     groups: tuple[int, ...] | None
+    queries: int = 0
 
     @property
     def products(self) -> "NearestLists":
-        return NearestLists(self.k, self.normalize, self.groups)
+        return NearestLists(self.k, self.normalize, self.groups, queries=self.queries)
 
     def on_unit_rows(self) -> "BlockedNeighbors":
         return dataclasses.replace(self, normalize=False)
@@ -154,12 +170,16 @@ class BlockedNeighbors(Sketcher):
 
 @dataclasses.dataclass(frozen=True)
 class NearestLists(Maker):
-    """Makes NearestRows of features: similarities of a block of samples with all, of which the k largest are kept."""
+    """Makes NearestRows of features: similarities of a block of samples with all, of which the k largest are kept.
+
+    `queries` as in `query_rows`: rows of these samples alone.
+    """
 
     k: int
     unit_rows: bool
     groups: tuple[int, ...] | None
     with_self: bool = False
+    queries: int = 0
 
     def __call__(self, x: Num[Array, "n d"]) -> NearestRows:
         n = x.shape[0]
@@ -169,25 +189,24 @@ class NearestLists(Maker):
         offset = jnp.matmul(shifted, center[0], precision=HIGHEST)
         factors = shifted.astype(jnp.bfloat16) if self.bfloat16 else shifted
         owner = jnp.arange(n) if self.groups is None else jnp.asarray(self.groups)
-        size = min(n, BLOCK)
+        asked = query_rows(n, self.queries)
+        size = min(len(asked), max(16, min(BLOCK, ENTRIES // n)))
 
-        def block(start):
-            rows = lax.dynamic_slice_in_dim(factors, start, size)
-            similar = jnp.matmul(rows, factors.T, precision=HIGHEST, preferred_element_type=x.dtype) + offset[None, :]
-            own = lax.dynamic_slice_in_dim(owner, start, size)
-            barred = False if self.with_self else own[:, None] == owner[None, :]
+        def block(samples):
+            similar = jnp.matmul(factors[samples], factors.T, precision=HIGHEST, preferred_element_type=x.dtype)
+            similar = similar + offset[None, :]
+            barred = False if self.with_self else owner[samples][:, None] == owner[None, :]
             ranked = jnp.where(barred, -jnp.inf, similar)
             nearest_ones = lax.stop_gradient(lax.top_k(ranked, self.k)[1])
             return nearest_ones, jnp.take_along_axis(similar, nearest_ones, axis=1), jnp.mean(similar, axis=1)
 
-        # the last block ends with the last sample, and begins where the one before has not ended
-        starts = np.minimum(np.arange(0, n, size), n - size)
-        rest = n - starts[-2] - size if len(starts) > 1 else size
+        # the last block is filled up with its last sample
+        blocks = np.pad(asked, (0, -len(asked) % size), mode="edge").reshape(-1, size)
 
         def joined(z):
-            return jnp.concatenate([z[:-1].reshape(-1, *z.shape[2:]), z[-1, size - rest :]])
+            return z.reshape(-1, *z.shape[2:])[: len(asked)]
 
-        lists, values, means = (joined(z) for z in lax.map(block, jnp.asarray(starts)))
+        lists, values, means = (joined(z) for z in lax.map(block, jnp.asarray(blocks)))
         square = linalg.inner(center[0], center[0])
         return NearestRows(lists, values, means, offset, square, columns.factor, columns.degenerate)
 

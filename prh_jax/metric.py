@@ -124,6 +124,11 @@ class Metric:
         return False
 
     @property
+    def permutable(self) -> bool:
+        """Whether sketches can be reordered, as a null by permutation needs it."""
+        return True
+
+    @property
     def self_score(self) -> float | None:
         """Score of a layer with itself; None where it depends on the layer."""
         return 1.0

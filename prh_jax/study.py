@@ -25,6 +25,7 @@ from .engine import (
     name_layers,
     score_study,
     shape_of,
+    size_text,
 )
 from .feature_store import FeatureStore
 from .metric import Metric, Sketcher
@@ -76,6 +77,12 @@ class Study:
                     jax.eval_shape(sketcher, jax.ShapeDtypeStruct((n, width), np.float32))
                 except ValueError as error:
                     raise ValueError(f"{key} cannot score {owner}: {error}") from None
+            made = sketch_bytes(shape_of(self.sketchers[key].products, n, self._width))
+            if made > self.budget:
+                raise ValueError(
+                    f"{key} makes {size_text(made)} of a layer of {n} samples, and the budget is "
+                    f"{size_text(self.budget)}: give more memory, take fewer samples, or leave it out."
+                )
 
     @property
     def _stores(self) -> list[FeatureStore]:
