@@ -1,11 +1,13 @@
 """The machine: what it is, and the peaks that speeds are held against."""
 
+import ctypes
 import datetime
 import os
 import platform
 import resource
 import time
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -85,6 +87,21 @@ def peaks(size: int = 4096, rounds: int = 5) -> dict[str, float]:
     total = jax.jit(jnp.sum)
     total(x)
     return {"gemm_flops": flops, "read_bytes": x.nbytes / min(seconds(lambda: total(x)) for _ in range(rounds))}
+
+
+def status_bytes(name: str) -> int:
+    """A size of this process as the kernel counts it: VmRSS now, VmHWM at most."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"The kernel does not tell {name}.")
+
+
+def forget_peak() -> int:
+    """Give back what is free and start VmHWM anew; bytes held now."""
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    return status_bytes("VmRSS")
 
 
 def peak_memory() -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from prh_jax.metrics import METRICS, SUPPORTED_METRICS
 
-from . import budgets, family, kernels, machine, neighbors, null, study, sweep
+from . import budgets, family, kernels, machine, many_samples, neighbors, null, study, sweep
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = {
@@ -110,6 +110,10 @@ def _family(args: argparse.Namespace, size: dict[str, Any], *_: Any) -> dict[str
     return {"family": family.measure(names, n=size["n"], d=size["d"], layers=size["layers"])}
 
 
+def _many(args: argparse.Namespace, size: dict[str, Any], folder: Path, *_: Any) -> dict[str, Any]:
+    return {"many": many_samples.measure(folder, toy=args.size != "full", peak=size["peak"])}
+
+
 def _null(_: Any, size: dict[str, Any], __: Any, peaks: dict[str, float]) -> dict[str, Any]:
     return null.measure(size, peaks["gemm_flops"])
 
@@ -135,6 +139,7 @@ PARTS: dict[str, Part] = {
     "neighbors": _neighbors,
     "sweep": _sweep,
     "family": _family,
+    "many": _many,
     "null": _null,
     "study": _study,
     "budgets": _budgets,
@@ -182,6 +187,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "neighbors": lambda results: json.dumps(results["neighbors"]),
     "sweep": lambda results: sweep.table(results["sweep"]),
     "family": lambda results: family.table(results["family"]),
+    "many": lambda results: many_samples.table(results["many"]),
     "null": null.tables,
     "study": study_table,
     "budgets": lambda results: budgets.table(results["budgets"]),

@@ -13,8 +13,9 @@ from .linalg import HIGHEST
 from .metric import Maker, Order, Sketcher
 from .products import InnerProducts, Products, look_near_mean
 
-MANY, BLOCK, ENTRIES = 8192, 512, 2**26
-"""Samples above which no matrix of all pairs is made; rows of a block that is made in its place, and most entries."""
+MANY, BLOCK, ENTRIES, GROUP = 8192, 512, 2**26, 64
+"""Samples above which no matrix of all pairs is made; rows of a block that is made in its place, and most entries; and
+entries of a row whose largest is found first."""
 
 
 class KnnGraph(NamedTuple):
@@ -100,7 +101,7 @@ def nearest(
 ) -> Int[Array, "n k"]:
     """Indices of the k largest entries of each row, largest first, ties to the lowest index; the diagonal left out.
 
-    `lax.top_k` keeps equal entries in index order. `with_self` lets the diagonal compete; `groups` leaves out the
+    `with_self` lets the diagonal compete; `groups` leaves out the
     samples of a row's own group.
     """
     n = similarities.shape[0]
@@ -110,7 +111,26 @@ def nearest(
         similarities = jnp.where(jnp.asarray(codes[:, None] == codes[None, :]), -jnp.inf, similarities)
     if not with_self:
         similarities = jnp.where(jnp.eye(n, dtype=bool), -jnp.inf, similarities)
-    return lax.top_k(similarities, k)[1]
+    return largest(similarities, k)
+
+
+def largest(values: Float[Array, "rows n"], k: int) -> Int[Array, "rows k"]:
+    """The indices that `lax.top_k` gives, ties to the lowest among them, of long rows several times faster.
+
+    The k largest are within the k groups of the largest maxima: a group left out has k before it, each with an entry
+    that is larger, or equal and further ahead.
+    """
+    n = values.shape[1]
+    groups = n // GROUP
+    if groups <= 4 * k:
+        return lax.top_k(values, k)[1]
+    maxima = jnp.max(values[:, : groups * GROUP].reshape(-1, groups, GROUP), axis=2)
+    best = jnp.sort(lax.top_k(maxima, k)[1], axis=1)
+    places = (best[:, :, None] * GROUP + jnp.arange(GROUP, dtype=best.dtype)[None, None, :]).reshape(-1, k * GROUP)
+    rest = jnp.broadcast_to(jnp.arange(groups * GROUP, n, dtype=best.dtype)[None, :], (len(best), n - groups * GROUP))
+    places = jnp.concatenate([places, rest], axis=1)
+    found = lax.top_k(jnp.take_along_axis(values, places, axis=1), k)[1]
+    return jnp.take_along_axis(places, found, axis=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,8 +217,8 @@ class NearestLists(Maker):
             similar = similar + offset[None, :]
             barred = False if self.with_self else owner[samples][:, None] == owner[None, :]
             ranked = jnp.where(barred, -jnp.inf, similar)
-            nearest_ones = lax.stop_gradient(lax.top_k(ranked, self.k)[1])
-            return nearest_ones, jnp.take_along_axis(similar, nearest_ones, axis=1), jnp.mean(similar, axis=1)
+            neighbors = largest(lax.stop_gradient(ranked), self.k)
+            return neighbors, jnp.take_along_axis(ranked, neighbors, axis=1), jnp.mean(similar, axis=1)
 
         # the last block is filled up with its last sample
         blocks = np.pad(asked, (0, -len(asked) % size), mode="edge").reshape(-1, size)

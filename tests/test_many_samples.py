@@ -111,6 +111,15 @@ def test_tables_of_few_layers_hold_what_is_listed(name):
     np.testing.assert_allclose(jax.jit(metric.compare_tile)(*stacks), expected, atol=tolerance, rtol=0)
 
 
+@pytest.mark.parametrize("n, k", [(3000, 10), (2640, 10), (700, 1), (130, 3), (900, 3)])
+def test_the_largest_of_long_rows_with_many_ties(n, k):
+    values = np.random.default_rng(n).integers(0, 12, size=(40, n)).astype(np.float32)
+    values[:3] = 7  # all equal
+    values[3, : n - 2] = -np.inf
+    got = np.asarray(jax.jit(graphs.largest, static_argnums=1)(values, k))
+    np.testing.assert_array_equal(got, np.argsort(-values, axis=1, kind="stable")[:, :k])
+
+
 LISTS = ["mutual_knn", "lcs_knn", "edit_distance_knn", "knn_jaccard", "rank_similarity", "joint_rank_jaccard"]
 
 
