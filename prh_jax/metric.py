@@ -99,14 +99,17 @@ class Metric:
     name: ClassVar[str]
     source: ClassVar[str]
     larger_is_closer: ClassVar[bool] = True
-    tile: ClassVar[int | None] = None
-    """Most layers a side to score in one call, where a pair takes so long that more would keep a study waiting."""
 
     def __post_init__(self):
         """Settings of the type of their defaults: whole numbers as int, so that equal settings are one."""
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             object.__setattr__(self, field.name, _checked(self.name, field.name, value, field.default))
+
+    @property
+    def tile(self) -> int | None:
+        """Most layers a side to score in one call, where a pair takes so long that more would keep a study waiting."""
+        return None
 
     @property
     def bounds(self) -> tuple[float, float]:

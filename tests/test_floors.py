@@ -34,6 +34,7 @@ FLOORS = [
     {"factors"},
     {"graphs"},
     {"sketches", "packed"},
+    {"kendall"},
     {"metrics"},
     {"pairwise", "null_moments"},
     {"score_grid", "sketch_bank"},
