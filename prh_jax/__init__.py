@@ -26,7 +26,16 @@ from .metrics.distance_correlation import DistanceCorrelation, distance_correlat
 from .metrics.edit_distance_knn import EditDistanceKnn, edit_distance_knn
 from .metrics.lcs_knn import LcsKnn, lcs_knn
 from .metrics.linear_regression import LinearRegression, linear_regression
+from .metrics.matching import (
+    HardCorrelationMatch,
+    PermutationProcrustes,
+    SoftCorrelationMatch,
+    hard_correlation_match,
+    permutation_procrustes,
+    soft_correlation_match,
+)
 from .metrics.mutual_knn import MutualKnn, mutual_knn
+from .metrics.pwcca import Pwcca, pwcca
 from .metrics.rank_similarity import (
     JointRankJaccard,
     KnnJaccard,
@@ -76,6 +85,7 @@ __all__ = [
     "FeatureStore",
     "Gallery",
     "Gulp",
+    "HardCorrelationMatch",
     "Interval",
     "JointRankJaccard",
     "KnnJaccard",
@@ -87,13 +97,16 @@ __all__ = [
     "MutualKnn",
     "NormalizedBures",
     "Null",
+    "PermutationProcrustes",
     "Plan",
     "Preprocess",
     "ProcrustesDistance",
+    "Pwcca",
     "RankSimilarity",
     "Rsa",
     "RsmNormDifference",
     "SecondOrderCosine",
+    "SoftCorrelationMatch",
     "StoreError",
     "StreamingCka",
     "Svcca",
@@ -117,6 +130,7 @@ __all__ = [
     "export",
     "finish_alignment",
     "gulp",
+    "hard_correlation_match",
     "inspect_store",
     "interval",
     "joint_rank_jaccard",
@@ -132,13 +146,16 @@ __all__ = [
     "neighbor_gallery",
     "normalized_bures",
     "open_store",
+    "permutation_procrustes",
     "plan",
     "procrustes_distance",
+    "pwcca",
     "rank_similarity",
     "report",
     "rsa",
     "rsm_norm_difference",
     "second_order_cosine",
+    "soft_correlation_match",
     "soft_mutual_knn",
     "svcca",
     "trend",

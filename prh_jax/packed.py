@@ -39,7 +39,7 @@ def pack(matrix: Float[Array, "n n"], size: Float[Array, ""], bad: Bool[Array, "
     return Packed(*(jnp.where(bad, jnp.nan, part) for part in parts))
 
 
-def squared_norm(matrix: Float[Array, "n n"]) -> Float[Array, ""]:
+def squared_norm(matrix: Float[Array, "n m"]) -> Float[Array, ""]:
     """Sum of squared entries."""
     return linalg.inner(matrix, matrix)
 

@@ -4,12 +4,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from inputs import correlated, scored
+from inputs import correlated, make_store, scored
+from oracles import ORACLES
 from oracles.dissimilarities import rsa
+from scipy.optimize import linear_sum_assignment
 from scipy.stats import kendalltau
 
-from prh_jax import kendall
-from prh_jax.metrics import Rsa
+from prh_jax import Null, Preprocess, align, curve_over_n, kendall
+from prh_jax.assignment import best_match
+from prh_jax.metrics import PermutationProcrustes, Rsa, make_metric
 
 
 @pytest.mark.parametrize("n", [5, 8, 17, 30])
@@ -38,3 +41,74 @@ def test_inversions_are_counted_exactly():
 
 def rsa_pairs(x):
     return np.array([np.linalg.norm(x[i].astype(float) - x[j]) for i in range(len(x)) for j in range(i)])
+
+
+WIDTHS = [(8, 8), (5, 8), (7, 3), (1, 6), (8, 1)]
+"""Real features of both layers, of 8."""
+
+
+@pytest.mark.parametrize("kind", ["normal", "integers", "equal", "nan"])
+def test_a_match_is_the_best_there_is(kind, x64):
+    """As good as scipy's on the real features, each of which has one partner; the rest is matched with the rest."""
+    matched = jax.jit(best_match)
+    for seed, (first, second) in enumerate(WIDTHS * 2):
+        rng = np.random.default_rng(seed)
+        gain = rng.integers(-3, 3, size=(8, 8)).astype(float) if kind == "integers" else rng.normal(size=(8, 8))
+        gain = np.full((8, 8), np.nan if kind == "nan" else -2.0) if kind in ("equal", "nan") else gain
+        match = np.asarray(matched(gain, jnp.int32(first), jnp.int32(second)))
+        assert sorted(match) == list(range(8))
+        pairs = [(i, j) for i, j in enumerate(match) if i < first and j < second]
+        assert len(pairs) == min(first, second)
+        if kind != "nan":
+            real = gain[:first, :second]
+            best = real[linear_sum_assignment(real, maximize=True)].sum()
+            assert sum(real[i, j] for i, j in pairs) == pytest.approx(best, abs=1e-12)
+
+
+def test_a_larger_match_is_that_of_scipy():
+    rng = np.random.default_rng(0)
+    gain = rng.normal(size=(90, 90)).astype(np.float32)
+    match = np.asarray(jax.jit(best_match)(gain, jnp.int32(90), jnp.int32(70)))
+    real = gain[:, :70]
+    found = sum(float(real[i, j]) for i, j in enumerate(match) if j < 70)
+    assert found == pytest.approx(float(real[linear_sum_assignment(real, maximize=True)].sum()), rel=1e-6)
+
+
+FEATURES = ["soft_correlation_match", "hard_correlation_match", "permutation_procrustes", "pwcca"]
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_the_width_of_others_changes_nothing(name, x64):
+    """Scores of a pair whose sketches were filled up for a wider layer; of layers narrower and wider than samples."""
+    metric = make_metric(name)
+    for dx, dy in ((5, 12), (30, 7)):
+        x, y = correlated(n=20, dx=dx, dy=dy, dtype=np.float64)
+        sketch = jax.jit(metric.sketch.for_samples(20, 33))
+        found = float(jax.jit(metric.compare)(sketch(x), sketch(y)))
+        assert found == pytest.approx(ORACLES[name](x, y), abs=1e-10)
+
+
+def test_shuffled_features_are_found_again():
+    x, _ = correlated(dx=14)
+    order = np.random.default_rng(0).permutation(14)
+    for name in FEATURES:
+        metric = make_metric(name)
+        best = metric.bounds[1] if metric.larger_is_closer else 0
+        assert float(scored(metric, x, x[:, order])) == pytest.approx(best, abs=1e-5)
+    rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(14, 14)))[0].astype(np.float32)
+    assert float(scored(PermutationProcrustes(), x, x @ rotation)) > 0.1
+
+
+def test_a_study_of_features(tmp_path):
+    """Layers of four widths through the whole flow: scores are those of the definitions, and chance is below them."""
+    stores = [make_store(tmp_path / "a.zarr", "a", (14, 9)), make_store(tmp_path / "b.zarr", "b", (11, 20), seed=1)]
+    plain = Preprocess(clip_quantile=1.0, normalize=False)
+    names = ["soft_correlation_match", "permutation_procrustes"]
+    result = align(*stores, metrics=names, preprocess=plain, null=6)
+    xs, ys = ([store.read_layer(i) for i in range(2)] for store in stores)
+    for name in names:
+        expected = [[ORACLES[name](x, y) for y in ys] for x in xs]
+        np.testing.assert_allclose(result.dataset[name], expected, atol=2e-5)
+        assert float(result.calibration.pairs(name)["p"].values.min()) == pytest.approx(1 / 7)
+    curve = curve_over_n(xs, ys, names[0], [60], Null(orders=3))
+    assert float(curve["score"][0]) == pytest.approx(float(result.dataset[names[0]].max()), abs=1e-6)
