@@ -57,6 +57,16 @@ from .metrics.shapes import (
     normalized_bures,
     procrustes_distance,
 )
+from .metrics.statistics import (
+    ConcentricityDifference,
+    Imd,
+    MagnitudeDifference,
+    UniformityDifference,
+    concentricity_difference,
+    imd,
+    magnitude_difference,
+    uniformity_difference,
+)
 from .metrics.subspaces import Cca, EigenspaceOverlap, Gulp, MeanCca, cca, eigenspace_overlap, gulp, mean_cca
 from .metrics.svcca import Svcca, svcca
 from .null_store import Calibration
@@ -78,6 +88,7 @@ __all__ = [
     "Cca",
     "Cka",
     "Cknna",
+    "ConcentricityDifference",
     "CycleKnn",
     "DistanceCorrelation",
     "EditDistanceKnn",
@@ -86,11 +97,13 @@ __all__ = [
     "Gallery",
     "Gulp",
     "HardCorrelationMatch",
+    "Imd",
     "Interval",
     "JointRankJaccard",
     "KnnJaccard",
     "LcsKnn",
     "LinearRegression",
+    "MagnitudeDifference",
     "MeanCca",
     "Metric",
     "MinibatchCka",
@@ -111,6 +124,7 @@ __all__ = [
     "StreamingCka",
     "Svcca",
     "UnbiasedCka",
+    "UniformityDifference",
     "__version__",
     "align",
     "align_share",
@@ -121,6 +135,7 @@ __all__ = [
     "cca",
     "cka",
     "cknna",
+    "concentricity_difference",
     "curve_over_k",
     "curve_over_n",
     "cycle_knn",
@@ -131,6 +146,7 @@ __all__ = [
     "finish_alignment",
     "gulp",
     "hard_correlation_match",
+    "imd",
     "inspect_store",
     "interval",
     "joint_rank_jaccard",
@@ -139,6 +155,7 @@ __all__ = [
     "lcs_knn",
     "linear_regression",
     "load_alignment",
+    "magnitude_difference",
     "make_metric",
     "mean_cca",
     "merge",
@@ -160,5 +177,6 @@ __all__ = [
     "svcca",
     "trend",
     "unbiased_cka",
+    "uniformity_difference",
     "write_features",
 ]

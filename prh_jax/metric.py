@@ -101,6 +101,8 @@ class Metric:
     name: ClassVar[str]
     source: ClassVar[str]
     larger_is_closer: ClassVar[bool] = True
+    paired: ClassVar[bool] = True
+    """Whether it matters which sample of one layer is which of the other; where not, the null says nothing."""
 
     def __post_init__(self):
         """Settings of the type of their defaults: whole numbers as int, so that equal settings are one."""

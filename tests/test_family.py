@@ -112,3 +112,26 @@ def test_a_study_of_features(tmp_path):
         assert float(result.calibration.pairs(name)["p"].values.min()) == pytest.approx(1 / 7)
     curve = curve_over_n(xs, ys, names[0], [60], Null(orders=3))
     assert float(curve["score"][0]) == pytest.approx(float(result.dataset[names[0]].max()), abs=1e-6)
+
+
+def test_chance_says_nothing_of_single_layers(tmp_path):
+    """No order changes a score that does not ask which sample is which: every p is 1, and nothing is above chance."""
+    stores = [make_store(tmp_path / "a.zarr", "a", (9,)), make_store(tmp_path / "b.zarr", "b", (12,), seed=1)]
+    for name in ("magnitude_difference", "imd"):
+        result = align(*stores, metrics=name, null=4)
+        pairs = result.calibration.pairs(name)
+        assert float(pairs["p"].values.max()) == 1 and not (pairs["calibrated"].values > 0).any()
+        assert (result.calibration.null(name).values == result.scores(name).values).all()
+
+
+def test_statistics_of_layers_that_can_be_reckoned_by_hand(x64):
+    """Means (3, 4) and (0, 1); rows along their mean, and at 60 degrees from it; two places with half of the rows each."""
+    x = np.array([[1.0, 2], [5, 6], [3, 4], [3, 4]])
+    y = np.array([[0.0, 2], [0, 0], [1, 1], [-1, 1]])
+    assert float(scored(make_metric("magnitude_difference"), x, y)) == pytest.approx(5 - 1)
+    along = np.array([[1.0, 0], [2, 0], [3, 0], [4, 0]])
+    apart = np.array([[1.0, 3**0.5], [1, -(3**0.5)], [2, 12**0.5], [2, -(12**0.5)]])
+    assert float(scored(make_metric("concentricity_difference"), along, apart)) == pytest.approx(1 - 0.5)
+    one, two = (np.array([[0.0], [0], [gap], [gap]]) for gap in (1, 2))
+    spread = [np.log((1 + np.exp(-2 * gap**2)) / 2) for gap in (1, 2)]
+    assert float(scored(make_metric("uniformity_difference"), one, two)) == pytest.approx(spread[0] - spread[1])

@@ -34,7 +34,7 @@ FLOORS = [
     {"factors"},
     {"graphs"},
     {"sketches", "packed"},
-    {"kendall", "features"},
+    {"kendall", "features", "moments"},
     {"metrics"},
     {"pairwise", "null_moments"},
     {"score_grid", "sketch_bank"},

@@ -71,6 +71,10 @@ def test_the_files_hold_what_they_should():
         "pwcca",
         "hard_correlation_match",
         "permutation_procrustes",
+        "magnitude_difference",
+        "concentricity_difference",
+        "uniformity_difference",
+        "imd",
     }
     assert {p.values[0]["metric"] for p in ENTRIES} == set(METRICS) - unknown
 

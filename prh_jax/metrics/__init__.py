@@ -19,6 +19,7 @@ from .rsa import Rsa
 from .rsm_norm_difference import RsmNormDifference
 from .second_order_cosine import SecondOrderCosine
 from .shapes import AlignedCosine, AngularShapeDistance, NormalizedBures, ProcrustesDistance
+from .statistics import ConcentricityDifference, Imd, MagnitudeDifference, UniformityDifference
 from .subspaces import Cca, EigenspaceOverlap, Gulp, MeanCca
 from .svcca import Svcca
 
@@ -31,6 +32,7 @@ METRICS: dict[str, type[Metric]] = {
         *(Cca, MeanCca, Pwcca, EigenspaceOverlap, Gulp, LinearRegression),
         *(ProcrustesDistance, AngularShapeDistance, NormalizedBures, AlignedCosine),
         *(SoftCorrelationMatch, HardCorrelationMatch, PermutationProcrustes),
+        *(MagnitudeDifference, ConcentricityDifference, UniformityDifference, Imd),
     )
 }
 """Every metric by its name, those of the reference first; a new one is a file here and a name in this table."""
