@@ -15,7 +15,7 @@ from .feature_store import FeatureStore, inspect_store, open_store
 from .feature_writer import write_features
 from .gallery import Gallery, neighbor_gallery
 from .intervals import Interval, interval
-from .losses import batch_cka, soft_mutual_knn
+from .losses import batch_cka, gram_cka, soft_mutual_knn
 from .merge import merge
 from .metric import Metric
 from .metrics import METRICS, PRH_METRICS, SUPPORTED_METRICS, make_metric
@@ -144,6 +144,7 @@ __all__ = [
     "eigenspace_overlap",
     "export",
     "finish_alignment",
+    "gram_cka",
     "gulp",
     "hard_correlation_match",
     "imd",
