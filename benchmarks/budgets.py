@@ -1,6 +1,5 @@
 """Does a study keep to the memory it was given? Measured in a process of its own, by what the kernel counts."""
 
-import ctypes
 import json
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from typing import Any
 from prh_jax import align
 from prh_jax.engine import parse_bytes
 
+from .machine import forget_peak, status_bytes
 from .study import stores
 
 X, Y = {"wide": (8192, 12), "llama": (4096, 33)}, {"vit": (1024, 24), "giant": (1536, 40)}
@@ -27,22 +27,12 @@ def measure(folder: Path, budgets: list[str], *, n: int, scale: float) -> list[d
     return rows
 
 
-def _status(name: str) -> int:
-    """A size of this process, in bytes."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(name):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError(f"The kernel does not tell {name}.")
-
-
 def _run(folder: Path, budget: str, n: int, scale: float) -> dict[str, Any]:
     sides = [stores(folder, side, n, "bfloat16", scale) for side in (X, Y)]
     align(*sides, memory=budget, progress=False)  # compiles: what the compiler takes is not the study's
-    ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
-    held = _status("VmRSS")
+    held = forget_peak()
     align(*sides, memory=budget, progress=False)
-    return {"held_bytes": held, "peak_bytes": _status("VmHWM") - held}
+    return {"held_bytes": held, "peak_bytes": status_bytes("VmHWM") - held}
 
 
 def table(rows: list[dict[str, Any]]) -> str:

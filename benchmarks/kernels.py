@@ -12,7 +12,7 @@ import numpy as np
 from prh_jax.metrics import METRICS, make_metric
 from prh_jax.pairwise import layer_mesh, put_tile, sketch_bytes, sketch_shapes, stack_tile, tile_scorer
 
-from .machine import alternate
+from .machine import alternate, sketching
 from .opponents import cached_torch, load_reference
 
 
@@ -25,15 +25,18 @@ def related_layers(count: int, n: int, d: int, seed: int) -> list[np.ndarray]:
 
 
 def measure(
-    names: list[str], *, n: int, d: int, k: int, layers: int, rounds: int, reference: str | Path | None
+    names: list[str], *, n: int, d: int, k: int, layers: int, rounds: int, peak: int, reference: str | Path | None
 ) -> list[dict[str, Any]]:
-    """One row a metric: seconds of ours, of the reference's call and of cached torch, measured in turn."""
+    """One row a metric: seconds of ours, of the reference's call and of cached torch, measured in turn.
+
+    `peak` is the size of the product that sketches are held against.
+    """
     theirs = load_reference(reference) if reference else None
     xs, ys = related_layers(min(layers, 8), n, d, 1), related_layers(min(layers, 8), n, d, 2)
-    return [_row(name, xs, ys, k=k, layers=layers, rounds=rounds, theirs=theirs) for name in names]
+    return [_row(name, xs, ys, k=k, layers=layers, rounds=rounds, peak=peak, theirs=theirs) for name in names]
 
 
-def _row(name: str, xs: Any, ys: Any, *, k: int, layers: int, rounds: int, theirs: Any) -> dict[str, Any]:
+def _row(name: str, xs: Any, ys: Any, *, k: int, layers: int, rounds: int, peak: int, theirs: Any) -> dict[str, Any]:
     takes_k = "k" in METRICS[name]().settings
     metric = make_metric(name, **({"k": k} if takes_k else {}))
     n, d = xs[0].shape
@@ -50,7 +53,7 @@ def _row(name: str, xs: Any, ys: Any, *, k: int, layers: int, rounds: int, their
     a = put_tile(stack_tile([sketches_x[i % len(xs)] for i in range(layers)], layers), mesh, spread=True)
     b = put_tile(stack_tile([sketches_y[i % len(ys)] for i in range(layers)], layers), mesh, spread=False)
     x = jnp.asarray(xs[0])
-    calls: dict[str, Any] = {"sketch": lambda: sketch(x), "tile": lambda: scorer(a, b)}
+    calls: dict[str, Any] = {"tile": lambda: scorer(a, b)}
     calls |= _opponents(name, xs[0], ys[0], k=k, takes_k=takes_k, theirs=theirs)
     medians = alternate(calls, rounds)
     scores = np.asarray(scorer(a, b)[0])
@@ -60,8 +63,7 @@ def _row(name: str, xs: Any, ys: Any, *, k: int, layers: int, rounds: int, their
         "d": d,
         "k": k if takes_k else None,
         "layers": layers,
-        "sketch_s": medians["sketch"],
-        "sketch_flops": 2 * n * n * d / medians["sketch"],  # of the full Gram matrix, of which we make half
+        **sketching(sketch, x, rounds, peak),
         "pair_s": medians["tile"] / layers**2,
         "pair_bytes_per_s": 2 * layers * sketch_bytes(sketches_x[0]) / medians["tile"],
         "sketch_compile_s": sketch_compile,

@@ -1,16 +1,20 @@
 """The machine: what it is, and the peaks that speeds are held against."""
 
+import ctypes
 import datetime
 import os
 import platform
 import resource
 import time
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from prh_jax.engine import quiet_blas
 
 
 def describe() -> dict[str, Any]:
@@ -62,6 +66,18 @@ def gemm(n: int) -> Any:
     return lambda: product(x)
 
 
+def sketching(sketch: Any, x: Any, rounds: int, peak: int) -> dict[str, float]:
+    """Median seconds of a sketch, as a study makes it, and its rate beside that of a product of peak x peak matrices.
+
+    The product is measured in turn; operations are those of the full Gram matrix, of which half is made.
+    """
+    n, d = x.shape
+    with quiet_blas():
+        found = alternate({"sketch": lambda: sketch(x), "gemm": gemm(peak)}, rounds)
+    rate = 2 * n * n * d / found["sketch"]
+    return {"sketch_s": found["sketch"], "sketch_flops": rate, "sketch_of_peak": rate * found["gemm"] / (2 * peak**3)}
+
+
 def peaks(size: int = 4096, rounds: int = 5) -> dict[str, float]:
     """Best measured float32 GEMM rate (FLOP/s) and memory read rate (bytes/s)."""
     call = gemm(size)
@@ -71,6 +87,21 @@ def peaks(size: int = 4096, rounds: int = 5) -> dict[str, float]:
     total = jax.jit(jnp.sum)
     total(x)
     return {"gemm_flops": flops, "read_bytes": x.nbytes / min(seconds(lambda: total(x)) for _ in range(rounds))}
+
+
+def status_bytes(name: str) -> int:
+    """A size of this process as the kernel counts it: VmRSS now, VmHWM at most."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"The kernel does not tell {name}.")
+
+
+def forget_peak() -> int:
+    """Give back what is free and start VmHWM anew; bytes held now."""
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    return status_bytes("VmRSS")
 
 
 def peak_memory() -> int:

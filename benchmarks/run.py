@@ -10,7 +10,7 @@ from typing import Any
 
 from prh_jax.metrics import METRICS, SUPPORTED_METRICS
 
-from . import budgets, family, kernels, machine, neighbors, null, study, sweep
+from . import budgets, family, kernels, machine, many_samples, neighbors, null, study, sweep
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = {
@@ -86,7 +86,7 @@ Part = Callable[[argparse.Namespace, dict[str, Any], Path, dict[str, float]], di
 
 
 def _kernels(args: argparse.Namespace, size: dict[str, Any], *_: Any) -> dict[str, Any]:
-    shape = {key: size[key] for key in ("n", "d", "layers", "rounds")}
+    shape = {key: size[key] for key in ("n", "d", "layers", "rounds", "peak")}
     first, *others = args.k or size["ks"]
     rows = kernels.measure(SUPPORTED_METRICS, k=first, reference=args.reference, **shape)
     for k in others:
@@ -99,14 +99,19 @@ def _neighbors(args: argparse.Namespace, size: dict[str, Any], *_: Any) -> dict[
     return {"neighbors": neighbors.measure(n=size["graph"], d=size["d"], k=size["ks"][0], rounds=size["rounds"])}
 
 
-def _sweep(args: argparse.Namespace, *_: Any) -> dict[str, Any]:
+def _sweep(args: argparse.Namespace, size: dict[str, Any], *_: Any) -> dict[str, Any]:
     toy = args.size == "toy"
-    return {"sweep": sweep.measure(SUPPORTED_METRICS[1:4] if toy else SUPPORTED_METRICS, toy=toy)}
+    names = SUPPORTED_METRICS[1:4] if toy else SUPPORTED_METRICS
+    return {"sweep": sweep.measure(names, toy=toy, peak=size["peak"])}
 
 
 def _family(args: argparse.Namespace, size: dict[str, Any], *_: Any) -> dict[str, Any]:
     names = ["mutual_knn", "rsa"] if args.size == "toy" else list(METRICS)
     return {"family": family.measure(names, n=size["n"], d=size["d"], layers=size["layers"])}
+
+
+def _many(args: argparse.Namespace, size: dict[str, Any], folder: Path, *_: Any) -> dict[str, Any]:
+    return {"many": many_samples.measure(folder, toy=args.size != "full", peak=size["peak"])}
 
 
 def _null(_: Any, size: dict[str, Any], __: Any, peaks: dict[str, float]) -> dict[str, Any]:
@@ -134,6 +139,7 @@ PARTS: dict[str, Part] = {
     "neighbors": _neighbors,
     "sweep": _sweep,
     "family": _family,
+    "many": _many,
     "null": _null,
     "study": _study,
     "budgets": _budgets,
@@ -148,7 +154,7 @@ def kernel_table(results: dict[str, Any]) -> str:
     ]
     for row in results["kernels"]:
         cells = [row["metric"], str(row["k"] or ""), f"{row['sketch_s'] * 1e3:.1f}"]
-        cells += [f"{row['sketch_flops'] / results['peaks']['gemm_flops']:.0%}", f"{row['pair_s'] * 1e6:.2f}"]
+        cells += [f"{row['sketch_of_peak']:.0%}", f"{row['pair_s'] * 1e6:.2f}"]
         for opponent in ("reference", "cached_torch"):
             known = f"{opponent}_s" in row
             cells.append(f"{row[f'{opponent}_s'] * 1e3:.3g}" if known else "")
@@ -181,6 +187,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "neighbors": lambda results: json.dumps(results["neighbors"]),
     "sweep": lambda results: sweep.table(results["sweep"]),
     "family": lambda results: family.table(results["family"]),
+    "many": lambda results: many_samples.table(results["many"]),
     "null": null.tables,
     "study": study_table,
     "budgets": lambda results: budgets.table(results["budgets"]),

@@ -12,7 +12,7 @@ from prh_jax.metrics import METRICS, make_metric
 from prh_jax.pairwise import layer_mesh, put_tile, sketch_bytes, sketch_shapes, stack_tile, tile_scorer
 
 from .kernels import related_layers
-from .machine import seconds
+from .machine import seconds, sketching
 
 BASE = {"n": 1024, "d": 768, "k": 10, "layers": 64}
 SWEEP = {
@@ -25,10 +25,11 @@ TOY_BASE = {"n": 48, "d": 24, "k": 5, "layers": 4}
 TOY_SWEEP = {"n": (32, 48), "d": (24, 40), "k": (3, 5), "layers": (1, 4)}
 
 
-def measure(names: list[str], *, toy: bool) -> list[dict[str, Any]]:
+def measure(names: list[str], *, toy: bool, peak: int) -> list[dict[str, Any]]:
     """One row a metric and size: seconds to sketch a layer and to score a pair, median of three.
 
-    What would not fit into half of the memory is left out: n x n matrices of many samples, and layers of such sketches.
+    `peak` is the size of the product that sketches are held against. What would not fit into half of the memory is left
+    out: n x n matrices of many samples, and layers of such sketches.
     """
     base, sweep = (TOY_BASE, TOY_SWEEP) if toy else (BASE, SWEEP)
     rows = []
@@ -36,11 +37,11 @@ def measure(names: list[str], *, toy: bool) -> list[dict[str, Any]]:
         for varied, values in sweep.items():
             if varied == "k" and "k" not in METRICS[name]().settings:
                 continue
-            rows += [_row(name, varied, **(base | {varied: value})) for value in values]
+            rows += [_row(name, varied, peak, **(base | {varied: value})) for value in values]
     return rows
 
 
-def _row(name: str, varied: str, *, n: int, d: int, k: int, layers: int) -> dict[str, Any]:
+def _row(name: str, varied: str, peak: int, *, n: int, d: int, k: int, layers: int) -> dict[str, Any]:
     takes_k = "k" in METRICS[name]().settings
     metric = make_metric(name, **({"k": k} if takes_k else {}))
     row: dict[str, Any] = {"metric": name, "varied": varied, "n": n, "d": d, "k": k if takes_k else None}
@@ -50,8 +51,7 @@ def _row(name: str, varied: str, *, n: int, d: int, k: int, layers: int) -> dict
         sketch, start = jax.jit(sketcher), time.perf_counter()
         jax.block_until_ready(sketch(x))
         row["sketch_compile_s"] = time.perf_counter() - start
-        row["sketch_s"] = _median(lambda: sketch(x))
-        row["sketch_flops"] = 2 * n * n * d / row["sketch_s"]
+        row |= sketching(sketch, x, 3, peak)
     shape = jax.eval_shape(metric.sketch, jax.ShapeDtypeStruct((n, d), np.float32))
     layers = min(layers, memory // (8 * sketch_bytes(shape)))
     if varied == "d" or layers < 1:
@@ -92,12 +92,14 @@ def _median(call: Any) -> float:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The figures as Markdown, a line a metric and a varied size."""
-    lines = ["| metric | varied | sketch ms | pair us | compile s |", "|---|---|---|---|---|"]
+    lines = ["| metric | varied | sketch ms (of the GEMM peak) | pair us | compile s |", "|---|---|---|---|---|"]
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault((row["metric"], row["varied"]), []).append(row)
     for (name, varied), found in groups.items():
-        sketch = ", ".join(f"{r[varied]}: {r['sketch_s'] * 1e3:.3g}" for r in found if "sketch_s" in r)
+        sketch = ", ".join(
+            f"{r[varied]}: {r['sketch_s'] * 1e3:.3g} ({r['sketch_of_peak']:.0%})" for r in found if "sketch_s" in r
+        )
         pair = ", ".join(f"{r[varied]}: {r['pair_s'] * 1e6:.3g}" for r in found if "pair_s" in r)
         compile_s = max(r.get("sketch_compile_s", 0) + r.get("tile_compile_s", 0) for r in found)
         lines.append(f"| {name} | {varied} | {sketch} | {pair} | {compile_s:.1f} |")

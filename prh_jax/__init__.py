@@ -16,7 +16,7 @@ from .feature_store import FeatureStore, inspect_store, open_store
 from .feature_writer import write_features
 from .gallery import Gallery, neighbor_gallery
 from .intervals import Interval, interval
-from .losses import batch_cka, soft_mutual_knn
+from .losses import batch_cka, gram_cka, soft_mutual_knn
 from .merge import merge
 from .metric import Metric
 from .metrics import METRICS, PRH_METRICS, SUPPORTED_METRICS, make_metric
@@ -27,7 +27,16 @@ from .metrics.distance_correlation import DistanceCorrelation, distance_correlat
 from .metrics.edit_distance_knn import EditDistanceKnn, edit_distance_knn
 from .metrics.lcs_knn import LcsKnn, lcs_knn
 from .metrics.linear_regression import LinearRegression, linear_regression
+from .metrics.matching import (
+    HardCorrelationMatch,
+    PermutationProcrustes,
+    SoftCorrelationMatch,
+    hard_correlation_match,
+    permutation_procrustes,
+    soft_correlation_match,
+)
 from .metrics.mutual_knn import MutualKnn, mutual_knn
+from .metrics.pwcca import Pwcca, pwcca
 from .metrics.rank_similarity import (
     JointRankJaccard,
     KnnJaccard,
@@ -48,6 +57,16 @@ from .metrics.shapes import (
     angular_shape_distance,
     normalized_bures,
     procrustes_distance,
+)
+from .metrics.statistics import (
+    ConcentricityDifference,
+    Imd,
+    MagnitudeDifference,
+    UniformityDifference,
+    concentricity_difference,
+    imd,
+    magnitude_difference,
+    uniformity_difference,
 )
 from .metrics.subspaces import Cca, EigenspaceOverlap, Gulp, MeanCca, cca, eigenspace_overlap, gulp, mean_cca
 from .metrics.svcca import Svcca, svcca
@@ -70,6 +89,7 @@ __all__ = [
     "Cca",
     "Cka",
     "Cknna",
+    "ConcentricityDifference",
     "CycleKnn",
     "DistanceCorrelation",
     "EditDistanceKnn",
@@ -77,28 +97,35 @@ __all__ = [
     "FeatureStore",
     "Gallery",
     "Gulp",
+    "HardCorrelationMatch",
+    "Imd",
     "Interval",
     "JointRankJaccard",
     "KnnJaccard",
     "LcsKnn",
     "LinearRegression",
+    "MagnitudeDifference",
     "MeanCca",
     "Metric",
     "MinibatchCka",
     "MutualKnn",
     "NormalizedBures",
     "Null",
+    "PermutationProcrustes",
     "Plan",
     "Preprocess",
     "ProcrustesDistance",
+    "Pwcca",
     "RankSimilarity",
     "Rsa",
     "RsmNormDifference",
     "SecondOrderCosine",
+    "SoftCorrelationMatch",
     "StoreError",
     "StreamingCka",
     "Svcca",
     "UnbiasedCka",
+    "UniformityDifference",
     "__version__",
     "align",
     "align_distributed",
@@ -110,6 +137,7 @@ __all__ = [
     "cca",
     "cka",
     "cknna",
+    "concentricity_difference",
     "curve_over_k",
     "curve_over_n",
     "cycle_knn",
@@ -118,7 +146,10 @@ __all__ = [
     "eigenspace_overlap",
     "export",
     "finish_alignment",
+    "gram_cka",
     "gulp",
+    "hard_correlation_match",
+    "imd",
     "inspect_store",
     "interval",
     "joint_rank_jaccard",
@@ -127,6 +158,7 @@ __all__ = [
     "lcs_knn",
     "linear_regression",
     "load_alignment",
+    "magnitude_difference",
     "make_metric",
     "mean_cca",
     "merge",
@@ -134,16 +166,20 @@ __all__ = [
     "neighbor_gallery",
     "normalized_bures",
     "open_store",
+    "permutation_procrustes",
     "plan",
     "procrustes_distance",
+    "pwcca",
     "rank_similarity",
     "report",
     "rsa",
     "rsm_norm_difference",
     "second_order_cosine",
+    "soft_correlation_match",
     "soft_mutual_knn",
     "svcca",
     "trend",
     "unbiased_cka",
+    "uniformity_difference",
     "write_features",
 ]

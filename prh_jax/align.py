@@ -13,7 +13,7 @@ from .engine import Share, default_memory, parse_bytes, say
 from .feature_store import FeatureStore, open_store
 from .metric import Metric
 from .metrics import METRICS, SUPPORTED_METRICS, parse_metric
-from .null_study import calibrate_study
+from .null_study import calibrate_study, check_permutable
 from .orders import group_codes
 from .pairing import pair_inner
 from .pairwise import layer_mesh
@@ -82,6 +82,8 @@ def align(
         devices=devices,
         precision=precision,
     )
+    if null is not None:
+        check_permutable(study.metrics)
     quiet = None if progress is None else not progress
     path = Path(output) if output is not None else None
     null = Null(int(null)) if isinstance(null, int | np.integer) else null

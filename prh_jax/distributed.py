@@ -20,7 +20,7 @@ from .engine import ALL, IN_FLIGHT, LayerRef, Share, make_maker, refuse_constant
 from .factors import CenteredFactor, Factor
 from .metric import Metric, Sketcher
 from .metrics import METRICS
-from .pairwise import layer_mesh, sketch_shapes, sketcher_after, stack_tile
+from .pairwise import layer_mesh, sketch_bytes, sketch_shapes, sketcher_after, stack_tile
 from .preprocess import Part
 from .processes import meet, stacked
 from .read_ahead import read_ahead
@@ -35,7 +35,6 @@ class SpreadStudy(Study):
 
     def check(self) -> None:
         """As of any study; and ValueError for a metric that needs a matrix of all pairs of samples."""
-        super().check()
         refused = [key for key, metric in self.metrics.items() if metric.sketch.without_pairs(self._width) is None]
         if refused:
             able = [name for name, kind in METRICS.items() if kind().sketch.without_pairs(self._width) is not None]
@@ -43,6 +42,10 @@ class SpreadStudy(Study):
                 f"{', '.join(refused)}: the matrix of all pairs of samples is not spread over processes. Metrics that "
                 f"are: {', '.join(able)} (cka with linear kernels). Others can be shared with --worker."
             )
+        super().check()
+
+    def _made(self, sketcher: Sketcher) -> int:
+        return sketch_bytes(self.shapes[sketcher])
 
     @cached_property
     def sketchers(self) -> dict[str, Sketcher]:

@@ -78,6 +78,11 @@ def parse_bytes(text: str | int) -> int:
     return int(float(match[1]) * base ** " kmgt".index(match[2].lower() or " "))
 
 
+def size_text(count: float) -> str:
+    """A number of bytes for people."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**29 else f"{count / 2**20:.1f} MiB"
+
+
 def name_layers(stores: Iterable[FeatureStore], preprocess: Preprocess, precision: str) -> dict[str, list[LayerRef]]:
     """All layers of each store, by its path."""
     refs = {}
@@ -99,8 +104,8 @@ def quiet_blas() -> AbstractContextManager:
     return threadpool_limits(limits=1, user_api="blas")
 
 
-def shape_of(sketcher: Sketcher, n: int, width: int) -> Any:
-    """The shapes of a sketch; they do not depend on the width."""
+def shape_of(sketcher: Sketcher | Maker, n: int, width: int) -> Any:
+    """The shapes of a sketch, or of what it is made of; they do not depend on the width."""
     return jax.eval_shape(sketcher, jax.ShapeDtypeStruct((n, width), np.float32))
 
 

@@ -78,12 +78,16 @@ def pack_upper(matrix: Float[Array, "n n"]) -> Float[Array, "n h"]:
     For even n the last column meets each pair twice and is divided by sqrt(2): so that always
     `<A, B> = 2 <pack(A), pack(B)> + <diag A, diag B>`.
     """
+    upper = upper_rows(matrix)
+    return upper if matrix.shape[0] % 2 else upper.at[:, -1].multiply(0.5**0.5)
+
+
+def upper_rows(matrix: Float[Array, "n n"]) -> Float[Array, "n h"]:
+    """The rows of `pack_upper` with entries as they are: for even n the last column has each of its pairs twice."""
     n = matrix.shape[0]
-    half = n // 2
     twice = jnp.concatenate([matrix, matrix], axis=1).reshape(-1)
     # rows of 2n + 1 entries start one further each: the diagonal comes under column 0
-    skewed = jnp.pad(twice, (0, n)).reshape(n, 2 * n + 1)[:, 1 : half + 1]
-    return skewed if n % 2 else skewed.at[:, -1].multiply(0.5**0.5)
+    return jnp.pad(twice, (0, n)).reshape(n, 2 * n + 1)[:, 1 : n // 2 + 1]
 
 
 def unpack_upper(upper: Float[Array, "n h"]) -> Float[Array, "n n"]:

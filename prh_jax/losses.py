@@ -69,6 +69,23 @@ def batch_cka(
     return hsic_sums(gram_x, gram_y, jnp.sum(where), unbiased).cosine
 
 
+def gram_cka(gram_x: Any, gram_y: Any, *, unbiased: bool = False) -> Float[Array, ""]:
+    """CKA by kernels of your own: `gram_cka(kernel(x), kernel(y))`, from the Gram matrices of two layers.
+
+    gram_x, gram_y (n, n) are symmetric, n >= 4: entry (i, j) is the kernel of samples i and j.
+    `HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L))`, as `cka` and, unbiased, as `unbiased_cka` of such kernels. In [-1, 1],
+    and [0, 1] for positive kernels and the biased form. NaN, with a finite gradient, for a constant matrix; ValueError
+    for other shapes.
+    """
+    grams = [linalg.at_least_float32(jnp.asarray(gram)) for gram in (gram_x, gram_y)]
+    if grams[0].ndim != 2 or len({*grams[0].shape, *grams[1].shape}) > 1 or len(grams[0]) < 4:
+        raise ValueError(
+            f"gram_cka compares two (n, n) matrices with n >= 4, got shapes {grams[0].shape} and {grams[1].shape}."
+        )
+    a, b = (linalg.double_center(gram * linalg.power_of_two(gram)) for gram in grams)
+    return hsic_sums(a, b, jnp.asarray(len(a)), unbiased).cosine
+
+
 def soft_mutual_knn(
     x: Any,
     y: Any,

@@ -3,7 +3,8 @@
     score(x, y) = compare(sketch(x), sketch(y))
 
 A sketch keeps all that a metric needs of one layer. Its shape depends on the number of samples and the settings, never
-on the width of the features, so that layers of all models stack on one axis and are compared in equal tiles.
+on the width of the layer, so that layers of all models stack on one axis and are compared in equal tiles. Metrics that
+ask which feature is which keep the features themselves, filled up to the widest layer of a study.
 """
 
 import dataclasses
@@ -33,7 +34,7 @@ INVARIANCES = {
 
 @runtime_checkable
 class Sketch(Protocol):
-    """What a metric keeps of one layer: a NamedTuple of arrays whose shapes do not depend on the width."""
+    """What a metric keeps of one layer: a NamedTuple of arrays whose shapes do not depend on the layer's width."""
 
     def reorder(self, order: Order) -> Any:
         """The sketch of `features[order]`, from the sketch of `features`."""
@@ -76,6 +77,7 @@ class Sketcher:
         """An equivalent sketcher for n samples: one without a matrix of all pairs where that would be large.
 
         `width` is that of the widest layer, where it is known; sketches may be as large as features of that width.
+        Sketches that hold features stack with others of the same `width` alone; without it they have their own.
         """
         return self
 
@@ -103,14 +105,19 @@ class Metric:
     name: ClassVar[str]
     source: ClassVar[str]
     larger_is_closer: ClassVar[bool] = True
-    tile: ClassVar[int | None] = None
-    """Most layers a side to score in one call, where a pair takes so long that more would keep a study waiting."""
+    paired: ClassVar[bool] = True
+    """Whether it matters which sample of one layer is which of the other; where not, the null says nothing."""
 
     def __post_init__(self):
         """Settings of the type of their defaults: whole numbers as int, so that equal settings are one."""
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             object.__setattr__(self, field.name, _checked(self.name, field.name, value, field.default))
+
+    @property
+    def tile(self) -> int | None:
+        """Most layers a side to score in one call, where a pair takes so long that more would keep a study waiting."""
+        return None
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -126,6 +133,11 @@ class Metric:
     def differentiable(self) -> bool:
         """Whether the score has a derivative by the features: it is no count, and ranks nothing."""
         return False
+
+    @property
+    def permutable(self) -> bool:
+        """Whether sketches can be reordered, as a null by permutation needs it."""
+        return True
 
     @property
     def self_score(self) -> float | None:

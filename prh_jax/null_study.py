@@ -49,6 +49,16 @@ def highest_score(metric: Metric) -> float | None:
     return None if metric.self_score is None else sign * metric.self_score
 
 
+def check_permutable(metrics: dict[str, Metric]) -> None:
+    """ValueError naming the first metric that has no null by permutation."""
+    for key, metric in metrics.items():
+        if not metric.permutable:
+            raise ValueError(
+                f"{key} has no null: re-paired samples need the neighbours of others than its queries. Ask for all "
+                "samples (queries=0), or leave the null out."
+            )
+
+
 def calibrate_study(
     alignment: Alignment,
     metrics: dict[str, Metric],
@@ -70,6 +80,7 @@ def calibrate_study(
 
     An interrupted run with the same settings goes on at its last block of orders.
     """
+    check_permutable(metrics)
     n, width = xs[0].n, max(layer.dim for store in (*xs, *(ys or ())) for layer in store.layers)
     orders = make_orders(n, null.orders, null.seed, groups)
     exact = count_orders(n, groups) - 1 <= null.orders

@@ -39,7 +39,7 @@ def pack(matrix: Float[Array, "n n"], size: Float[Array, ""], bad: Bool[Array, "
     return Packed(*(jnp.where(bad, jnp.nan, part) for part in parts))
 
 
-def squared_norm(matrix: Float[Array, "n n"]) -> Float[Array, ""]:
+def squared_norm(matrix: Float[Array, "n m"]) -> Float[Array, ""]:
     """Sum of squared entries."""
     return linalg.inner(matrix, matrix)
 
@@ -60,17 +60,20 @@ class Dissimilarities(Sketcher):
     def products(self) -> Products:
         return Products(unit_rows=self.dissimilarity != "euclidean", row_centered=self.dissimilarity == "correlation")
 
-    def reduce(self, products: InnerProducts) -> Packed:
-        n, factor = products.gram.shape[0], products.factor
+    def matrix(self, products: InnerProducts) -> tuple[Float[Array, "n n"], Float[Array, ""]]:
+        """The dissimilarities times a factor, and the factor."""
+        factor = products.factor
         squares = linalg.squared_distances(products.gram)
         if self.dissimilarity == "euclidean":
-            matrix, factor = linalg.safe_sqrt(squares), factor
-        else:
-            # |u - v|^2 / 2 = 1 - u'v of unit rows; of a row of zeros 1 too
-            own = jnp.diagonal(products.gram) + 2 * products.offset + products.square
-            missing = jnp.where(lax.stop_gradient(own) < factor * factor / 2, 0.5, 0) * factor * factor
-            matrix = linalg.without_diagonal(squares / 2 + missing[:, None] + missing[None, :])
-            factor = factor * factor
+            return linalg.safe_sqrt(squares), factor
+        # |u - v|^2 / 2 = 1 - u'v of unit rows; of a row of zeros 1 too
+        own = jnp.diagonal(products.gram) + 2 * products.offset + products.square
+        missing = jnp.where(lax.stop_gradient(own) < factor * factor / 2, 0.5, 0) * factor * factor
+        return linalg.without_diagonal(squares / 2 + missing[:, None] + missing[None, :]), factor * factor
+
+    def reduce(self, products: InnerProducts) -> Packed:
+        n = products.gram.shape[0]
+        matrix, factor = self.matrix(products)
         if self.form == "raw":
             bad, norm = products.degenerate, jnp.ones_like(factor)
             return pack(matrix / factor, norm, bad)

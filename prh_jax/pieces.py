@@ -14,7 +14,7 @@ COLUMNS, ROWS = 2048, 256
 """Columns of a piece, and rows of the blocks of a Gram matrix."""
 
 
-def whole(x: Any, *_: Any) -> Any:
+def whole(x: Any) -> Any:
     """A piece as it is."""
     return x
 
@@ -47,16 +47,16 @@ def _even_width(d: int) -> int:
 
 def gram(
     x: Num[Array, "n d"],
-    *columns: Float[Array, "1 d"],
-    prepare: Callable[..., Float[Array, "n p"]] = whole,
+    *,
+    prepare: Callable[[Num[Array, "n p"]], Float[Array, "n p"]] = whole,
     bfloat16: bool = False,
 ) -> Float[Array, "n n"]:
-    """Gram matrix `z @ z.T` of `z = prepare(x, *columns)`, symmetric to the bit.
+    """Gram matrix `z @ z.T` of `z = prepare(x)`, symmetric to the bit.
 
-    `prepare` acts on each column alone, given what is known of it: it gets pieces of columns. `bfloat16` rounds z to 8
-    bits and sums in float32: what fast units of accelerators multiply.
+    `prepare` acts on each column alone: it gets pieces of columns. `bfloat16` rounds z to 8 bits and sums in float32:
+    what fast units of accelerators multiply.
     """
-    return join_blocks(sum_over_columns(lambda *z: row_blocks(prepare(*z), bfloat16=bfloat16), x, *columns))
+    return join_blocks(sum_over_columns(lambda z: row_blocks(prepare(z), bfloat16=bfloat16), x))
 
 
 def row_blocks(z: Float[Array, "n p"], *, bfloat16: bool = False) -> tuple[Array, ...]:

@@ -26,6 +26,7 @@ from .engine import (
     parse_bytes,
     shape_of,
     share_contractions,
+    size_text,
 )
 from .feature_store import DTYPES, open_store
 from .feature_writer import write_features
@@ -274,8 +275,3 @@ def _best(call: Any) -> float:
         jax.block_until_ready(call())
         times.append(time.perf_counter() - start)
     return min(times)
-
-
-def size_text(count: float) -> str:
-    """A number of bytes for people."""
-    return f"{count / 2**30:.1f} GiB" if count >= 2**29 else f"{count / 2**20:.1f} MiB"

@@ -147,6 +147,21 @@ class Products(Maker):
         return InnerProducts(pieces.join_blocks(blocks), offset, square, columns.factor, degenerate)
 
 
+def z_scores(
+    z: Float[Array, "n p"], low: Float[Array, "1 p"], high: Float[Array, "1 p"], degenerate: Bool[Array, ""]
+) -> Float[Array, "n p"]:
+    """Columns to mean 0 and standard deviation 1 (with n - 1), given their ranges; constant ones are zero."""
+    factor = linalg.power_of_two(jnp.concatenate([low, high]), axis=0)
+    spread = (high - low) * factor
+    skipped = degenerate | ~(spread > 4 * jnp.finfo(z.dtype).eps)
+    z = jnp.where(skipped, 0, z * factor)
+    # The mean twice, as the first is itself rounded.
+    first = jnp.mean(z, axis=0, keepdims=True)
+    centered = (z - first) - jnp.mean(z - first, axis=0, keepdims=True)
+    variance = jnp.sum(centered * centered, axis=0, keepdims=True) / (z.shape[0] - 1)
+    return centered / jnp.sqrt(jnp.where(skipped, 1, variance))
+
+
 @dataclasses.dataclass(frozen=True)
 class ZScores(Maker):
     """Makes Directions: columns to mean 0 and standard deviation 1 (with n - 1); a constant column counts as zero."""
@@ -156,21 +171,8 @@ class ZScores(Maker):
     def __call__(self, x: Num[Array, "n d"]) -> Directions:
         x = linalg.at_least_float32(x)
         columns = look_at(x)
-
-        def scored(z, low, high):
-            factor = linalg.power_of_two(jnp.concatenate([low, high]), axis=0)
-            spread = (high - low) * factor
-            skipped = columns.degenerate | ~(spread > 4 * jnp.finfo(z.dtype).eps)
-            z = jnp.where(skipped, 0, z * factor)
-            # The mean twice, as the first is itself rounded.
-            first = jnp.mean(z, axis=0, keepdims=True)
-            centered = (z - first) - jnp.mean(z - first, axis=0, keepdims=True)
-            variance = jnp.sum(centered * centered, axis=0, keepdims=True) / (z.shape[0] - 1)
-            return centered / jnp.sqrt(jnp.where(skipped, 1, variance))
-
-        vectors, full_rank = left_vectors(
-            x, self.dim, columns.low, columns.high, prepare=scored, bfloat16=self.bfloat16
-        )
+        z = z_scores(x, columns.low, columns.high, columns.degenerate)
+        vectors, full_rank = left_vectors(z, self.dim, bfloat16=self.bfloat16)
         return Directions(vectors, columns.degenerate | ~full_rank)
 
 

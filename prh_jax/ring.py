@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from . import linalg
 from .factors import CenteredFactor, Centering, Factor
-from .graphs import NearestLists, NearestRows, by_blocks, check_k, nearest_columns
+from .graphs import NearestLists, NearestRows, by_blocks, check_k, nearest_columns, query_rows
 from .linalg import HIGHEST
 from .metric import Maker, Metric, Sketcher
 from .metrics.kinds import packed_products
@@ -89,6 +89,13 @@ def ring_nearest(maker: NearestLists, x: Num[Array, "r d"], rows: RingRows) -> N
     offset = jnp.matmul(shifted, center[0], precision=HIGHEST)
     factors = shifted.astype(jnp.bfloat16) if maker.bfloat16 else shifted
     here = rows.samples
+    # the queries that each device holds: as many places for all
+    queries = query_rows(n, maker.queries)
+    device = queries // rows.size
+    slot = np.arange(len(queries)) - np.searchsorted(device, device)
+    table = np.zeros((rows.devices, slot.max() + 1), np.int32)
+    table[device, slot] = queries - device * rows.size
+    asked = jnp.asarray(table)[lax.axis_index(AXIS)]
 
     def owner(samples):
         return samples if maker.groups is None else jnp.asarray(maker.groups)[jnp.minimum(samples, n - 1)]
@@ -97,14 +104,14 @@ def ring_nearest(maker: NearestLists, x: Num[Array, "r d"], rows: RingRows) -> N
         """What the rows here have found, after the block that passes by."""
         there, others, their_offset = passing
 
-        def block(take):
+        def block(places):
             barred = (there >= n)[None, :]
             if not maker.with_self:
-                barred = barred | (take(owner(here))[:, None] == owner(there)[None, :])
-            places, values, sums = nearest_columns(take(factors), others, their_offset, barred, min(k, rows.size))
-            return there[places], values, sums
+                barred = barred | (owner(here[places])[:, None] == owner(there)[None, :])
+            near, values, sums = nearest_columns(factors[places], others, their_offset, barred, min(k, rows.size))
+            return there[near], values, sums
 
-        lists, values, sums = by_blocks(block, rows.size)
+        lists, values, sums = by_blocks(block, asked, rows.size)
         merged = (jnp.concatenate(pair, axis=1) for pair in ((found[0], lists), (found[1], values)))
         # in order of samples: of equal values top_k takes the first
         lists, values = lax.sort(tuple(merged), dimension=1, num_keys=1)
@@ -117,10 +124,10 @@ def ring_nearest(maker: NearestLists, x: Num[Array, "r d"], rows: RingRows) -> N
         following = jax.tree.map(lambda z: lax.ppermute(z, AXIS, ahead), passing)
         return (visit(found, passing), following), None
 
-    none = jnp.full((rows.size, k), n, here.dtype), jnp.full((rows.size, k), -jnp.inf, x.dtype)
-    start = (*none, jnp.zeros(rows.size, x.dtype)), (here, factors, offset)
-    ((lists, values, sums), _), _ = lax.scan(step, start, length=rows.devices)
-    lists, values, sums = (rows.gather(z) for z in (lists, values, sums))
+    none = jnp.full((len(asked), k), n, here.dtype), jnp.full((len(asked), k), -jnp.inf, x.dtype)
+    start = (*none, jnp.zeros(len(asked), x.dtype)), (here, factors, offset)
+    (found, _), _ = lax.scan(step, start, length=rows.devices)
+    lists, values, sums = (lax.all_gather(z, AXIS, tiled=True)[device * len(asked) + slot] for z in found)
     square = linalg.inner(center[0], center[0])
     return NearestRows(lists, values, sums / n, rows.gather(offset), square, columns.factor, columns.degenerate)
 

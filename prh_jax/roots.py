@@ -23,7 +23,7 @@ def _product(*factors: Float[Array, "_ _"]) -> Float[Array, "_ _"]:
     return result
 
 
-def _left_singular(x: Float[Array, "n d"]) -> tuple[Float[Array, "n m"], Float[Array, " m"]]:
+def left_singular(x: Float[Array, "n d"]) -> tuple[Float[Array, "n m"], Float[Array, " m"]]:
     """Left singular vectors and singular values; of a wide x those of its triangular factor."""
     n, d = x.shape
     narrow = x if d <= n else jnp.linalg.qr(x.T, mode="r").T
@@ -34,7 +34,7 @@ def _left_singular(x: Float[Array, "n d"]) -> tuple[Float[Array, "n m"], Float[A
 @jax.custom_jvp
 def gram_root(x: Float[Array, "n d"]) -> Float[Array, "n n"]:
     """`(x x')^(1/2)`, from the singular values of x."""
-    vectors, values = _left_singular(x)
+    vectors, values = left_singular(x)
     root = _product(vectors * values[None, :], vectors.T)
     return (root + root.T) / 2
 
@@ -42,7 +42,7 @@ def gram_root(x: Float[Array, "n d"]) -> Float[Array, "n n"]:
 @gram_root.defjvp
 def _gram_root_jvp(primals, tangents):
     (x,), (change,) = primals, tangents
-    u, s = _left_singular(x)
+    u, s = left_singular(x)
     root = _product(u * s[None, :], u.T)
     kept = s > max(x.shape) * jnp.finfo(s.dtype).eps * s[:1]
     safe = jnp.where(kept, s, 1)

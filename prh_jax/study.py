@@ -25,6 +25,7 @@ from .engine import (
     name_layers,
     score_study,
     shape_of,
+    size_text,
 )
 from .feature_store import FeatureStore
 from .metric import Metric, Sketcher
@@ -76,6 +77,16 @@ class Study:
                     jax.eval_shape(sketcher, jax.ShapeDtypeStruct((n, width), np.float32))
                 except ValueError as error:
                     raise ValueError(f"{key} cannot score {owner}: {error}") from None
+            made = self._made(self.sketchers[key])
+            if made > self.budget:
+                raise ValueError(
+                    f"{key} makes {size_text(made)} of a layer of {n} samples, and the budget is "
+                    f"{size_text(self.budget)}: give more memory, take fewer samples, or leave it out."
+                )
+
+    def _made(self, sketcher: Sketcher) -> int:
+        """Bytes that a sketcher makes of the widest layer."""
+        return sketch_bytes(shape_of(sketcher.products, self.xs[0].n, self._width))
 
     @property
     def _stores(self) -> list[FeatureStore]:

@@ -60,6 +60,12 @@ def layer_parts(sketcher: Sketcher, layers: Sequence[Any]) -> list[Any]:
     return [jax.jit(sketcher.products)(x) for x in layers] if hasattr(made, "take") else list(layers)
 
 
+def part_sketcher(metric: Metric, m: int, *sides: Sequence[Any]) -> Sketcher:
+    """What sketches m samples of a part; where parts are features, for the widest of them: sketches stack then."""
+    widths = [part.shape[1] for side in sides for part in side if not hasattr(part, "_replace")]
+    return metric.sketch.for_samples(m, max(widths)) if widths else metric.sketch
+
+
 def sketch_part(sketcher: Sketcher, part: Any, samples: Any) -> Any:
     """The sketch of some samples, from a layer's part."""
     return sketcher.reduce(part.take(samples)) if hasattr(part, "_replace") else sketcher(part[samples])
@@ -68,7 +74,7 @@ def sketch_part(sketcher: Sketcher, part: Any, samples: Any) -> Any:
 @partial(jax.jit, static_argnames=("metric",))
 def score_subsets(a: Any, b: Any, subsets: Any, *, metric: Metric) -> jax.Array:
     """Scores (subsets, x, y) of lists of parts, for each subset of samples (subsets, m)."""
-    sketcher = metric.sketch
+    sketcher = part_sketcher(metric, subsets.shape[1], a, b)
 
     def score(samples):
         sides = ([sketch_part(sketcher, part, samples) for part in side] for side in (a, b))
@@ -81,7 +87,7 @@ def score_subsets(a: Any, b: Any, subsets: Any, *, metric: Metric) -> jax.Array:
 @partial(jax.jit, static_argnames=("metric",))
 def score_null(a: Any, b: Any, samples: Any, orders: Any, *, metric: Metric) -> tuple[jax.Array, jax.Array]:
     """Scores (x, y) of one subset of the samples, and its null (orders, x, y)."""
-    sketcher = metric.sketch
+    sketcher = part_sketcher(metric, samples.shape[0], a, b)
     sides = ([sketch_part(sketcher, part, samples) for part in side] for side in (a, b))
     left, right = (jax.tree.map(lambda *leaves: jnp.stack(leaves), *side) for side in sides)
     return metric.compare_tile(left, right), metric.compare_orders(left, right, orders)

@@ -1,13 +1,10 @@
 """The leading directions of a layer's samples: a few eigenvectors of a large Gram matrix, quickly and exactly."""
 
-from collections.abc import Callable
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, Num
+from jaxtyping import Array, Bool, Float
 
 from . import linalg, pieces
 from .linalg import HIGHEST
@@ -16,15 +13,13 @@ BLOCK, DEPTH = 16, 8
 """Directions iterated at once, and products with each before the best are picked from all."""
 
 
-@jax.custom_jvp
-def top_eigenvectors(matrix: Float[Array, "n n"], rank: Float[Array, " r"]) -> Float[Array, "n r"]:
-    """Eigenvectors of the largest eigenvalues of a positive matrix, largest first; as many as `rank` has entries.
+def top_eigenvectors(matrix: Float[Array, "n n"], r: int) -> Float[Array, "n r"]:
+    """Eigenvectors of the r largest eigenvalues of a positive matrix, largest first.
 
     Large matrices in float32 try block Krylov iteration first, which ends within a dozen products where eigenvalues
-    fall as those of features do; where it does not settle, and in float64, the whole decomposition is made. The
-    derivative is that of the subspace they span: it needs a gap after eigenvalue r, but not within the first r.
+    fall as those of features do; where it does not settle, and in float64, the whole decomposition is made.
     """
-    n, r = matrix.shape[0], rank.shape[0]
+    n = matrix.shape[0]
     if matrix.dtype != jnp.float32 or n < 4 * BLOCK * DEPTH or r > BLOCK:
         return _eigenvectors(matrix, r)
     vectors, settled = iterate_subspace(matrix, r)
@@ -54,9 +49,17 @@ def iterate_subspace(matrix, r: int, *, limit: int = 5, tolerance: float = 3e-5)
         """The block that the last product brings, orthogonal to those before, and its own product."""
         basis, image = spaces
         new = lax.dynamic_slice_in_dim(image, (i - 1) * BLOCK, BLOCK, axis=1)
-        # Three times: where a product brings nothing new, the first leaves noise that is mostly within the basis.
-        new = lax.fori_loop(0, 3, lambda _, block: jnp.linalg.qr(without(block, basis))[0], new)
+        new, _, _ = lax.while_loop(still_inside, lambda state: leave(state, basis), (new, jnp.zeros((), new.dtype), 0))
         return put(basis, new, i), put(image, products(new), i)
+
+    def leave(state, basis):
+        """The block out of the basis, orthonormal; the least part of a column that was outside and new; passes made."""
+        orthonormal, sizes = jnp.linalg.qr(without(state[0], basis))
+        return orthonormal, jnp.min(jnp.abs(jnp.diagonal(sizes))), state[2] + 1
+
+    def still_inside(state):
+        # Twice is enough, but where a product brings nothing new: what the first leaves is noise, mostly of the basis.
+        return (state[2] < 2) | ((state[2] < 3) & ~(state[1] > 0.5))
 
     def put(space, block, i):
         return lax.dynamic_update_slice_in_dim(space, block, i * BLOCK, axis=1)
@@ -87,73 +90,72 @@ def iterate_subspace(matrix, r: int, *, limit: int = 5, tolerance: float = 3e-5)
     return state[0][:, :r], settled(state)
 
 
-@top_eigenvectors.defjvp
-def _top_eigenvectors_jvp(primals, tangents):
-    matrix, rank = primals
-    change = tangents[0]
-    r = rank.shape[0]
-    values, vectors = jnp.linalg.eigh(matrix)
-    values, vectors = values[::-1], vectors[:, ::-1]
-    top, rest = vectors[:, :r], vectors[:, r:]
+@jax.custom_jvp
+def with_derivative(vectors: Float[Array, "n r"], matrix: Float[Array, "n n"]) -> Float[Array, "n r"]:
+    """The vectors, orthonormal and of the subspace of a positive matrix's r largest eigenvalues, as they depend on it.
+
+    The derivative is that of the subspace: it needs a gap after eigenvalue r, but not within the first r.
+    """
+    return vectors
+
+
+@with_derivative.defjvp
+def _with_derivative_jvp(primals, tangents):
+    (vectors, matrix), change = primals, tangents[1]
+    r = vectors.shape[1]
+    values, all_vectors = jnp.linalg.eigh(matrix)
+    values, all_vectors = values[::-1], all_vectors[:, ::-1]
+    top, rest = all_vectors[:, :r], all_vectors[:, r:]
     gaps = values[None, :r] - values[r:, None]
     mixing = jnp.matmul(rest.T, jnp.matmul(change, top, precision=HIGHEST), precision=HIGHEST)
-    safe = jnp.where(gaps > 0, gaps, 1)
-    return top, jnp.matmul(rest, jnp.where(gaps > 0, mixing / safe, 0), precision=HIGHEST)
+    moved = jnp.matmul(rest, jnp.where(gaps > 0, mixing / jnp.where(gaps > 0, gaps, 1), 0), precision=HIGHEST)
+    turn = jnp.matmul(top.T, vectors, precision=HIGHEST)  # bases of one subspace differ by a rotation
+    return vectors, jnp.matmul(moved, turn, precision=HIGHEST)
 
 
 def left_vectors(
-    x: Num[Array, "n d"],
-    r: int,
-    *columns: Float[Array, "1 d"],
-    prepare: Callable[..., Any] = pieces.whole,
-    bfloat16: bool = False,
+    z: Float[Array, "n d"], r: int, *, bfloat16: bool = False
 ) -> tuple[Float[Array, "n r"], Bool[Array, ""]]:
-    """The first r left singular vectors of `prepare(x, *columns)`, and whether it has that many; by Gram matrices.
+    """The first r left singular vectors of z, and whether it has that many; by Gram matrices.
 
     A Gram matrix squares singular values: where the r-th is far below the first, rounding would blur it. The directions
-    above it are then taken out of x, and the rest is found from the Gram matrix of what remains. Derivatives are those
-    of the subspace (see `top_eigenvectors`). `prepare` and `bfloat16` as in `pieces.gram`.
+    above it are then taken out of z, and the rest is found from the Gram matrix of what remains. Derivatives are those
+    of the subspace (see `with_derivative`). `bfloat16` as in `pieces.gram`.
     """
-    matrix = pieces.gram(x, *columns, prepare=prepare, bfloat16=bfloat16) / x.shape[1]
-    plain = top_eigenvectors(matrix, jnp.zeros(r, matrix.dtype))
-    fixed, vectors = lax.stop_gradient(((x, *columns), plain))
-    energies = jnp.sum(vectors * jnp.matmul(lax.stop_gradient(matrix), vectors, precision=HIGHEST), axis=0)
-    found, full_rank = lax.cond(
-        energies[-1] < 0.01 * energies[0],
-        lambda arrays, v: _without_largest(arrays, v, prepare),
-        lambda _, v: (v, jnp.array(True)),
-        fixed,
-        vectors,
-    )
-    full_rank = full_rank & (energies[0] > 0)
-    # Vectors of one subspace are as good as others: turned to those that carry the derivative, they differ little.
-    u, _, v = jnp.linalg.svd(jnp.matmul(found.T, vectors, precision=HIGHEST))
-    turned = jnp.matmul(found, jnp.matmul(u, v, precision=HIGHEST), precision=HIGHEST)
-    return plain + lax.stop_gradient(turned - plain), full_rank
+    (n, d), fixed = z.shape, lax.stop_gradient(z)
 
+    def squared_lengths(vectors):
+        """Those of the projections of all columns on each vector, which do not square singular values first."""
 
-def _energies(arrays, vectors, prepare):
-    """Squared lengths of the projections of all columns on each vector; they do not square singular values first."""
+        def squares(part):
+            return jnp.sum(jnp.matmul(vectors.T, part, precision=HIGHEST) ** 2, axis=1)
 
-    def squares(*z):
-        return jnp.sum(jnp.matmul(vectors.T, prepare(*z), precision=HIGHEST) ** 2, axis=1)
+        return pieces.sum_over_columns(squares, fixed) / d
 
-    return pieces.sum_over_columns(squares, *arrays)
+    def find(state):
+        """The vectors, from what those that are large enough leave of z; a second time only where that differs."""
+        vectors, energies, _, count = state
+        large = (count > 0) & (energies > 30 * jnp.abs(energies[-1]))
+        kept = jnp.where(large[None, :], vectors, 0)
 
+        def without_kept(part):
+            inside = jnp.matmul(kept.T, part, precision=HIGHEST)
+            return part - jnp.matmul(kept, inside, precision=HIGHEST)
 
-def _without_largest(arrays, vectors, prepare):
-    """The top vectors again: the largest as they are, the rest from what the largest leave; whether there are all."""
-    (n, d), r = arrays[0].shape, vectors.shape[1]
-    energies = _energies(arrays, vectors, prepare)
-    large = energies > 30 * jnp.abs(energies[-1])
-    kept = jnp.where(large[None, :], vectors, 0)
+        def remaining(part):
+            return lax.cond(count > 0, without_kept, pieces.whole, part)
 
-    def remaining(*z):
-        z = prepare(*z)
-        return z - jnp.matmul(kept, jnp.matmul(kept.T, z, precision=HIGHEST), precision=HIGHEST)
+        matrix = pieces.gram(fixed, prepare=remaining, bfloat16=bfloat16) / d
+        small = top_eigenvectors(matrix, r)
+        place = jnp.maximum(jnp.arange(r) - jnp.sum(large), 0)
+        found = jnp.linalg.qr(jnp.where(large[None, :], vectors, small[:, place]))[0]
+        energies = jnp.sum(found * jnp.matmul(matrix, found, precision=HIGHEST), axis=0)
+        blurred = (count == 0) & (energies[-1] < 0.01 * energies[0])
+        energies = lax.cond((count > 0) | blurred, squared_lengths, lambda _: energies, found)
+        return found, energies, blurred, count + 1
 
-    small = top_eigenvectors(pieces.gram(*arrays, prepare=remaining) / d, jnp.zeros(r, vectors.dtype))
-    place = jnp.maximum(jnp.arange(r) - jnp.sum(large), 0)
-    found = jnp.linalg.qr(jnp.where(large[None, :], vectors, small[:, place]))[0]
-    sizes = jnp.sqrt(_energies(arrays, found, prepare))
-    return found, jnp.min(sizes) > n * jnp.finfo(sizes.dtype).eps * jnp.max(sizes)
+    start = jnp.zeros((n, r), z.dtype), jnp.zeros(r, z.dtype), jnp.array(True), 0
+    found, energies, _, count = lax.while_loop(lambda state: state[2], find, start)
+    sizes = jnp.sqrt(energies)
+    full_rank = (energies[0] > 0) & ((count == 1) | (jnp.min(sizes) > n * jnp.finfo(z.dtype).eps * jnp.max(sizes)))
+    return with_derivative(found, pieces.gram(z, bfloat16=bfloat16) / d), full_rank

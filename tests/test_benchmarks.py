@@ -9,10 +9,11 @@ from oracles import ORACLES
 
 torch = pytest.importorskip("torch")
 
-from benchmarks import family, opponents, report, study, sweep  # noqa: E402
+from benchmarks import family, many_samples, opponents, report, study, sweep  # noqa: E402
 from benchmarks.kernels import related_layers  # noqa: E402
 from benchmarks.run import main  # noqa: E402
 from prh_jax import METRICS, SUPPORTED_METRICS  # noqa: E402
+from prh_jax.graphs import query_rows  # noqa: E402
 
 
 def test_toy_size_runs_and_writes_json(tmp_path, capsys):
@@ -97,3 +98,20 @@ def test_every_kind_of_metric_stands_beside_numpy():
     assert [(row["metric"], row["layers"]) for row in rows] == [*zip(names, (4, 4, 2), strict=True)]
     assert all(row["pair_s"] > 0 and row["ratio"] == row["numpy_s"] / row["pair_s"] for row in rows)
     assert all(f"| {name} |" in family.table(rows) for name in names)
+
+
+def test_many_samples_at_toy_size(tmp_path):
+    found = many_samples.measure(tmp_path, toy=True, peak=128)
+    assert found["study"]["seconds"] > 0 and found["study"]["planned_s"] > 0
+    assert 0 < found["graph"]["of_peak"] < 10
+    some, rows = found["queries"], query_rows(2000, 100)
+    lists = []
+    for seed in (1, 2):
+        x = many_samples.related_samples(2000, 24, seed).astype(np.float64)
+        similar = x[rows] @ x.T
+        similar[np.arange(100), rows] = -np.inf
+        lists.append(np.argsort(-similar, axis=1)[:, :10])
+    shared = [len(set(a) & set(b)) for a, b in zip(*lists, strict=True)]
+    assert some["score"] == pytest.approx(np.mean(shared) / 10, abs=1e-6)
+    assert some.get("faiss_score", some["score"]) == pytest.approx(some["score"], abs=1e-6)
+    assert f"| {some['seconds']:,.1f} |" in many_samples.table(found)

@@ -60,7 +60,7 @@ def test_normalized_bures_is_the_cosine_of_the_golden_angle(x64):
 
 
 def test_the_files_hold_what_they_should():
-    assert len(ENTRIES) == 54
+    assert len(ENTRIES) == 55
     unknown = {
         "normalized_bures",
         "svcca",
@@ -68,6 +68,13 @@ def test_the_files_hold_what_they_should():
         "second_order_cosine",
         "rsm_norm_difference",
         "aligned_cosine",
+        "pwcca",
+        "hard_correlation_match",
+        "permutation_procrustes",
+        "magnitude_difference",
+        "concentricity_difference",
+        "uniformity_difference",
+        "imd",
     }
     assert {p.values[0]["metric"] for p in ENTRIES} == set(METRICS) - unknown
 

@@ -59,16 +59,15 @@ def test_gram_by_blocks_is_the_product_and_symmetric(n):
 
 @pytest.mark.parametrize("d", [40, 64, 67, 150])
 def test_pieces_of_columns_add_up(d, monkeypatch):
-    """Widths that equal pieces cover, and one with columns left over; columns are prepared by what is known of them."""
+    """Widths that equal pieces cover, and one with columns left over; what is done to columns is done in pieces."""
     monkeypatch.setattr(pieces, "COLUMNS", 32)
     x, _ = gram64(300, d)
-    scale = np.random.default_rng(1).normal(size=(1, d))
-    arrays = [jnp.asarray(z, jnp.float32) for z in (x, scale)]
-    got = np.asarray(jax.jit(lambda *z: pieces.gram(*z, prepare=lambda z, s: z * s))(*arrays))
-    np.testing.assert_allclose(got, (x * scale) @ (x * scale).T, atol=5e-4)
+    given, centred = jnp.asarray(x, jnp.float32), x - x.mean(axis=0)
+    got = np.asarray(jax.jit(lambda z: pieces.gram(z, prepare=lambda z: z - jnp.mean(z, axis=0, keepdims=True)))(given))
+    np.testing.assert_allclose(got, centred @ centred.T, atol=5e-4)
     np.testing.assert_array_equal(got, got.T)
-    rounded = np.asarray(jax.jit(lambda z: pieces.gram(z, bfloat16=True))(arrays[0]))
-    cut = np.asarray(arrays[0].astype(jnp.bfloat16).astype(jnp.float32), np.float64)
+    rounded = np.asarray(jax.jit(lambda z: pieces.gram(z, bfloat16=True))(given))
+    cut = np.asarray(given.astype(jnp.bfloat16).astype(jnp.float32), np.float64)
     np.testing.assert_allclose(rounded, cut @ cut.T, atol=5e-4)
     counted = jax.jit(lambda z: pieces.sum_over_columns(lambda p: jnp.sum(p, axis=1), z))(jnp.ones((3, d)))
     np.testing.assert_array_equal(counted, [d] * 3)
@@ -113,9 +112,9 @@ def test_top_eigenvectors_whether_iteration_settles_or_not(decay, gap, settles, 
         assert bool(subspace.iterate_subspace(jnp.asarray(matrix), 10)[1])
     else:  # whether it settles here is a matter of rounding: it is told that it did not
         monkeypatch.setattr(subspace, "iterate_subspace", lambda m, r: (jnp.zeros((600, r)), jnp.array(False)))
-    got = np.asarray(jax.jit(lambda m: subspace.top_eigenvectors(m, jnp.zeros(10)))(matrix), np.float64)
-    cosines = np.linalg.svd(basis[:, :10].T @ got, compute_uv=False)
-    assert cosines.min() > 1 - 1e-6
+    got = np.asarray(jax.jit(lambda m: subspace.top_eigenvectors(m, 10))(matrix), np.float64)
+    cosines = np.linalg.svd(basis[:, :10].T @ np.linalg.qr(got)[0], compute_uv=False)  # of the subspaces
+    assert cosines.min() > 1 - (1e-9 if settles else 1e-7)  # of rounding by the gap, 4e-4, the square
 
 
 @pytest.mark.parametrize("seed", range(3))

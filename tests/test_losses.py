@@ -43,6 +43,31 @@ def test_padding_does_not_count(unbiased, x64):
 
 
 @BOTH
+def test_cka_by_any_kernel_is_that_of_hsic(unbiased, x64):
+    """A polynomial kernel, against traces of K H L H and the three sums of Song et al., written out."""
+    x, y = correlated(n=20, dx=14, dy=11, dtype=np.float64)
+    grams = [(z @ z.T / 10 + 1) ** 3 for z in (x, y)]
+    centre = np.eye(20) - 1 / 20
+
+    def hsic(k, q):
+        if not unbiased:
+            return np.trace(k @ centre @ q @ centre)
+        k, q = (z * (1 - np.eye(20)) for z in (k, q))
+        return np.trace(k @ q) + k.sum() * q.sum() / (19 * 18) - 2 * k.sum(0) @ q.sum(1) / 18
+
+    expected = hsic(*grams) / math.sqrt(hsic(grams[0], grams[0]) * hsic(grams[1], grams[1]))
+    score = jax.jit(prh_jax.gram_cka, static_argnames="unbiased")
+    assert float(score(*grams, unbiased=unbiased)) == pytest.approx(expected, abs=1e-12)
+    assert float(score(1e12 * grams[0], grams[1], unbiased=unbiased)) == pytest.approx(expected, abs=1e-12)
+    loss = jax.jit(lambda a, b: 1 - prh_jax.gram_cka(a @ a.T, b @ b.T, unbiased=unbiased))
+    check_grads(loss, (x, y), order=1, modes=("fwd", "rev"), eps=1e-6, rtol=1e-5, atol=1e-7)
+    value, gradient = jax.jit(jax.value_and_grad(loss))(np.ones_like(x), y)
+    assert np.isnan(value) and np.isfinite(gradient).all()
+    with pytest.raises(ValueError, match=r"got shapes \(20, 14\) and \(20, 20\)"):
+        prh_jax.gram_cka(x, grams[1])
+
+
+@BOTH
 @pytest.mark.parametrize("scale", [1e-12, 1e12])
 def test_scale_does_not_count(unbiased, scale):
     x, y = correlated(n=20, dx=14, dy=11)

@@ -109,3 +109,50 @@ def test_tables_of_few_layers_hold_what_is_listed(name):
     expected = [[float(compare(p, q)) for q in b] for p in a[:2]]
     tolerance = 1e-6 if name in ("cknna", "knn_jaccard") else 0  # counts to the bit
     np.testing.assert_allclose(jax.jit(metric.compare_tile)(*stacks), expected, atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize("n, k", [(3000, 10), (2640, 10), (700, 1), (130, 3), (900, 3)])
+def test_the_largest_of_long_rows_with_many_ties(n, k):
+    values = np.random.default_rng(n).integers(0, 12, size=(40, n)).astype(np.float32)
+    values[:3] = 7  # all equal
+    values[3, : n - 2] = -np.inf
+    got = np.asarray(jax.jit(graphs.largest, static_argnums=1)(values, k))
+    np.testing.assert_array_equal(got, np.argsort(-values, axis=1, kind="stable")[:, :k])
+
+
+LISTS = ["mutual_knn", "lcs_knn", "edit_distance_knn", "knn_jaccard", "rank_similarity", "joint_rank_jaccard"]
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_some_samples_asked_for_their_neighbours_among_all(name, many):
+    """The score of 40 queries is that of their lists in the graphs of all samples: alone, in a tile, and by blocks."""
+    x, y = correlated(n=N, dx=14, dy=11)
+    metric, full = make_metric(name, k=5, queries=40), make_metric(name, k=5)
+    rows = graphs.query_rows(N, 40)
+    assert len(set(rows)) == 40 and (np.sort(rows) == rows).all() and set(rows) <= set(range(N))
+    graphs_of_all = [jax.jit(full.sketch)(z) for z in (x, y)]
+    expected = float(full.compare(*(graphs.KnnGraph(graph.neighbors[rows]) for graph in graphs_of_all)))
+    for sketcher in (metric.sketch, metric.sketch.for_samples(N)):
+        a, b = (jax.jit(sketcher)(z) for z in (x, y))
+        np.testing.assert_array_equal(a.neighbors, graphs_of_all[0].neighbors[rows])
+        assert float(metric.compare(a, b)) == expected
+        stacks = [jax.tree.map(lambda z, w: jnp.stack([z, w]), *pair) for pair in ((a, b), (b, a))]
+        tile = jax.jit(metric.compare_tile)(*stacks)
+        tolerance = 0 if name in LISTS[:3] else 1e-6
+        np.testing.assert_allclose([tile[0, 1], tile[1, 0]], 1, atol=tolerance, rtol=0)
+        np.testing.assert_allclose([tile[0, 0], tile[1, 1]], expected, atol=tolerance, rtol=0)
+
+
+def test_what_queries_and_many_samples_cannot_have(tmp_path):
+    x, y = correlated(n=N, dx=14, dy=11)
+    with pytest.raises(ValueError, match="at most 150 can be queries"):
+        make_metric("mutual_knn", queries=151)(x, y)
+    with pytest.raises(ValueError, match="queries >= 0"):
+        make_metric("lcs_knn", queries=-1)
+    store = write_features(tmp_path / "x.zarr", [x], ids=[str(i) for i in range(N)], spec={"model": "x"})
+    with pytest.raises(ValueError, match=r"mutual_knn has no null: .* \(queries=0\)"):
+        align(store, metrics="mutual_knn:queries=40", null=5)
+    assert align(store, metrics="mutual_knn:queries=40").scores("mutual_knn").item() == 1
+    # 150 x 150 floats, 88 KiB: the matrix of all pairs does not fit; 14 columns of features do
+    with pytest.raises(ValueError, match=r"rsa makes 0.1 MiB of a layer of 150 samples, and the budget is 0.1 MiB"):
+        align(store, metrics="rsa", memory="80KiB")

@@ -11,12 +11,15 @@ from .distance_correlation import DistanceCorrelation
 from .edit_distance_knn import EditDistanceKnn
 from .lcs_knn import LcsKnn
 from .linear_regression import LinearRegression
+from .matching import HardCorrelationMatch, PermutationProcrustes, SoftCorrelationMatch
 from .mutual_knn import MutualKnn
+from .pwcca import Pwcca
 from .rank_similarity import JointRankJaccard, KnnJaccard, RankSimilarity
 from .rsa import Rsa
 from .rsm_norm_difference import RsmNormDifference
 from .second_order_cosine import SecondOrderCosine
 from .shapes import AlignedCosine, AngularShapeDistance, NormalizedBures, ProcrustesDistance
+from .statistics import ConcentricityDifference, Imd, MagnitudeDifference, UniformityDifference
 from .subspaces import Cca, EigenspaceOverlap, Gulp, MeanCca
 from .svcca import Svcca
 
@@ -26,8 +29,10 @@ METRICS: dict[str, type[Metric]] = {
         *(CycleKnn, MutualKnn, LcsKnn, Cka, UnbiasedCka, Cknna, Svcca, EditDistanceKnn),
         *(KnnJaccard, RankSimilarity, JointRankJaccard, SecondOrderCosine),
         *(DistanceCorrelation, Rsa, RsmNormDifference),
-        *(Cca, MeanCca, EigenspaceOverlap, Gulp, LinearRegression),
+        *(Cca, MeanCca, Pwcca, EigenspaceOverlap, Gulp, LinearRegression),
         *(ProcrustesDistance, AngularShapeDistance, NormalizedBures, AlignedCosine),
+        *(SoftCorrelationMatch, HardCorrelationMatch, PermutationProcrustes),
+        *(MagnitudeDifference, ConcentricityDifference, UniformityDifference, Imd),
     )
 }
 """Every metric by its name, those of the reference first; a new one is a file here and a name in this table."""

@@ -14,7 +14,8 @@ class EditDistanceKnn(ListMetric):
 
     `score = 1 - sum_i lev(knn_x(i), knn_y(i)) / (n k)`, in [0, 1].
 
-    Settings: `k`, 1 <= k < n; `normalize`, cosine neighbours or dot products of rows as given.
+    Settings: `k`, 1 <= k < n; `normalize`, cosine neighbours or dot products of rows as given; `queries`,
+    so many samples asked for their neighbours (0: all).
     """
 
     name = "edit_distance_knn"
@@ -25,9 +26,9 @@ class EditDistanceKnn(ListMetric):
         return super()._score(self.largest(a.shape[-2]) - total, a, b)
 
 
-def edit_distance_knn(x: Any, y: Any, *, k: int = 10, normalize: bool = True) -> Score:
+def edit_distance_knn(x: Any, y: Any, *, k: int = 10, normalize: bool = True, queries: int = 0) -> Score:
     """One minus the mean edit distance of the ordered neighbour lists, as a share of k: `EditDistanceKnn(...)(x, y)`.
 
     x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1]. ValueError unless 1 <= k < n.
     """
-    return EditDistanceKnn(k, normalize)(x, y)
+    return EditDistanceKnn(k, normalize, queries=queries)(x, y)

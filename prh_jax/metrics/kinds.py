@@ -77,7 +77,18 @@ def unbiased_cosine(upper: Any, diagonal: Any, a: Any, b: Any, *, extra: Any = 0
 class PairMetric(Metric):
     """A metric that takes a large step for every pair, a decomposition say: one after another, in the memory of one."""
 
-    tile = 8
+    @property
+    def tile(self) -> int | None:
+        return SLOW
 
     def compare_tile(self, a: Any, b: Any) -> Float[Array, "x y"]:
-        return lax.map(lambda p: lax.map(lambda q: self.compare(p, q), b), a)
+        return pair_by_pair(self, a, b)
+
+
+SLOW = 8
+"""Layers a side of a tile whose pairs take a large step each."""
+
+
+def pair_by_pair(metric: Metric, a: Any, b: Any) -> Float[Array, "x y"]:
+    """Scores of all pairs of two stacks, one after another."""
+    return lax.map(lambda p: lax.map(lambda q: metric.compare(p, q), b), a)

@@ -15,7 +15,8 @@ class LcsKnn(ListMetric):
     `score = sum_i LCS(knn_x(i), knn_y(i)) / (n k)`, in [0, 1]; with `per_k=False` not divided by k, in [0, k], as the
     reference has it.
 
-    Settings: `k`, 1 <= k < n; `normalize`, cosine neighbours or dot products of rows as given; `per_k`.
+    Settings: `k`, 1 <= k < n; `normalize`, cosine neighbours or dot products of rows as given; `per_k`;
+    `queries`, so many samples asked for their neighbours (0: all).
     """
 
     name = "lcs_knn"
@@ -36,10 +37,10 @@ class LcsKnn(ListMetric):
         return n * self.k if self.per_k else n
 
 
-def lcs_knn(x: Any, y: Any, *, k: int = 10, normalize: bool = True, per_k: bool = True) -> Score:
+def lcs_knn(x: Any, y: Any, *, k: int = 10, normalize: bool = True, per_k: bool = True, queries: int = 0) -> Score:
     """Mean length of the longest common subsequence of ordered neighbour lists, as a share of k: `LcsKnn(...)(x, y)`.
 
     x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1], or [0, k] with `per_k=False`.
     ValueError unless 1 <= k < n.
     """
-    return LcsKnn(k, normalize, per_k)(x, y)
+    return LcsKnn(k, normalize, per_k, queries=queries)(x, y)

@@ -19,14 +19,17 @@ class MutualKnn(ListMetric):
     `score = sum_i |knn_x(i) & knn_y(i)| / (n k)`, in [0, 1]; `k / (n - 1)` when samples are paired at random.
 
     Settings: `k`, 1 <= k < n; `normalize`, cosine neighbours (default) or dot products of rows as given (the
-    reference). Ties go to the lowest index, where the reference's sort is not stable.
+    reference); `queries`, so many samples asked for their neighbours, drawn by a fixed seed (0: all). Ties go to the
+    lowest index, where the reference's sort is not stable.
     """
 
     name = "mutual_knn"
     source = "Huh et al. 2024, arXiv:2405.07987"
     comparison = Overlap()
 
-    def inner_matrix(self, sketch: KnnGraph) -> Float[Array, "n n"]:
+    def inner_matrix(self, sketch: KnnGraph) -> Float[Array, "n n"] | None:
+        if self.queries:
+            return None
         neighbors = sketch.neighbors
         n, k = neighbors.shape
         weight = jnp.where(neighbors < 0, jnp.nan, (n * k) ** -0.5)
@@ -36,9 +39,9 @@ class MutualKnn(ListMetric):
         return self.k / (n - 1)
 
 
-def mutual_knn(x: Any, y: Any, *, k: int = 10, normalize: bool = True) -> Score:
+def mutual_knn(x: Any, y: Any, *, k: int = 10, normalize: bool = True, queries: int = 0) -> Score:
     """Mean share of each sample's k nearest neighbours that both layers agree on: `MutualKnn(k, normalize)(x, y)`.
 
     x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1]. ValueError unless 1 <= k < n.
     """
-    return MutualKnn(k, normalize)(x, y)
+    return MutualKnn(k, normalize, queries=queries)(x, y)

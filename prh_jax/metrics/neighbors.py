@@ -62,11 +62,30 @@ class NeighborMetric(Metric):
 
 @dataclasses.dataclass(frozen=True)
 class ListMetric(NeighborMetric):
-    """A metric that compares the two lists of each sample."""
+    """A metric that compares the two lists of each sample.
+
+    Of so many samples that not all lists can be made, `queries` of them, drawn by a fixed seed, are asked for their
+    neighbours among all: an unbiased estimate, whose standard error falls with the root of their number.
+    """
 
     comparison: ClassVar[ListComparison]
     kind: ClassVar[Any] = jnp.int32
     """Type of the sum over samples."""
+
+    queries: int = dataclasses.field(default=0, kw_only=True)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.queries < 0:
+            raise ValueError(f"{self.name} needs queries >= 0, 0 for all samples, got {self.queries}.")
+
+    @property
+    def sketch(self) -> Neighbors:
+        return Neighbors(self.k, self.normalize, queries=self.queries)
+
+    @property
+    def permutable(self) -> bool:
+        return not self.queries
 
     def count(self, a: Int[Array, "n k"], b: Int[Array, "n k"]) -> Num[Array, ""]:
         n, k = a.shape
@@ -83,7 +102,7 @@ class ListMetric(NeighborMetric):
     def count_tile(self, a: Int[Array, "x n k"], b: Int[Array, "y n k"]) -> Num[Array, "x y"]:
         x, _, k = a.shape
         marks = jnp.asarray(self.comparison.marks(k))
-        a, b, size = compact_lists(a, b)
+        a, b, size = compact_lists(a, b, always=self.queries > 0)
 
         def samples(total, lists):
             """A few samples: a table of the marks of a's lists, looked up at the entries of b's."""
@@ -119,16 +138,17 @@ def any_lists(neighbors: Int[Array, "*layers n k"]) -> Int[Array, "*layers n k"]
 
 
 def compact_lists(
-    a: Int[Array, "x n k"], b: Int[Array, "y n k"]
+    a: Int[Array, "x n k"], b: Int[Array, "y n k"], *, always: bool = False
 ) -> tuple[Int[Array, "x n k"], Int[Array, "y n k"], int]:
     """Both sides' lists with the samples of each row numbered anew, and how many numbers there are: n, or fewer.
 
     Of many samples a table of a's lists would be nearly empty. A sample's number is then its place among all entries of
-    a's lists in that row, sorted; one number stands for all that are in none of them.
+    a's lists in that row, sorted; one number stands for all that are in none of them. `always`: lists hold numbers of
+    more samples than have lists.
     """
     layers, n, k = a.shape
     most = layers * k
-    if 4 * (most + 1) >= n:
+    if 4 * (most + 1) >= n and not always:
         return a, b, n
     listed = jnp.sort(a.transpose(1, 0, 2).reshape(n, most), axis=1)
 

@@ -15,7 +15,8 @@ class KnnJaccard(FractionMetric):
     `score = mean_i |knn_x(i) & knn_y(i)| / |knn_x(i) | knn_y(i)|`, in [0, 1]; of o shared neighbours `o / (2 k - o)`,
     which is no more than mutual_knn's `o / k`. About `k / (2 (n - 1))` when samples are paired at random.
 
-    Settings: `k`, 1 <= k < n; `normalize`, cosine neighbours (default) or dot products of rows as given.
+    Settings: `k`, 1 <= k < n; `normalize`, cosine neighbours (default) or dot products of rows as given;
+    `queries`, so many samples asked for their neighbours (0: all).
     """
 
     name = "knn_jaccard"
@@ -31,7 +32,8 @@ class RankSimilarity(FractionMetric):
     of sample i, p and q their ranks in its two lists; 0 for a sample that shares none. One neighbour shared at the top
     scores 1, so that more overlap may score less: see joint_rank_jaccard.
 
-    Settings: `k`, 1 <= k < n; `normalize`, cosine neighbours (default) or dot products of rows as given.
+    Settings: `k`, 1 <= k < n; `normalize`, cosine neighbours (default) or dot products of rows as given;
+    `queries`, so many samples asked for their neighbours (0: all).
     """
 
     name = "rank_similarity"
@@ -45,7 +47,8 @@ class JointRankJaccard(FractionMetric):
 
     `score = mean_i jaccard_i rank_i`, in [0, 1], with the terms of knn_jaccard and rank_similarity for sample i.
 
-    Settings: `k`, 1 <= k < n; `normalize`, cosine neighbours (default) or dot products of rows as given.
+    Settings: `k`, 1 <= k < n; `normalize`, cosine neighbours (default) or dot products of rows as given;
+    `queries`, so many samples asked for their neighbours (0: all).
     """
 
     name = "joint_rank_jaccard"
@@ -53,25 +56,25 @@ class JointRankJaccard(FractionMetric):
     comparison = RankWeights(jaccard=True)
 
 
-def knn_jaccard(x: Any, y: Any, *, k: int = 10, normalize: bool = True) -> Score:
+def knn_jaccard(x: Any, y: Any, *, k: int = 10, normalize: bool = True, queries: int = 0) -> Score:
     """Mean Jaccard index of each sample's k nearest neighbours in the two layers: `KnnJaccard(k, normalize)(x, y)`.
 
     x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1]. ValueError unless 1 <= k < n.
     """
-    return KnnJaccard(k, normalize)(x, y)
+    return KnnJaccard(k, normalize, queries=queries)(x, y)
 
 
-def rank_similarity(x: Any, y: Any, *, k: int = 10, normalize: bool = True) -> Score:
+def rank_similarity(x: Any, y: Any, *, k: int = 10, normalize: bool = True, queries: int = 0) -> Score:
     """How alike shared neighbours rank in the two layers: `RankSimilarity(k, normalize)(x, y)`.
 
     x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1]. ValueError unless 1 <= k < n.
     """
-    return RankSimilarity(k, normalize)(x, y)
+    return RankSimilarity(k, normalize, queries=queries)(x, y)
 
 
-def joint_rank_jaccard(x: Any, y: Any, *, k: int = 10, normalize: bool = True) -> Score:
+def joint_rank_jaccard(x: Any, y: Any, *, k: int = 10, normalize: bool = True, queries: int = 0) -> Score:
     """Jaccard index times rank similarity of each sample's neighbours: `JointRankJaccard(k, normalize)(x, y)`.
 
     x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1]. ValueError unless 1 <= k < n.
     """
-    return JointRankJaccard(k, normalize)(x, y)
+    return JointRankJaccard(k, normalize, queries=queries)(x, y)

@@ -1,15 +1,17 @@
 """Representational similarity analysis: do two layers agree on which samples are unlike?"""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, Literal
 
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from ..metric import Score
+from ..kendall import PairOrders, tau
+from ..metric import Metric, Score, Sketcher
 from ..packed import Dissimilarities, Dissimilarity, Packed
-from .kinds import InnerMetric
+from .kinds import SLOW, InnerMetric, pair_by_pair
 
-Comparison = Literal["spearman", "pearson", "cosine"]
+Comparison = Literal["spearman", "kendall", "pearson", "cosine"]
 FORMS: dict[Comparison, Literal["ranks", "centered", "unit"]] = {
     "spearman": "ranks",
     "pearson": "centered",
@@ -25,9 +27,12 @@ class Rsa(InnerMetric):
 
     Settings: `rdm`, the dissimilarity: 1 - Pearson "correlation" of two rows over features (default), "euclidean"
     distance, or 1 - "cosine" of two rows; `compare_by`, "spearman" (default; equal values get their mean rank),
-    "pearson", or "cosine". Gradients need pearson or cosine. Packages differ: rsatoolbox's "euclidean" is the squared
-    distance divided by the width, which is another score but for spearman; some correlate similarities, which is the
-    same.
+    "kendall" (tau-b), "pearson", or "cosine". Gradients need pearson or cosine. Packages differ: rsatoolbox's
+    "euclidean" is the squared distance divided by the width, which is another score but for the ranks; its "tau-a"
+    leaves ties in the denominator; some correlate similarities, which is the same.
+
+    "kendall" counts pairs of pairs for every layer pair, N log N steps of N = n (n - 1) / 2: half a second at n = 1024
+    on a CPU, where "spearman" takes microseconds. At most 5,793 samples.
     """
 
     name = "rsa"
@@ -40,12 +45,16 @@ class Rsa(InnerMetric):
         super().__post_init__()
         if self.rdm not in ("correlation", "euclidean", "cosine"):
             raise ValueError(f"{self.name} has rdm 'correlation', 'euclidean' and 'cosine', got {self.rdm!r}.")
-        if self.compare_by not in FORMS:
-            raise ValueError(f"{self.name} compares by {', '.join(FORMS)}, got {self.compare_by!r}.")
+        if self.compare_by not in (*FORMS, "kendall"):
+            raise ValueError(f"{self.name} compares by {', '.join(FORMS)} and kendall, got {self.compare_by!r}.")
+
+    @property
+    def tile(self) -> int | None:
+        return SLOW if self.compare_by == "kendall" else None
 
     @property
     def differentiable(self) -> bool:
-        return self.compare_by != "spearman"
+        return self.compare_by not in ("spearman", "kendall")
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -61,14 +70,33 @@ class Rsa(InnerMetric):
         return frozenset({"isotropic_scaling"} | others[self.rdm])
 
     @property
-    def sketch(self) -> Dissimilarities:
+    def sketch(self) -> Sketcher:
+        if self.compare_by == "kendall":
+            return PairOrders(self.rdm)
         return Dissimilarities(self.rdm, FORMS[self.compare_by])
 
     def score(self, upper: Any, diagonal: Any, a: Packed, b: Packed) -> Any:
         return 2 * upper + diagonal
 
-    def inner_matrix(self, sketch: Packed) -> Float[Array, "n n"]:
-        return sketch.matrix()
+    def inner_matrix(self, sketch: Any) -> Float[Array, "n n"] | None:
+        return None if self.compare_by == "kendall" else sketch.matrix()
+
+    # tau is no inner product: it is counted pair by pair
+
+    @property
+    def contraction(self) -> Callable[[Any, Any], Any] | None:
+        return None if self.compare_by == "kendall" else super().contraction
+
+    def compare(self, a: Any, b: Any) -> Score:
+        return tau(a, b) if self.compare_by == "kendall" else super().compare(a, b)
+
+    def compare_tile(self, a: Any, b: Any) -> Float[Array, "x y"]:
+        return pair_by_pair(self, a, b) if self.compare_by == "kendall" else super().compare_tile(a, b)
+
+    def compare_orders(self, a: Any, b: Any, orders: Int[Array, "orders n"]) -> Float[Array, "orders x y"]:
+        if self.compare_by == "kendall":
+            return Metric.compare_orders(self, a, b, orders)
+        return super().compare_orders(a, b, orders)
 
     def chance(self, n: int) -> float | None:
         return None if self.compare_by == "cosine" else 0.0
@@ -77,6 +105,7 @@ class Rsa(InnerMetric):
 def rsa(x: Any, y: Any, *, rdm: Dissimilarity = "correlation", compare_by: Comparison = "spearman") -> Score:
     """Correlation of the two layers' dissimilarities between samples: `Rsa(rdm, compare_by)(x, y)`.
 
-    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [-1, 1]. Differentiable unless by spearman.
+    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [-1, 1]. Differentiable by pearson
+    and cosine.
     """
     return Rsa(rdm, compare_by)(x, y)

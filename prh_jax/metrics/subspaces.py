@@ -80,8 +80,7 @@ class MeanCca(PairMetric):
     pair: thousands of times the cost of cca.
 
     Settings: `variance` keeps of each layer the leading directions that hold this share of its variance: 0.99 is SVCCA
-    in the form of its paper (arXiv:1706.05806). PWCCA, which weights rho by the axes of the feature space, is left out:
-    it cannot be told from any summary of a layer without its width.
+    in the form of its paper (arXiv:1706.05806). Weighted by what of the features lies along each direction: pwcca.
     """
 
     name = "mean_cca"

@@ -2,7 +2,7 @@
 
 import numpy as np
 from scipy.spatial.distance import pdist, squareform
-from scipy.stats import pearsonr, spearmanr
+from scipy.stats import kendalltau, pearsonr, spearmanr
 
 
 def distance_correlation(x, y, biased=True):
@@ -27,7 +27,7 @@ def rsa(x, y, rdm="correlation", compare_by="spearman"):
     a, b = (pdist(np.asarray(z, np.float64), rdm) for z in (x, y))
     if compare_by == "cosine":
         return float(a @ b / np.sqrt((a @ a) * (b @ b)))
-    return float({"spearman": spearmanr, "pearson": pearsonr}[compare_by](a, b)[0])
+    return float({"spearman": spearmanr, "kendall": kendalltau, "pearson": pearsonr}[compare_by](a, b)[0])
 
 
 def rsm_norm_difference(x, y, rdm="euclidean", norm="frobenius"):

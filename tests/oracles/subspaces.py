@@ -41,6 +41,16 @@ def mean_cca(x, y, variance=1.0):
     return float(np.linalg.svd(basis(x, True, variance).T @ basis(y, True, variance), compute_uv=False).mean())
 
 
+def pwcca(x, y):
+    """Morcos et al. 2018: canonical variates of x by its basis, and how much of all its features projects on each."""
+    u, v = basis(x), basis(y)
+    left, rho, _ = np.linalg.svd(u.T @ v, full_matrices=False)
+    variates = u @ left
+    features = np.asarray(x, np.float64) - np.mean(x, axis=0, dtype=np.float64)
+    weights = [sum(abs(variate @ feature) for feature in features.T) for variate in variates.T]
+    return float(np.dot(weights, rho) / sum(weights))
+
+
 def eigenspace_overlap(x, y):
     u, v = basis(x, centered=False), basis(y, centered=False)
     return float(np.linalg.norm(u.T @ v) ** 2 / max(u.shape[1], v.shape[1]))

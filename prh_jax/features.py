@@ -1,0 +1,160 @@
+"""Sketches that are features themselves, for what asks which feature is which: matches, and weights of axes.
+
+They are as large as the features, filled up with zeros to the width of the widest layer of a study, so that they stack
+as others do; how many columns are real stands beside them.
+"""
+
+import dataclasses
+from typing import Any, Literal, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Num
+
+from . import linalg
+from .linalg import HIGHEST
+from .metric import Maker, Order, Sketcher
+from .products import look_at, scaled, z_scores
+from .roots import left_singular
+
+Form = Literal["given", "centered", "standard"]
+
+
+class Features(NamedTuple):
+    """Features with columns of length one ("standard"), or of Frobenius norm one; `count` of the columns are real.
+
+    `size` is the norm that was divided by; NaN throughout for a degenerate layer.
+    """
+
+    columns: Float[Array, "n w"]
+    count: Int[Array, ""]
+    size: Float[Array, ""]
+
+    def reorder(self, order: Order) -> "Features":
+        return self._replace(columns=self.columns[order])
+
+
+class Kept(NamedTuple):
+    """Features times `factor`, filled up with zeros; so many columns are real."""
+
+    columns: Float[Array, "n w"]
+    count: Int[Array, ""]
+    factor: Float[Array, ""]
+    degenerate: Bool[Array, ""]
+
+
+class Axes(NamedTuple):
+    """Orthonormal axes of the samples, and what features lie along each: `vectors @ loadings` are the centred features.
+
+    `vectors` beyond the rank are zero; NaN throughout for a degenerate layer.
+    """
+
+    vectors: Float[Array, "n m"]
+    loadings: Float[Array, "m w"]
+    rank: Int[Array, ""]
+
+    def reorder(self, order: Order) -> "Axes":
+        return self._replace(vectors=self.vectors[order])
+
+
+class Decomposed(NamedTuple):
+    """Left singular vectors and singular values of centred features, and the features along the vectors."""
+
+    vectors: Float[Array, "n m"]
+    values: Float[Array, " m"]
+    loadings: Float[Array, "m w"]
+    degenerate: Bool[Array, ""]
+
+
+@dataclasses.dataclass(frozen=True)
+class Keeping(Maker):
+    """Makes Kept of features as given, with columns of mean zero, or z-scored; `bfloat16` changes nothing."""
+
+    form: Form
+    width: int | None
+
+    def __call__(self, x: Num[Array, "n d"]) -> Kept:
+        if self.form == "standard":
+            x = linalg.at_least_float32(x)
+            columns = look_at(x)
+            z = z_scores(x, columns.low, columns.high, columns.degenerate)
+        else:
+            z, columns = scaled(x, centered=self.form == "centered")
+        count = jnp.asarray(x.shape[1], jnp.int32)
+        return Kept(fill_up(z, z.shape[0], self.width), count, columns.factor, columns.degenerate)
+
+
+@dataclasses.dataclass(frozen=True)
+class Decomposing(Maker):
+    """Makes Decomposed of features; `bfloat16` changes nothing."""
+
+    width: int | None
+
+    def __call__(self, x: Num[Array, "n d"]) -> Decomposed:
+        z, columns = scaled(x, centered=True)
+        vectors, values = left_singular(z)
+        loadings = jnp.matmul(vectors.T, z, precision=HIGHEST)
+        n, most = x.shape[0], min(x.shape[0], self.width or x.shape[1])
+        vectors, loadings = fill_up(vectors, n, most), fill_up(loadings, most, self.width)
+        return Decomposed(vectors, jnp.pad(values, (0, most - values.shape[0])), loadings, columns.degenerate)
+
+
+def fill_up(z: Float[Array, "_ _"], rows: int, columns: int | None) -> Float[Array, "_ _"]:
+    """A matrix with zeros below and to the right of it, of so many rows and columns (as many as it has if None)."""
+    columns = z.shape[1] if columns is None else columns
+    return jnp.pad(z, ((0, rows - z.shape[0]), (0, columns - z.shape[1])))
+
+
+@dataclasses.dataclass(frozen=True)
+class KeptFeatures(Sketcher):
+    """Features of a layer, of Frobenius norm one: as "given", "centered", or "standard": each column of length one."""
+
+    form: Form
+    width: int | None = None
+
+    @property
+    def products(self) -> Keeping:
+        return Keeping(self.form, self.width)
+
+    def for_samples(self, n: int, width: int | None = None) -> "KeptFeatures":
+        return self if width is None else dataclasses.replace(self, width=width)
+
+    def reduce(self, products: Kept) -> Features:
+        z, bad = products.columns, products.degenerate
+        if self.form == "standard":
+            norm = jnp.full_like(products.factor, (z.shape[0] - 1.0) ** 0.5)
+        else:
+            squares = linalg.inner(z, z)
+            bad = bad | ~(squares > 0)
+            norm = jnp.sqrt(jnp.where(bad, 1, squares))
+        columns, size = (jnp.where(bad, jnp.nan, part) for part in (z / norm, norm / products.factor))
+        return Features(columns, products.count, size)
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleAxes(Sketcher):
+    """Axes of a layer. Singular values below n eps of the largest count as zero."""
+
+    width: int | None = None
+
+    @property
+    def products(self) -> Decomposing:
+        return Decomposing(self.width)
+
+    def for_samples(self, n: int, width: int | None = None) -> "SampleAxes":
+        return self if width is None else dataclasses.replace(self, width=width)
+
+    def reduce(self, products: Decomposed) -> Axes:
+        values = products.values
+        kept = values > products.vectors.shape[0] * jnp.finfo(values.dtype).eps * values[:1]
+        bad = products.degenerate | ~kept[0]
+        vectors, loadings = (
+            jnp.where(bad, jnp.nan, jnp.where(mask, z, 0))
+            for mask, z in ((kept[None, :], products.vectors), (kept[:, None], products.loadings))
+        )
+        return Axes(vectors, loadings, jnp.sum(kept, dtype=jnp.int32))
+
+
+def same_width(a: Features, b: Features) -> tuple[Any, Any]:
+    """Columns of both, filled up to one width, where they were sketched without a word of the widest layer."""
+    width = max(a.columns.shape[1], b.columns.shape[1])
+    return tuple(fill_up(side.columns, side.columns.shape[0], width) for side in (a, b))  # type: ignore[return-value]

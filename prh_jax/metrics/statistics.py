@@ -1,0 +1,178 @@
+"""Differences of what each layer tells by itself. They ask nothing of which sample is which: chance says nothing."""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+
+from ..metric import Metric, Score, Sketcher, check_positive
+from ..moments import HIGHEST_DISTANCE, Concentricity, HeatTrace, Magnitude, Statistic, Uniformity, heat_weights
+
+
+@dataclasses.dataclass(frozen=True)
+class StatisticMetric(Metric):
+    """Absolute difference of a number of each layer. Re-pairing samples changes nothing, so that every p is 1."""
+
+    larger_is_closer = False
+    paired = False
+
+    @property
+    def self_score(self) -> float:
+        return 0.0
+
+    @property
+    def differentiable(self) -> bool:
+        return True
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return (0.0, float("inf"))
+
+    def compare(self, a: Statistic, b: Statistic) -> Score:
+        return jnp.abs(a.value - b.value)
+
+
+@dataclasses.dataclass(frozen=True)
+class MagnitudeDifference(StatisticMetric):
+    """Difference of the lengths of the two layers' mean rows.
+
+    `score = | |mean_i x_i| - |mean_i y_i| |`, from 0 up, on the features' own scale; smaller is closer. It does not
+    depend on which sample is which, so that chance says nothing of it.
+    """
+
+    name = "magnitude_difference"
+    source = "Klabunde et al. 2025, arXiv:2305.06329"
+
+    @property
+    def invariances(self) -> frozenset[str]:
+        return frozenset({"orthogonal"})
+
+    @property
+    def sketch(self) -> Sketcher:
+        return Magnitude()
+
+
+@dataclasses.dataclass(frozen=True)
+class ConcentricityDifference(StatisticMetric):
+    """Difference of the mean cosines of a sample with its layer's mean row.
+
+    `score = |c(x) - c(y)|` with `c(x) = mean_i cos(x_i, mean_j x_j)`, in [0, 2]; smaller is closer. NaN for centred
+    features, whose mean has no direction. It does not depend on which sample is which, so that chance says nothing.
+    """
+
+    name = "concentricity_difference"
+    source = "Klabunde et al. 2025, arXiv:2305.06329"
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return (0.0, 2.0)
+
+    @property
+    def invariances(self) -> frozenset[str]:
+        return frozenset({"orthogonal", "isotropic_scaling"})
+
+    @property
+    def sketch(self) -> Sketcher:
+        return Concentricity()
+
+
+@dataclasses.dataclass(frozen=True)
+class UniformityDifference(StatisticMetric):
+    """Difference of how evenly the two layers' samples are spread.
+
+    `score = |u(x) - u(y)|` with `u(x) = log mean_ij exp(-t |x_i - x_j|^2)`, at most log n; smaller is closer. Meant for
+    rows of length one, which `align` makes of features; far apart samples are all alike to it. It does not depend on
+    which sample is which, so that chance says nothing of it.
+
+    Settings: `t`. Packages differ: the mean is over all i and j here, as in the survey; Wang and Isola leave out i = j.
+    """
+
+    name = "uniformity_difference"
+    source = "Wang and Isola 2020, arXiv:2005.10242; Klabunde et al. 2025, arXiv:2305.06329"
+
+    t: float = 2.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_positive(self.name, t=self.t)
+
+    @property
+    def invariances(self) -> frozenset[str]:
+        return frozenset({"orthogonal", "translation"})
+
+    @property
+    def sketch(self) -> Sketcher:
+        return Uniformity(self.t)
+
+
+@dataclasses.dataclass(frozen=True)
+class Imd(StatisticMetric):
+    """Intrinsic distance: the largest difference in how heat spreads over the two layers' graphs of neighbours.
+
+    `score = max_t exp(-2 (t + 1/t)) |h_x(t) - h_y(t)| / n`, in [0, exp(-4)]; smaller is closer. `h(t) = tr exp(-t L)`,
+    L the normalised Laplacian of the graph that joins each sample with its k nearest (Euclidean), at 256 values of t
+    from 0.1 to 10. It does not depend on which sample is which, so that chance says nothing of it.
+
+    Settings: `k`. This is exact, from all eigenvalues, once a layer; the authors' program estimates the traces from
+    random vectors, and returns a million times this.
+    """
+
+    name = "imd"
+    source = "Tsitsulin et al. 2020, arXiv:1905.11141"
+
+    k: int = 5
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_positive(self.name, k=self.k)
+
+    @property
+    def differentiable(self) -> bool:
+        return False
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return (0.0, HIGHEST_DISTANCE)
+
+    @property
+    def invariances(self) -> frozenset[str]:
+        return frozenset({"orthogonal", "isotropic_scaling", "translation"})
+
+    @property
+    def sketch(self) -> Sketcher:
+        return HeatTrace(self.k)
+
+    def compare(self, a: Statistic, b: Statistic) -> Score:
+        return jnp.max(jnp.asarray(heat_weights(), a.value.dtype) * jnp.abs(a.value - b.value))
+
+
+def magnitude_difference(x: Any, y: Any) -> Score:
+    """Difference of the lengths of the two layers' mean rows: `MagnitudeDifference()(x, y)`.
+
+    x (n, dx) and y (n, dy) hold one sample a row. At least 0, smaller is closer. Differentiable.
+    """
+    return MagnitudeDifference()(x, y)
+
+
+def concentricity_difference(x: Any, y: Any) -> Score:
+    """Difference of the mean cosines of a sample with its layer's mean: `ConcentricityDifference()(x, y)`.
+
+    x (n, dx) and y (n, dy) hold one sample a row. Range [0, 2], smaller is closer. Differentiable.
+    """
+    return ConcentricityDifference()(x, y)
+
+
+def uniformity_difference(x: Any, y: Any, *, t: float = 2.0) -> Score:
+    """Difference of how evenly the two layers' samples are spread: `UniformityDifference(t)(x, y)`.
+
+    x (n, dx) and y (n, dy) hold one sample a row. At least 0, smaller is closer. Differentiable.
+    """
+    return UniformityDifference(t)(x, y)
+
+
+def imd(x: Any, y: Any, *, k: int = 5) -> Score:
+    """Largest difference in how heat spreads over the two layers' graphs of neighbours: `Imd(k)(x, y)`.
+
+    x (n, dx) and y (n, dy) hold one sample a row. Range [0, exp(-4)], smaller is closer.
+    """
+    return Imd(k)(x, y)

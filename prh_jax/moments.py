@@ -1,0 +1,130 @@
+"""Sketches of what one layer alone tells, in one number or a curve, whatever the other layer's samples are."""
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Num
+
+from . import linalg
+from .graphs import nearest
+from .linalg import HIGHEST
+from .metric import Maker, Order, Sketcher
+from .products import InnerProducts, Products, scaled
+
+TEMPERATURES = np.logspace(-1, 1, 256)
+"""At which heat is looked at."""
+
+
+class Statistic(NamedTuple):
+    """What one layer tells; NaN for a degenerate layer. The order of its samples changes nothing."""
+
+    value: Float[Array, "*shape"]
+
+    def reorder(self, order: Order) -> "Statistic":
+        return self
+
+
+class Mean(NamedTuple):
+    """Length of the mean row, of features times `factor`, and the mean cosine of a row with it."""
+
+    length: Float[Array, ""]
+    cosine: Float[Array, ""]
+    factor: Float[Array, ""]
+    degenerate: Bool[Array, ""]
+
+
+@dataclasses.dataclass(frozen=True)
+class Means(Maker):
+    """Makes Mean of features; `bfloat16` changes nothing."""
+
+    def __call__(self, x: Num[Array, "n d"]) -> Mean:
+        z, columns = scaled(x, centered=False)
+        mean = jnp.mean(z, axis=0, keepdims=True)
+        length = linalg.safe_sqrt(linalg.inner(mean, mean))
+        # a mean of zero up to rounding has no direction
+        lost = length <= 4 * jnp.finfo(z.dtype).eps * jnp.sqrt(linalg.inner(z, z) / z.shape[0])
+        cosines = jnp.matmul(linalg.unit_rows(z), linalg.unit_rows(mean)[0], precision=HIGHEST)
+        cosine = jnp.where(lost, jnp.nan, jnp.mean(cosines))
+        return Mean(length, cosine, columns.factor, columns.degenerate)
+
+
+@dataclasses.dataclass(frozen=True)
+class Magnitude(Sketcher):
+    """Length of the mean row."""
+
+    @property
+    def products(self) -> Means:
+        return Means()
+
+    def reduce(self, products: Mean) -> Statistic:
+        return Statistic(jnp.where(products.degenerate, jnp.nan, products.length / products.factor))
+
+
+@dataclasses.dataclass(frozen=True)
+class Concentricity(Sketcher):
+    """Mean cosine of a row with the mean row; a row of zeros counts as 0, and without a mean it is NaN."""
+
+    @property
+    def products(self) -> Means:
+        return Means()
+
+    def reduce(self, products: Mean) -> Statistic:
+        return Statistic(jnp.where(products.degenerate, jnp.nan, products.cosine))
+
+
+@dataclasses.dataclass(frozen=True)
+class Uniformity(Sketcher):
+    """`log mean_ij exp(-t |x_i - x_j|^2)`, over all i and j, equal ones too."""
+
+    t: float
+
+    @property
+    def products(self) -> Products:
+        return Products()
+
+    def reduce(self, products: InnerProducts) -> Statistic:
+        squares = linalg.squared_distances(products.gram)
+        near = jnp.exp(-self.t * (squares / products.factor / products.factor))
+        return Statistic(jnp.where(products.degenerate, jnp.nan, jnp.log(jnp.mean(near))))
+
+
+@dataclasses.dataclass(frozen=True)
+class HeatTrace(Sketcher):
+    """`h(t) / n = mean_i exp(-t l_i)` at all TEMPERATURES, l the eigenvalues of a graph's normalised Laplacian.
+
+    The graph joins each sample with its k nearest by Euclidean distance, whichever of two has the other.
+    """
+
+    k: int
+    groups: tuple[int, ...] | None = None
+
+    @property
+    def products(self) -> Products:
+        return Products()
+
+    def excluding(self, groups: tuple[int, ...]) -> "HeatTrace":
+        return dataclasses.replace(self, groups=groups)
+
+    def reduce(self, products: InnerProducts) -> Statistic:
+        n = products.gram.shape[0]
+        lists = nearest(-linalg.squared_distances(products.gram), self.k, groups=self.groups)
+        rows = jnp.broadcast_to(jnp.arange(n, dtype=lists.dtype)[:, None], lists.shape)
+        edges = jnp.zeros((n, n), products.gram.dtype).at[rows, lists].set(1)
+        edges = jnp.maximum(edges, edges.T)
+        inverse = 1 / jnp.sqrt(jnp.sum(edges, axis=1))
+        laplacian = jnp.eye(n, dtype=edges.dtype) - edges * inverse[:, None] * inverse[None, :]
+        values = jnp.linalg.eigvalsh(laplacian)
+        heat = jnp.exp(-jnp.asarray(TEMPERATURES, values.dtype)[:, None] * values[None, :])
+        return Statistic(jnp.where(products.degenerate, jnp.nan, jnp.mean(heat, axis=1)))
+
+
+def heat_weights() -> np.ndarray:
+    """`exp(-2 (t + 1 / t))` at TEMPERATURES: at most exp(-4), at t = 1."""
+    return np.exp(-2 * (TEMPERATURES + 1 / TEMPERATURES))
+
+
+HIGHEST_DISTANCE = math.exp(-4)
+"""No weighted difference of mean heat is above this."""
