@@ -49,6 +49,10 @@ def highest_score(metric: Metric) -> float | None:
     return None if metric.self_score is None else sign * metric.self_score
 
 
+MATRICES = 4
+"""Matrices of all pairs of samples, in float64, that the closed form holds at once."""
+
+
 def check_permutable(metrics: dict[str, Metric]) -> None:
     """ValueError naming the first metric that has no null by permutation."""
     for key, metric in metrics.items():
@@ -134,7 +138,10 @@ def calibrate_study(
             )
             compared = ~same & np.triu(np.ones(pairs, bool)) if mirror else ~same
             tables = _tables(grid, number, metric, observed, models, null, compared, mirror=mirror)
-            if groups is None and has_closed_form(metric, shapes[sketcher]):
+            closed = groups is None and has_closed_form(metric, shapes[sketcher])
+            if closed and MATRICES * 8 * n * n > memory:
+                say(f"{key}: no closed form, as matrices of all {n} samples do not fit into the memory given.", quiet)
+            elif closed:
                 sums = {
                     ref.name: layer_sums(
                         metric, bank.get(sketcher, ref.name, sketch_shapes(shapes[sketcher])[0]), third=null.tail

@@ -31,6 +31,7 @@ from .engine import (
 from .feature_store import DTYPES, open_store
 from .feature_writer import write_features
 from .metric import Metric, Sketcher
+from .null_study import check_permutable
 from .pairwise import (
     layer_mesh,
     products_program,
@@ -115,6 +116,8 @@ def plan(
         raise ValueError(f"At least 4 samples are needed to score an alignment, got n = {n}.")
     if null < 0:
         raise ValueError(f"A null has a number of orders, 0 for none, got {null}.")
+    if null:
+        check_permutable(chosen)
     rows = sum(map(len, widths_x))
     columns = rows if widths_y is None else sum(map(len, widths_y))
     sketchers = {key: study_sketcher(metric, preprocess, n, width=max(widths)) for key, metric in chosen.items()}
@@ -124,7 +127,9 @@ def plan(
     in_memory = sketches <= budget // 3
     free = budget - (sketches if in_memory else 0)
     samples = min(n, SAMPLES)
-    rehearsed = _rehearse(list(shapes), widths, samples, preprocess, dtype, mesh)
+    fewer = {key: _of_fewer(metric, samples / n) for key, metric in chosen.items()}
+    small = {sketchers[key]: study_sketcher(m, preprocess, n, width=max(widths)) for key, m in fewer.items()}
+    rehearsed = _rehearse(list(small.values()), widths, samples, preprocess, dtype, mesh)
     growth = (n / samples) ** 2
     compile_s, pair_s, null_s = len(set(widths)) * rehearsed.compile_s, 0.0, 0.0
     blocks, tiles_bytes = 0, 0
@@ -137,14 +142,14 @@ def plan(
         half = widths_y is None and all(metric.symmetric for metric in group.values())
         count = side_x * (side_x + 1) // 2 if half else side_x * side_y
         blocks += count
-        scale = sketch_bytes(shape) / sketch_bytes(shape_of(sketcher, samples, max(widths)))
-        for metrics_of in share_contractions(group):
-            compiling, each = _pair_seconds(metrics_of, sketcher, samples, mesh)
+        scale = sketch_bytes(shape) / sketch_bytes(shape_of(small[sketcher], samples, max(widths)))
+        for metrics_of in share_contractions({key: fewer[key] for key in group}):
+            compiling, each = _pair_seconds(metrics_of, small[sketcher], samples, mesh)
             compile_s += compiling
             pair_s += each * scale * count * size**2  # tiles are filled up
-        for metric in group.values() if null else ():
+        for key, metric in group.items() if null else ():
             mirrored = 0.5 if widths_y is None and metric.symmetric else 1
-            null_s += _order_seconds(metric, sketcher, samples) * scale * rows * columns * null * mirrored
+            null_s += _order_seconds(fewer[key], small[sketcher], samples) * scale * rows * columns * null * mirrored
     largest = max(sum(model) * n * item for model in models)
     read_whole = largest <= free // 8
     flight = 2 * largest if read_whole else 3 * max(widths) * n * item
@@ -178,6 +183,12 @@ def plan(
         blocks=blocks,
         warnings=warnings,
     )
+
+
+def _of_fewer(metric: Metric, share: float) -> Metric:
+    """The metric for a share of the samples: of its queries, where it has some, as large a share."""
+    asked = metric.settings.get("queries")
+    return dataclasses.replace(metric, queries=max(1, int(asked * share))) if asked else metric  # type: ignore[call-arg]
 
 
 @dataclasses.dataclass(frozen=True)

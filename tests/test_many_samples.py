@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from inputs import correlated
 
-from prh_jax import align, graphs, write_features
+from prh_jax import align, graphs, null_study, write_features
 from prh_jax.factors import CenteredFactor, Factor
 from prh_jax.graphs import BlockedMaskedKernel
 from prh_jax.metrics import make_metric
@@ -156,3 +156,17 @@ def test_what_queries_and_many_samples_cannot_have(tmp_path):
     # 150 x 150 floats, 88 KiB: the matrix of all pairs does not fit; 14 columns of features do
     with pytest.raises(ValueError, match=r"rsa makes 0.1 MiB of a layer of 150 samples, and the budget is 0.1 MiB"):
         align(store, metrics="rsa", memory="80KiB")
+
+
+def test_no_closed_form_where_matrices_of_all_pairs_do_not_fit(tmp_path, monkeypatch, capsys):
+    x, y = correlated(n=N, dx=14, dy=11)
+    stores = [
+        write_features(tmp_path / f"{name}.zarr", [z], ids=[str(i) for i in range(N)], spec={"model": name})
+        for name, z in (("x", x), ("y", y))
+    ]
+    full = align(*stores, "mutual_knn:k=5", null=5).calibration
+    monkeypatch.setattr(null_study, "MATRICES", 10**9)
+    found = align(*stores, "mutual_knn:k=5", null=5, progress=True).calibration
+    assert "mutual_knn: no closed form, as matrices of all 150 samples do not fit" in capsys.readouterr().err
+    np.testing.assert_array_equal(found.null("mutual_knn"), full.null("mutual_knn"))
+    assert "z_cell" in full.dataset and "z_cell" not in found.dataset

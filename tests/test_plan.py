@@ -26,6 +26,13 @@ def test_sizes_are_arithmetic():
     assert found.null_s > 0 and found.seconds == found.compile_s + found.sketch_s + found.pair_s + found.null_s
 
 
+def test_queries_of_samples_that_are_rehearsed_with_fewer():
+    found = prh_jax.plan(10_000, [[16]], [[16]], "mutual_knn:queries=3000")
+    assert found.sketches_bytes == 2 * 3000 * 10 * 4 and found.sketch_s > 0
+    with pytest.raises(ValueError, match="has no null"):
+        prh_jax.plan(64, [[16]], [[16]], "mutual_knn:queries=30", null=5)
+
+
 def test_itself_and_small_memory():
     found = prh_jax.plan(64, [[16] * 200, [16] * 100], None, "cka", memory="1MB")
     assert found.pairs == 300 * 300 and not found.in_memory
