@@ -30,6 +30,7 @@ from .engine import (
 )
 from .feature_store import DTYPES, open_store
 from .feature_writer import write_features
+from .graphs import MANY
 from .metric import Metric, Sketcher
 from .null_study import check_permutable
 from .pairwise import (
@@ -126,7 +127,7 @@ def plan(
     sketches = sum(map(sketch_bytes, shapes.values())) * len(widths)
     in_memory = sketches <= budget // 3
     free = budget - (sketches if in_memory else 0)
-    samples = min(n, SAMPLES)
+    samples = min(n, SAMPLES if n <= MANY else MANY)  # blocks of few rows would go another way
     fewer = {key: _of_fewer(metric, samples / n) for key, metric in chosen.items()}
     small = {sketchers[key]: study_sketcher(m, preprocess, n, width=max(widths)) for key, m in fewer.items()}
     rehearsed = _rehearse(list(small.values()), widths, samples, preprocess, dtype, mesh)

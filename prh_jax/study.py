@@ -40,6 +40,9 @@ PRECISIONS: dict[Precision, str] = {
     "bfloat16": "Gram matrices of features rounded to bfloat16, summed in float32",
 }
 
+MODEST = 2**30
+"""Bytes of a layer's products that any study may take: smaller budgets are kept to as well as they can be."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Study:
@@ -78,7 +81,7 @@ class Study:
                 except ValueError as error:
                     raise ValueError(f"{key} cannot score {owner}: {error}") from None
             made = self._made(self.sketchers[key])
-            if made > self.budget:
+            if made > max(self.budget, MODEST):
                 raise ValueError(
                     f"{key} makes {size_text(made)} of a layer of {n} samples, and the budget is "
                     f"{size_text(self.budget)}: give more memory, take fewer samples, or leave it out."

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from inputs import correlated
 
-from prh_jax import align, graphs, null_study, write_features
+from prh_jax import align, graphs, null_study, study, write_features
 from prh_jax.factors import CenteredFactor, Factor
 from prh_jax.graphs import BlockedMaskedKernel
 from prh_jax.metrics import make_metric
@@ -143,7 +143,7 @@ def test_some_samples_asked_for_their_neighbours_among_all(name, many):
         np.testing.assert_allclose([tile[0, 0], tile[1, 1]], expected, atol=tolerance, rtol=0)
 
 
-def test_what_queries_and_many_samples_cannot_have(tmp_path):
+def test_what_queries_and_many_samples_cannot_have(tmp_path, monkeypatch):
     x, y = correlated(n=N, dx=14, dy=11)
     with pytest.raises(ValueError, match="at most 150 can be queries"):
         make_metric("mutual_knn", queries=151)(x, y)
@@ -154,6 +154,7 @@ def test_what_queries_and_many_samples_cannot_have(tmp_path):
         align(store, metrics="mutual_knn:queries=40", null=5)
     assert align(store, metrics="mutual_knn:queries=40").scores("mutual_knn").item() == 1
     # 150 x 150 floats, 88 KiB: the matrix of all pairs does not fit; 14 columns of features do
+    monkeypatch.setattr(study, "MODEST", 0)
     with pytest.raises(ValueError, match=r"rsa makes 0.1 MiB of a layer of 150 samples, and the budget is 0.1 MiB"):
         align(store, metrics="rsa", memory="80KiB")
 
