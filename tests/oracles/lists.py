@@ -11,19 +11,20 @@ def unit_rows(x):
     return np.divide(x, norms, out=np.zeros_like(x), where=norms > 0)
 
 
-def neighbor_lists(x, k, normalize=True):
-    """For each sample, the k others of largest dot product, largest first, equal ones by index."""
+def neighbor_lists(x, k, normalize=True, queries=0):
+    """For each sample, the k others of largest dot product, largest first, equal ones by index; or for some samples."""
     x = unit_rows(x) if normalize else np.asarray(x, np.float64)
     lists = []
     for i in range(len(x)):
         products = x @ x[i]
         others = [j for j in range(len(x)) if j != i]
         lists.append(sorted(others, key=lambda j: (-products[j], j))[:k])
-    return lists
+    asked = sorted(np.random.default_rng(0).permutation(len(x))[:queries]) if queries else range(len(x))
+    return [lists[i] for i in asked]
 
 
-def mutual_knn(x, y, k=10, normalize=True):
-    a, b = neighbor_lists(x, k, normalize), neighbor_lists(y, k, normalize)
+def mutual_knn(x, y, k=10, normalize=True, queries=0):
+    a, b = neighbor_lists(x, k, normalize, queries), neighbor_lists(y, k, normalize, queries)
     return float(np.mean([len(set(p) & set(q)) / k for p, q in zip(a, b, strict=True)]))
 
 
@@ -58,14 +59,14 @@ def levenshtein(p, q):
     return distance(0, 0)
 
 
-def lcs_knn(x, y, k=10, normalize=True, per_k=True):
-    a, b = neighbor_lists(x, k, normalize), neighbor_lists(y, k, normalize)
+def lcs_knn(x, y, k=10, normalize=True, per_k=True, queries=0):
+    a, b = neighbor_lists(x, k, normalize, queries), neighbor_lists(y, k, normalize, queries)
     mean = np.mean([longest_common_subsequence(tuple(p), tuple(q)) for p, q in zip(a, b, strict=True)])
     return float(mean / k if per_k else mean)
 
 
-def edit_distance_knn(x, y, k=10, normalize=True):
-    a, b = neighbor_lists(x, k, normalize), neighbor_lists(y, k, normalize)
+def edit_distance_knn(x, y, k=10, normalize=True, queries=0):
+    a, b = neighbor_lists(x, k, normalize, queries), neighbor_lists(y, k, normalize, queries)
     return float(1 - np.mean([levenshtein(tuple(p), tuple(q)) for p, q in zip(a, b, strict=True)]) / k)
 
 
@@ -83,18 +84,18 @@ def rank_weights(p, q):
     return weights / sum(1 / m for m in range(1, len(shared) + 1))
 
 
-def knn_jaccard(x, y, k=10, normalize=True):
-    lists = zip(neighbor_lists(x, k, normalize), neighbor_lists(y, k, normalize), strict=True)
+def knn_jaccard(x, y, k=10, normalize=True, queries=0):
+    lists = zip(neighbor_lists(x, k, normalize, queries), neighbor_lists(y, k, normalize, queries), strict=True)
     return float(np.mean([jaccard(p, q) for p, q in lists]))
 
 
-def rank_similarity(x, y, k=10, normalize=True):
-    lists = zip(neighbor_lists(x, k, normalize), neighbor_lists(y, k, normalize), strict=True)
+def rank_similarity(x, y, k=10, normalize=True, queries=0):
+    lists = zip(neighbor_lists(x, k, normalize, queries), neighbor_lists(y, k, normalize, queries), strict=True)
     return float(np.mean([rank_weights(p, q) for p, q in lists]))
 
 
-def joint_rank_jaccard(x, y, k=10, normalize=True):
-    lists = zip(neighbor_lists(x, k, normalize), neighbor_lists(y, k, normalize), strict=True)
+def joint_rank_jaccard(x, y, k=10, normalize=True, queries=0):
+    lists = zip(neighbor_lists(x, k, normalize, queries), neighbor_lists(y, k, normalize, queries), strict=True)
     return float(np.mean([jaccard(p, q) * rank_weights(p, q) for p, q in lists]))
 
 
