@@ -19,16 +19,21 @@ def stores(tmp_path):
                 [(latent @ rng.normal(size=(6, 12)) + rng.normal(size=(N, 12))).astype("f4") for _ in range(3)],
                 ids=[f"s{i}" for i in range(N)],
                 spec={"model": f"model{m}"},
-            )
+            ).path
         )
         for m in range(2)
     ]
 
 
-def share(index, count, stores, output):
-    import prh_jax
+def make_share():
+    """A function that is sent by value: the workers cannot import this file."""
 
-    return prh_jax.align_share(index, count, stores, output=output, metrics=["mutual_knn", "cka"], progress=False)
+    def share(index, count, stores, output):
+        import prh_jax
+
+        return prh_jax.align_share(index, count, stores, output=output, metrics=["mutual_knn", "cka"], progress=False)
+
+    return share
 
 
 def check(stores, output):
@@ -41,7 +46,7 @@ def test_dask(stores, tmp_path):
     distributed = pytest.importorskip("dask.distributed")
     output = str(tmp_path / "shared.zarr")
     with distributed.Client(n_workers=2, threads_per_worker=1, dashboard_address=None) as client:
-        work = client.map(share, range(COUNT), count=COUNT, stores=stores, output=output, pure=False)
+        work = client.map(make_share(), range(COUNT), count=COUNT, stores=stores, output=output, pure=False)
         assert any(client.gather(work))  # the last to end finds the study complete
     check(stores, output)
 
@@ -71,7 +76,7 @@ def test_ray(stores, tmp_path):
         actors = ray.util.ActorPool([ray.remote(Extractor).remote(str(tmp_path / "features")) for _ in models])
         made = list(actors.map(lambda actor, model: actor.extract.remote(model), models))
         assert [prh_jax.inspect_store(path).store.n for path in made] == [16, 16]
-        task = ray.remote(share)
+        task = ray.remote(make_share())
         assert any(ray.get([task.remote(index, COUNT, stores, output) for index in range(COUNT)]))
     finally:
         ray.shutdown()
