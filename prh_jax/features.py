@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from . import linalg
 from .linalg import HIGHEST
 from .metric import Maker, Order, Sketcher
-from .products import look_at, scaled, z_scores
+from .products import scaled, z_scores
 from .roots import left_singular
 
 Form = Literal["given", "centered", "standard"]
@@ -74,9 +74,7 @@ class Keeping(Maker):
 
     def __call__(self, x: Num[Array, "n d"]) -> Kept:
         if self.form == "standard":
-            x = linalg.at_least_float32(x)
-            columns = look_at(x)
-            z = z_scores(x, columns.low, columns.high, columns.degenerate)
+            z, columns = z_scores(x)
         else:
             z, columns = scaled(x, centered=self.form == "centered")
         count = jnp.asarray(x.shape[1], jnp.int32)

@@ -103,8 +103,7 @@ def nearest(
 ) -> Int[Array, "n k"]:
     """Indices of the k largest entries of each row, largest first, ties to the lowest index; the diagonal left out.
 
-    `with_self` lets the diagonal compete; `groups` leaves out the
-    samples of a row's own group.
+    `with_self` lets the diagonal compete; `groups` leaves out the samples of a row's own group.
     """
     n = similarities.shape[0]
     check_k(n, k, groups)

@@ -147,19 +147,19 @@ class Products(Maker):
         return InnerProducts(pieces.join_blocks(blocks), offset, square, columns.factor, degenerate)
 
 
-def z_scores(
-    z: Float[Array, "n p"], low: Float[Array, "1 p"], high: Float[Array, "1 p"], degenerate: Bool[Array, ""]
-) -> Float[Array, "n p"]:
-    """Columns to mean 0 and standard deviation 1 (with n - 1), given their ranges; constant ones are zero."""
-    factor = linalg.power_of_two(jnp.concatenate([low, high]), axis=0)
-    spread = (high - low) * factor
-    skipped = degenerate | ~(spread > 4 * jnp.finfo(z.dtype).eps)
-    z = jnp.where(skipped, 0, z * factor)
+def z_scores(x: Num[Array, "n d"]) -> tuple[Float[Array, "n d"], Columns]:
+    """Columns to mean 0 and standard deviation 1 (with n - 1), constant ones zero; and what a look told."""
+    x = linalg.at_least_float32(x)
+    columns = look_at(x)
+    factor = linalg.power_of_two(jnp.concatenate([columns.low, columns.high]), axis=0)
+    spread = (columns.high - columns.low) * factor
+    skipped = columns.degenerate | ~(spread > 4 * jnp.finfo(x.dtype).eps)
+    z = jnp.where(skipped, 0, x * factor)
     # The mean twice, as the first is itself rounded.
     first = jnp.mean(z, axis=0, keepdims=True)
     centered = (z - first) - jnp.mean(z - first, axis=0, keepdims=True)
     variance = jnp.sum(centered * centered, axis=0, keepdims=True) / (z.shape[0] - 1)
-    return centered / jnp.sqrt(jnp.where(skipped, 1, variance))
+    return centered / jnp.sqrt(jnp.where(skipped, 1, variance)), columns
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,9 +169,7 @@ class ZScores(Maker):
     dim: int
 
     def __call__(self, x: Num[Array, "n d"]) -> Directions:
-        x = linalg.at_least_float32(x)
-        columns = look_at(x)
-        z = z_scores(x, columns.low, columns.high, columns.degenerate)
+        z, columns = z_scores(x)
         vectors, full_rank = left_vectors(z, self.dim, bfloat16=self.bfloat16)
         return Directions(vectors, columns.degenerate | ~full_rank)
 

@@ -34,16 +34,8 @@ class MatchMetric(PairMetric):
 
 
 @dataclasses.dataclass(frozen=True)
-class SoftCorrelationMatch(MatchMetric):
-    """Mean correlation of each feature with the one of the other layer that it correlates with most.
-
-    `score = (mean_i max_j r_ij + mean_j max_i r_ij) / 2`, in [-1, 1]; r_ij the Pearson correlation of feature i of x
-    and feature j of y, over samples (0 for a constant feature). Several features may share a partner. At chance above
-    0, and more so for wide layers of few samples. Packages differ: some take one direction, or absolute values.
-    """
-
-    name = "soft_correlation_match"
-    source = "Li et al. 2016, arXiv:1511.07543; both directions: Klabunde et al. 2025, arXiv:2305.06329"
+class CorrelationMatch(MatchMetric):
+    """A mean of correlations between features of the two layers."""
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -56,6 +48,19 @@ class SoftCorrelationMatch(MatchMetric):
     @property
     def sketch(self) -> KeptFeatures:
         return KeptFeatures("standard")
+
+
+@dataclasses.dataclass(frozen=True)
+class SoftCorrelationMatch(CorrelationMatch):
+    """Mean correlation of each feature with the one of the other layer that it correlates with most.
+
+    `score = (mean_i max_j r_ij + mean_j max_i r_ij) / 2`, in [-1, 1]; r_ij the Pearson correlation of feature i of x
+    and feature j of y, over samples (0 for a constant feature). Several features may share a partner. At chance above
+    0, and more so for wide layers of few samples. Packages differ: some take one direction, or absolute values.
+    """
+
+    name = "soft_correlation_match"
+    source = "Li et al. 2016, arXiv:1511.07543; both directions: Klabunde et al. 2025, arXiv:2305.06329"
 
     def compare(self, a: Features, b: Features) -> Score:
         correlations = products(a.columns, b.columns)
@@ -70,7 +75,7 @@ class SoftCorrelationMatch(MatchMetric):
 
 
 @dataclasses.dataclass(frozen=True)
-class HardCorrelationMatch(MatchMetric):
+class HardCorrelationMatch(CorrelationMatch):
     """Mean correlation of features matched one to one, as well as they can be.
 
     `score = max_m sum_i r_i,m(i) / min(d_x, d_y)`, in [-1, 1], over one-to-one matches m of all features of the
@@ -80,18 +85,6 @@ class HardCorrelationMatch(MatchMetric):
 
     name = "hard_correlation_match"
     source = "Li et al. 2016, arXiv:1511.07543"
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        return (-1.0, 1.0)
-
-    @property
-    def invariances(self) -> frozenset[str]:
-        return frozenset({"isotropic_scaling", "column_scaling", "translation"})
-
-    @property
-    def sketch(self) -> KeptFeatures:
-        return KeptFeatures("standard")
 
     def compare(self, a: Features, b: Features) -> Score:
         p, q = same_width(a, b)
