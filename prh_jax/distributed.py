@@ -40,7 +40,7 @@ class SpreadStudy(Study):
             able = [name for name, kind in METRICS.items() if kind().sketch.without_pairs(self._width) is not None]
             raise ValueError(
                 f"{', '.join(refused)}: the matrix of all pairs of samples is not spread over processes. Metrics that "
-                f"are: {', '.join(able)} (cka with linear kernels). Others can be shared with --worker."
+                f"are: {', '.join(able)} (of kernels, the linear one). Others can be shared with --worker."
             )
         super().check()
 
