@@ -5,11 +5,13 @@ import os
 import subprocess
 import sys
 
+import pytest
 import xarray as xr
 from inputs import make_store
 
 from prh_jax import load_alignment
 
+pytestmark = pytest.mark.as_shipped
 COUNTED = """
 import collections, json, sys
 import jax

@@ -256,6 +256,7 @@ def test_a_tile_is_its_pairs(metric):
     np.testing.assert_allclose(tiled(metric, a, b, 5), expected, **rounded(metric))
 
 
+@pytest.mark.as_shipped
 def test_metrics_with_a_contraction_in_common_score_as_alone():
     """One program for several metrics gives each what it gives alone, to the bit."""
     metrics = (Cka(), UnbiasedCka(), Cka(eps=1e4))

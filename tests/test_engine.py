@@ -21,6 +21,7 @@ from prh_jax.engine import fit_tile, parse_bytes, shape_of
 from prh_jax.metrics import Cka, ProcrustesDistance
 from prh_jax.pairwise import layer_mesh
 
+pytestmark = pytest.mark.as_shipped
 TESTS = Path(__file__).parent
 NAMES = [name if name != "svcca" else "svcca:dim=3" for name in SUPPORTED_METRICS]
 NAMES += ["knn_jaccard", "linear_regression", "procrustes_distance"]  # of each further way to score a tile, one

@@ -23,6 +23,7 @@ def renamed(entry, x, y):
     return entry | {"metric": name, "settings": entry["settings"] | more}, x, y
 
 
+pytestmark = pytest.mark.as_shipped
 ENTRIES = [
     pytest.param(entry, x, y, id=f"{file}-{entry['metric']}-{entry['pair']}-{entry['rows']}-{i}")
     for file in ("prh.json", "consensus.json")

@@ -12,6 +12,7 @@ from prh_jax.graphs import BlockedMaskedKernel
 from prh_jax.metrics import make_metric
 from prh_jax.metrics.neighbors import compact_lists
 
+pytestmark = pytest.mark.as_shipped
 N = 150
 KERNELS = [{}, {"unbiased": False}, {"formula": "paper"}]
 
