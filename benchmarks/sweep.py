@@ -61,8 +61,8 @@ def _row(name: str, varied: str, peak: int, *, n: int, d: int, k: int, layers: i
     scorer = tile_scorer((metric,), sketch_shapes(shape), layers, mesh)
     row["tile_compile_s"] = time.perf_counter() - start
     row["temporaries_bytes"] = getattr(scorer.memory_analysis(), "temp_size_in_bytes", None)
-    stack = stack_tile([made_up(shape, n, seed) for seed in range(min(layers, 8))] * (layers // 8 + 1), 0)
-    stack = jax.tree.map(lambda z: z[:layers], stack)
+    made = [made_up(shape, n, seed) for seed in range(min(layers, 8))]
+    stack = stack_tile((made[i % len(made)] for i in range(layers)), layers)
     a, b = put_tile(stack, mesh, spread=True), put_tile(stack, mesh, spread=False)
     taken = _median(lambda: scorer(a, b))
     row |= {"layers": layers, "pair_s": taken / layers**2}

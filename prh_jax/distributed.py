@@ -148,7 +148,7 @@ class SpreadStudy(Study):
 
         def load(refs: Sequence[LayerRef], tile: int) -> Factor:
             part = refs[tile * size : (tile + 1) * size]
-            stack = stack_tile([self.bank.get(sketcher, self._name(sketcher, r), treedef) for r in part], len(part))
+            stack = stack_tile((self.bank.get(sketcher, self._name(sketcher, r), treedef) for r in part), len(part))
             return stack._replace(columns=self._put(stack.columns, 1))
 
         a, loaded, one = None, None, layer_mesh(jax.local_devices()[:1])

@@ -1,5 +1,6 @@
 """A study run: features streamed into sketches, sketches scored tile by tile, within a budget of bytes."""
 
+import itertools
 import os
 import re
 import sys
@@ -312,13 +313,14 @@ def score_study(
     def load(refs: Sequence[LayerRef], tiles: Sequence[int], *, spread: bool) -> Any:
         parts = [refs[tile * size : (tile + 1) * size] for tile in tiles]
         filled = [ref for part in parts for ref in (*part, *[part[-1]] * (size - len(part)))]
-        sketches = {ref: bank.get(sketcher, ref.name, shapes[0]) for ref in dict.fromkeys(filled)}
-        return put_tile(stack_tile([sketches[ref] for ref in filled], len(filled)), mesh, spread=spread)
+        runs = ((bank.get(sketcher, ref.name, shapes[0]), len(list(run))) for ref, run in itertools.groupby(filled))
+        sketches = (sketch for sketch, times in runs for _ in range(times))
+        return put_tile(stack_tile(sketches, len(filled)), mesh, spread=spread)
 
     tile_bytes = size * sketch_bytes(shape)
     kept: dict[int, Any] = {}
     room = (memory - held_bytes(groups, shape, size, mesh)) // tile_bytes
-    a, loaded = None, None
+    a, b, loaded = None, None, None
     counts = len(refs_x), None if refs_y is None else len(refs_y)
     for tiles_x, column in study_blocks(metrics, *counts, size, mesh, share):
         todo = {
@@ -327,8 +329,9 @@ def score_study(
         }
         if not any(todo.values()):
             continue
-        first = tiles_x.start
+        first, b = tiles_x.start, None  # what is let go before the next is loaded does not stand beside it
         if loaded != first:  # devices without a tile of their own repeat the last
+            a = None
             a = load(refs_x, [min(t, tiles_x[-1]) for t in range(first, first + mesh.size)], spread=True)
             loaded = first
         b = kept[column] if column in kept else load(columns_of, [column], spread=False)

@@ -104,9 +104,8 @@ def fill_null(
 
     def load(side: int, wanted: np.ndarray, count: int) -> Any:
         names = layers[0] if side == 0 else layers[1]
-        filled = [names[i] for i in (*wanted.tolist(), *[int(wanted[-1])] * (count - len(wanted)))]
-        sketches = {name: bank.get(sketcher, name, shapes[0]) for name in dict.fromkeys(filled)}
-        return put_tile(stack_tile([sketches[name] for name in filled], count), mesh, spread=side == 0)
+        sketches = (bank.get(sketcher, names[i], shapes[0]) for i in wanted.tolist())
+        return put_tile(stack_tile(sketches, count), mesh, spread=side == 0)
 
     for b, where in enumerate(grid.blocks):
         open_pairs: np.ndarray = wanted & still_open(scores, grid.null[number, : where.start], null.stop_after)

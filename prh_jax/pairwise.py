@@ -1,6 +1,6 @@
 """The arithmetic of all layer pairs: a sketch of each layer once, then the layer-by-layer matrix in equal tiles."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -119,10 +119,24 @@ def sketch_bytes(sketch: Any) -> int:
     return sum(int(np.prod(leaf.shape)) * np.dtype(leaf.dtype).itemsize for leaf in jax.tree.leaves(sketch))
 
 
-def stack_tile(sketches: Sequence[Any], size: int) -> Any:
-    """Sketches of layers as one, on the host; filled up to `size` with the last, so that shapes never change."""
-    filled = [*sketches, *[sketches[-1]] * (size - len(sketches))]
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *filled)
+def stack_tile(sketches: Iterable[Any], size: int) -> Any:
+    """Sketches of layers as one, on the host; filled up to `size` with the last, so that shapes never change.
+
+    Each is copied as it comes, so that those of an iterator need not be held beside the stack.
+    """
+    stacks: list[np.ndarray] = []
+    treedef, i = None, -1
+    for i, sketch in enumerate(sketches):
+        leaves, treedef = jax.tree.flatten(sketch)
+        if not stacks:
+            stacks = [np.empty((size, *np.shape(leaf)), leaf.dtype) for leaf in leaves]
+        for stack, leaf in zip(stacks, leaves, strict=True):
+            stack[i] = leaf
+    if treedef is None:
+        raise ValueError("A stack needs at least one sketch.")
+    for stack in stacks:
+        stack[i + 1 :] = stack[i]
+    return treedef.unflatten(stacks)
 
 
 def put_tile(tile: Any, mesh: Mesh, *, spread: bool) -> Any:
