@@ -46,7 +46,7 @@ class Url:
 
     def exists(self) -> bool:
         """Whether an object is there, or any below."""
-        with self._reaching("reached") as (files, path):
+        with self._reaching("reached", FileNotFoundError) as (files, path):
             try:
                 files.info(path)
             except FileNotFoundError:
@@ -55,7 +55,7 @@ class Url:
 
     def read_bytes(self) -> bytes:
         """The object."""
-        with self._reaching("read") as (files, path):
+        with self._reaching("read", FileNotFoundError) as (files, path):
             return files.cat_file(path)
 
     def read_text(self) -> str:
@@ -64,7 +64,7 @@ class Url:
 
     def write_bytes(self, data: bytes, *, new: bool = False) -> None:
         """Put an object; `new` raises FileExistsError where one is there already."""
-        with self._reaching("written") as (files, path):
+        with self._reaching("written", FileExistsError) as (files, path):
             files.pipe_file(path, data, **({"mode": "create"} if new else {}))
 
     def write_below(self, objects: Mapping[str, bytes]) -> None:
@@ -89,13 +89,13 @@ class Url:
                     files.rm(part)
 
     @contextmanager
-    def _reaching(self, what: str) -> Iterator[tuple[Any, str]]:
-        """Its file system and its path there; StoreError for all that goes wrong but an object that is not there."""
+    def _reaching(self, what: str, *expected: type[OSError]) -> Iterator[tuple[Any, str]]:
+        """Its file system and its path there; StoreError for all that goes wrong but for what is expected."""
         try:
             from fsspec.core import url_to_fs
 
             yield url_to_fs(self.text, **FRESH)
-        except (FileNotFoundError, FileExistsError):
+        except expected:
             raise
         except Exception as error:  # each file system has errors of its own
             raise url_error(error, self, what) from error
@@ -112,7 +112,7 @@ def url_error(error: Exception, where: Url, what: str) -> StoreError:
             'pip install "prh-jax[remote]"'
         )
     return StoreError(
-        f"{where} could not be {what}: {reason}. What was written before is kept. Its account must be allowed to read, "
-        "write, list and remove there; fsspec takes it from the environment, the provider's own files, or "
-        "~/.config/fsspec."
+        f"{where} could not be {what}: {reason.rstrip('.')}. What was written before is kept. The account that fsspec "
+        "finds (in the environment, the provider's own files, or ~/.config/fsspec) must be allowed to read, write, "
+        "list and remove there."
     )

@@ -271,7 +271,7 @@ def test_what_file_systems_refuse_is_told_with_the_way_out(stores, monkeypatch, 
     class Refused(Exception):
         """Of a provider's own kind."""
 
-    for error in (PermissionError("Access Denied"), Refused("no account")):
+    for error in (PermissionError("Access Denied"), FileNotFoundError("no such bucket"), Refused("no account")):
         monkeypatch.setattr(MemoryFileSystem, "pipe_file", lambda *_, error=error, **__: (_ for _ in ()).throw(error))
         assert main([*command, URL]) == 2
         told = capsys.readouterr().err
