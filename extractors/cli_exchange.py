@@ -69,7 +69,9 @@ def run_import(args: argparse.Namespace) -> int:
 
 def add_finish_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `prh finish`."""
-    parser.add_argument("path", nargs="+", help="feature stores, folders of them, or results of `prh align`")
+    parser.add_argument(
+        "path", nargs="+", help="feature stores, folders of them, or results (also URLs) of `prh align`"
+    )
     parser.add_argument("--memory", metavar="SIZE", help="for the tiles that a result lacks, such as 8GiB")
 
 

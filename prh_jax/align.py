@@ -1,6 +1,5 @@
 """The whole flow in one function: feature stores in, labelled scores of all layer pairs out."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +10,7 @@ from .calibration import Null
 from .checks import StoreError, check_same_samples
 from .engine import Share, default_memory, parse_bytes, say
 from .feature_store import FeatureStore, open_store
+from .location import Place, place, remove
 from .metric import Metric
 from .metrics import METRICS, SUPPORTED_METRICS, parse_metric
 from .null_study import calibrate_study, check_permutable
@@ -20,8 +20,9 @@ from .pairwise import layer_mesh
 from .preprocess import Preprocess
 from .result_store import Alignment, is_running, load_alignment, same_study
 from .study import PRECISIONS, Precision, Study
+from .url import Url
 
-Stores = Sequence[str | Path | FeatureStore] | str | Path | FeatureStore
+Stores = Sequence[str | Path | Url | FeatureStore] | str | Path | Url | FeatureStore
 
 
 def align(
@@ -30,7 +31,7 @@ def align(
     metrics: Sequence[str | Metric] | str | Metric | None = None,
     *,
     preprocess: Preprocess | None = None,
-    output: str | Path | None = None,
+    output: str | Path | Url | None = None,
     overwrite: bool = False,
     pair: Literal["exact", "inner"] = "exact",
     null: int | Null | None = None,
@@ -38,7 +39,7 @@ def align(
     groups: Sequence[Any] | None = None,
     exclude_own_group: bool = False,
     memory: int | str | None = None,
-    sketch_cache: str | Path | None = None,
+    sketch_cache: str | Path | Url | None = None,
     devices: Sequence[Any] | None = None,
     precision: Precision = "float32",
     progress: bool | None = None,
@@ -48,9 +49,10 @@ def align(
     stores_x, stores_y  feature stores or their paths, one or a list; all complete and of the same samples in order
     metrics             names ("cka", "cka:kernel=rbf,sigma=2") or Metric objects; the eight of the reference if None
     preprocess          what is done to features first; the reference's clipping and unit rows if None
-    output              where the result is written, tile by tile; an interrupted run goes on there, and a finished
-                        one is read, when asked for the same again. In memory alone if None
-    overwrite           replace a result of other features or settings at `output`
+    output              path or URL where the result is written, tile by tile; an interrupted run goes on there, and a
+                        finished one is read, when asked for the same again. In memory alone if None
+    overwrite           replace a result of other features or settings at `output`: at once on a disk; at a URL the old
+                        one is removed first
     pair                "exact": all stores hold the same samples in the same order, or StoreError; "inner": they are
                         cut down to the samples that all of them hold
     overwrite_null      replace a calibration of other settings that the result at `output` has
@@ -59,7 +61,7 @@ def align(
     exclude_own_group   no sample is a neighbour of one of its own group (metrics of nearest neighbours; needs groups)
     memory              bytes for features, sketches and temporaries ("8GiB"), beyond what the process held before;
                         half of the machine's memory, or three quarters of the accelerator's, if None
-    sketch_cache        folder that keeps sketches, for further studies of the same features
+    sketch_cache        folder or URL that keeps sketches, for further studies of the same features
     devices             local devices to use; all if None. The scores do not depend on their number
     precision           "float32", or "bfloat16": features are rounded to 8 bits for Gram matrices, whose sums stay
                         float32; meant for accelerators
@@ -85,7 +87,7 @@ def align(
     if null is not None:
         check_permutable(study.metrics)
     quiet = None if progress is None else not progress
-    path = Path(output) if output is not None else None
+    path = place(output) if output is not None else None
     null = Null(int(null)) if isinstance(null, int | np.integer) else null
     if path is not None and path.exists() and not overwrite and not is_running(path):
         alignment = finished_result(path, study.protocol, quiet, calibration=not overwrite_null)
@@ -113,7 +115,7 @@ def align(
             quiet=quiet,
         )
     if sketch_cache is None and study.cache is not None:
-        shutil.rmtree(study.cache, ignore_errors=True)
+        remove(study.cache)
     return alignment
 
 
@@ -124,21 +126,21 @@ def align_share(
     stores_y: Stores | None = None,
     metrics: Sequence[str | Metric] | str | Metric | None = None,
     *,
-    output: str | Path,
+    output: str | Path | Url,
     progress: bool | None = None,
-    sketch_cache: str | Path | None = None,
+    sketch_cache: str | Path | Url | None = None,
     **settings: Any,
 ) -> bool:
     """Score one of `count` workers' share of a study into the result at `output`; True once the result is complete.
 
-    Workers, started in any order on machines that share a folder, need no word of each other: each computes every
-    count-th block of tiles, writes it whole, and marks it. Sketches are shared through `sketch_cache` (a folder beside
-    the result if None): each is made by one worker, and by another only where that one has not come to it yet. What a
-    killed worker left is done by the same share again, or by `finish_alignment`. `settings` are those of
-    `align` that say what is scored and how.
+    Workers, started in any order on machines that share a folder, or an object store that `output` is a URL of, need no
+    word of each other: each computes every count-th block of tiles, writes it whole, and marks it. Sketches are shared
+    through `sketch_cache` (beside the result if None): each is made by one worker, and by another only where that one
+    has not come to it yet. What a killed worker left is done by the same share again, or by `finish_alignment`.
+    `settings` are those of `align` that say what is scored and how.
     """
     study = open_study(stores_x, stores_y, metrics, output, sketch_cache=sketch_cache, **settings)
-    quiet, path = None if progress is None else not progress, Path(output)
+    quiet, path = None if progress is None else not progress, place(output)
     if path.exists() and not is_running(path):
         finished_result(path, study.protocol, quiet, calibration=False)
         return True
@@ -153,7 +155,7 @@ def align_share(
         return False
     grid.finish()
     if sketch_cache is None and study.cache is not None:
-        shutil.rmtree(study.cache, ignore_errors=True)
+        remove(study.cache)
     return True
 
 
@@ -161,14 +163,14 @@ def open_study(
     stores_x: Stores,
     stores_y: Stores | None,
     metrics: Any,
-    output: str | Path | None,
+    output: str | Path | Url | None,
     *,
     preprocess: Preprocess | None = None,
     pair: Literal["exact", "inner"] = "exact",
     groups: Sequence[Any] | None = None,
     exclude_own_group: bool = False,
     memory: int | str | None = None,
-    sketch_cache: str | Path | None = None,
+    sketch_cache: str | Path | Url | None = None,
     devices: Sequence[Any] | None = None,
     precision: Precision = "float32",
     kind: type[Study] = Study,
@@ -186,7 +188,8 @@ def open_study(
         xs, ys = pair_inner(xs, ys)
     for store in (*xs, *ys):
         check_same_samples(str(xs[0].path), xs[0].ids, str(store.path), store.ids)
-    beside = Path(output).with_name(f".{Path(output).name}.sketches") if output is not None else None
+    where = place(output) if output is not None else None
+    beside = where.with_name(f".{where.name}.sketches") if where is not None else None
     study = kind(
         metrics=chosen,
         xs=xs,
@@ -199,13 +202,13 @@ def open_study(
         exclude_own_group=exclude_own_group,
         budget=budget,
         mesh=layer_mesh(devices),
-        cache=Path(sketch_cache) if sketch_cache is not None else beside,
+        cache=place(sketch_cache) if sketch_cache is not None else beside,
     )
     study.check()
     return study
 
 
-def finished_result(path: Path, origin: dict[str, Any], quiet: bool | None, *, calibration: bool) -> Alignment:
+def finished_result(path: Place, origin: dict[str, Any], quiet: bool | None, *, calibration: bool) -> Alignment:
     """The result at `path`, if it is the one asked for."""
     alignment = load_alignment(path, calibration=calibration)
     if not same_study(alignment.protocol, origin):
@@ -239,14 +242,14 @@ def make_metrics(metrics: Any = None) -> dict[str, Metric]:
 
 def open_stores(stores: Stores) -> list[FeatureStore]:
     """Feature stores opened and checked to be complete; StoreError names the first that is not."""
-    if isinstance(stores, str | Path | FeatureStore):
+    if isinstance(stores, str | Path | Url | FeatureStore):
         stores = [stores]
     opened = [s if isinstance(s, FeatureStore) else open_store(s) for s in stores]
     if not opened:
         raise StoreError("No feature stores were given on one side.")
     places = [store.path.resolve() for store in opened]
-    for store, place in zip(opened, places, strict=True):
-        if places.count(place) > 1:
+    for store, where in zip(opened, places, strict=True):
+        if places.count(where) > 1:
             raise StoreError(f"{store.path} was given more than once on one side; give each store once.")
     return [store.require_complete() for store in opened]
 

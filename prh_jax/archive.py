@@ -6,8 +6,9 @@ import uuid
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from .checks import StoreError, check_replaceable, write_error
+from .checks import StoreError, write_error
 from .feature_store import SCHEMA, inspect_store, open_store
+from .location import check_replaceable
 from .progress import progress
 
 

@@ -7,27 +7,29 @@ from typing import Any
 from .align import Stores, align
 from .calibration import Null
 from .checks import StoreError
+from .location import Place, place
 from .metrics import make_metric
 from .preprocess import Preprocess
 from .result_store import Alignment, load_alignment, read_protocol
 from .study import PRECISIONS
+from .url import Url
 
 
 def calibrate(
-    result: str | Path,
+    result: str | Path | Url,
     null: int | Null = 200,
     *,
     stores_x: Stores | None = None,
     stores_y: Stores | None = None,
     overwrite: bool = False,
     memory: int | str | None = None,
-    sketch_cache: str | Path | None = None,
+    sketch_cache: str | Path | Url | None = None,
     devices: Sequence[Any] | None = None,
     progress: bool | None = None,
 ) -> Alignment:
-    """Calibrate a result of `align` on disk; the calibration is kept in it, and comes with the alignment returned.
+    """Calibrate a result of `align`; the calibration is kept in it, and comes with the alignment returned.
 
-    result              path of the result
+    result              path or URL of the result
     null                a number of orders, or a `Null` with its settings
     stores_x, stores_y  the feature stores of the result, where they are no longer where they were
     overwrite           replace a calibration of other settings that the result has
@@ -37,7 +39,7 @@ def calibrate(
     """
     protocol = load_alignment(result, calibration=False).protocol
     return _align_again(
-        Path(result),
+        place(result),
         protocol,
         stores_x,
         stores_y,
@@ -51,12 +53,12 @@ def calibrate(
 
 
 def finish_alignment(
-    result: str | Path,
+    result: str | Path | Url,
     *,
     stores_x: Stores | None = None,
     stores_y: Stores | None = None,
     memory: int | str | None = None,
-    sketch_cache: str | Path | None = None,
+    sketch_cache: str | Path | Url | None = None,
     devices: Sequence[Any] | None = None,
     progress: bool | None = None,
 ) -> Alignment:
@@ -65,11 +67,11 @@ def finish_alignment(
     StoreError where the stores are missing, or hold other features than those that were scored.
     """
     options: dict[str, Any] = {"memory": memory, "sketch_cache": sketch_cache, "devices": devices, "progress": progress}
-    return _align_again(Path(result), read_protocol(result), stores_x, stores_y, **options)
+    return _align_again(place(result), read_protocol(result), stores_x, stores_y, **options)
 
 
 def _align_again(
-    path: Path, protocol: dict[str, Any], stores_x: Stores | None, stores_y: Stores | None, **options: Any
+    path: Place, protocol: dict[str, Any], stores_x: Stores | None, stores_y: Stores | None, **options: Any
 ) -> Alignment:
     """`align` as a protocol says, on the stores given or on those it names."""
     if stores_x is None:
@@ -89,10 +91,13 @@ def _align_again(
     )
 
 
-def find_stores(result: str, recorded: Sequence[str | None] | None, side: str) -> list[Path]:
-    """The stores that a result was made from (None: a merged one does not say); StoreError where one is not there."""
-    paths = [Path(path) for path in recorded or () if path is not None]
-    missing = [path for path in paths if not path.exists()]
+def find_stores(result: str, recorded: Sequence[str | None] | None, side: str) -> list[Place]:
+    """The stores that a result was made from (None: a merged one does not say); StoreError where one is not there.
+
+    Those at URLs are looked for when they are opened.
+    """
+    paths = [place(path) for path in recorded or () if path is not None]
+    missing = [path for path in paths if isinstance(path, Path) and not path.exists()]
     if missing or not paths or len(paths) < len(recorded or ()):
         what = f"{missing[0]} is not there" if missing else "it does not say where they are"
         raise StoreError(

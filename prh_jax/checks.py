@@ -1,7 +1,6 @@
 """Checks at the door, and the error that says what is wrong and the way out."""
 
 import errno
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,23 +41,6 @@ def check_same_samples(
         raise StoreError(
             f"{name_a} and {name_b} hold {kind}: row {row} is sample {a[row]!r} in the one and {b[row]!r} in the "
             f"other, and scores would pair unrelated samples. {way_out}"
-        )
-
-
-def schema_of(path: Path) -> str | None:
-    """The schema that a Zarr group on disk declares; None where there is none to read."""
-    try:
-        return json.loads((path / "zarr.json").read_text())["attributes"]["schema"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def check_replaceable(path: Path, schema: str) -> None:
-    """StoreError unless what is at `path` is of this schema (or nothing): all else is the user's own."""
-    if path.exists() and schema_of(path) != schema:
-        raise StoreError(
-            f"{path} is there, but it is not {schema!r} (it says {schema_of(path)!r}), so it is not overwritten. "
-            "Choose another path, or remove it yourself."
         )
 
 

@@ -162,7 +162,7 @@ def _parser() -> argparse.ArgumentParser:
         _inspect,
         INSPECT,
     )
-    inspect.add_argument("path", nargs="+", help="a feature store, a result, or a folder of them")
+    inspect.add_argument("path", nargs="+", help="a feature store, a result (or the URL of one), or a folder of them")
     inspect.add_argument("--json", action="store_true", help="print JSON")
     metrics = add("metrics", "list the metrics with settings, range, symmetry and source", _metrics, METRICS)
     metrics.add_argument("--format", default="text", choices=("text", "json", "markdown"), help="(%(default)s)")
@@ -282,10 +282,10 @@ def _stores_below(given: str) -> list[str | Path]:
 
 
 def _inspect_one(path: str | Path) -> dict:
-    from .checks import schema_of
     from .feature_store import SCHEMA, inspect_store
+    from .location import place, schema_of
 
-    if (schema_of(Path(path)) or SCHEMA) != SCHEMA:
+    if (schema_of(place(path)) or SCHEMA) != SCHEMA:
         from .result_store import load_alignment
 
         return {"path": str(path), "kind": repr(load_alignment(path)), "complete": True, "problems": []}

@@ -14,6 +14,7 @@ examples:
             --modality-x language --pool-x avg --modality-y vision --pool-y none
   prh align --x stores/bert.zarr stores/gpt2.zarr --y stores/dinov2.zarr --metric mutual_knn cka -o result.zarr
   prh align --x stores/*.zarr -o result.zarr --worker 0/4       one of four processes that share the work
+  prh align --x gpt2.zarr bert.zarr -o s3://bucket/r.zarr --worker 0/4      one of four machines without a shared folder
   srun prh align --x stores/*.zarr -o result.zarr --distributed   many hosts, each with some samples of every layer
   prh align --x stores/*.zarr --null 500 -o result.zarr         with what chance gives: p, q, calibrated scores
   prh align --x stores/*.zarr --metric all --prh --npy -o result.zarr   all with all, the reference's numbers, files
@@ -77,7 +78,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("float32", "bfloat16"),
         help="of features in Gram matrices; bfloat16 is meant for GPUs and changes scores (%(default)s)",
     )
-    scoring.add_argument("--sketch-cache", metavar="FOLDER", help="keep sketches there, for further studies")
+    scoring.add_argument(
+        "--sketch-cache", metavar="FOLDER", help="folder or URL that keeps sketches, for further studies"
+    )
     scoring.add_argument("--groups", metavar="FILE", help="a label per sample, a line each: orders stay within groups")
     scoring.add_argument(
         "--exclude-own-group", action="store_true", help="no sample is a neighbour of one of its group"
@@ -106,7 +109,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     out = parser.add_argument_group("where the result goes")
     out.add_argument("--output-dir", default="./results/alignment", help="root of the results (%(default)s)")
-    out.add_argument("-o", "--output", help="path of the result instead of one below --output-dir")
+    out.add_argument(
+        "-o",
+        "--output",
+        help="path of the result instead of one below --output-dir, or its URL (s3://, gs:// ...; the account is "
+        "the one that fsspec finds in the environment or ~/.config/fsspec)",
+    )
     out.add_argument("--npy", action="store_true", help="also write the reference's .npy, at its path")
     out.add_argument("--plot", metavar="PNG", help="also draw a heat map of the first metric")
     out.add_argument("--json", action="store_true", help="print JSON in place of tables, as `prh show --json`")
@@ -138,7 +146,9 @@ def _run(args: argparse.Namespace) -> int:
 
     from .align import align, align_share, make_metrics, open_stores
     from .compilation_cache import keep_compiled
+    from .location import local_file, place
     from .preprocess import Preprocess
+    from .url import Url
 
     keep_compiled()
     metrics = make_metrics(metrics_of(args))
@@ -152,7 +162,14 @@ def _run(args: argparse.Namespace) -> int:
         paths_x, paths_y = _study(args, "x"), _study(args, "y")
         _require(args, paths_x, paths_y)
         xs, ys, same = open_stores(paths_x), open_stores(paths_y), paths_x == paths_y
-    output = Path(args.output) if args.output else _result_path(args, metrics)
+    output = place(args.output) if args.output else _result_path(args, metrics)
+    if args.npy and isinstance(output, Url):
+        raise ValueError(
+            f"--npy goes beside the result, on disk, and {output} is a URL: leave it out, and write the files with "
+            "`prh export`."
+        )
+    if args.plot:
+        local_file(args.plot)
     study: tuple[Any, Any, Any] = xs, None if same else ys, list(metrics.values())
     settings: dict[str, Any] = {
         "preprocess": preprocess,
@@ -184,7 +201,7 @@ def _run(args: argparse.Namespace) -> int:
     return _tell(args, output, alignment)
 
 
-def _run_distributed(args: argparse.Namespace, output: Path, study: Any, settings: dict[str, Any]) -> int:
+def _run_distributed(args: argparse.Namespace, output: Any, study: Any, settings: dict[str, Any]) -> int:
     import jax
 
     from .distributed import align_distributed
@@ -193,7 +210,7 @@ def _run_distributed(args: argparse.Namespace, output: Path, study: Any, setting
     return _tell(args, output, alignment) if jax.process_index() == 0 else 0
 
 
-def _tell(args: argparse.Namespace, output: Path, alignment: Any) -> int:
+def _tell(args: argparse.Namespace, output: Any, alignment: Any) -> int:
     """Tables or JSON, and the files that were asked for."""
     if args.json:
         cli_calibrate.print_json(output, alignment)
@@ -212,7 +229,7 @@ def _tell(args: argparse.Namespace, output: Path, alignment: Any) -> int:
     return 0
 
 
-def _print_tables(args: argparse.Namespace, alignment: Any, output: Path) -> None:
+def _print_tables(args: argparse.Namespace, alignment: Any, output: Any) -> None:
     if args.pair == "inner":
         print(f"Paired by id: {alignment.protocol['n']} samples that all stores hold.")
     for key in alignment.metrics:
@@ -238,8 +255,7 @@ def metrics_of(args: argparse.Namespace) -> list[Any]:
 
 def paths_of(given: list[str]) -> list[str | Path]:
     """The stores named, those in folders of them included; results that lie beside them are left out."""
-    from .checks import schema_of
-    from .location import is_url
+    from .location import is_url, schema_of
     from .result_store import SCHEMA as RESULTS
 
     paths: list[str | Path] = []

@@ -37,7 +37,7 @@ def add_null_options(parser: argparse.ArgumentParser, *, default: int | None) ->
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `prh calibrate`."""
-    parser.add_argument("result", help="a result of `prh align`")
+    parser.add_argument("result", help="path or URL of a result of `prh align`")
     parser.add_argument("--x", nargs="+", metavar="STORE", help="its feature stores, where they have moved")
     parser.add_argument("--y", nargs="+", metavar="STORE", help="of the other side")
     parser.add_argument("--memory", metavar="SIZE", help="for sketches and temporaries, such as 8GiB")

@@ -18,7 +18,7 @@ and the data set (built in, local, or cached) are found; scores need neither.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `prh report`."""
-    parser.add_argument("result", help="a result of `prh align`")
+    parser.add_argument("result", help="path or URL of a result of `prh align`")
     parser.add_argument("-o", "--output", default="report.html", metavar="FILE", help="(%(default)s)")
     parser.add_argument("--title", default="Alignment of representations", help="headline (%(default)s)")
     parser.add_argument(

@@ -40,7 +40,7 @@ _HOW = "from layer pairs to a model pair: the best, the mean, or the mean at the
 def _add_choice(parser: argparse.ArgumentParser) -> None:
     from .reduce import HOW
 
-    parser.add_argument("result", help="a result of `prh align`")
+    parser.add_argument("result", help="path or URL of a result of `prh align`")
     parser.add_argument("--metric", metavar="NAME", help="one of its metrics (all)")
     parser.add_argument("--how", default="best", choices=HOW, help=_HOW)
 
@@ -61,8 +61,10 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_merge_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `prh merge`."""
-    parser.add_argument("results", nargs="+", metavar="RESULT", help="results of `prh align`")
-    parser.add_argument("-o", "--output", required=True, metavar="RESULT", help="the result of all together")
+    parser.add_argument("results", nargs="+", metavar="RESULT", help="paths or URLs of results of `prh align`")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="RESULT", help="path or URL of the result of all together"
+    )
     parser.add_argument("--missing", default="error", choices=("error", "nan"), help="what none scored (%(default)s)")
     parser.add_argument("--no-calibration", action="store_true", help="leave calibrations aside")
     parser.add_argument("--force-remake", action="store_true", help="overwrite a result that is there")
@@ -125,12 +127,13 @@ def run_finish(args: argparse.Namespace) -> int:
     from extractors import cli_exchange
 
     from .calibrate import finish_alignment
-    from .checks import schema_of
     from .compilation_cache import keep_compiled
+    from .location import place, schema_of
     from .result_store import SCHEMA
+    from .url import Url
 
-    paths = [found for path in map(Path, args.path) for found in (_below(path) or [path])]
-    results = [path for path in paths if schema_of(path) == SCHEMA]
+    paths = [found for path in map(place, args.path) for found in (_below(path) or [path])]
+    results = [path for path in paths if isinstance(path, Url) or schema_of(path) == SCHEMA]
     args.path = [path for path in paths if path not in results]
     keep_compiled()
     for path in results:
@@ -138,9 +141,9 @@ def run_finish(args: argparse.Namespace) -> int:
     return cli_exchange.run_finish(args) if args.path else 0
 
 
-def _below(path: Path) -> list[Path]:
+def _below(path: Any) -> list[Path]:
     """The stores and results in a folder of them."""
-    if not path.is_dir() or (path / "zarr.json").exists():
+    if not isinstance(path, Path) or not path.is_dir() or (path / "zarr.json").exists():
         return []
     return sorted(found for found in path.rglob("*.zarr") if not found.name.startswith("."))
 

@@ -4,7 +4,6 @@ For features that do not fit one device. Layers are sketched by all devices toge
 CKA is scored by all of them together too, metrics of neighbour lists by blocks of tiles that processes share.
 """
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,7 @@ from tqdm.auto import tqdm
 from .align import Stores, finished_result, open_study
 from .engine import ALL, IN_FLIGHT, LayerRef, Share, make_maker, refuse_constant, shape_of, study_blocks
 from .factors import CenteredFactor, Factor
+from .location import place, remove
 from .metric import Metric, Sketcher
 from .metrics import METRICS
 from .pairwise import layer_mesh, sketch_bytes, sketch_shapes, sketcher_after, stack_tile
@@ -28,6 +28,7 @@ from .result_store import Alignment, is_running, load_alignment
 from .ring import AXIS, RingRows, factor_scorer, sample_mesh, sketch_program
 from .score_grid import ScoreGrid
 from .study import Study
+from .url import Url
 
 
 class SpreadStudy(Study):
@@ -177,10 +178,10 @@ def align_distributed(
     stores_y: Stores | None = None,
     metrics: Sequence[str | Metric] | str | Metric | None = None,
     *,
-    output: str | Path,
+    output: str | Path | Url,
     overwrite: bool = False,
     progress: bool | None = None,
-    sketch_cache: str | Path | None = None,
+    sketch_cache: str | Path | Url | None = None,
     **settings: Any,
 ) -> Alignment:
     """`align` by all processes of `jax.distributed`, for samples too many for the memory of one device.
@@ -190,14 +191,14 @@ def align_distributed(
     that look at all similarities), cknna, and both CKAs with linear kernels can be asked for. Counts are those of
     `align` to the bit, unless two similarities differ by rounding alone; CKA agrees to float32 rounding.
 
-    output    a path that all processes reach; finished tiles are on disk, and the same call goes on there
+    output    a path or URL that all processes reach; finished tiles are there, and the same call goes on
     settings  those of `align` that say what is scored and how
 
     A process that dies ends all of them: with an error on the next message, or by JAX once it has not been heard of for
     the heartbeat timeout of `jax.distributed.initialize`. ValueError for a metric whose sketch cannot be spread.
     """
     study = open_study(stores_x, stores_y, metrics, output, sketch_cache=sketch_cache, kind=SpreadStudy, **settings)
-    first, path = jax.process_index() == 0, Path(output)
+    first, path = jax.process_index() == 0, place(output)
     quiet = True if not first else None if progress is None else not progress
     there = path.exists() and not overwrite and not is_running(path)
     if stacked(np.array([there]))[0, 0]:
@@ -212,5 +213,5 @@ def align_distributed(
         grid.finish()
     meet()
     if first and sketch_cache is None and study.cache is not None:
-        shutil.rmtree(study.cache, ignore_errors=True)
+        remove(study.cache)
     return load_alignment(path)

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from .checks import StoreError, write_error
+from .location import local_file
 from .progress import progress
 from .reduce import How
 from .result_store import Alignment
@@ -38,7 +39,7 @@ def export(
 
     metric  one of the result's; all if None. Names stand in .csv as they are: import them as text, not as formulas.
     """
-    path = Path(path)
+    path = local_file(path)
     if path.suffix not in WRITERS:
         raise ValueError(f"The ending of {path.name!r} does not say what to write; there are {', '.join(WRITERS)}.")
     if path.exists() and not overwrite:

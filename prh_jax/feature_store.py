@@ -26,8 +26,9 @@ import zarr
 
 from .bfloat16 import BFLOAT16
 from .checks import StoreError
-from .location import Url, is_archive, is_url, open_group, tails
+from .location import is_archive, open_group, place, tails
 from .progress import progress
+from .url import Url
 
 SCHEMA = "prh-jax/features/1"
 BLOCK = 256
@@ -231,16 +232,13 @@ def open_store(path: str | Path | Url, storage_options: Mapping[str, Any] | None
     path             a folder, an archive that `prh pack` made, or a URL (s3, gs, hf, http ...), read through fsspec
     storage_options  for the file system behind a URL, such as {"anon": True}
     """
-    where = Url(str(path)) if is_url(path) else Path(str(path))
+    where = place(path)
     if isinstance(where, Path) and not (where.is_dir() or is_archive(where)):
         raise StoreError(f"There is no feature store at {path}. `prh extract` makes one.")
     try:
         group = open_group(where, storage_options)
-    except ImportError as error:
-        raise StoreError(
-            f"{path} cannot be read, as its file system is not installed ({error}). Install the extra: "
-            'pip install "prh-jax[remote]"'
-        ) from error
+    except StoreError:
+        raise
     except Exception as error:  # zarr and file systems raise many kinds for a broken, foreign or absent store
         raise StoreError(f"{path} is not a feature store: Zarr cannot open it ({error}).") from error
     schema = group.attrs.get("schema")

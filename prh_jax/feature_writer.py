@@ -13,8 +13,9 @@ import zarr
 from zarr.codecs import Crc32cCodec
 
 from .bfloat16 import BFLOAT16
-from .checks import StoreError, check_ids, check_replaceable, check_same_samples, write_error
+from .checks import StoreError, check_ids, check_same_samples, write_error
 from .feature_store import BLOCK, DTYPES, SCHEMA, FeatureStore, Layer, blocks_of, open_store, sha256_json, spec_sha256
+from .location import check_replaceable
 
 
 def open_writer(

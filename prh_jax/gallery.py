@@ -15,6 +15,7 @@ from .calibrate import find_stores
 from .checks import StoreError
 from .feature_store import FeatureStore
 from .graphs import Neighbors
+from .location import place
 from .metrics import make_metric
 from .pairing import pair_inner
 from .pairwise import sketch_layer
@@ -153,7 +154,7 @@ def _stores(result: Alignment, models: dict[str, str], given: dict[str, Any]) ->
         for side, model in models.items():
             labels = [entry["label"] for entry in protocol[f"models_{side}"]]
             recorded[side] = recorded[side] and [recorded[side][labels.index(model)]]
-    if not protocol.get("stores_y") and not all(path and Path(path).exists() for path in recorded["y"] or ()):
+    if not protocol.get("stores_y") and not all(path and place(path).exists() for path in recorded["y"] or ()):
         given = given | {"y": given["y"] or given["x"]}  # a study of x with itself: stores that moved, moved once
     xs, ys = (open_stores(given[side] or find_stores("this result", recorded[side], side)) for side in "xy")
     if protocol["pair"] == "inner":

@@ -1,12 +1,14 @@
-"""Where a store is: a local folder, an archive of one file, or a URL that fsspec reads."""
+"""Where a store or result is: a local folder, an archive of one file, or a URL that fsspec reads and writes."""
 
 import asyncio
+import json
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Literal
 
 import zarr
 from zarr.abc.store import SuffixByteRequest
@@ -14,27 +16,67 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore, ZipStore
 
+from .checks import StoreError, write_error
+from .url import FRESH, Url, url_error
 
-@dataclass(frozen=True)
-class Url:
-    """The address of a store that is not on a local disk, with the few words of a path that stores are asked for."""
+Place = Path | Url
 
-    text: str
 
-    def __str__(self) -> str:
-        return self.text
+def place(path: str | Path | Url) -> Place:
+    """Where a path or URL of a user points; file:// is a path."""
+    if isinstance(path, Url) or not is_url(path):
+        return Path(path) if isinstance(path, str) else path
+    text, local = str(path), re.match(r"(file|local)://", str(path))
+    return Path(text[local.end() :]) if local else Url(text)
 
-    @property
-    def name(self) -> str:
-        return PurePosixPath(self.text).name
 
-    @property
-    def stem(self) -> str:
-        return PurePosixPath(self.text).stem
+def local_file(path: str | Path | Url) -> Path:
+    """The path of a file to write; StoreError for a URL."""
+    where = place(path)
+    if isinstance(where, Url):
+        raise StoreError(
+            f"{where} is a URL, and this file is written to disk only: name a local path, and copy it there."
+        )
+    return where
 
-    def resolve(self) -> "Url":
-        """Itself: it is absolute."""
-        return self
+
+@contextmanager
+def writing(where: Place) -> Iterator[None]:
+    """StoreError with the way out for what goes wrong while something is written to a place."""
+    try:
+        yield
+    except OSError as error:
+        raise (url_error(error, where, "written") if isinstance(where, Url) else write_error(error, where)) from error
+    except Exception as error:  # each file system has errors of its own
+        if isinstance(where, Path):
+            raise
+        raise url_error(error, where, "written") from error
+
+
+def remove(where: Place) -> None:
+    """Remove what is at a place, with all below it, as far as that can be done: another process may be at it too."""
+    if isinstance(where, Path):
+        shutil.rmtree(where, ignore_errors=True)
+        return
+    with suppress(StoreError, OSError):
+        where.remove()
+
+
+def schema_of(where: Place) -> str | None:
+    """The schema that a Zarr group declares; None where there is none to read."""
+    try:
+        return json.loads((where / "zarr.json").read_text())["attributes"]["schema"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def check_replaceable(where: Place, schema: str) -> None:
+    """StoreError unless what is at a place is of this schema (or nothing): all else is the user's own."""
+    if where.exists() and schema_of(where) != schema:
+        raise StoreError(
+            f"{where} is there, but it is not {schema!r} (it says {schema_of(where)!r}), so it is not overwritten. "
+            "Choose another path, or remove it yourself."
+        )
 
 
 def is_url(path: Any) -> bool:
@@ -47,16 +89,25 @@ def is_archive(path: Path) -> bool:
     return path.suffix == ".zip" and path.is_file()
 
 
-def open_group(where: Path | Url, storage_options: Mapping[str, Any] | None = None) -> zarr.Group:
-    """The Zarr group at a place, for reading."""
-    if isinstance(where, Url):
-        store: Any = FsspecStore.from_url(str(where), storage_options=dict(storage_options or {}), read_only=True)
-    else:
-        store = ZipStore(where, mode="r") if where.is_file() else where
-    return zarr.open_group(store, mode="r", zarr_format=3)
+def store_at(where: Place, storage_options: Mapping[str, Any] | None = None, *, writable: bool = False) -> Any:
+    """What Zarr and xarray open at a place: a folder's path, an archive, or the objects at a URL."""
+    if isinstance(where, Path):
+        return ZipStore(where, mode="r") if where.is_file() else where
+    try:
+        options = FRESH | dict(storage_options or {})
+        return FsspecStore.from_url(str(where), storage_options=options, read_only=not writable)
+    except ImportError as error:
+        raise url_error(error, where, "reached") from error
 
 
-def tails(where: Path | Url, group: zarr.Group, names: Sequence[str], size: int) -> list[bytes | None]:
+def open_group(
+    where: Place, storage_options: Mapping[str, Any] | None = None, *, mode: Literal["r", "r+", "w"] = "r"
+) -> zarr.Group:
+    """The Zarr group at a place."""
+    return zarr.open_group(store_at(where, storage_options, writable=mode != "r"), mode=mode, zarr_format=3)
+
+
+def tails(where: Place, group: zarr.Group, names: Sequence[str], size: int) -> list[bytes | None]:
     """The last bytes of some files of a store; None for one that cannot be read."""
     if isinstance(where, Path) and where.is_dir():
         return [_tail(where / name, size) for name in names]

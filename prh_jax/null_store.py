@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-import shutil
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,8 @@ import xarray as xr
 import zarr
 from zarr.codecs import Crc32cCodec
 
-from .checks import StoreError, write_error
+from .checks import StoreError
+from .location import Place, open_group, remove, store_at, writing
 
 SCHEMA = "prh-jax/calibration/1"
 FINAL, GROWING = "calibration", "calibration_growing"
@@ -68,30 +67,33 @@ def digest(dataset: xr.Dataset, settings: dict[str, Any]) -> str:
     return found.hexdigest()
 
 
-def save_calibration(calibration: Calibration, path: Path) -> None:
+def save_calibration(calibration: Calibration, path: Place) -> None:
     """Write into the result at `path`; a calibration that was there is replaced, and an unfinished one removed."""
     dataset, settings = calibration.dataset, calibration.settings
     attributes = {"schema": SCHEMA, "settings": json.dumps(settings), "sha256": digest(dataset, settings)}
     encoding: dict[Any, dict[str, Any]] = {name: {"compressors": [Crc32cCodec()]} for name in dataset.variables}
-    try:
-        shutil.rmtree(path / FINAL, ignore_errors=True)
+    with writing(path):
+        remove(path / FINAL)
         with warnings.catch_warnings():  # Zarr v3 has no final word on variable-length text yet
             warnings.simplefilter("ignore")
             dataset.assign_attrs(attributes).to_zarr(
-                path, group=FINAL, mode="w", zarr_format=3, consolidated=False, encoding=encoding
+                store_at(path, writable=True),
+                group=FINAL,
+                mode="w",
+                zarr_format=3,
+                consolidated=False,
+                encoding=encoding,
             )
-        shutil.rmtree(path / GROWING, ignore_errors=True)
-    except OSError as error:
-        raise write_error(error, path) from error
+        remove(path / GROWING)
 
 
-def load_calibration(path: Path) -> Calibration | None:
+def load_calibration(path: Place) -> Calibration | None:
     """The calibration in the result at `path`; None where there is none, StoreError where it is damaged."""
     if not (path / FINAL).exists():
         return None
     remedy = "Make it again: `prh calibrate --force-null`."
     try:
-        dataset = xr.open_zarr(path, group=FINAL, consolidated=False).load()
+        dataset = xr.open_zarr(store_at(path), group=FINAL, consolidated=False).load()
         schema, settings, recorded = (dataset.attrs.pop(name) for name in ("schema", "settings", "sha256"))
         settings = json.loads(settings)
     except Exception as error:  # xarray and zarr raise many kinds for a broken or foreign folder
@@ -105,7 +107,7 @@ def load_calibration(path: Path) -> Calibration | None:
 
 
 class NullGrid:
-    """A null as it grows, block of orders by block of orders; in memory, and on disk where there is a path.
+    """A null as it grows, block of orders by block of orders; in memory, and at a path or URL where there is one.
 
     blocks   ranges of orders, each a whole number of the first one's, but for the last
     null     (metric, order, model_x, model_y): aggregates over layers, NaN where not computed
@@ -121,7 +123,7 @@ class NullGrid:
         settings: dict[str, Any],
         *,
         cells: bool,
-        path: Path | None,
+        path: Place | None,
     ):
         metrics, orders, *_ = shape_pairs
         self.blocks = list(blocks)
@@ -135,11 +137,11 @@ class NullGrid:
             self._group = self._open(path / GROWING, settings, shape_pairs, shape_cells)
         self._path = path
 
-    def _open(self, path: Path, settings: dict[str, Any], pairs: Any, cells: Any) -> zarr.Group:
+    def _open(self, path: Place, settings: dict[str, Any], pairs: Any, cells: Any) -> zarr.Group:
         text = json.dumps(settings, sort_keys=True)
         if path.exists():
             try:
-                group = zarr.open_group(path, mode="r+", zarr_format=3)
+                group = open_group(path, mode="r+")
                 if group.attrs["settings"] == text and group.attrs["blocks"] == self._ends:
                     self._read(group)
                     return group
@@ -147,8 +149,8 @@ class NullGrid:
                 self._done[...] = False
                 self.null[...] = np.nan
                 self.reached[...] = 0
-            shutil.rmtree(path)
-        group = zarr.open_group(path, mode="w", zarr_format=3)
+            remove(path)
+        group = open_group(path, mode="w")
         group.attrs.update({"settings": text, "blocks": self._ends})
         plain: dict[str, Any] = {"compressors": [Crc32cCodec()]}
         group.create_array("null", shape=pairs, chunks=(1, self._chunk, *pairs[2:]), dtype="float32", **plain)
@@ -193,13 +195,11 @@ class NullGrid:
         self.reached[metric] += reached
         if self.cells is not None:
             self.cells[metric, where] = cells
-        if self._group is not None:
-            try:
+        if self._group is not None and self._path is not None:
+            with writing(self._path):
                 self._group["null"][metric, where] = self.null[metric, where]  # type: ignore[index]
                 self._group["reached"][metric, block] = reached  # type: ignore[index]
                 if self.cells is not None:
                     self._group["cells"][metric, where] = self.cells[metric, where]  # type: ignore[index]
                 self._group["done"][metric, block] = 1  # type: ignore[index]
-            except OSError as error:
-                raise write_error(error, Path(str(self._path))) from error
         self._done[metric, block] = True

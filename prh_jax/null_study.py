@@ -3,7 +3,6 @@
 import itertools
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,6 +14,7 @@ from tqdm.auto import tqdm
 from .calibration import Null, calibrate_scores, false_discovery
 from .engine import make_sketches, name_layers, say, shape_of
 from .feature_store import FeatureStore
+from .location import Place
 from .metric import Metric
 from .null_engine import fill_null
 from .null_moments import NullMoments, layer_sums, null_moments, tail_probability
@@ -75,7 +75,7 @@ def calibrate_study(
     groups: tuple[int, ...] | None,
     exclude_own_group: bool,
     bank: SketchBank,
-    path: Path | None,
+    path: Place | None,
     mesh: Mesh,
     memory: int,
     quiet: bool | None,

@@ -16,6 +16,7 @@ from .checks import StoreError, write_error
 from .figures_base import labels, spearman
 from .figures_maps import leaf_order
 from .gallery import Gallery, thumbnail
+from .location import local_file
 from .origin import origin_lines
 from .reduce import HOW, model_blocks
 from .result_store import Alignment
@@ -45,7 +46,7 @@ def report(
     Needs plotly (the extra "plot"), and pillow for galleries of pictures. StoreError where the file is there or cannot
     be written, ValueError for a covariate of no model of the result.
     """
-    path = Path(path)
+    path = local_file(path)
     if path.is_dir():
         raise StoreError(f"{path} is a folder. Name the file in it: {path / 'report.html'}.")
     if path.exists() and not overwrite:

@@ -2,9 +2,6 @@
 
 import hashlib
 import json
-import os
-import shutil
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +10,14 @@ import xarray as xr
 import zarr
 from zarr.codecs import Crc32cCodec
 
-from .checks import StoreError, check_replaceable, write_error
+from .checks import StoreError
+from .location import Place, check_replaceable, local_file, open_group, place, store_at
 from .long_form import join_rows, layer_rows, model_rows
 from .null_store import Calibration, load_calibration, save_calibration
+from .publish import Build, claim, publish
 from .reduce import How, best_layers, reduce_layers
 from .tables import latex_table, markdown_table
+from .url import Url
 
 SCHEMA = "prh-jax/alignment/1"
 
@@ -94,19 +94,22 @@ class Alignment:
         """The model-by-model table as a LaTeX tabular (booktabs; graphicx where there are many columns)."""
         return latex_table(self.reduce(metric, how), digits=digits, corner=metric)
 
-    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Write to a Zarr v3 group at `path`; whole or not at all."""
-        path = create_result(self.dataset, self.protocol, Path(path), overwrite=overwrite)
+    def save(self, path: str | Path | Url, *, overwrite: bool = False) -> Place:
+        """Write to a Zarr v3 group at a path or URL; whole or not at all.
+
+        At a URL a result that is overwritten is removed first, object by object: for some moments there is neither.
+        """
+        where = create_result(self.dataset, self.protocol, place(path), overwrite=overwrite)
         if self.calibration is not None:
-            save_calibration(self.calibration, path)
-        return path
+            save_calibration(self.calibration, where)
+        return where
 
     def save_npy(self, path: str | Path, metric: str) -> Path:
         """Write the reference's form: a pickled dict of `scores` (x, y) and `indices` (x, y, 2), the best layer pairs.
 
         As there, an index pair is (layer of y, layer of x), and among equal scores the first in that order is taken.
         """
-        path = Path(path)
+        path = local_file(path)
         best = best_layers(self.layers(metric).transpose("layer_y", "layer_x").rename(_SWAP))
         indices = np.stack([best["depth_x"].values.T, best["depth_y"].values.T], axis=-1).astype(float)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -139,47 +142,48 @@ def digest(dataset: xr.Dataset) -> str:
     return found.hexdigest()
 
 
-def create_result(dataset: xr.Dataset, protocol: Any, path: Path, *, overwrite: bool, **attributes: Any) -> Path:
-    """A result at `path`, built beside it and renamed into place."""
+def create_result(dataset: xr.Dataset, protocol: Any, path: Place, *, overwrite: bool, **attributes: Any) -> Place:
+    """A result at `path`; a running one, of which attributes tell the size of `tile`s, for others to fill too."""
     if path.exists() and not overwrite:
         raise StoreError(
             f"{path} already exists. Choose another path, or overwrite it with --force-remake (overwrite=True)."
         )
     check_replaceable(path, SCHEMA)
-    building = path.parent / f".{path.name}.{uuid.uuid4().hex}.partial"
     attributes = {"status": "complete", "sha256": digest(dataset)} | attributes
-    dataset = dataset.assign_attrs(schema=SCHEMA, protocol=json.dumps(protocol), **attributes)
-    encoding: dict[Any, dict[str, Any]] = {name: {"compressors": [Crc32cCodec()]} for name in dataset.variables}
-    for key, tile in attributes.get("tile", {}).items():
-        encoding[key]["chunks"] = (tile, tile)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        dataset.to_zarr(building, zarr_format=3, consolidated=False, encoding=encoding)
-        group = zarr.open_group(building, mode="r+")
-        for key, tile in attributes.get("tile", {}).items():
-            shape = tuple(-(-size // tile) for size in dataset[key].shape)
-            group.create_array(f"done/{key}", shape=shape, chunks=(1, 1), dtype="uint8", fill_value=0)
-        if overwrite and path.exists():
-            shutil.rmtree(path)
-        os.rename(building, path)
-    except OSError as error:
-        shutil.rmtree(building, ignore_errors=True)
-        if not overwrite and path.exists():
-            raise StoreError(f"{path} came to exist while it was being made.") from error
-        raise write_error(error, path) from error
+    begin = publish if attributes["status"] == "complete" else claim
+    begin(result_builder(dataset, protocol, **attributes), path, overwrite=overwrite)
     return path
 
 
-def load_alignment(path: str | Path, *, calibration: bool = True) -> Alignment:
-    """Read what `Alignment.save` wrote; StoreError where there is none or it is damaged.
+def result_builder(dataset: xr.Dataset, protocol: Any, **attributes: Any) -> Build:
+    """What writes a result; of a running one labels, and matrices without a tile or a mark."""
+    dataset = dataset.assign_attrs(schema=SCHEMA, protocol=json.dumps(protocol), **attributes)
+    encoding: dict[Any, dict[str, Any]] = {name: {"compressors": [Crc32cCodec()]} for name in dataset.variables}
+    tiles: dict[str, int] = attributes.get("tile", {})
+    for key, tile in tiles.items():
+        encoding[key]["chunks"] = (tile, tile)
+
+    def build(store: Any) -> None:
+        dataset.to_zarr(store, zarr_format=3, consolidated=False, encoding=encoding)
+        group = zarr.open_group(store, mode="r+")
+        for key, tile in tiles.items():
+            shape = tuple(-(-size // tile) for size in dataset[key].shape)
+            group.create_array(f"done/{key}", shape=shape, chunks=(1, 1), dtype="uint8", fill_value=0)
+
+    return build
+
+
+def load_alignment(path: str | Path | Url, *, calibration: bool = True) -> Alignment:
+    """Read what `Alignment.save` or `align` wrote, at a path or URL; StoreError where there is none or it is damaged.
 
     `calibration=False` leaves the calibration aside, whatever state it is in.
     """
-    if not Path(path).is_dir():
-        what = "is a file, not a result" if Path(path).exists() else "does not exist"
-        raise StoreError(f"{path} {what}. `prh align` makes results.")
+    where = place(path)
+    if not (where.is_dir() if isinstance(where, Path) else (where / "zarr.json").exists()):
+        what = "is a file, not a result" if isinstance(where, Path) else "holds something, but no result"
+        raise StoreError(f"{path} {what if where.exists() else 'does not exist'}. `prh align` makes results.")
     try:
-        dataset = xr.open_zarr(path, consolidated=False).load()
+        dataset = xr.open_zarr(store_at(where), consolidated=False).load()
     except Exception as error:  # xarray and zarr raise many kinds for a broken or foreign folder
         raise StoreError(f"{path} could not be read as a result: {error}") from error
     schema = dataset.attrs.pop("schema", None)
@@ -198,13 +202,13 @@ def load_alignment(path: str | Path, *, calibration: bool = True) -> Alignment:
         raise StoreError(damaged.format("its scores and labels do not match their recorded hash"))
     texts = {name: (c.dims, c.values.astype(object)) for name, c in dataset.coords.items() if c.dtype.kind == "T"}
     dataset = dataset.assign_coords(texts)
-    return Alignment(dataset[names], protocol, load_calibration(Path(path)) if calibration else None)
+    return Alignment(dataset[names], protocol, load_calibration(where) if calibration else None)
 
 
-def read_protocol(path: str | Path) -> dict[str, Any]:
+def read_protocol(path: str | Path | Url) -> dict[str, Any]:
     """The protocol of a result, finished or not; StoreError where there is none."""
     try:
-        attributes = zarr.open_group(path, mode="r", zarr_format=3).attrs
+        attributes = open_group(place(path)).attrs
         if attributes["schema"] == SCHEMA:
             return json.loads(str(attributes["protocol"]))
     except Exception as error:  # zarr raises many kinds for a broken or foreign folder
@@ -212,10 +216,10 @@ def read_protocol(path: str | Path) -> dict[str, Any]:
     raise StoreError(f"{path} is not a result of `prh align`.")
 
 
-def is_running(path: Path) -> bool:
+def is_running(path: Place) -> bool:
     """Whether an unfinished result is at `path`."""
     try:
-        return zarr.open_group(path, mode="r", zarr_format=3).attrs.get("status") == "running"
+        return open_group(path).attrs.get("status") == "running"
     except Exception:  # zarr raises many kinds for a broken or foreign folder; whoever reads it next will say
         return False
 

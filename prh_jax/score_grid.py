@@ -1,19 +1,19 @@
 """The matrices of a running study, filled tile by tile, on disk as they grow."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
-import zarr
 
-from .checks import StoreError, write_error
-from .result_store import Alignment, create_result, digest, same_study
+from .checks import StoreError
+from .location import Place, open_group, writing
+from .publish import put_lacking
+from .result_store import Alignment, create_result, digest, result_builder, same_study
 
 
 class ScoreGrid:
-    """The matrices of a running study, filled tile by tile; with a path, each tile is on disk once it is done.
+    """The matrices of a running study, filled tile by tile; with a path or URL, each is kept there once it is done.
 
     dataset   labels, and a matrix of NaN for each metric
     tile      layers a side of a tile, for each metric
@@ -25,7 +25,7 @@ class ScoreGrid:
         dataset: xr.Dataset,
         protocol: dict[str, Any],
         tile: dict[str, int],
-        path: Path | None = None,
+        path: Place | None = None,
         *,
         overwrite: bool = False,
     ):
@@ -38,7 +38,7 @@ class ScoreGrid:
                 except StoreError:
                     if overwrite or not path.exists():
                         raise  # else another worker was faster
-            self._group = zarr.open_group(path, mode="r+", zarr_format=3)
+            self._group = open_group(path, mode="r+")
             attributes: dict[str, Any] = dict(self._group.attrs)
             if not same_study(json.loads(attributes["protocol"]), protocol):
                 raise StoreError(
@@ -46,6 +46,8 @@ class ScoreGrid:
                     "--force-remake (overwrite=True)."
                 )
             self.tile = attributes["tile"]
+            tiles = [f"{name}/c/" for key in self.tile for name in (key, f"done/{key}")]
+            put_lacking(result_builder(dataset, protocol, tile=self.tile), path, but=tiles)
         self.path = path
         self._values: dict[str, np.ndarray] = {}
         self._done: dict[str, np.ndarray] = {}
@@ -90,12 +92,10 @@ class ScoreGrid:
             if mirror and row == column:
                 lower = np.tril_indices(len(inside), -1)
                 inside[lower] = inside.T[lower]
-            if self._group is not None:
-                try:
+            if self._group is not None and self.path is not None:
+                with writing(self.path):
                     self._group[key][where] = inside  # type: ignore[index]
                     self._group[f"done/{key}"][row, column] = 1  # type: ignore[index]
-                except OSError as error:
-                    raise write_error(error, Path(str(self.path))) from error
             self._done[key][row, column] = True
         return len(placed)
 
@@ -105,8 +105,9 @@ class ScoreGrid:
             raise StoreError(f"{self.total - self.finished} of {self.total} tiles are not scored yet.")
         matrices = {key: (("layer_x", "layer_y"), values) for key, values in self._values.items()}
         dataset = self.dataset.assign(matrices)
-        if self._group is not None:
-            self._group.attrs.update({"status": "complete", "sha256": digest(dataset)})
+        if self._group is not None and self.path is not None:
+            with writing(self.path):
+                self._group.attrs.update({"status": "complete", "sha256": digest(dataset)})
         return Alignment(dataset, self.protocol)
 
     def _read(self, name: str) -> np.ndarray:

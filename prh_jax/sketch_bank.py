@@ -1,6 +1,9 @@
-"""Where the sketches of a study are kept: in memory, in a folder, or both; a folder outlives an interrupted run."""
+"""Where the sketches of a study are kept: in memory, in a folder or at a URL, or both; what is not in memory outlives
+an interrupted run.
+"""
 
 import hashlib
+import io
 import json
 import os
 import tempfile
@@ -12,8 +15,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from .checks import StoreError, write_error
+from .checks import StoreError
+from .location import Place, place, writing
 from .metric import Sketcher
+from .url import Url
 
 FORMAT = "prh-jax/sketch/1"
 
@@ -21,16 +26,16 @@ FORMAT = "prh-jax/sketch/1"
 class SketchBank:
     """Sketches by (sketcher, name of the layer's contents), read back to the bit.
 
-    folder     keep each sketch as an .npz file there, checked by its CRC on reading; None for memory alone
+    folder     keep each sketch as an .npz file, or object, there, checked by its CRC on reading; None for memory alone
     in_memory  keep each sketch in memory too; without it and without a folder, a temporary one is used
     """
 
-    def __init__(self, folder: str | Path | None = None, *, in_memory: bool = True):
+    def __init__(self, folder: str | Path | Url | None = None, *, in_memory: bool = True):
         self._temporary = None
         if folder is None and not in_memory:
             self._temporary = tempfile.TemporaryDirectory(prefix="prh-sketches-")
             folder = self._temporary.name
-        self.folder = Path(folder) if folder is not None else None
+        self.folder = place(folder) if folder is not None else None
         self._held: dict[tuple[Sketcher, str], Any] | None = {} if in_memory else None
 
     def has(self, sketcher: Sketcher, layer: str) -> bool:
@@ -45,16 +50,22 @@ class SketchBank:
             self._held[sketcher, layer] = sketch
         if self.folder is None or (self._held is not None and not on_disk):
             return
-        path = self._file(sketcher, layer)
+        path, leaves = self._file(sketcher, layer), [np.asarray(leaf) for leaf in jax.tree.leaves(sketch)]
+        if isinstance(path, Url):
+            whole = io.BytesIO()
+            np.savez(whole, *leaves)
+            path.write_bytes(whole.getvalue())
+            return
         partial = path.with_suffix(f".{uuid.uuid4().hex}.partial")  # workers on several machines may share a process id
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with open(partial, "wb") as file:
-                np.savez(file, *(np.asarray(leaf) for leaf in jax.tree.leaves(sketch)))
-            os.replace(partial, path)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise write_error(error, path) from error
+        with writing(path):
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with open(partial, "wb") as file:
+                    np.savez(file, *leaves)
+                os.replace(partial, path)
+            except OSError:
+                partial.unlink(missing_ok=True)
+                raise
 
     def get(self, sketcher: Sketcher, layer: str, treedef: Any) -> Any:
         """The sketch, on the host; `treedef` is its structure."""
@@ -62,25 +73,31 @@ class SketchBank:
             return self._held[sketcher, layer]
         path = self._file(sketcher, layer)
         try:
-            with np.load(path, allow_pickle=False) as file:
+            source = io.BytesIO(path.read_bytes()) if isinstance(path, Url) else path
+            with np.load(source, allow_pickle=False) as file:
                 sketch = treedef.unflatten([file[f"arr_{i}"] for i in range(treedef.num_leaves)])
         except FileNotFoundError as error:
             raise StoreError(
                 f"The sketch {path} is gone: another process has finished the study, or removed it. Run the same again."
             ) from error
+        except StoreError:  # it could not be reached, whatever it holds
+            raise
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            path.unlink(missing_ok=True)
+            path.remove() if isinstance(path, Url) else path.unlink(missing_ok=True)
             raise StoreError(f"The sketch {path} is damaged and was removed ({error}). Run the same again.") from error
         if self._held is not None:
             self._held[sketcher, layer] = sketch
         return sketch
 
-    def _file(self, sketcher: Sketcher, layer: str) -> Path:
+    def _file(self, sketcher: Sketcher, layer: str) -> Place:
         assert self.folder is not None
         name = json.dumps([FORMAT, repr(sketcher), layer, jax.default_backend(), jax.__version__])
         return self.folder / f"{hashlib.sha256(name.encode()).hexdigest()[:40]}.npz"
 
     @staticmethod
-    def _sound(path: Path) -> bool:
-        """Whether the archive's table of contents, written last, is there; its contents are checked when read."""
-        return path.is_file() and zipfile.is_zipfile(path)
+    def _sound(path: Place) -> bool:
+        """Whether the archive's table of contents, written last, is there; its contents are checked when read.
+
+        At a URL whether the object is there, as objects are put whole.
+        """
+        return path.exists() if isinstance(path, Url) else path.is_file() and zipfile.is_zipfile(path)

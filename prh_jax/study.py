@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -28,6 +27,7 @@ from .engine import (
     size_text,
 )
 from .feature_store import FeatureStore
+from .location import Place
 from .metric import Metric, Sketcher
 from .pairwise import sketch_bytes, study_sketcher
 from .preprocess import Preprocess
@@ -51,7 +51,7 @@ class Study:
     same    x is scored with itself
     codes   the group of each sample, where there are groups
     budget  bytes for features, sketches and temporaries
-    cache   folder of sketches, or None
+    cache   folder of sketches, or a URL, or None
     """
 
     metrics: dict[str, Metric]
@@ -65,7 +65,7 @@ class Study:
     exclude_own_group: bool
     budget: int
     mesh: Mesh
-    cache: Path | None
+    cache: Place | None
 
     def check(self) -> None:
         """Let each metric judge n, its settings and every width by its shapes alone, before any work is done."""
@@ -171,7 +171,7 @@ class Study:
         """Where the sketches are kept."""
         return SketchBank(self.cache, in_memory=self.in_memory)
 
-    def grid(self, path: Path | None, *, overwrite: bool = False) -> ScoreGrid:
+    def grid(self, path: Place | None, *, overwrite: bool = False) -> ScoreGrid:
         """The matrices to fill, in tiles of sizes that fit; those at `path`, where this study is running there."""
         tile: dict[str, int] = {}
         for sketcher, shape in self.shapes.items():
