@@ -190,10 +190,11 @@ class Metric:
 
         return in_chunks(some, orders, max(1, COLUMNS // layers))
 
-    def inner_matrix(self, sketch: Any) -> Float[Array, "n n"] | None:
+    def inner_form(self, sketch: Any) -> Any:
         """The matrix A of a layer, where scores are inner products: `score = sum_ij A_ij B_ij`; `reorder` permutes A.
 
-        With it the null has moments in closed form. None for a metric of another form.
+        In a form of `null_forms` or `null_factors`: with it the null has moments in closed form. None for a metric of
+        another kind.
         """
         return None
 

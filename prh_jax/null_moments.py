@@ -14,16 +14,14 @@ mean: what is left has mean zero under chance, and nothing cancels.
 
 import itertools
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
-from .linalg import HIGHEST
 from .metric import Metric
+from .null_forms import Parts
 
 Labels = tuple[int, ...]
 """A partition of the 2m indices of m matrices: the block of each index, blocks numbered as they appear."""
@@ -87,51 +85,49 @@ def _classes(degree: int) -> tuple[tuple[Labels, ...], np.ndarray, np.ndarray]:
     return classes, counts, matrix
 
 
-TRIANGLES = (_class_of((0, 1, 1, 2, 2, 0)), _class_of((0, 1, 1, 2, 0, 2)))
-"""The two partitions whose sums need a matrix product: three matrices in a ring, and two against one."""
+def _free_sum(parts: Parts, labels: Labels) -> float:
+    """`sum A_ab A_cd ...` with one letter a block, each over all samples.
+
+    Matrices are edges between blocks. A block whose edges all go to one other is summed first, and leaves a factor of
+    that other's samples; so does an edge from a block to itself.
+    """
+    ends = [labels[i : i + 2] for i in range(0, len(labels), 2)]
+    factors = {block: ["d"] * ends.count((block, block)) for block in set(labels)}
+    edges = [(a, b) for a, b in ends if a != b]
+    for block in sorted(factors, reverse=True):
+        others = {end for edge in edges if block in edge for end in edge} - {block}
+        if len(others) == 1 and not factors[block]:
+            (other,) = others
+            out, back = edges.count((other, block)), edges.count((block, other))
+            factors[other].append("r" * out + "c" * back)
+            edges = [edge for edge in edges if block not in edge]
+            del factors[block]
+    if len(edges) == 3:
+        return parts.rings[0 if len({start for start, _ in edges}) == 3 else 1]  # each sample starts an edge of a cycle
+    if edges:
+        ((a, b),) = edges
+        return parts.samples[factors[a][0]] @ parts.through[factors[b][0]]
+    return float(np.prod([np.sum(np.prod([parts.samples[f] for f in found], axis=0)) for found in factors.values()]))
 
 
-def _free_sum(matrix: Any, square: Any, labels: Labels) -> Any:
-    """`sum A_ab A_cd ...` with one letter a block, each over all samples; `square` is A A."""
-    if labels in TRIANGLES:
-        return jnp.sum(square * (matrix.T if labels == TRIANGLES[0] else matrix))
-    letters = ["abcdef"[block] for block in labels]
-    terms = ",".join("".join(letters[i : i + 2]) for i in range(0, len(labels), 2))
-    return jnp.einsum(f"{terms}->", *[matrix] * (len(labels) // 2), precision=HIGHEST, optimize="optimal")
-
-
-def matrix_sums(matrix: Float[Array, "n n"], *, third: bool) -> MatrixSums:
-    """The sums of a layer's matrix that its null moments need, in JAX's default float; `third` costs a product."""
-    n, kind = matrix.shape[0], matrix.dtype
-    matrix = matrix.astype(jnp.result_type(float))
-    trace, total = jnp.trace(matrix), jnp.sum(matrix)
-    means = jnp.stack([(total - trace) / (n * (n - 1)), trace / n])
-    centred = matrix - jnp.where(jnp.eye(n, dtype=bool), means[1], means[0])
-    # in the type of the features: its rounding does not show in a curve that is an approximation
-    rounded = centred.astype(kind)
-    square = jnp.matmul(rounded, rounded, precision=HIGHEST).astype(centred.dtype) if third else None
+def matrix_sums(parts: Parts, *, third: bool) -> MatrixSums:
+    """What the moments need of the sums of a layer's matrix."""
     sums = []
     for degree in (2, 3) if third else (2,):
         classes, _, to_distinct = _classes(degree)
-        free = jnp.stack([_free_sum(centred, square, labels) for labels in classes])
-        sums.append(jnp.asarray(to_distinct, free.dtype) @ free)
-    return MatrixSums(means, *sums, *([] if third else [jnp.zeros(0, matrix.dtype)]))
+        sums.append(to_distinct @ np.array([_free_sum(parts, labels) for labels in classes]))
+    return MatrixSums(parts.means, *sums, *([] if third else [np.zeros(0)]))
 
 
-@lru_cache(maxsize=32)
-def _summing(metric: Metric, third: bool) -> Any:
-    def sums(sketch):
-        matrix = metric.inner_matrix(sketch)
-        assert matrix is not None
-        return matrix_sums(matrix, third=third)
-
-    return jax.jit(sums)
+@partial(jax.jit, static_argnums=0)
+def _form(metric: Metric, sketch: Any) -> Any:
+    return metric.inner_form(sketch)
 
 
 def layer_sums(metric: Metric, sketch: Any, *, third: bool) -> MatrixSums:
     """`matrix_sums` of one layer from its sketch, in float64, on the host."""
     with jax.enable_x64(True):
-        return jax.device_get(_summing(metric, third)(sketch))
+        return matrix_sums(jax.device_get(_form(metric, sketch).parts(third=third)), third=third)
 
 
 def null_moments(a: Sequence[MatrixSums], b: Sequence[MatrixSums], n: int) -> NullMoments:

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from tqdm.auto import tqdm
 
 from .calibration import Null, calibrate_scores, false_discovery
-from .engine import make_sketches, name_layers, say, shape_of
+from .engine import make_sketches, name_layers, say, shape_of, size_text
 from .feature_store import FeatureStore
 from .location import Place
 from .metric import Metric
@@ -47,10 +47,6 @@ def highest_score(metric: Metric) -> float | None:
     if math.isfinite(bound):
         return bound
     return None if metric.self_score is None else sign * metric.self_score
-
-
-MATRICES = 4
-"""Matrices of all pairs of samples, in float64, that the closed form holds at once."""
 
 
 def check_permutable(metrics: dict[str, Metric]) -> None:
@@ -138,10 +134,11 @@ def calibrate_study(
             )
             compared = ~same & np.triu(np.ones(pairs, bool)) if mirror else ~same
             tables = _tables(grid, number, metric, observed, models, null, compared, mirror=mirror)
-            closed = groups is None and has_closed_form(metric, shapes[sketcher])
-            if closed and MATRICES * 8 * n * n > memory:
-                say(f"{key}: no closed form, as matrices of all {n} samples do not fit into the memory given.", quiet)
-            elif closed:
+            form = None if groups is not None else jax.eval_shape(metric.inner_form, shapes[sketcher])
+            if form is not None and form.needed > memory:
+                needed = f"takes {size_text(form.needed)} of {n} samples, and the budget is {size_text(memory)}"
+                say(f"{key}: no closed form, as it {needed}.", quiet)
+            elif form is not None:
                 sums = {
                     ref.name: layer_sums(
                         metric, bank.get(sketcher, ref.name, sketch_shapes(shapes[sketcher])[0]), third=null.tail
@@ -226,7 +223,7 @@ def _tables(
 
 def has_closed_form(metric: Metric, sketch: Any) -> bool:
     """Whether scores are inner products of a matrix per layer; `sketch` or its shapes."""
-    return jax.eval_shape(metric.inner_matrix, sketch) is not None
+    return jax.eval_shape(metric.inner_form, sketch) is not None
 
 
 def closed_tables(scores: np.ndarray, moments: NullMoments, metric: Metric) -> dict[str, np.ndarray]:

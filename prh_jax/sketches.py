@@ -26,6 +26,10 @@ class Gram(NamedTuple):
     inverse_norm: Float[Array, ""]
     unbiased_norm: Float[Array, ""]
 
+    def matrix(self) -> Float[Array, "n n"]:
+        """The matrix itself."""
+        return linalg.unpack_upper(self.upper) + jnp.diag(self.diagonal)
+
     def reorder(self, order: Order) -> "Gram":
         matrix = linalg.unpack_upper(self.upper)[order[:, None], order[None, :]]
         return self._replace(upper=linalg.pack_upper(matrix), diagonal=self.diagonal[order])

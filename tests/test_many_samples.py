@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from inputs import correlated
 
-from prh_jax import align, graphs, null_study, study, write_features
+from prh_jax import align, graphs, null_factors, null_forms, study, write_features
 from prh_jax.factors import CenteredFactor, Factor
 from prh_jax.graphs import BlockedMaskedKernel
 from prh_jax.metrics import make_metric
@@ -86,13 +86,23 @@ def test_a_study_of_many_samples(tmp_path, many, monkeypatch):
         for m, widths in enumerate([(9, 12), (20, 7, 16)])
     ]
     metrics = ["mutual_knn", "cka", "unbiased_cka", "cknna"]
-    found = align(*stores, metrics, null=5)
+    monkeypatch.setattr(null_factors, "ROWS", 64)
+    monkeypatch.setattr(null_forms, "ENTRIES", 1000)
+    with monkeypatch.context() as patch:
+        # matrices of all pairs are out of reach of the memory, which is as large as usual for the tiles
+        patch.setattr(null_forms, "MATRICES", 10**4)
+        found = align(*stores, metrics, null=5, memory="1GiB")
     monkeypatch.setattr(graphs, "MANY", 8192)
     expected = align(*stores, metrics, null=5)
     for key in metrics:
         tolerance = 0 if key == "mutual_knn" else 2e-6
         np.testing.assert_allclose(found.dataset[key], expected.dataset[key], atol=tolerance, rtol=0)
         np.testing.assert_allclose(found.calibration.null(key), expected.calibration.null(key), atol=tolerance, rtol=0)
+    for key in metrics[:3]:  # in feature space, the moments of the matrices
+        cells, others = (result.calibration.cells(key) for result in (found, expected))
+        for name, tolerance in (("mean_cell", 2e-7), ("sd_cell", 2e-7), ("tail_cell", 1e-4)):
+            np.testing.assert_allclose(cells[name], others[name], atol=tolerance, rtol=0)
+    np.testing.assert_allclose(found.calibration.cells("mutual_knn")["mean_cell"], 10 / (N - 1), rtol=1e-12)
     assert np.isfinite(jnp.asarray(found.calibration.pairs("cka")["calibrated"].values)).all()
 
 
@@ -166,9 +176,7 @@ def test_no_closed_form_where_matrices_of_all_pairs_do_not_fit(tmp_path, monkeyp
         write_features(tmp_path / f"{name}.zarr", [z], ids=[str(i) for i in range(N)], spec={"model": name})
         for name, z in (("x", x), ("y", y))
     ]
-    full = align(*stores, "mutual_knn:k=5", null=5).calibration
-    monkeypatch.setattr(null_study, "MATRICES", 10**9)
-    found = align(*stores, "mutual_knn:k=5", null=5, progress=True).calibration
-    assert "mutual_knn: no closed form, as matrices of all 150 samples do not fit" in capsys.readouterr().err
-    np.testing.assert_array_equal(found.null("mutual_knn"), full.null("mutual_knn"))
-    assert "z_cell" in full.dataset and "z_cell" not in found.dataset
+    monkeypatch.setattr(null_forms, "MATRICES", 10**9)
+    found = align(*stores, "cka", null=5, progress=True).calibration
+    assert "cka: no closed form, as it takes 167638.1 GiB of 150 samples" in capsys.readouterr().err
+    assert np.isfinite(found.pairs("cka")["p"]).all() and "z_cell" not in found.dataset

@@ -11,8 +11,10 @@ import pytest
 from inputs import correlated, counts, scored
 from jaxtyping import TypeCheckError
 
+from prh_jax import null_factors
 from prh_jax.calibration import Null, calibrate_scores, false_discovery, still_open
-from prh_jax.metrics import METRICS, SUPPORTED_METRICS, Cca, Cka, DistanceCorrelation, UnbiasedCka, make_metric
+from prh_jax.factors import CenteredFactor
+from prh_jax.metrics import METRICS, SUPPORTED_METRICS, Cca, Cka, Cknna, DistanceCorrelation, UnbiasedCka, make_metric
 from prh_jax.metrics.mutual_knn import MutualKnn
 from prh_jax.null_moments import layer_sums, null_moments, tail_probability
 from prh_jax.null_study import has_closed_form, highest_score
@@ -29,6 +31,7 @@ TILED = [small(name) for name in (*SUPPORTED_METRICS, "knn_jaccard", "linear_reg
 """Of each way to score the orders of a tile some metric."""
 CLOSED = [small(name) for name in ("cka", "unbiased_cka", "mutual_knn", "rsa")]
 CLOSED += [DistanceCorrelation(biased=False), Cca(average="yanai")]
+CLOSED += [Cknna(k=3, formula="paper")]
 CLOSED += [Cka(kernel="rbf", sigma=2.0), UnbiasedCka(kernel="rbf", sigma=2.0), MutualKnn(k=3, normalize=False)]
 
 
@@ -47,10 +50,20 @@ def stacked(sketches):
 
 def test_which_metrics_claim_a_closed_form():
     claimed = set()
-    for metric in (*EVERY, *CLOSED, Cka(eps=1e-6)):
+    for metric in (*EVERY, *CLOSED, Cka(eps=1e-6), Cknna(k=3, formula="paper", eps=1e-6)):
         shape = jax.eval_shape(metric.sketch, jax.ShapeDtypeStruct((12, 5), jnp.float32))
         claimed |= {str(metric)} if has_closed_form(metric, shape) else set()
     assert claimed == {str(metric) for metric in CLOSED}
+
+
+def expect_brute_force(metric, a, b, n):
+    orders = np.array(list(itertools.permutations(range(n))), np.int32)
+    scores = np.asarray(scores_of_orders(metric, a, b, orders))
+    found = null_moments([layer_sums(metric, a, third=True)], [layer_sums(metric, b, third=True)], n)
+    centred = scores - scores.mean()
+    assert found.mean[0, 0] == pytest.approx(scores.mean(), abs=1e-10)
+    assert found.sd[0, 0] == pytest.approx(scores.std(), abs=1e-10)
+    assert found.skewness[0, 0] == pytest.approx((centred**3).mean() / scores.std() ** 3, abs=1e-9)
 
 
 # five features span all of six centred samples: there cca does not depend on the order
@@ -59,14 +72,14 @@ def test_which_metrics_claim_a_closed_form():
 )
 def test_closed_form_is_brute_force_over_all_orders(metric, n, x64):
     x, y = correlated(n=n, dx=5, dy=4, seed=n, dtype=np.float64)
-    a, b = sketched(metric, jnp.asarray(x)), sketched(metric, jnp.asarray(y))
-    orders = np.array(list(itertools.permutations(range(n))), np.int32)
-    scores = np.asarray(scores_of_orders(metric, a, b, orders))
-    found = null_moments([layer_sums(metric, a, third=True)], [layer_sums(metric, b, third=True)], n)
-    centred = scores - scores.mean()
-    assert found.mean[0, 0] == pytest.approx(scores.mean(), abs=1e-10)
-    assert found.sd[0, 0] == pytest.approx(scores.std(), abs=1e-10)
-    assert found.skewness[0, 0] == pytest.approx((centred**3).mean() / scores.std() ** 3, abs=1e-9)
+    expect_brute_force(metric, *(sketched(metric, jnp.asarray(z)) for z in (x, y)), n)
+
+
+@pytest.mark.parametrize("metric", [Cka(), UnbiasedCka()], ids=str)
+def test_closed_form_of_factors_is_brute_force_over_all_orders(metric, x64, monkeypatch):
+    monkeypatch.setattr(null_factors, "ROWS", 4)  # of six samples a whole block, and half of another
+    x, y = correlated(n=6, dx=3, dy=2, dtype=np.float64)
+    expect_brute_force(metric, *(jax.jit(CenteredFactor(4))(jnp.asarray(z)) for z in (x, y)), 6)
 
 
 @pytest.mark.slow

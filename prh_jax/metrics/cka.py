@@ -3,12 +3,10 @@
 import dataclasses
 from typing import Any
 
-import jax.numpy as jnp
-from jaxtyping import Array, Float
-
-from .. import linalg
 from ..factors import Factor
 from ..metric import Score, check_positive
+from ..null_factors import LowRank
+from ..null_forms import Dense
 from ..sketches import CenteredGram, Gram, Kernel
 from .kinds import InnerMetric, unbiased_cosine
 
@@ -57,10 +55,10 @@ class Cka(InnerMetric):
     def sketch(self) -> CenteredGram:
         return CenteredGram(self.kernel, self.sigma if self.kernel == "rbf" else 1.0, self.median)
 
-    def inner_matrix(self, sketch: Gram | Factor) -> Float[Array, "n n"] | None:
-        if self.eps or isinstance(sketch, Factor):
+    def inner_form(self, sketch: Gram | Factor) -> Dense | LowRank | None:
+        if self.eps:
             return None
-        return linalg.unpack_upper(sketch.upper) + jnp.diag(sketch.diagonal)
+        return LowRank.of(sketch.columns) if isinstance(sketch, Factor) else Dense(sketch.matrix())
 
     def score(self, upper: Any, diagonal: Any, a: Gram | Factor, b: Gram | Factor) -> Any:
         cosine = 2 * upper + diagonal
@@ -90,9 +88,9 @@ class UnbiasedCka(Cka):
         extra = self.eps * float(n * (n - 3)) * a.inverse_norm * b.inverse_norm if self.eps else 0
         return unbiased_cosine(upper, diagonal, a, b, extra=extra)
 
-    def inner_matrix(self, sketch: Gram | Factor) -> Float[Array, "n n"] | None:
-        matrix = super().inner_matrix(sketch)
-        return None if matrix is None else linalg.u_center(matrix) / sketch.unbiased_norm
+    def inner_form(self, sketch: Gram | Factor) -> Dense | LowRank | None:
+        form = super().inner_form(sketch)
+        return None if form is None else form.u_centered(sketch.unbiased_norm)
 
     def chance(self, n: int) -> float:
         return 0.0

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..graphs import MaskedKernel, NeighborKernel
 from ..metric import Metric, Score, check_positive
+from ..null_forms import Edges
 from .neighbors import any_lists, compact_lists, scan_samples, table_of, table_rows
 
 Formula = Literal["code", "paper"]
@@ -83,6 +84,12 @@ class Cknna(Metric):
         joint = aligned_tile(self.sketch, a, b)
         one, other = jax.tree.map(lambda z: z[:, None], a), jax.tree.map(lambda z: z[None], b)
         return self._score(joint, one, other)
+
+    def inner_form(self, sketch: NeighborKernel) -> Edges | None:
+        # the code's formula has row sums of shared neighbours in it
+        if self.formula == "code" or self.eps:
+            return None
+        return Edges(sketch.neighbors, sketch.values / jnp.sqrt(sketch.self_alignment))
 
     def _score(self, joint: Any, a: NeighborKernel, b: NeighborKernel) -> Any:
         squared = a.self_alignment * b.self_alignment

@@ -3,11 +3,9 @@
 import dataclasses
 from typing import Any
 
-import jax.numpy as jnp
-from jaxtyping import Array, Float
-
 from .. import linalg
 from ..metric import Score
+from ..null_forms import Dense
 from ..sketches import CenteredGram, Gram
 from .kinds import InnerMetric, unbiased_cosine
 
@@ -50,11 +48,9 @@ class DistanceCorrelation(InnerMetric):
             return linalg.safe_sqrt(2 * upper + diagonal)
         return unbiased_cosine(upper, diagonal, a, b)
 
-    def inner_matrix(self, sketch: Gram) -> Float[Array, "n n"] | None:
-        if self.biased:  # a root of an inner product
-            return None
-        matrix = linalg.unpack_upper(sketch.upper) + jnp.diag(sketch.diagonal)
-        return linalg.u_center(matrix) / sketch.unbiased_norm
+    def inner_form(self, sketch: Gram) -> Dense | None:
+        # biased it is a root of an inner product
+        return None if self.biased else Dense(sketch.matrix()).u_centered(sketch.unbiased_norm)
 
     def chance(self, n: int) -> float | None:
         return None if self.biased else 0.0

@@ -4,10 +4,10 @@ import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from ..graphs import KnnGraph
 from ..metric import Score
+from ..null_forms import Edges
 from .neighbors import ListMetric
 from .sequences import Overlap
 
@@ -27,13 +27,11 @@ class MutualKnn(ListMetric):
     source = "Huh et al. 2024, arXiv:2405.07987"
     comparison = Overlap()
 
-    def inner_matrix(self, sketch: KnnGraph) -> Float[Array, "n n"] | None:
+    def inner_form(self, sketch: KnnGraph) -> Edges | None:
         if self.queries:
             return None
         neighbors = sketch.neighbors
-        n, k = neighbors.shape
-        weight = jnp.where(neighbors < 0, jnp.nan, (n * k) ** -0.5)
-        return jnp.zeros((n, n), weight.dtype).at[jnp.arange(n)[:, None], neighbors].set(weight)
+        return Edges(neighbors, jnp.where(neighbors < 0, jnp.nan, neighbors.size**-0.5))
 
     def chance(self, n: int) -> float:
         return self.k / (n - 1)

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int
 
 from ..kendall import PairOrders, tau
 from ..metric import Metric, Score, Sketcher
+from ..null_forms import Dense
 from ..packed import Dissimilarities, Dissimilarity, Packed
 from .kinds import SLOW, InnerMetric, pair_by_pair
 
@@ -78,8 +79,8 @@ class Rsa(InnerMetric):
     def score(self, upper: Any, diagonal: Any, a: Packed, b: Packed) -> Any:
         return 2 * upper + diagonal
 
-    def inner_matrix(self, sketch: Any) -> Float[Array, "n n"] | None:
-        return None if self.compare_by == "kendall" else sketch.matrix()
+    def inner_form(self, sketch: Any) -> Dense | None:
+        return None if self.compare_by == "kendall" else Dense(sketch.matrix())
 
     # tau is no inner product: it is counted pair by pair
 

@@ -4,10 +4,10 @@ import dataclasses
 from typing import Any, Literal
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from ..linalg import HIGHEST
 from ..metric import Score
+from ..null_forms import Dense
 from ..packed import HatMatrix, Packed
 from .kinds import InnerMetric, PairMetric
 
@@ -66,10 +66,10 @@ class Cca(InnerMetric):
             return total / jnp.minimum(a.size, b.size)
         return total if self.average == "pillai" else total / jnp.sqrt(a.size * b.size)
 
-    def inner_matrix(self, sketch: Packed) -> Float[Array, "n n"] | None:
+    def inner_form(self, sketch: Packed) -> Dense | None:
         if self.average == "squared":
             return None
-        return sketch.matrix() / (1 if self.average == "pillai" else jnp.sqrt(sketch.size))
+        return Dense(sketch.matrix() / (1 if self.average == "pillai" else jnp.sqrt(sketch.size)))
 
 
 @dataclasses.dataclass(frozen=True)
