@@ -104,7 +104,7 @@ def fill_null(
 
     def load(side: int, wanted: np.ndarray, count: int) -> Any:
         names = layers[0] if side == 0 else layers[1]
-        sketches = (bank.get(sketcher, names[i], shapes[0]) for i in wanted.tolist())
+        sketches = (bank.get(sketcher, names[int(i)], shapes[0]) for i in wanted)
         return put_tile(stack_tile(sketches, count), mesh, spread=side == 0)
 
     for b, where in enumerate(grid.blocks):

@@ -8,7 +8,6 @@ import jax
 import numpy as np
 import pytest
 from inputs import correlated
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.test_util import check_grads
 
 import prh_jax
@@ -204,19 +203,3 @@ def test_minibatches_average_to_the_whole(x64):
     assert float(state.xy) / many == pytest.approx(9 * hsic_song(x, y), rel=1e-10)
     assert float(state.xx) / many == pytest.approx(81 * hsic_song(x, x), rel=1e-10)
     assert float(batches.compute(state)) == pytest.approx(float(unbiased_cka(x, y)), abs=1e-10)
-
-
-@pytest.mark.parametrize("score", [batch_cka, partial(soft_mutual_knn, k=3)])
-def test_two_devices_give_the_loss_of_one(score, x64):
-    """Rows spread over devices, under shard_map with an axis name and under jit with sharded inputs."""
-    x, y = correlated(n=16, dx=7, dy=5, dtype=np.float64)
-    mesh = Mesh(np.array(jax.devices()[:2]), ("data",))
-    rows = PartitionSpec("data")
-    part = partial(score, axis_name="data")
-    inside = jax.shard_map(part, mesh=mesh, in_specs=(rows, rows), out_specs=PartitionSpec(), check_vma=False)
-    expected, gradient = jax.jit(jax.value_and_grad(score))(x, y)
-    found, spread = jax.jit(jax.value_and_grad(inside))(x, y)
-    assert float(found) == pytest.approx(float(expected), abs=1e-12)
-    np.testing.assert_allclose(np.asarray(spread), np.asarray(gradient), atol=1e-12)
-    placed = [jax.device_put(z, NamedSharding(mesh, rows)) for z in (x, y)]
-    assert float(jax.jit(score)(*placed)) == pytest.approx(float(expected), abs=1e-12)

@@ -1,8 +1,10 @@
 """Metrics inside JAX programs: jit, vmap, scan, gradients, precisions; and an import that starts nothing."""
 
+import os
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -136,3 +138,21 @@ def test_import_starts_no_backend_and_loads_no_torch():
         "assert not bridge._backends and 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_everything_runs_on_two_devices():
+    """In a process that has two, as their number is settled when JAX starts."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        str(Path(__file__).with_name("two_devices.py")),
+    ]
+    done = subprocess.run(
+        command, env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout

@@ -1,0 +1,52 @@
+"""Metrics and losses spread over two devices: `test_transforms.py` runs this in a process that has two."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from inputs import correlated, counts
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+import prh_jax
+from prh_jax.metrics import METRICS
+
+ROWS = PartitionSpec("data")
+METRICS_OF_FEW = [cls(**({"k": 4} if "k" in cls().settings else {})) for cls in METRICS.values()]
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    assert jax.device_count() == 2
+    return Mesh(np.array(jax.devices()), ("data",))
+
+
+@pytest.mark.parametrize("metric", METRICS_OF_FEW, ids=str)
+def test_scores_are_those_of_one(metric, mesh):
+    """Of layers whose rows lie on two devices, under jit; and of pairs, each on a device, under shard_map."""
+    pairs = [correlated(seed=seed, dx=14, dy=11) for seed in range(2)]
+    score, close = jax.jit(metric), {"atol": 0, "rtol": 0} if counts(metric) else {"atol": 2e-5, "rtol": 2e-5}
+    expected = [float(score(x, y)) for x, y in pairs]
+    placed = [jax.device_put(z, NamedSharding(mesh, ROWS)) for z in pairs[0]]
+    assert len(placed[0].sharding.device_set) == 2
+    np.testing.assert_allclose(float(score(*placed)), expected[0], **close)
+    xs, ys = (jnp.stack([pair[side] for pair in pairs]) for side in (0, 1))
+    spread = jax.shard_map(jax.vmap(metric), mesh=mesh, in_specs=(ROWS, ROWS), out_specs=ROWS, check_vma=False)
+    found = jax.jit(spread)(xs, ys)
+    assert len(found.sharding.device_set) == 2
+    np.testing.assert_allclose(np.asarray(found), expected, **close)
+
+
+@pytest.mark.parametrize("score", [prh_jax.batch_cka, partial(prh_jax.soft_mutual_knn, k=3)])
+def test_a_loss_of_rows_on_two_devices(score, mesh, x64):
+    """Under shard_map with an axis name, and under jit with sharded inputs: value and gradient are those of one."""
+    x, y = correlated(n=16, dx=7, dy=5, dtype=np.float64)
+    part = partial(score, axis_name="data")
+    inside = jax.shard_map(part, mesh=mesh, in_specs=(ROWS, ROWS), out_specs=PartitionSpec(), check_vma=False)
+    expected, gradient = jax.jit(jax.value_and_grad(score))(x, y)
+    found, spread = jax.jit(jax.value_and_grad(inside))(x, y)
+    assert float(found) == pytest.approx(float(expected), abs=1e-12)
+    np.testing.assert_allclose(np.asarray(spread), np.asarray(gradient), atol=1e-12)
+    placed = [jax.device_put(z, NamedSharding(mesh, ROWS)) for z in (x, y)]
+    assert float(jax.jit(score)(*placed)) == pytest.approx(float(expected), abs=1e-12)
