@@ -153,7 +153,10 @@ class HatMatrix(Sketcher):
 
 
 class Regression(NamedTuple):
-    """A layer as what is predicted, a Gram matrix of trace 1, and as what predicts: `2 F - F^2` of its hat matrix F."""
+    """A layer as what is predicted, a Gram matrix of trace 1, and as what predicts: their product is R^2.
+
+    The latter is `2 F - F^2` of its hat matrix F, or what `left_out` makes of it.
+    """
 
     gram: Packed
     smoother: Packed
@@ -164,9 +167,13 @@ class Regression(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Regressions(Sketcher):
-    """Both sides of a regression of one layer on another; `ridge` in units of the total variance."""
+    """Both sides of a regression of one layer on another; `ridge` in units of the total variance.
+
+    `leave_one_out` judges each sample by the regression on all others.
+    """
 
     ridge: float = 0.0
+    leave_one_out: bool = False
 
     @property
     def products(self) -> Roots:
@@ -175,9 +182,28 @@ class Regressions(Sketcher):
     def reduce(self, products: Root) -> Regression:
         root, norm, bad = unit_root(products)
         hat = hat_matrix(root, self.ridge)
-        smoother = 2 * hat - jnp.matmul(hat, hat, precision=HIGHEST) if self.ridge else hat
+        if self.leave_one_out:
+            smoother = left_out(hat)
+        else:
+            smoother = 2 * hat - jnp.matmul(hat, hat, precision=HIGHEST) if self.ridge else hat
         gram = jnp.matmul(root, root, precision=HIGHEST)
         return Regression(*(pack(matrix, norm, bad) for matrix in (gram, smoother)))
+
+
+def left_out(hat: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    """`I - R D^2 R (n - 1)^2 / n^2`, whose product with a Gram matrix of trace 1 is R^2 by leaving one out.
+
+    `R = I - F - 11'/n` makes residuals, and `D = 1 / diag R` of each residual that of the fit without its sample (Allen
+    1974, PRESS). NaN where a residual is zero whatever the sample is.
+    """
+    n = hat.shape[0]
+    eye = jnp.eye(n, dtype=hat.dtype)
+    residual = eye - hat - 1 / n
+    free = jnp.diagonal(residual)
+    known = free > 1000 * jnp.finfo(hat.dtype).eps
+    weighted = residual / jnp.where(known, free, 1)[:, None] * ((n - 1) / n)
+    made = eye - jnp.matmul(weighted.T, weighted, precision=HIGHEST)
+    return jnp.where(jnp.all(known), made, jnp.nan)
 
 
 def unit_root(products: Root) -> tuple[Any, Any, Any]:

@@ -45,6 +45,8 @@ VARIANTS = {
             "mean_cca:variance=0.9",
             "gulp:ridge=0",
             "linear_regression:ridge=0.1",
+            "linear_regression:leave_one_out=true",
+            "linear_regression:ridge=0.1,leave_one_out=true",
             "procrustes_distance:unit_norm=false",
             "angular_shape_distance:alpha=0.5,centered=false",
             "angular_shape_distance:alpha=0",
@@ -301,7 +303,7 @@ def test_ties_go_to_the_lowest_index(metric):
     assert float(scored(metric, x, y)) == pytest.approx(oracle(metric, x, y), abs=1e-6)
 
 
-WORDS = [1, 2, 10, 31, 32, 33, 64, 100, 128, 139]
+WORDS = [1, 10, 31, 32, 33, 64, 128, 139]
 """k at which lists fill machine words, and their neighbours."""
 
 

@@ -16,7 +16,6 @@ from prh_jax import Preprocess
 from prh_jax.cli import main
 from prh_jax.preprocess import Part
 
-pytestmark = pytest.mark.as_shipped
 METRICS = ["mutual_knn", "cka", "unbiased_cka", "cknna"]
 COUNTED = """
 import sys

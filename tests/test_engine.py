@@ -21,7 +21,6 @@ from prh_jax.engine import fit_tile, parse_bytes, shape_of
 from prh_jax.metrics import Cka, ProcrustesDistance
 from prh_jax.pairwise import layer_mesh
 
-pytestmark = pytest.mark.as_shipped
 TESTS = Path(__file__).parent
 NAMES = [name if name != "svcca" else "svcca:dim=3" for name in SUPPORTED_METRICS]
 NAMES += ["knn_jaccard", "linear_regression", "procrustes_distance"]  # of each further way to score a tile, one
@@ -50,6 +49,7 @@ for count in (1, 2, 4):
 """
 
 
+@pytest.mark.as_shipped
 def test_any_number_of_devices_gives_the_same_bits(tmp_path):
     store = make_store(tmp_path / "a.zarr", "m", (14, 9, 14, 20, 12, 14, 9))
     names = [name for name in NAMES if name not in ("lcs_knn", "unbiased_cka")]  # as edit_distance_knn and cka
@@ -94,6 +94,7 @@ def test_a_killed_study_scores_at_most_one_tile_twice(tmp_path):
     xr.testing.assert_identical(load_alignment(path).dataset, load_alignment(tmp_path / "alone.zarr").dataset)
 
 
+@pytest.mark.as_shipped
 def test_a_second_study_compiles_nothing_but_the_products_of_new_widths(tmp_path, caplog):
     align(make_store(tmp_path / "a.zarr", "a", (14, 14, 14)), make_store(tmp_path / "b.zarr", "b", (19,)), NAMES)
     ids = [f"s{i}" for i in range(60)]

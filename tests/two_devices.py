@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from inputs import correlated, counts
+from inputs import correlated, counts, scored
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import prh_jax
@@ -23,19 +23,25 @@ def mesh():
 
 
 @pytest.mark.parametrize("metric", METRICS_OF_FEW, ids=str)
-def test_scores_are_those_of_one(metric, mesh):
-    """Of layers whose rows lie on two devices, under jit; and of pairs, each on a device, under shard_map."""
-    pairs = [correlated(seed=seed, dx=14, dy=11) for seed in range(2)]
-    score, close = jax.jit(metric), {"atol": 0, "rtol": 0} if counts(metric) else {"atol": 2e-5, "rtol": 2e-5}
-    expected = [float(score(x, y)) for x, y in pairs]
-    placed = [jax.device_put(z, NamedSharding(mesh, ROWS)) for z in pairs[0]]
+def test_samples_spread_over_devices(metric, mesh):
+    """A compiled metric takes layers whose rows lie on two devices, and scores them as it does on one."""
+    x, y = correlated(dx=14, dy=11)
+    placed = [jax.device_put(z, NamedSharding(mesh, ROWS)) for z in (x, y)]
     assert len(placed[0].sharding.device_set) == 2
-    np.testing.assert_allclose(float(score(*placed)), expected[0], **close)
+    close = {"atol": 0, "rtol": 0} if counts(metric) else {"atol": 2e-5, "rtol": 2e-5}
+    np.testing.assert_allclose(float(jax.jit(metric)(*placed)), float(scored(metric, x, y)), **close)
+
+
+@pytest.mark.parametrize("metric", [METRICS["mutual_knn"](k=4), METRICS["svcca"](), METRICS["mean_cca"]()], ids=str)
+def test_pairs_spread_over_devices(metric, mesh):
+    """Each device scores pairs of its own, under shard_map: counts, iterations, decompositions."""
+    pairs = [correlated(seed=seed, dx=14, dy=11) for seed in range(2)]
     xs, ys = (jnp.stack([pair[side] for pair in pairs]) for side in (0, 1))
     spread = jax.shard_map(jax.vmap(metric), mesh=mesh, in_specs=(ROWS, ROWS), out_specs=ROWS, check_vma=False)
     found = jax.jit(spread)(xs, ys)
     assert len(found.sharding.device_set) == 2
-    np.testing.assert_allclose(np.asarray(found), expected, **close)
+    close = {"atol": 0, "rtol": 0} if counts(metric) else {"atol": 2e-5, "rtol": 2e-5}
+    np.testing.assert_allclose(np.asarray(found), [float(scored(metric, x, y)) for x, y in pairs], **close)
 
 
 @pytest.mark.parametrize("score", [prh_jax.batch_cka, partial(prh_jax.soft_mutual_knn, k=3)])

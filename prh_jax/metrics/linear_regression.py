@@ -18,19 +18,26 @@ class LinearRegression(InnerMetric):
     `score = 1 - |X - F_y X|^2 / |X|^2`, in [0, 1], not symmetric; X the centred features, F_y the hat matrix of (ridge)
     regression on y. It is fitted and judged on the same samples: 1 where y is wider than there are samples.
 
-    Settings: `ridge`, in units of y's total variance; 0 is least squares. Packages differ in which layer predicts
-    which.
+    Settings: `ridge`, in units of y's total variance; 0 is least squares. `leave_one_out`, each sample is predicted by
+    the map, and held against the mean, of all others (cross-validation, in closed form): at most 1, below 0 where
+    the mean predicts better; NaN where a sample decides its own prediction, so give a ridge to layers wider than there
+    are samples. Packages differ in which layer predicts which.
     """
 
     name = "linear_regression"
     source = "Kornblith et al. 2019, arXiv:1905.00414"
 
     ridge: float = 0.0
+    leave_one_out: bool = False
 
     def __post_init__(self):
         super().__post_init__()
         if not self.ridge >= 0:
             raise ValueError(f"{self.name} needs ridge >= 0, got {self.ridge!r}.")
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return (float("-inf") if self.leave_one_out else 0.0, 1.0)
 
     @property
     def differentiable(self) -> bool:
@@ -50,7 +57,7 @@ class LinearRegression(InnerMetric):
 
     @property
     def sketch(self) -> Regressions:
-        return Regressions(self.ridge)
+        return Regressions(self.ridge, self.leave_one_out)
 
     def sides(self, a: Regression, b: Regression) -> tuple[Packed, Packed]:
         return a.gram, b.smoother
@@ -68,9 +75,10 @@ def predictions(a: Regression, b: Regression) -> tuple[Float[Array, "x y"], Floa
     return packed_products(a.gram, b.smoother)
 
 
-def linear_regression(x: Any, y: Any, *, ridge: float = 0.0) -> Score:
-    """Share of the variance of x that a linear map of y explains: `LinearRegression(ridge)(x, y)`.
+def linear_regression(x: Any, y: Any, *, ridge: float = 0.0, leave_one_out: bool = False) -> Score:
+    """Share of the variance of x that a linear map of y explains: `LinearRegression(ridge, leave_one_out)(x, y)`.
 
-    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1]; not symmetric. Differentiable.
+    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1], with `leave_one_out` up to 1; not
+    symmetric. Differentiable.
     """
-    return LinearRegression(ridge)(x, y)
+    return LinearRegression(ridge, leave_one_out)(x, y)

@@ -66,11 +66,20 @@ def gulp(x, y, ridge=0.01):
     return float(own[0] + own[1] - 2 * cross)
 
 
-def linear_regression(x, y, ridge=0.0):
-    """R^2 of x from y over all features, by solving the (ridge) normal equations."""
+def linear_regression(x, y, ridge=0.0, leave_one_out=False):
+    """R^2 of x from y over all features, by solving the (ridge) normal equations; anew without each sample."""
     x, y = (np.asarray(z, np.float64) - np.mean(z, axis=0) for z in (x, y))
     y = y / np.linalg.norm(y)
-    weights = np.linalg.lstsq(y, x, rcond=None)[0] if ridge == 0 else None
-    if weights is None:
-        weights = np.linalg.solve(y.T @ y + ridge * np.eye(y.shape[1]), y.T @ x)
-    return float(1 - np.linalg.norm(x - y @ weights) ** 2 / np.linalg.norm(x) ** 2)
+
+    def predicted(x, y, new):
+        """By the fit to centred features of some samples, for other samples."""
+        (own, mean), place = (y - y.mean(axis=0), x.mean(axis=0)), new - y.mean(axis=0)
+        if ridge == 0:
+            return mean + place @ np.linalg.lstsq(own, x - mean, rcond=None)[0]
+        return mean + place @ np.linalg.solve(own.T @ own + ridge * np.eye(y.shape[1]), own.T @ (x - mean))
+
+    if not leave_one_out:
+        return float(1 - np.linalg.norm(x - predicted(x, y, y)) ** 2 / np.linalg.norm(x) ** 2)
+    others = [np.arange(len(x)) != i for i in range(len(x))]
+    wrong = sum(np.sum((x[i] - predicted(x[rest], y[rest], y[i])) ** 2) for i, rest in enumerate(others))
+    return float(1 - wrong / sum(np.sum((x[i] - x[rest].mean(axis=0)) ** 2) for i, rest in enumerate(others)))
