@@ -303,7 +303,7 @@ def test_ties_go_to_the_lowest_index(metric):
     assert float(scored(metric, x, y)) == pytest.approx(oracle(metric, x, y), abs=1e-6)
 
 
-WORDS = [1, 10, 31, 32, 33, 64, 128, 139]
+WORDS = [1, 2, 10, 31, 32, 33, 64, 100, 128, 139]
 """k at which lists fill machine words, and their neighbours."""
 
 

@@ -28,6 +28,7 @@ SMOOTH += [
         "rsm_norm_difference:norm=spectral",
         "mean_cca:variance=0.9",
         "gulp:ridge=0",
+        "linear_regression:ridge=0.1",
         "linear_regression:ridge=0.1,leave_one_out=true",
         "procrustes_distance:unit_norm=false",
         "angular_shape_distance:alpha=0.5",
