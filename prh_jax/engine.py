@@ -6,7 +6,6 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -17,6 +16,7 @@ from tqdm.auto import tqdm
 
 from .checks import StoreError
 from .feature_store import FeatureStore
+from .host import compiling_threads, kept_memory, quiet_blas, reading_threads
 from .metric import Maker, Metric, Sketcher
 from .pairwise import (
     TILE,
@@ -93,18 +93,6 @@ def name_layers(stores: Iterable[FeatureStore], preprocess: Preprocess, precisio
     return refs
 
 
-def quiet_blas() -> AbstractContextManager:
-    """While it lasts, LAPACK runs on one thread.
-
-    The threads of OpenBLAS, which JAX calls on a CPU, spin for a while after each call, and take a core from the
-    products that come next: on two cores, SVCCA's sketch of a wide layer took 1.6 times as long.
-    """
-    import scipy.linalg  # noqa: F401  (only what is loaded can be limited)
-    from threadpoolctl import threadpool_limits
-
-    return threadpool_limits(limits=1, user_api="blas")
-
-
 def shape_of(sketcher: Sketcher | Maker, n: int, width: int) -> Any:
     """The shapes of a sketch, or of what it is made of; they do not depend on the width."""
     return jax.eval_shape(sketcher, jax.ShapeDtypeStruct((n, width), np.float32))
@@ -145,7 +133,7 @@ def make_sketches(
             bank.put(sketcher, ref.name, jax.device_get(sketch))
 
     shown = tqdm(total=len(missing), desc="sketching", unit=" layers", disable=quiet, leave=False)
-    with quiet_blas(), shown as bar:
+    with quiet_blas(), kept_memory(), shown as bar:
         layers = read_ahead(_prepared(refs, set(missing), preprocess, memory), IN_FLIGHT)
         wanted = {ref: tuple(dict.fromkeys(makers[sketcher] for sketcher in missing[ref])) for ref in missing}
         programs = _compile_ahead(wanted, preprocess, devices)
@@ -166,7 +154,7 @@ def _compile_ahead(
     wanted: dict[LayerRef, tuple[Any, ...]], preprocess: Preprocess, devices: Sequence[Any]
 ) -> dict[Any, Future[Any]]:
     """Programs for all widths, compiled by threads while layers are read and the first ones are computed."""
-    pool = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2))
+    pool = ThreadPoolExecutor(compiling_threads())
     programs: dict[Any, Future[Any]] = {}
     for ref, makers in wanted.items():
         shape = (ref.store.n, ref.store.layers[ref.layer].dim)
@@ -192,7 +180,7 @@ def _prepared(
                 continue
             store, read = layers[0].store, None
             if store.nbytes <= memory // 8 and preprocess.clip_quantile < 1:
-                with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 4)) as pool:
+                with ThreadPoolExecutor(reading_threads()) as pool:
                     read = list(pool.map(store.read_layer, range(len(store.layers))))
             yield layers, read, preprocess.thresholds(store, read, memory=memory // 4)
 

@@ -31,6 +31,7 @@ from .engine import (
 from .feature_store import DTYPES, open_store
 from .feature_writer import write_features
 from .graphs import MANY
+from .host import compiling_threads
 from .metric import Metric, Sketcher
 from .null_study import check_permutable
 from .pairwise import (
@@ -134,7 +135,8 @@ def plan(
     small = {sketchers[key]: study_sketcher(m, preprocess, n, width=max(widths)) for key, m in fewer.items()}
     rehearsed = _rehearse(list(small.values()), widths, samples, preprocess, dtype, mesh)
     growth = (n / samples) ** 2
-    compile_s, pair_s, null_s = len(set(widths)) * rehearsed.compile_s, 0.0, 0.0
+    rounds = -(-len(set(widths)) // compiling_threads())
+    compile_s, pair_s, null_s = rounds * rehearsed.compile_s, 0.0, 0.0
     blocks, tiles_bytes = 0, 0
     for sketcher, shape in shapes.items():
         group = {key: metric for key, metric in chosen.items() if sketchers[key] == sketcher}

@@ -1,8 +1,10 @@
 """What is done to features before any metric: outliers clipped, rows made unit; recorded with results."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ from jaxtyping import Array, Float, Num
 
 from . import linalg
 from .feature_store import FeatureStore, blocks_of
+from .host import reading_threads
 from .quantile import order_statistics, quantile
 
 
@@ -107,9 +110,18 @@ class Preprocess:
                 rows = slice(start, min(start + most, block.stop, held.stop))
                 places = range(rows.start - held.start, rows.stop - held.start)
                 read = [x[places.start : places.stop] for x in layers] if layers else store.read_rows(rows)
-                for g, group in enumerate(groups):
-                    for row, place in enumerate(places):
-                        found[place, g] = quantile(np.concatenate([read[i][row] for i in group]), self.clip_quantile)
+
+                def of_rows(rows: range, read: list[np.ndarray] = read) -> list[list[float]]:
+                    return [
+                        [quantile(np.concatenate([read[i][row] for i in group]), self.clip_quantile) for group in groups]
+                        for row in rows
+                    ]
+
+                threads = reading_threads()
+                shares = [range(len(places) * i // threads, len(places) * (i + 1) // threads) for i in range(threads)]
+                with ThreadPoolExecutor(threads) as pool:
+                    values = itertools.chain.from_iterable(pool.map(of_rows, shares))
+                    found[places.start : places.stop] = list(values)
         whole = part.stacked(found).reshape(-1, len(groups)) if part else found
         # summed without rounding: the order of samples, and who holds them, change nothing
         return [math.fsum(values) / store.n for values in whole.T]
