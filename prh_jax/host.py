@@ -39,16 +39,20 @@ def quiet_blas() -> AbstractContextManager:
     return threadpool_limits(limits=1, user_api="blas")
 
 
+def _glibc() -> Any:
+    """The C library where it is glibc, whose ways with memory can be set; else None."""
+    libc = ctypes.CDLL(None)
+    return libc if hasattr(libc, "gnu_get_libc_version") else None
+
+
 @contextlib.contextmanager
 def kept_memory() -> Iterator[None]:
-    """While it lasts, large blocks of memory that are freed stay with the process, and what is free goes back at its end.
+    """While it lasts, large blocks of memory that are freed stay with the process; at its end what is free goes back.
 
-    glibc returns blocks above 32 MiB at once: the kernel clears each page anew when the next layer comes, which took a
-    seventh of a study's time. Elsewhere (musl, macOS) this does nothing.
+    glibc returns blocks above 32 MiB at once, and the kernel clears each page anew when the next layer comes: that took
+    a seventh of a study's time. With other C libraries this does nothing.
     """
-    libc = ctypes.CDLL(None)
-    known = hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim") and hasattr(libc, "gnu_get_libc_version")
-    if not known:
+    if not (libc := _glibc()):
         yield
         return
     libc.mallopt(MMAP, LARGEST)

@@ -111,11 +111,11 @@ class Preprocess:
                 places = range(rows.start - held.start, rows.stop - held.start)
                 read = [x[places.start : places.stop] for x in layers] if layers else store.read_rows(rows)
 
-                def of_rows(rows: range, read: list[np.ndarray] = read) -> list[list[float]]:
-                    return [
-                        [quantile(np.concatenate([read[i][row] for i in group]), self.clip_quantile) for group in groups]
-                        for row in rows
-                    ]
+                def of_row(row: int, read: list[np.ndarray] = read) -> list[float]:
+                    return [quantile(np.concatenate([read[i][row] for i in g]), self.clip_quantile) for g in groups]
+
+                def of_rows(rows: range, of_row: Callable[[int], list[float]] = of_row) -> list[list[float]]:
+                    return [of_row(row) for row in rows]
 
                 threads = reading_threads()
                 shares = [range(len(places) * i // threads, len(places) * (i + 1) // threads) for i in range(threads)]

@@ -21,6 +21,7 @@ FLOORS = [
         "progress",
         "rows",
         "processes",
+        "host",
     },
     {"metric", "quantile", "origin", "url"},
     {"location"},
