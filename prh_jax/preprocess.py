@@ -1,10 +1,8 @@
 """What is done to features before any metric: outliers clipped, rows made unit; recorded with results."""
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import jax.numpy as jnp
@@ -13,8 +11,7 @@ from jaxtyping import Array, Float, Num
 
 from . import linalg
 from .feature_store import FeatureStore, blocks_of
-from .host import reading_threads
-from .quantile import order_statistics, quantile
+from .quantile import order_statistics, row_quantiles
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,20 +105,10 @@ class Preprocess:
         for block in blocks_of(store.n):
             for start in range(max(block.start, held.start), min(block.stop, held.stop), most):
                 rows = slice(start, min(start + most, block.stop, held.stop))
-                places = range(rows.start - held.start, rows.stop - held.start)
-                read = [x[places.start : places.stop] for x in layers] if layers else store.read_rows(rows)
-
-                def of_row(row: int, read: list[np.ndarray] = read) -> list[float]:
-                    return [quantile(np.concatenate([read[i][row] for i in g]), self.clip_quantile) for g in groups]
-
-                def of_rows(rows: range, of_row: Callable[[int], list[float]] = of_row) -> list[list[float]]:
-                    return [of_row(row) for row in rows]
-
-                threads = reading_threads()
-                shares = [range(len(places) * i // threads, len(places) * (i + 1) // threads) for i in range(threads)]
-                with ThreadPoolExecutor(threads) as pool:
-                    values = itertools.chain.from_iterable(pool.map(of_rows, shares))
-                    found[places.start : places.stop] = list(values)
+                places = slice(rows.start - held.start, rows.stop - held.start)
+                read = [x[places] for x in layers] if layers else store.read_rows(rows)
+                for g, group in enumerate(groups):
+                    found[places, g] = row_quantiles([read[i] for i in group], self.clip_quantile)
         whole = part.stacked(found).reshape(-1, len(groups)) if part else found
         # summed without rounding: the order of samples, and who holds them, change nothing
         return [math.fsum(values) / store.n for values in whole.T]
