@@ -5,9 +5,8 @@ from typing import ClassVar
 
 import ml_dtypes
 import numpy as np
-from zarr.core.dtype.common import DataTypeValidationError
 from zarr.core.dtype.npy.float import BaseFloat
-from zarr.dtype import data_type_registry
+from zarr.dtype import DataTypeValidationError, data_type_registry
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 

@@ -44,10 +44,10 @@ class LowRank(NamedTuple):
 
     @property
     def needed(self) -> int:
-        """Bytes that `parts` takes, about; from shapes alone."""
+        """Bytes that `parts` takes, about; from shapes alone. A GPU keeps more blocks of products than a CPU."""
         n, width = self.columns.shape
         size = min(n, ROWS)
-        return 8 * (4 * size * (width + 2) + 3 * (width + 2) ** 2 + 2 * size**2 + 8 * n)
+        return 8 * (4 * size * (width + 2) + 3 * (width + 2) ** 2 + 5 * size**2 + 8 * n)
 
     def parts(self, *, third: bool) -> Parts:
         """The sums, in `4 n w^2` operations; `third` costs `n^2 w` more, for the cubes of all entries."""
