@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from prh_jax.host import quiet_blas
+from prh_jax.host import kept_memory, quiet_blas
 
 
 def describe() -> dict[str, Any]:
@@ -72,7 +72,7 @@ def sketching(sketch: Any, x: Any, rounds: int, peak: int) -> dict[str, float]:
     The product is measured in turn; operations are those of the full Gram matrix, of which half is made.
     """
     n, d = x.shape
-    with quiet_blas():
+    with quiet_blas(), kept_memory():
         found = alternate({"sketch": lambda: sketch(x), "gemm": gemm(peak)}, rounds)
     rate = 2 * n * n * d / found["sketch"]
     return {"sketch_s": found["sketch"], "sketch_flops": rate, "sketch_of_peak": rate * found["gemm"] / (2 * peak**3)}

@@ -65,7 +65,7 @@ def kept_memory() -> Iterator[None]:
         libc.malloc_trim(0)
 
 
-def compile_once(lowered: Any) -> Any:
+def compile_quickly(lowered: Any) -> Any:
     """Compile a program of which there will be many, one a width: on a CPU without the emitters of fused loops.
 
     Those take half of the compiler's time, and what they make of products and reductions is no faster.

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
-from .host import compile_once
+from .host import compile_quickly
 from .metric import Metric, Sketcher
 from .preprocess import Preprocess
 
@@ -32,7 +32,7 @@ def products_program(
     """Compiled `make_products` of layers of a shape, on a device."""
     place = SingleDeviceSharding(device)
     layer, threshold = (jax.ShapeDtypeStruct(*spec, sharding=place) for spec in ((shape, dtype), ((), np.float32)))
-    return compile_once(make_products.lower(layer, threshold, makers=makers, preprocess=preprocess))
+    return compile_quickly(make_products.lower(layer, threshold, makers=makers, preprocess=preprocess))
 
 
 @partial(jax.jit, static_argnames=("sketcher",))

@@ -18,6 +18,7 @@ import numpy as np
 
 from .align import make_metrics
 from .engine import (
+    ALL,
     default_memory,
     fit_tile,
     held_bytes,
@@ -27,6 +28,7 @@ from .engine import (
     shape_of,
     share_contractions,
     size_text,
+    study_blocks,
 )
 from .feature_store import DTYPES, open_store
 from .feature_writer import write_features
@@ -143,10 +145,8 @@ def plan(
         size = fit_tile(group, shape, mesh, free, n=n, layers=max(rows, columns))
         held = held_bytes(share_contractions(group), shape, size, mesh) - size * sketch_bytes(shape)
         tiles_bytes = max(tiles_bytes, held)
-        side_x, side_y = -(-rows // size), -(-columns // size)
-        half = widths_y is None and all(metric.symmetric for metric in group.values())
-        count = side_x * (side_x + 1) // 2 if half else side_x * side_y
-        blocks += count
+        todo = study_blocks(group, rows, None if widths_y is None else columns, size, mesh, ALL)
+        blocks, count = blocks + len(todo), sum(len(tiles) for tiles, _ in todo)
         scale = sketch_bytes(shape) / sketch_bytes(shape_of(small[sketcher], samples, max(widths)))
         for metrics_of in share_contractions({key: fewer[key] for key in group}):
             compiling, each = _pair_seconds(metrics_of, small[sketcher], samples, mesh)

@@ -19,6 +19,7 @@ from prh_jax.feature_store import (
     BLOCK,
     Layer,
     blocks_of,
+    finite_rows,
     inspect_store,
     open_store,
     store_path,
@@ -103,6 +104,13 @@ def test_a_nan_is_refused_before_anything_is_written(tmp_path):
         open_store(writer.path).require_complete()
     with pytest.raises(StoreError, match=r"blocks \[0, 1, 2\]"):
         writer.finish()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", ml_dtypes.bfloat16], ids=str)
+def test_rows_that_are_not_finite_are_found(dtype):
+    rows = np.random.default_rng(0).normal(size=(6, 3)).astype(dtype)
+    rows[1, 2], rows[3, 0], rows[4, 1], rows[5, 1] = np.nan, np.inf, -np.inf, np.finfo(np.float16).max
+    assert finite_rows(rows).tolist() == [True, False, True, False, False, True]
 
 
 def test_overflow_of_a_two_byte_float_is_refused(tmp_path):

@@ -35,6 +35,15 @@ def test_queries_of_samples_that_are_rehearsed_with_fewer(monkeypatch):
         prh_jax.plan(64, [[16]], [[16]], "mutual_knn:queries=30", null=5)
 
 
+def test_widths_are_compiled_by_threads(monkeypatch):
+    module = importlib.import_module("prh_jax.plan")
+    monkeypatch.setattr(module, "_rehearse", lambda *_: module._Speed(2.0, 0.5, 0.0))
+    monkeypatch.setattr(module, "_pair_seconds", lambda *_: (0.25, 0.0))
+    monkeypatch.setattr(module, "compiling_threads", lambda: 3)
+    found = prh_jax.plan(64, [[8, 9, 10, 11, 12, 12, 12]], None, "mutual_knn")
+    assert found.compile_s == 2 * 2.0 + 0.25 and found.sketch_s == 7 * 0.5  # five widths, three at once
+
+
 def test_itself_and_small_memory():
     found = prh_jax.plan(64, [[16] * 200, [16] * 100], None, "cka", memory="1MB")
     assert found.pairs == 300 * 300 and not found.in_memory
