@@ -122,6 +122,8 @@ def make_sketches(
         for ref in layers
     }
     missing = {ref: wanted for ref, wanted in missing.items() if wanted}
+    if not missing:
+        return
     devices = list(mesh.devices.flat)
     waiting: list[tuple[LayerRef, dict[Sketcher, Any], Any]] = []
 
@@ -133,7 +135,7 @@ def make_sketches(
             bank.put(sketcher, ref.name, jax.device_get(sketch))
 
     shown = tqdm(total=len(missing), desc="sketching", unit=" layers", disable=quiet, leave=False)
-    with quiet_blas(), kept_memory(), shown as bar:
+    with quiet_blas(), kept_memory(memory), shown as bar:
         layers = read_ahead(_prepared(refs, set(missing), preprocess, memory), IN_FLIGHT)
         wanted = {ref: tuple(dict.fromkeys(makers[sketcher] for sketcher in missing[ref])) for ref in missing}
         programs = _compile_ahead(wanted, preprocess, devices)

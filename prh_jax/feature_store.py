@@ -91,7 +91,8 @@ def spec_sha256(spec: Mapping[str, Any], layers: Iterable[Layer]) -> str:
 def finite_rows(features: np.ndarray) -> np.ndarray:
     """Which rows have neither NaN nor infinity; of bfloat16 by its bits, as numpy knows it only value by value."""
     if features.dtype == BFLOAT16:
-        return (features.view(np.uint16) & np.uint16(0x7FFF)).max(axis=1) < 0x7F80
+        # of infinity: 0x7F80, or 0xFF80 below zero; a sign makes an int16 negative, and a uint16 large
+        return (features.view(np.int16).max(axis=1) < 0x7F80) & (features.view(np.uint16).max(axis=1) < 0xFF80)
     return np.isfinite(features).all(axis=1)
 
 

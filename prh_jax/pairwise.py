@@ -32,7 +32,8 @@ def products_program(
     """Compiled `make_products` of layers of a shape, on a device."""
     place = SingleDeviceSharding(device)
     layer, threshold = (jax.ShapeDtypeStruct(*spec, sharding=place) for spec in ((shape, dtype), ((), np.float32)))
-    return compile_quickly(make_products.lower(layer, threshold, makers=makers, preprocess=preprocess))
+    lowered = make_products.lower(layer, threshold, makers=makers, preprocess=preprocess)
+    return compile_quickly(lowered, device.platform)
 
 
 @partial(jax.jit, static_argnames=("sketcher",))

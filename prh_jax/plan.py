@@ -137,7 +137,7 @@ def plan(
     small = {sketchers[key]: study_sketcher(m, preprocess, n, width=max(widths)) for key, m in fewer.items()}
     rehearsed = _rehearse(list(small.values()), widths, samples, preprocess, dtype, mesh)
     growth = (n / samples) ** 2
-    rounds = -(-len(set(widths)) // compiling_threads())
+    rounds = -(-len(set(widths)) * mesh.size // compiling_threads())
     compile_s, pair_s, null_s = rounds * rehearsed.compile_s, 0.0, 0.0
     blocks, tiles_bytes = 0, 0
     for sketcher, shape in shapes.items():
@@ -146,12 +146,12 @@ def plan(
         held = held_bytes(share_contractions(group), shape, size, mesh) - size * sketch_bytes(shape)
         tiles_bytes = max(tiles_bytes, held)
         todo = study_blocks(group, rows, None if widths_y is None else columns, size, mesh, ALL)
-        blocks, count = blocks + len(todo), sum(len(tiles) for tiles, _ in todo)
+        blocks += len(todo)
         scale = sketch_bytes(shape) / sketch_bytes(shape_of(small[sketcher], samples, max(widths)))
         for metrics_of in share_contractions({key: fewer[key] for key in group}):
             compiling, each = _pair_seconds(metrics_of, small[sketcher], samples, mesh)
             compile_s += compiling
-            pair_s += each * scale * count * size**2  # tiles are filled up
+            pair_s += each * scale * len(todo) * size**2  # tiles are filled up
         for key, metric in group.items() if null else ():
             mirrored = 0.5 if widths_y is None and metric.symmetric else 1
             null_s += _order_seconds(fewer[key], small[sketcher], samples) * scale * rows * columns * null * mirrored
@@ -264,12 +264,13 @@ def _sketching(
 
 
 def _pair_seconds(metrics: dict[str, Metric], sketcher: Sketcher, samples: int, mesh: Any) -> tuple[float, float]:
-    """Seconds to compile, and to score a layer pair by all of these metrics."""
-    a, shapes = _stack(sketcher, samples)
+    """Seconds to compile, and to score a layer pair by all of these metrics; one on each device."""
+    a, shapes = _stack(sketcher, samples, PAIRED * mesh.size)
+    b, _ = _stack(sketcher, samples)
     start = time.perf_counter()
     scorer = tile_scorer(tuple(metrics.values()), shapes, PAIRED, mesh)
     compiling = time.perf_counter() - start
-    left, right = put_tile(a, mesh, spread=True), put_tile(a, mesh, spread=False)
+    left, right = put_tile(a, mesh, spread=True), put_tile(b, mesh, spread=False)
     return compiling, _best(lambda: scorer(left, right)) / PAIRED**2
 
 
@@ -282,12 +283,12 @@ def _order_seconds(metric: Metric, sketcher: Sketcher, samples: int) -> float:
     return _best(lambda: scorer(a, a, orders)) / (PAIRED**2 * ORDERS)
 
 
-def _stack(sketcher: Sketcher, samples: int) -> tuple[Any, Any]:
+def _stack(sketcher: Sketcher, samples: int, count: int = PAIRED) -> tuple[Any, Any]:
     """Made-up sketches of real layers, stacked, and their shapes."""
     rng = np.random.default_rng(0)
     make = jax.jit(sketcher)
     made = [jax.device_get(make(rng.standard_normal((samples, 64)).astype(np.float32))) for _ in range(4)]
-    return stack_tile([made[i % 4] for i in range(PAIRED)], PAIRED), sketch_shapes(made[0])
+    return stack_tile([made[i % 4] for i in range(count)], count), sketch_shapes(made[0])
 
 
 def _resident() -> int:

@@ -1,4 +1,4 @@
-"""Order statistics of magnitudes by counting their bits: exact, streaming, and faster than a partition."""
+"""Order statistics of magnitudes by counting their bits: exact, streaming, faster than a partition of many values."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -8,6 +8,8 @@ from .bfloat16 import BFLOAT16
 
 PIECE, ROWS_OF, SAMPLED = 1 << 16, 1 << 20, 1024
 """Values counted at once, values of rows put together at once: both stay in cache; values that tell where to look."""
+LONG = 4096
+"""Columns from which counting in rows one by one is quicker than partitioning many."""
 
 
 def order_statistics(
@@ -55,40 +57,47 @@ def order_statistics(
 
 
 def row_quantiles(layers: Sequence[np.ndarray], q: float) -> np.ndarray:
-    """The q-quantile of each row's |values| in layers side by side, (n, d) each, of one dtype: (n,) float64.
+    """The q-quantile of each row's |values| in layers side by side, (n, d) each: (n,) float64.
 
-    With linear interpolation between order statistics, as `np.quantile` has it. A magnitude at a position is found by
-    counting how many are no larger, again and again: quicker than a histogram of each row. Threads gain nothing here:
-    they spend it on waiting for the interpreter between short steps.
+    With linear interpolation between order statistics, as `np.quantile` has it. Short rows are partitioned, many at
+    once; of long ones a magnitude at a position is found by counting how many are no larger, again and again, which is
+    quicker than a histogram. Threads gain nothing here: they spend it on waiting for the interpreter.
     """
     n, width = layers[0].shape[0], sum(x.shape[1] for x in layers)
-    kind, magnitude = (np.uint16, 0x7FFF) if layers[0].dtype == BFLOAT16 else (np.uint32, 0x7FFFFFFF)
+    narrow = all(x.dtype == BFLOAT16 for x in layers)
+    kind, magnitude = (np.uint16, 0x7FFF) if narrow else (np.uint32, 0x7FFFFFFF)
+    position = q * (width - 1)
+    ranks = int(position), min(int(position) + 1, width - 1)
     count = max(1, min(n, ROWS_OF // width))
-    bits, mask, found = np.empty((count, width), kind), np.empty(width, bool), np.empty(n)
+    bits, found = np.empty((count, width), kind), np.empty((n, 2), kind)
     for start in range(0, n, count):
         block, first = bits[: n - start], 0
         for x in layers:
             rows, columns = x[start : start + count], slice(first, first := first + x.shape[1])
-            rows = rows if kind == np.uint16 else rows.astype(np.float32, copy=False)
+            rows = rows if narrow else rows.astype(np.float32, copy=False)
             np.bitwise_and(rows.view(kind), kind(magnitude), out=block[:, columns])
-        for place, row in enumerate(block, start):
-            found[place] = _quantile(row, q, mask)
-    return found
+        if width < LONG:
+            block.partition(ranks, axis=1)
+            found[start : start + count] = block[:, ranks]
+        else:
+            found[start : start + count] = [_long_row(row, *ranks) for row in block]
+    low, high = (found.astype(np.uint32) << (16 if narrow else 0)).view(np.float32).T.astype(np.float64)
+    return low + (high - low) * (position - ranks[0])
 
 
-def _quantile(bits: np.ndarray, q: float, mask: np.ndarray) -> float:
-    """Of the bits of magnitudes, all of them or the upper 16."""
-    position = q * (bits.size - 1)
-    rank = int(position)
-    following, narrow = min(rank + 1, bits.size - 1), bits.dtype == np.uint16
-    codes = bits if narrow else (bits >> 16).astype(np.uint16)
-    code, reached = _code_at(codes, rank, mask)
-    coarse = code, code if following < reached else _code_at(codes, following, mask, code + 1)[0]
-    values = []
-    for r, code in zip((rank, following), coarse, strict=True):
-        place = 0 if narrow else r - int(np.count_nonzero(codes < code))
-        values.append(_value(code << 16 if narrow else int(np.partition(bits[codes == code], place)[place])))
-    return values[0] + (values[1] - values[0]) * (position - rank)
+def _long_row(bits: np.ndarray, rank: int, following: int) -> tuple[int, int]:
+    """The bits at two positions next to each other of sorted magnitudes, of which there are all or the upper 16."""
+    narrow = bits.dtype == np.uint16
+    codes, mask = bits if narrow else (bits >> 16).astype(np.uint16), np.empty(bits.size, bool)
+    low, reached = _code_at(codes, rank, mask)
+    high = low if following < reached else _code_at(codes, following, mask, low + 1)[0]
+    if narrow:
+        return low, high
+    fine = []
+    for place, code in ((rank, low), (following, high)):
+        place -= np.count_nonzero(np.less(codes, code, out=mask))
+        fine.append(int(np.partition(bits[codes == code], place)[place]))
+    return fine[0], fine[1]
 
 
 def _code_at(codes: np.ndarray, rank: int, mask: np.ndarray, first: int | None = None) -> tuple[int, int]:
@@ -101,9 +110,8 @@ def _code_at(codes: np.ndarray, rank: int, mask: np.ndarray, first: int | None =
     else:
         second = first - 1
     low, count_low, high, count_high = -1, 0, (1 << 15) - 1, codes.size  # low is too low, high is not
-    for turn in range(64):
-        if high - low == 1:
-            break
+    turn = 0
+    while high - low > 1:
         if turn < 2:
             code = (first, second)[turn]
         elif turn % 4 == 1:  # where values are far from evenly spread
@@ -116,6 +124,7 @@ def _code_at(codes: np.ndarray, rank: int, mask: np.ndarray, first: int | None =
             high, count_high = code, count
         else:
             low, count_low = code, count
+        turn += 1
     return high, count_high
 
 

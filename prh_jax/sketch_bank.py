@@ -20,7 +20,7 @@ from .location import Place, place, writing
 from .metric import Sketcher
 from .url import Url
 
-FORMAT = "prh-jax/sketch/1"
+FORMAT = "prh-jax/sketch/2"
 
 
 class SketchBank:

@@ -36,20 +36,29 @@ def test_pieces_longer_than_the_cache():
     assert order_statistics(lambda: [values], 12345)[0] == np.sort(np.abs(values).ravel())[12345]
 
 
+@pytest.mark.parametrize("long", [0, 10**9], ids=["counted", "partitioned"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16], ids=lambda t: np.dtype(t).name)
 @pytest.mark.parametrize("q", [0.001, 0.5, 0.95, 0.999])
-def test_row_quantiles_are_numpys(q, dtype, monkeypatch):
+def test_row_quantiles_are_numpys(q, dtype, long, monkeypatch):
     """Rows of three layers side by side, put together a few at a time."""
     monkeypatch.setattr("prh_jax.quantile.ROWS_OF", 250)
+    monkeypatch.setattr("prh_jax.quantile.LONG", long)
     layers = [np.random.default_rng(d).normal(size=(7, d)).astype(dtype) for d in (50, 1, 23)]
     expected = np.quantile(np.abs(np.concatenate(layers, axis=1).astype(np.float64)), q, axis=1)
     np.testing.assert_allclose(row_quantiles(layers, q), expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("long", [0, 10**9], ids=["counted", "partitioned"])
 @pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16], ids=lambda t: np.dtype(t).name)
 @pytest.mark.parametrize("kind", ["normal", "ties", "wide", "close", "zeros"])
-def test_row_quantiles_of_values_far_from_evenly_spread(kind, dtype):
+def test_row_quantiles_of_values_far_from_evenly_spread(kind, dtype, long, monkeypatch):
+    monkeypatch.setattr("prh_jax.quantile.LONG", long)
     values = samples(kind, 30_000).astype(dtype).reshape(2, -1)
     for q in (0.0, 0.3, 0.95, 1.0):
         expected = np.quantile(np.abs(values.astype(np.float64)), q, axis=1)
         np.testing.assert_allclose(row_quantiles([values], q), expected, rtol=1e-12)
+
+
+def test_row_quantiles_of_layers_of_two_dtypes():
+    layers = [np.array([[1.5, -4.0]], ml_dtypes.bfloat16), np.array([[2.25, 3.125]], np.float32)]
+    assert row_quantiles(layers, 0.5) == (2.25 + 3.125) / 2

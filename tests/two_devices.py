@@ -56,3 +56,9 @@ def test_a_loss_of_rows_on_two_devices(score, mesh, x64):
     np.testing.assert_allclose(np.asarray(spread), np.asarray(gradient), atol=1e-12)
     placed = [jax.device_put(z, NamedSharding(mesh, ROWS)) for z in (x, y)]
     assert float(jax.jit(score)(*placed)) == pytest.approx(float(expected), abs=1e-12)
+
+
+def test_a_study_on_two_devices_is_planned():
+    """Each device compiles every width, and scores a tile of rows beside the other's."""
+    found = prh_jax.plan(64, [[8] * 3, [9] * 150], None, ["mutual_knn", "cka"])
+    assert found.blocks == 2 * 2 and found.pair_s > 0 and found.compile_s > 0  # two tiles of rows a block, two sketches
