@@ -20,7 +20,7 @@ def top_eigenvectors(matrix: Float[Array, "n n"], r: int) -> Float[Array, "n r"]
     fall as those of features do; where it does not settle, and in float64, the whole decomposition is made.
     """
     n = matrix.shape[0]
-    if matrix.dtype != jnp.float32 or n < 4 * BLOCK * DEPTH or r > BLOCK:
+    if matrix.dtype != jnp.float32 or n < 2 * BLOCK * DEPTH or r > BLOCK:
         return _eigenvectors(matrix, r)
     vectors, settled = iterate_subspace(matrix, r)
     return lax.cond(settled, lambda: vectors, lambda: _eigenvectors(matrix, r))
@@ -116,7 +116,8 @@ def _with_derivative_jvp(primals, tangents):
 def left_vectors(
     z: Float[Array, "n d"], r: int, *, bfloat16: bool = False
 ) -> tuple[Float[Array, "n r"], Bool[Array, ""]]:
-    """The first r left singular vectors of z, and whether it has that many; by Gram matrices.
+    """The first r left singular vectors of z, and whether it has that many; by Gram matrices of samples or, where there
+    are fewer, of features.
 
     A Gram matrix squares singular values: where the r-th is far below the first, rounding would blur it. The directions
     above it are then taken out of z, and the rest is found from the Gram matrix of what remains. Derivatives are those
@@ -132,6 +133,27 @@ def left_vectors(
 
         return pieces.sum_over_columns(squares, fixed) / d
 
+    def of_samples(remaining):
+        """Eigenvectors of the Gram matrix of samples, and the mean squares of what is projected on vectors."""
+        matrix = pieces.gram(fixed, prepare=remaining, bfloat16=bfloat16) / d
+
+        def lengths(vectors):
+            return jnp.sum(vectors * jnp.matmul(matrix, vectors, precision=HIGHEST), axis=0)
+
+        return top_eigenvectors(matrix, r), lengths
+
+    def of_features(remaining):
+        """The same from products of features: their eigenvectors, seen by the samples."""
+        rest = remaining(fixed)
+        axes = top_eigenvectors(pieces.gram(rest.T, bfloat16=bfloat16) / d, r)
+        vectors = jnp.matmul(rest, axes, precision=HIGHEST)
+        norms = jnp.sqrt(jnp.sum(vectors * vectors, axis=0, keepdims=True))
+
+        def lengths(vectors):
+            return jnp.sum(jnp.matmul(rest.T, vectors, precision=HIGHEST) ** 2, axis=0) / d
+
+        return vectors / jnp.where(norms > 0, norms, 1), lengths
+
     def find(state):
         """The vectors, from what those that are large enough leave of z; a second time only where that differs."""
         vectors, energies, _, count = state
@@ -145,11 +167,10 @@ def left_vectors(
         def remaining(part):
             return lax.cond(count > 0, without_kept, pieces.whole, part)
 
-        matrix = pieces.gram(fixed, prepare=remaining, bfloat16=bfloat16) / d
-        small = top_eigenvectors(matrix, r)
+        small, lengths = (of_features if d < n else of_samples)(remaining)
         place = jnp.maximum(jnp.arange(r) - jnp.sum(large), 0)
         found = jnp.linalg.qr(jnp.where(large[None, :], vectors, small[:, place]))[0]
-        energies = jnp.sum(found * jnp.matmul(matrix, found, precision=HIGHEST), axis=0)
+        energies = lengths(found)
         blurred = (count == 0) & (energies[-1] < 0.01 * energies[0])
         energies = lax.cond((count > 0) | blurred, squared_lengths, lambda _: energies, found)
         return found, energies, blurred, count + 1

@@ -135,7 +135,7 @@ def test_products_of_all_pairs_in_pieces():
     np.testing.assert_allclose(got, np.einsum("xij,yij->xy", a, b), rtol=1e-5, atol=1e-3)
 
 
-@pytest.mark.parametrize("n, d, noise", [(300, 64, 0.05), (700, 64, 0.05), (700, 900, 0.01)])
+@pytest.mark.parametrize("n, d, noise", [(300, 64, 0.05), (700, 64, 0.05), (1500, 600, 0.05), (700, 900, 0.01)])
 def test_left_vectors_of_a_layer_that_one_direction_dominates(n, d, noise):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(n, 1)) * rng.normal(size=(1, d)) + noise * rng.normal(size=(n, d))
@@ -145,6 +145,12 @@ def test_left_vectors_of_a_layer_that_one_direction_dominates(n, d, noise):
     assert bool(full_rank) and cosines.min() > 1 - 2e-6  # 1.1e-6 on a GPU
     flat = (rng.normal(size=(n, 3)) @ rng.normal(size=(3, d))).astype(np.float32)
     assert not bool(jax.jit(subspace.left_vectors, static_argnums=1)(jnp.asarray(flat), 10)[1])
+
+
+def test_left_vectors_of_many_samples_need_no_products_of_all_pairs():
+    layer = jax.ShapeDtypeStruct((20_000, 64), jnp.float32)
+    program = jax.jit(subspace.left_vectors, static_argnums=1).lower(layer, 10).compile()
+    assert program.memory_analysis().temp_size_in_bytes < 20_000**2 * 4 / 20
 
 
 def test_svcca_of_layers_that_one_direction_dominates():
