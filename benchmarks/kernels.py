@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from prh_jax.host import kept_memory
 from prh_jax.metrics import METRICS, make_metric
 from prh_jax.pairwise import layer_mesh, put_tile, sketch_bytes, sketch_shapes, stack_tile, tile_scorer
 
@@ -55,7 +56,8 @@ def _row(name: str, xs: Any, ys: Any, *, k: int, layers: int, rounds: int, peak:
     x = jnp.asarray(xs[0])
     calls: dict[str, Any] = {"tile": lambda: scorer(a, b)}
     calls |= _opponents(name, xs[0], ys[0], k=k, takes_k=takes_k, theirs=theirs)
-    medians = alternate(calls, rounds)
+    with kept_memory():  # as while a study runs
+        medians = alternate(calls, rounds)
     scores = np.asarray(scorer(a, b)[0])
     row = {
         "metric": name,

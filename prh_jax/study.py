@@ -27,6 +27,7 @@ from .engine import (
     size_text,
 )
 from .feature_store import FeatureStore
+from .host import kept_memory
 from .location import Place
 from .metric import Metric, Sketcher
 from .pairwise import sketch_bytes, study_sketcher
@@ -187,10 +188,13 @@ class Study:
         A worker first sketches its share of the models, then what its tiles need and no other worker has sketched yet.
         """
         lacking = [s for s in self.shapes if any(not grid.complete(key) for key in self._group(s))]
-        self._sketch(lacking, grid, share, quiet)
-        with tqdm(total=grid.total, initial=grid.finished, desc="scoring", unit=" tiles", disable=quiet) as bar:
-            for sketcher in lacking:
-                self._score(sketcher, grid, share, bar.update)
+        if not lacking:
+            return
+        with kept_memory(self.free):
+            self._sketch(lacking, grid, share, quiet)
+            with tqdm(total=grid.total, initial=grid.finished, desc="scoring", unit=" tiles", disable=quiet) as bar:
+                for sketcher in lacking:
+                    self._score(sketcher, grid, share, bar.update)
 
     def _sketch(self, sketchers: Sequence[Sketcher], grid: ScoreGrid, share: Share, quiet: bool | None) -> None:
         def sketch(refs: dict[str, list[LayerRef]], sketchers: Sequence[Sketcher]) -> None:
