@@ -92,7 +92,8 @@ def finite_rows(features: np.ndarray) -> np.ndarray:
     """Which rows have neither NaN nor infinity; of bfloat16 by its bits, as numpy knows it only value by value."""
     if features.dtype == BFLOAT16:
         # of infinity: 0x7F80, or 0xFF80 below zero; a sign makes an int16 negative, and a uint16 large
-        return (features.view(np.int16).max(axis=1) < 0x7F80) & (features.view(np.uint16).max(axis=1) < 0xFF80)
+        largest, least = np.asarray(features.view(np.int16).max(axis=1)), np.asarray(features.view(np.uint16).max(axis=1))
+        return (largest < 0x7F80) & (least < 0xFF80)
     return np.isfinite(features).all(axis=1)
 
 
