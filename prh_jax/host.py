@@ -93,7 +93,7 @@ def _set_by_user() -> bool:
 
 
 def _set_thresholds(libc: Any, largest: int) -> None:
-    if not libc.mallopt(MMAP, largest):  # glibc before 2.35 refuses more than 32 MiB
+    if not libc.mallopt(MMAP, largest):  # older versions of glibc refuse more than 32 MiB
         libc.mallopt(MMAP, largest := USUAL)
     libc.mallopt(TRIM, 2 * largest)
 
