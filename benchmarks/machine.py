@@ -48,6 +48,10 @@ def seconds(call: Any) -> float:
     return time.perf_counter() - start
 
 
+REST = 0.01
+"""Seconds before each call: threads of another library's pool spin for a while after its call, on the same cores."""
+
+
 def alternate(calls: dict[str, Any], rounds: int) -> dict[str, float]:
     """Median seconds of each call, measured in turn, round after round: a slow spell of the machine hits all alike."""
     for call in calls.values():
@@ -55,6 +59,7 @@ def alternate(calls: dict[str, Any], rounds: int) -> dict[str, float]:
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
+            time.sleep(REST)
             times[name].append(seconds(call))
     return {name: float(np.median(values)) for name, values in times.items()}
 

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import re
+import sys
 
 import hypothesis
 import jax
@@ -15,7 +16,7 @@ from jaxtyping import TypeCheckError
 from oracles import ORACLES
 
 from prh_jax.metric import INVARIANCES, _checked
-from prh_jax.metrics import METRICS, PRH_METRICS, Cka, Cknna, UnbiasedCka, make_metric, parse_metric
+from prh_jax.metrics import METRICS, PRH_METRICS, Cka, Cknna, CycleKnn, UnbiasedCka, make_metric, parse_metric
 from prh_jax.pairwise import compare_tiles, layer_mesh, put_tile, sketch_shapes, stack_tile, tile_scorer
 
 
@@ -256,6 +257,18 @@ def test_a_tile_is_its_pairs(metric):
     a, b = stacks(metric)
     expected = np.array([[float(compared(metric, p, q)) for q in b] for p in a])
     np.testing.assert_allclose(tiled(metric, a, b, 5), expected, **rounded(metric))
+
+
+@pytest.mark.parametrize("samples", [70, 33, 7, 1])
+def test_cycles_by_blocks_of_samples(monkeypatch, samples):
+    """40 layers, more than a word's bits, and a table of so many samples at a time: each pair as it is alone."""
+    n = 70
+    monkeypatch.setitem(vars(sys.modules[CycleKnn.__module__]), "TABLE", n * 2 * samples)
+    rng = np.random.default_rng(0)
+    a, b = (jnp.asarray(rng.random((count, n, n)).argsort(axis=2)[..., :4], jnp.int32) for count in (40, 3))
+    expected = [[sum(any(i in p[j] for j in q[i]) for i in range(n)) for q in np.asarray(b)] for p in np.asarray(a)]
+    np.testing.assert_array_equal(CycleKnn(4).count_tile(a, b), expected)
+    np.testing.assert_array_equal(CycleKnn(4, swapped=True).count_tile(b, a), np.transpose(expected))
 
 
 @pytest.mark.as_shipped

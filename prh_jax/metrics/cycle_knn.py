@@ -14,6 +14,9 @@ from .neighbors import NeighborMetric
 TABLE = 2**26
 """Words of the largest table of holders: it covers a block of the samples where n is large."""
 
+LINE = 16
+"""Words between a holder's row of the table and the next: rows a power of two apart share few places of a cache."""
+
 
 @dataclasses.dataclass(frozen=True)
 class CycleKnn(NeighborMetric):
@@ -56,43 +59,44 @@ def closed_cycles(a: Int[Array, "x n k"], b: Int[Array, "y n k"]) -> Int[Array, 
 
     The layers of a for which i is in list j are the bits of words (j, i): what a list of b closes is their union.
     """
-    layers, n, k = a.shape
+    layers, n, _ = a.shape
     words = -(-layers // 32)
     block = min(n, max(1, TABLE // (n * words)))
-    lists = a.transpose(1, 2, 0)  # holders first: their words are written in one place
-    layer = jnp.arange(layers, dtype=a.dtype)[None, None, :]
-    holder = jnp.arange(n, dtype=a.dtype)[:, None, None]
+    # Layer by layer, as the lists lie: turning them, so that a holder's layers are written together, costs more.
+    layer = jnp.arange(layers, dtype=a.dtype)[:, None, None]
+    holder = jnp.arange(n, dtype=a.dtype)[None, :, None]
     bit = jnp.left_shift(jnp.uint32(1), (layer % 32).astype(jnp.uint32))
-    bits = jnp.broadcast_to(bit, lists.shape).reshape(-1)
-    position = jnp.arange(32, dtype=jnp.uint32)[None, None, None, :]
-    size = min(block, 32)
-
-    def samples(total, step):
-        """A block of samples i."""
-        first, entries = step
-        own = lists - first
-        inside = (own >= 0) & (own < block)
-        place = jnp.where(inside, (holder * block + own) * words + layer // 32, n * block * words).reshape(-1)
-        # Each bit is set once, so that a sum is a union.
-        held = jnp.zeros(n * block * words, jnp.uint32).at[place].add(bits, mode="drop").reshape(n * block, words)
-
-        def group(total, step):
-            column, entries = step
-            found = held[entries * block + column[:, None, None]]
-            union = lax.reduce(found, np.uint32(0), lax.bitwise_or, (2,))
-            closed = (union[..., None] >> position) & jnp.uint32(1)
-            return total + jnp.sum(closed.astype(jnp.int32), axis=0).reshape(total.shape), None
-
-        columns = jnp.arange(entries.shape[0] * size, dtype=a.dtype).reshape(-1, size)
-        return lax.scan(group, total, (columns, entries))[0], None
-
+    bits = jnp.broadcast_to(bit, a.shape).reshape(-1)
+    position = jnp.arange(8, dtype=jnp.uint32)[None, None, None, :]
+    field = jnp.arange(0, 32, 8, dtype=jnp.uint32)[None, None, :, None]
     # Blocks are filled up to whole groups, and the last to a whole block, with samples that no list of a holds.
+    size = min(block, 32)
     block = -(-block // size) * size
     blocks = -(-n // block)
-    entries = jnp.pad(b.transpose(1, 0, 2), ((0, blocks * block - n), (0, 0), (0, 0)))
-    entries = entries.reshape(blocks, block // size, size, b.shape[0], k)
+    b = jnp.pad(b, ((0, 0), (0, blocks * block - n), (0, 0)))
+    row = block + -(-LINE // words)
+
+    def samples(total, first):
+        """A block of samples i."""
+        own = a - first
+        inside = (own >= 0) & (own < block)
+        place = jnp.where(inside, (holder * row + own) * words + layer // 32, n * row * words).reshape(-1)
+        # Each bit is set once, so that a sum is a union.
+        held = jnp.zeros(n * row * words, jnp.uint32).at[place].add(bits, mode="drop").reshape(n * row, words)
+
+        def group(total, column):
+            entries = lax.dynamic_slice_in_dim(b, first + column, size, axis=1)
+            found = held[entries * row + column + jnp.arange(size, dtype=a.dtype)[None, :, None]]
+            union = lax.reduce(found, np.uint32(0), lax.bitwise_or, (2,))
+            # Bits p, p + 8, p + 16, p + 24 of a word are counted at once, a byte each: a group has 32 samples or fewer.
+            fields = jnp.sum((union[..., None] >> position) & jnp.uint32(0x01010101), axis=1, dtype=jnp.uint32)
+            counts = (fields[:, :, None] >> field) & jnp.uint32(255)
+            return total + counts.astype(jnp.int32).reshape(total.shape), None
+
+        return lax.scan(group, total, jnp.arange(0, block, size, dtype=a.dtype))[0], None
+
     total = jnp.zeros((b.shape[0], words * 32), jnp.int32)
-    total, _ = lax.scan(samples, total, (jnp.arange(blocks, dtype=a.dtype) * block, entries))
+    total, _ = lax.scan(samples, total, jnp.arange(0, blocks * block, block, dtype=a.dtype))
     return total[:, :layers].T
 
 
