@@ -12,6 +12,7 @@ import numpy as np
 from prh_jax.host import kept_memory
 from prh_jax.metrics import METRICS, make_metric
 from prh_jax.pairwise import layer_mesh, put_tile, sketch_bytes, sketch_shapes, stack_tile, tile_scorer
+from prh_jax.progress import progress
 
 from .machine import alternate, sketching
 from .opponents import cached_torch, load_reference
@@ -34,7 +35,8 @@ def measure(
     """
     theirs = load_reference(reference) if reference else None
     xs, ys = related_layers(min(layers, 8), n, d, 1), related_layers(min(layers, 8), n, d, 2)
-    return [_row(name, xs, ys, k=k, layers=layers, rounds=rounds, peak=peak, theirs=theirs) for name in names]
+    shape = {"k": k, "layers": layers, "rounds": rounds, "peak": peak, "theirs": theirs}
+    return [_row(name, xs, ys, **shape) for name in progress(names, "kernels", "metrics")]
 
 
 def _row(name: str, xs: Any, ys: Any, *, k: int, layers: int, rounds: int, peak: int, theirs: Any) -> dict[str, Any]:

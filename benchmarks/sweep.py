@@ -10,6 +10,7 @@ import numpy as np
 from prh_jax.engine import default_memory
 from prh_jax.metrics import METRICS, make_metric
 from prh_jax.pairwise import layer_mesh, put_tile, sketch_bytes, sketch_shapes, stack_tile, tile_scorer
+from prh_jax.progress import progress
 
 from .kernels import related_layers
 from .machine import seconds, sketching
@@ -32,13 +33,14 @@ def measure(names: list[str], *, toy: bool, peak: int) -> list[dict[str, Any]]:
     out: n x n matrices of many samples, and layers of such sketches.
     """
     base, sweep = (TOY_BASE, TOY_SWEEP) if toy else (BASE, SWEEP)
-    rows = []
-    for name in names:
-        for varied, values in sweep.items():
-            if varied == "k" and "k" not in METRICS[name]().settings:
-                continue
-            rows += [_row(name, varied, peak, **(base | {varied: value})) for value in values]
-    return rows
+    cases = [
+        (name, varied, base | {varied: value})
+        for name in names
+        for varied, values in sweep.items()
+        if varied != "k" or "k" in METRICS[name]().settings
+        for value in values
+    ]
+    return [_row(name, varied, peak, **shape) for name, varied, shape in progress(cases, "sweep", "sizes")]
 
 
 def _row(name: str, varied: str, peak: int, *, n: int, d: int, k: int, layers: int) -> dict[str, Any]:
