@@ -17,6 +17,9 @@ from prh_jax.progress import progress
 from .machine import alternate, sketching
 from .opponents import cached_torch, load_reference
 
+FEATURE_GRAMS = ("svcca",)
+"""Metrics whose sketch multiplies features rather than samples where there are fewer of them."""
+
 
 def related_layers(count: int, n: int, d: int, seed: int) -> list[np.ndarray]:
     """Layers that share a latent, rows of unit length, float32."""
@@ -67,7 +70,7 @@ def _row(name: str, xs: Any, ys: Any, *, k: int, layers: int, rounds: int, peak:
         "d": d,
         "k": k if takes_k else None,
         "layers": layers,
-        **sketching(sketch, x, rounds, peak),
+        **sketching(sketch, x, rounds, peak, features=name in FEATURE_GRAMS),
         "pair_s": medians["tile"] / layers**2,
         "pair_bytes_per_s": 2 * layers * sketch_bytes(sketches_x[0]) / medians["tile"],
         "sketch_compile_s": sketch_compile,

@@ -71,15 +71,16 @@ def gemm(n: int) -> Any:
     return lambda: product(x)
 
 
-def sketching(sketch: Any, x: Any, rounds: int, peak: int) -> dict[str, float]:
+def sketching(sketch: Any, x: Any, rounds: int, peak: int, *, features: bool = False) -> dict[str, float]:
     """Median seconds of a sketch, as a study makes it, and its rate beside that of a product of peak x peak matrices.
 
-    The product is measured in turn; operations are those of the full Gram matrix, of which half is made.
+    The product is measured in turn; operations are those of the full Gram matrix, of which half is made: that of the
+    samples, or of the features where a sketch (`features`) takes the smaller of the two.
     """
     n, d = x.shape
     with quiet_blas(), kept_memory():
         found = alternate({"sketch": lambda: sketch(x), "gemm": gemm(peak)}, rounds)
-    rate = 2 * n * n * d / found["sketch"]
+    rate = 2 * n * d * (min(n, d) if features else n) / found["sketch"]
     return {"sketch_s": found["sketch"], "sketch_flops": rate, "sketch_of_peak": rate * found["gemm"] / (2 * peak**3)}
 
 

@@ -11,8 +11,9 @@ from prh_jax.engine import default_memory
 from prh_jax.metrics import METRICS, make_metric
 from prh_jax.pairwise import layer_mesh, put_tile, sketch_bytes, sketch_shapes, stack_tile, tile_scorer
 from prh_jax.progress import progress
+from prh_jax.sketches import CenteredFactor
 
-from .kernels import related_layers
+from .kernels import FEATURE_GRAMS, related_layers
 from .machine import seconds, sketching
 
 BASE = {"n": 1024, "d": 768, "k": 10, "layers": 64}
@@ -47,15 +48,17 @@ def _row(name: str, varied: str, peak: int, *, n: int, d: int, k: int, layers: i
     takes_k = "k" in METRICS[name]().settings
     metric = make_metric(name, **({"k": k} if takes_k else {}))
     row: dict[str, Any] = {"metric": name, "varied": varied, "n": n, "d": d, "k": k if takes_k else None}
-    memory, sketcher = default_memory(), metric.sketch.for_samples(n)
-    if varied != "layers" and 6 * 4 * n * n + 4 * 4 * n * d <= memory:
+    memory, sketcher = default_memory(), metric.sketch.for_samples(n, d)
+    of_features = isinstance(sketcher, CenteredFactor)
+    if varied != "layers" and (of_features or 6 * 4 * n * n + 4 * 4 * n * d <= memory):
         x = jnp.asarray(related_layers(1, n, d, 1)[0])
         sketch, start = jax.jit(sketcher), time.perf_counter()
         jax.block_until_ready(sketch(x))
         row["sketch_compile_s"] = time.perf_counter() - start
-        row |= sketching(sketch, x, 3, peak)
-    shape = jax.eval_shape(metric.sketch, jax.ShapeDtypeStruct((n, d), np.float32))
-    layers = min(layers, memory // (8 * sketch_bytes(shape)))
+        row |= sketching(sketch, x, 3, peak, features=name in FEATURE_GRAMS or of_features)
+    shape = jax.eval_shape(sketcher, jax.ShapeDtypeStruct((n, d), np.float32))
+    # Where a pair is a product of features of its own, a few tell what many would take.
+    layers = min(layers, memory // (8 * sketch_bytes(shape)), 4 if of_features else layers)
     if varied == "d" or layers < 1:
         return row
     mesh = layer_mesh(jax.local_devices()[:1])
@@ -70,7 +73,7 @@ def _row(name: str, varied: str, peak: int, *, n: int, d: int, k: int, layers: i
     row |= {"layers": layers, "pair_s": taken / layers**2}
     row["pair_bytes_per_s"] = 2 * layers * sketch_bytes(shape) / taken
     if metric.contraction is not None:
-        row["pair_flops"] = n * n * layers**2 / taken
+        row["pair_flops"] = (2 * n * d * d if of_features else n * n) * layers**2 / taken
     return row
 
 

@@ -145,24 +145,40 @@ def compact_lists(
 ) -> tuple[Int[Array, "x n k"], Int[Array, "y n k"], int]:
     """Both sides' lists with the samples of each row numbered anew, and how many numbers there are: n, or fewer.
 
-    Of many samples a table of a's lists would be nearly empty. A sample's number is then its place among all entries of
-    a's lists in that row, sorted; one number stands for all that are in none of them. `always`: lists hold numbers of
-    more samples than have lists.
+    Of many samples a table of a's lists would be nearly empty. A sample's number is then a place at which it stands
+    among all entries of a's lists in that row; one number stands for all that are in none of them. `always`: lists hold
+    numbers of more samples than have lists.
     """
     layers, n, k = a.shape
     most = layers * k
-    if 4 * (most + 1) >= n and not always:
+    if 8 * (most + 1) >= n and not always:
         return a, b, n
-    a, b = any_lists(a), any_lists(b)
-    listed = jnp.sort(a.transpose(1, 0, 2).reshape(n, most), axis=1)
+    # As many rows at once as a cache holds, or as keep a GPU busy.
+    size = 2**18 if jax.default_backend() == "cpu" else 2**27
+    rows = max(1, min(n, size // (most if always else n)))
+    groups = -(-n // rows)
+    filled = [jnp.pad(z, ((0, 0), (0, groups * rows - n), (0, 0))) for z in (a, b)]
 
-    def numbered(lists):
-        rows = lists.transpose(1, 0, 2).reshape(n, -1)
-        place = jax.vmap(jnp.searchsorted)(listed, rows).astype(lists.dtype)
-        there = jnp.take_along_axis(listed, jnp.minimum(place, most - 1), axis=1) == rows
-        return jnp.where(there, place, most).reshape(n, -1, k).transpose(1, 0, 2)
+    def numbered(places, start):
+        """The numbers in a few rows."""
+        lists = (any_lists(lax.dynamic_slice_in_dim(z, start, rows, axis=1)) for z in filled)
+        ours, theirs = (z.transpose(1, 0, 2).reshape(rows, -1) for z in lists)
+        if always:  # how many samples there are is not known: no place for each
+            ours_sorted = jnp.sort(ours, axis=1)
+            own, others = (jax.vmap(jnp.searchsorted)(ours_sorted, z).astype(ours.dtype) for z in (ours, theirs))
+            found = jnp.take_along_axis(ours_sorted, jnp.minimum(others, most - 1), axis=1)
+        else:
+            row = jnp.arange(rows, dtype=ours.dtype)[:, None] * n
+            place = lax.broadcasted_iota(ours.dtype, ours.shape, 1)
+            places = places.at[(row + ours).reshape(-1)].set(place.reshape(-1), mode="promise_in_bounds")
+            own, others = places[row + ours], places[row + theirs]
+            found = jnp.take_along_axis(ours, others, axis=1)  # places of rows before are not cleared, but found out
+        return places, (own, jnp.where(found == theirs, others, most))
 
-    return numbered(a), numbered(b), most + 1
+    places = jnp.zeros(0 if always else rows * n, a.dtype)
+    _, numbers = lax.scan(numbered, places, jnp.arange(0, groups * rows, rows, dtype=a.dtype))
+    a, b = (z.reshape(groups * rows, -1, k)[:n].transpose(1, 0, 2) for z in numbers)
+    return a, b, most + 1
 
 
 def table_of(lists: Int[Array, "s k x"], values: Array, n: int) -> Array:
