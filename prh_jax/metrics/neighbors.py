@@ -154,7 +154,7 @@ def compact_lists(
     if 8 * (most + 1) >= n and not always:
         return a, b, n
     # As many rows at once as a cache holds, or as keep a GPU busy.
-    size = 2**18 if jax.default_backend() == "cpu" else 2**27
+    size = 2**18 if jax.default_backend() == "cpu" else 2**25
     rows = max(1, min(n, size // (most if always else n)))
     groups = -(-n // rows)
     filled = [jnp.pad(z, ((0, 0), (0, groups * rows - n), (0, 0))) for z in (a, b)]
