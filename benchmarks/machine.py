@@ -48,19 +48,22 @@ def seconds(call: Any) -> float:
     return time.perf_counter() - start
 
 
-REST = 0.01
-"""Seconds before each call: threads of another library's pool spin for a while after its call, on the same cores."""
+REST, LEAST = 0.01, 0.02
+"""Seconds before each measurement, as threads of another library's pool spin for a while after its call, on the same
+cores; and seconds that calls are repeated for, one after another, as a study makes them, which warms short ones."""
 
 
 def alternate(calls: dict[str, Any], rounds: int) -> dict[str, float]:
     """Median seconds of each call, measured in turn, round after round: a slow spell of the machine hits all alike."""
-    for call in calls.values():
+    repeats = {}
+    for name, call in calls.items():
         call()
+        repeats[name] = max(1, round(LEAST / seconds(call)))
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
             time.sleep(REST)
-            times[name].append(seconds(call))
+            times[name].append(sum(seconds(call) for _ in range(repeats[name])) / repeats[name])
     return {name: float(np.median(values)) for name, values in times.items()}
 
 
@@ -74,8 +77,9 @@ def gemm(n: int) -> Any:
 def sketching(sketch: Any, x: Any, rounds: int, peak: int, *, features: bool = False) -> dict[str, float]:
     """Median seconds of a sketch, as a study makes it, and its rate beside that of a product of peak x peak matrices.
 
-    The product is measured in turn; operations are those of the full Gram matrix, of which half is made: that of the
-    samples, or of the features where a sketch (`features`) takes the smaller of the two.
+    The product is measured in turn; operations are those of the full Gram matrix (of which half is made, but where
+    neighbours are found by blocks): that of the samples, or where a sketch (`features`) takes the smaller of the two,
+    of the features.
     """
     n, d = x.shape
     with quiet_blas(), kept_memory():

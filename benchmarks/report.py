@@ -76,7 +76,7 @@ def plot_growth() -> None:
     results = next(r for r in committed() if "sweep" in r)
     rows = results["sweep"]
     panels = [("sketch_s", "n"), ("sketch_s", "d"), ("pair_s", "n"), ("pair_s", "k"), ("pair_s", "layers")]
-    figure = Figure(figsize=(13, 3.4), layout="constrained", dpi=150)
+    figure = Figure(figsize=(13, 3.6), layout="constrained", dpi=150)
     for ax, (time, varied) in zip(figure.subplots(1, len(panels)), panels, strict=True):
         unit, label = (1e3, "a layer's sketch, ms") if time == "sketch_s" else (1e6, "a pair's score, µs")
         for i, name in enumerate(dict.fromkeys(row["metric"] for row in rows)):
@@ -91,6 +91,7 @@ def plot_growth() -> None:
         ax.set_xlabel({"n": "samples", "d": "width", "k": "neighbours k", "layers": "layers of a side"}[varied])
         ax.set_title(label, fontsize=9)
         ax.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title(results).replace("**", ""), fontsize=9)
     figure.legend(*ax.get_legend_handles_labels(), fontsize=8, frameon=False, loc="outside right center")
     figure.savefig(GROWTH, metadata={"Software": None})
 

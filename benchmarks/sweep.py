@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from prh_jax.engine import default_memory
+from prh_jax.factors import CenteredFactor
 from prh_jax.metrics import METRICS, make_metric
 from prh_jax.pairwise import layer_mesh, put_tile, sketch_bytes, sketch_shapes, stack_tile, tile_scorer
 from prh_jax.progress import progress
-from prh_jax.sketches import CenteredFactor
 
 from .kernels import FEATURE_GRAMS, related_layers
 from .machine import seconds, sketching
@@ -30,8 +30,8 @@ TOY_SWEEP = {"n": (32, 48), "d": (24, 40), "k": (3, 5), "layers": (1, 4)}
 def measure(names: list[str], *, toy: bool, peak: int) -> list[dict[str, Any]]:
     """One row a metric and size: seconds to sketch a layer and to score a pair, median of three.
 
-    `peak` is the size of the product that sketches are held against. What would not fit into half of the memory is left
-    out: n x n matrices of many samples, and layers of such sketches.
+    `peak` is the size of the product that sketches are held against. Left out are sketches by products of all pairs of
+    so many samples that their matrix would not fit (`many` measures those), and layers whose sketches do not.
     """
     base, sweep = (TOY_BASE, TOY_SWEEP) if toy else (BASE, SWEEP)
     cases = [

@@ -140,7 +140,7 @@ def inner(a: Float[Array, "*shape"], b: Float[Array, "*shape"]) -> Float[Array, 
 def tile_inner(a: Float[Array, "x ..."], b: Float[Array, "y ..."]) -> Float[Array, "x y"]:
     """Inner products of all pairs of two stacks: one matrix product, cut into pieces that a CPU's cache holds."""
     a, b = a.reshape(a.shape[0], -1), b.reshape(b.shape[0], -1)
-    size, piece = a.shape[1], 2048
+    size, piece = a.shape[1], 4096
     if size <= piece or jax.default_backend() != "cpu":
         return jnp.matmul(a, b.T, precision=HIGHEST)
 

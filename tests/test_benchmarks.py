@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 from benchmarks import family, many_samples, opponents, report, study, sweep  # noqa: E402
 from benchmarks.kernels import related_layers  # noqa: E402
 from benchmarks.run import main  # noqa: E402
-from prh_jax import METRICS, SUPPORTED_METRICS  # noqa: E402
+from prh_jax import METRICS, SUPPORTED_METRICS, graphs  # noqa: E402
 from prh_jax.graphs import query_rows  # noqa: E402
 
 
@@ -37,6 +37,14 @@ def test_toy_size_runs_and_writes_json(tmp_path, capsys):
     assert [row["metric"] for row in results["null_study"]] == ["mutual_knn", "cka"]
     out = capsys.readouterr().out
     assert "| mutual_knn |" in out and "| all metrics |" in out
+
+
+def test_a_sweep_of_many_samples_takes_the_sketch_that_studies_take(monkeypatch):
+    monkeypatch.setattr(graphs, "MANY", 40)
+    row = sweep._row("cka", "n", 64, n=48, d=12, k=5, layers=9)
+    assert row["layers"] == 4 and row["sketch_s"] > 0
+    np.testing.assert_allclose(row["pair_flops"] * row["pair_s"], 2 * 48 * 12 * 12)
+    np.testing.assert_allclose(row["sketch_flops"] * row["sketch_s"], 2 * 48 * 12 * 12)
 
 
 def test_made_up_sketches_are_sketches():
@@ -89,7 +97,7 @@ def test_the_reference_of_extraction_is_asked_for(tmp_path):
 def test_the_readme_shows_the_results_that_are_committed():
     readme = (report.ROOT / "README.md").read_text()
     assert report.section() == readme.split(report.START)[1].split(report.END)[0].strip()
-    assert report.PLOT.exists()
+    assert report.PLOT.exists() and report.GROWTH.exists()
 
 
 def test_every_kind_of_metric_stands_beside_numpy():

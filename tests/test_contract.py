@@ -268,7 +268,13 @@ def test_cycles_by_blocks_of_samples(monkeypatch, samples):
     a, b = (jnp.asarray(rng.random((count, n, n)).argsort(axis=2)[..., :4], jnp.int32) for count in (40, 3))
     expected = [[sum(any(i in p[j] for j in q[i]) for i in range(n)) for q in np.asarray(b)] for p in np.asarray(a)]
     np.testing.assert_array_equal(CycleKnn(4).count_tile(a, b), expected)
-    np.testing.assert_array_equal(CycleKnn(4, swapped=True).count_tile(b, a), np.transpose(expected))
+    swapped = CycleKnn(4, swapped=True)
+    np.testing.assert_array_equal(swapped.count_tile(b, a), np.transpose(expected))
+    # The other way about, of layers of one word; and lists of all others, which close every cycle.
+    expected = [[sum(any(i in p[j] for j in q[i]) for i in range(n)) for q in np.asarray(a)] for p in np.asarray(b)]
+    np.testing.assert_array_equal(CycleKnn(4).count_tile(b, a), expected)
+    others = jnp.asarray([[[j for j in range(n) if j != i] for i in range(n)]] * 33, jnp.int32)
+    np.testing.assert_array_equal(CycleKnn(n - 1).count_tile(others, others[:2]), np.full((33, 2), n))
 
 
 @pytest.mark.as_shipped

@@ -9,7 +9,7 @@ from inputs import correlated
 from prh_jax import align, graphs, null_factors, null_forms, study, write_features
 from prh_jax.factors import CenteredFactor, Factor
 from prh_jax.graphs import BlockedMaskedKernel
-from prh_jax.metrics import make_metric
+from prh_jax.metrics import make_metric, neighbors
 from prh_jax.metrics.neighbors import compact_lists
 
 pytestmark = pytest.mark.as_shipped
@@ -120,6 +120,45 @@ def test_tables_of_few_layers_hold_what_is_listed(name):
     expected = [[float(compare(p, q)) for q in b] for p in a[:2]]
     tolerance = 1e-6 if name in ("cknna", "knn_jaccard") else 0  # counts to the bit
     np.testing.assert_allclose(jax.jit(metric.compare_tile)(*stacks), expected, atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize("at_once", [1, 350, 2**18])
+@pytest.mark.parametrize("always", [False, True])
+def test_numbers_are_those_of_samples(monkeypatch, always, at_once):
+    """In each row two entries of either side have one number where they are one sample; what a does not list has the
+    last one. A few rows at a time, the last of them filled up; of a layer without neighbours (-1) nothing is asked."""
+    monkeypatch.setattr(neighbors, "AT_ONCE", (at_once, at_once))
+    n, highest = 100, 10**6 if always else 100
+    rng = np.random.default_rng(0)
+    # entries of a row lie near each other: samples are listed by several layers, and others in the rows after
+    low = rng.integers(0, highest - 12, (n, 1))
+    a, b = (low + rng.random((count, n, 12)).argsort(axis=2)[..., :3] for count in (3, 4))
+    a[1], b[2] = -1, -1
+    numbers_a, numbers_b, size = compact_lists(jnp.asarray(a), jnp.asarray(b), always=always)
+    assert size == 10 and numbers_a.min() >= 0 and numbers_a.max() < 9 and numbers_b.max() == 9
+    sound_a, sound_b = np.delete(a, 1, axis=0), np.delete(b, 2, axis=0)
+    numbers_a, numbers_b = np.delete(numbers_a, 1, axis=0), np.delete(numbers_b, 2, axis=0)
+    for i in range(n):
+        ours, theirs = sound_a[:, i].ravel(), sound_b[:, i].ravel()
+        own, others = numbers_a[:, i].ravel(), numbers_b[:, i].ravel()
+        np.testing.assert_array_equal(own[:, None] == own, ours[:, None] == ours)
+        np.testing.assert_array_equal(own[:, None] == others, ours[:, None] == theirs)
+
+
+@pytest.mark.parametrize("name", ["mutual_knn", "edit_distance_knn", "cycle_knn", "cknna"])
+def test_a_degenerate_layer_among_others_spoils_only_its_pairs(name):
+    """600 samples, so that lists are numbered anew: NaN for its pairs, and for the others what they give without it."""
+    metric = make_metric(name, k=5)
+    layers = [correlated(n=600, dx=14, dy=11, seed=s) for s in range(3)]
+    sketch, tile = jax.jit(metric.sketch), jax.jit(metric.compare_tile)
+    good = [[sketch(pair[side]) for pair in layers] for side in (0, 1)]
+    constant = sketch(np.ones((600, 14), np.float32))
+    spoiled = [[side[0], constant, side[2]] for side in good]
+    whole, holes = (
+        np.asarray(tile(*(jax.tree.map(lambda *z: jnp.stack(z), *side) for side in pair))) for pair in (good, spoiled)
+    )
+    assert np.isnan(holes[1]).all() and np.isnan(holes[:, 1]).all()
+    np.testing.assert_allclose(holes[::2, ::2], whole[::2, ::2], atol=1e-6 if name == "cknna" else 0, rtol=0)
 
 
 @pytest.mark.parametrize("n, k", [(3000, 10), (2640, 10), (700, 1), (130, 3), (900, 3)])

@@ -11,11 +11,9 @@ from jaxtyping import Array, Int
 from ..metric import Score
 from .neighbors import NeighborMetric
 
-TABLE = 2**26
-"""Words of the largest table of holders: it covers a block of the samples where n is large."""
-
-LINE = 16
-"""Words between a holder's row of the table and the next: rows a power of two apart share few places of a cache."""
+TABLE, LINE = 2**26, 16
+"""Words of the largest table of holders, which covers a block of the samples where n is large; and words that its rows
+are longer by, a cache's line: rows a power of two apart would share few places of a cache."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +59,6 @@ def closed_cycles(a: Int[Array, "x n k"], b: Int[Array, "y n k"]) -> Int[Array, 
     """
     layers, n, _ = a.shape
     words = -(-layers // 32)
-    block = min(n, max(1, TABLE // (n * words)))
     # Layer by layer, as the lists lie: turning them, so that a holder's layers are written together, costs more.
     layer = jnp.arange(layers, dtype=a.dtype)[:, None, None]
     holder = jnp.arange(n, dtype=a.dtype)[None, :, None]
@@ -69,12 +66,14 @@ def closed_cycles(a: Int[Array, "x n k"], b: Int[Array, "y n k"]) -> Int[Array, 
     bits = jnp.broadcast_to(bit, a.shape).reshape(-1)
     position = jnp.arange(8, dtype=jnp.uint32)[None, None, None, :]
     field = jnp.arange(0, 32, 8, dtype=jnp.uint32)[None, None, :, None]
-    # Blocks are filled up to whole groups, and the last to a whole block, with samples that no list of a holds.
-    size = min(block, 32)
-    block = -(-block // size) * size
+    # Blocks are of whole groups, the last one filled up with samples that no list of a holds.
+    more = -(-LINE // words)
+    room = max(1, TABLE // (n * words) - more)
+    size = min(n, room, 32)
+    block = min(-(-n // size), room // size) * size
     blocks = -(-n // block)
     b = jnp.pad(b, ((0, 0), (0, blocks * block - n), (0, 0)))
-    row = block + -(-LINE // words)
+    row = block + more
 
     def samples(total, first):
         """A block of samples i."""

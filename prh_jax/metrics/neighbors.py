@@ -14,6 +14,9 @@ from ..linalg import exact_ratio
 from ..metric import Metric, Score, check_positive
 from .sequences import ListComparison
 
+AT_ONCE = (2**25, 2**18)
+"""Numbers at hand while lists are numbered anew: those that keep a GPU busy, or that a processor's cache holds."""
+
 UNROLL = 5
 """Entries of b's lists compared in one pass over the states: less overhead a pass, and compiling stays quick."""
 
@@ -143,19 +146,17 @@ def any_lists(neighbors: Int[Array, "..."], axis: int = -1) -> Int[Array, "..."]
 def compact_lists(
     a: Int[Array, "x n k"], b: Int[Array, "y n k"], *, always: bool = False
 ) -> tuple[Int[Array, "x n k"], Int[Array, "y n k"], int]:
-    """Both sides' lists with the samples of each row numbered anew, and how many numbers there are: n, or fewer.
+    """Both sides' lists with the samples of each row numbered anew, and how many numbers there are.
 
-    Of many samples a table of a's lists would be nearly empty. A sample's number is then a place at which it stands
-    among all entries of a's lists in that row; one number stands for all that are in none of them. `always`: lists hold
-    numbers of more samples than have lists.
+    Few samples keep their numbers, which are below n. Of many a table of a's lists would be nearly empty: a sample's
+    number is then a place (any one) at which it stands among all entries of a's lists in that row, and one number is
+    that of all that are in none of them. `always`: lists hold numbers of more samples than have lists, however large.
     """
     layers, n, k = a.shape
     most = layers * k
     if 8 * (most + 1) >= n and not always:
         return a, b, n
-    # As many rows at once as a cache holds, or as keep a GPU busy.
-    size = 2**18 if jax.default_backend() == "cpu" else 2**25
-    rows = max(1, min(n, size // (most if always else n)))
+    rows = max(1, min(n, AT_ONCE[jax.default_backend() == "cpu"] // (most if always else n)))
     groups = -(-n // rows)
     filled = [jnp.pad(z, ((0, 0), (0, groups * rows - n), (0, 0))) for z in (a, b)]
 
@@ -172,7 +173,8 @@ def compact_lists(
             place = lax.broadcasted_iota(ours.dtype, ours.shape, 1)
             places = places.at[(row + ours).reshape(-1)].set(place.reshape(-1), mode="promise_in_bounds")
             own, others = places[row + ours], places[row + theirs]
-            found = jnp.take_along_axis(ours, others, axis=1)  # places of rows before are not cleared, but found out
+            # What stands at a place left from rows before is another sample: places need not be cleared.
+            found = jnp.take_along_axis(ours, others, axis=1)
         return places, (own, jnp.where(found == theirs, others, most))
 
     places = jnp.zeros(0 if always else rows * n, a.dtype)
