@@ -160,3 +160,14 @@ def test_svcca_of_layers_that_one_direction_dominates():
         assert float(prh_jax.svcca(x.astype("f4"), y.astype("f4"))) == pytest.approx(
             ORACLES["svcca"](x, y, dim=10), abs=1e-3
         )
+
+
+@pytest.mark.as_shipped
+@pytest.mark.parametrize("rows, columns", [(64, 64), (57, 60), (64, 65), (3, 64)])
+@pytest.mark.parametrize("size", [5000, 8192])
+def test_inner_products_of_all_pairs(rows, columns, size):
+    """In pieces and what is left over, of as many rows as are filled up by one and of others."""
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(-8, 9, (count, 2, size // 2)).astype(np.float32) for count in (rows, columns))
+    expected = a.reshape(rows, -1).astype(np.int64) @ b.reshape(columns, -1).astype(np.int64).T
+    np.testing.assert_array_equal(jax.jit(linalg.tile_inner)(a, b), expected)  # integers: no rounding
