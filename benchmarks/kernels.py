@@ -9,16 +9,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from prh_jax.factors import CenteredFactor
 from prh_jax.host import kept_memory
 from prh_jax.metrics import METRICS, make_metric
 from prh_jax.pairwise import layer_mesh, put_tile, sketch_bytes, sketch_shapes, stack_tile, tile_scorer
 from prh_jax.progress import progress
+from prh_jax.sketches import ColumnBasis
 
 from .machine import alternate, sketching
 from .opponents import cached_torch, load_reference
 
-FEATURE_GRAMS = ("svcca",)
-"""Metrics whose sketch multiplies features rather than samples where there are fewer of them."""
+FEATURE_GRAMS = (ColumnBasis, CenteredFactor)
+"""Sketchers that multiply features rather than samples where there are fewer of them."""
 
 CACHED = 16
 """Layers that cached torch scores one against in turn, as a loop over all pairs would: more than a cache holds."""
@@ -75,7 +77,7 @@ def _row(name: str, xs: Any, ys: Any, *, k: int, layers: int, rounds: int, peak:
         "d": d,
         "k": k if takes_k else None,
         "layers": layers,
-        **sketching(sketch, x, rounds, peak, features=name in FEATURE_GRAMS),
+        **sketching(sketch, x, rounds, peak, features=isinstance(metric.sketch, FEATURE_GRAMS)),
         "pair_s": medians["tile"] / layers**2,
         "pair_bytes_per_s": 2 * layers * sketch_bytes(sketches_x[0]) / medians["tile"],
         "sketch_compile_s": sketch_compile,

@@ -55,7 +55,7 @@ def _row(name: str, varied: str, peak: int, *, n: int, d: int, k: int, layers: i
         sketch, start = jax.jit(sketcher), time.perf_counter()
         jax.block_until_ready(sketch(x))
         row["sketch_compile_s"] = time.perf_counter() - start
-        row |= sketching(sketch, x, 3, peak, features=name in FEATURE_GRAMS or of_features)
+        row |= sketching(sketch, x, 3, peak, features=isinstance(sketcher, FEATURE_GRAMS))
     shape = jax.eval_shape(sketcher, jax.ShapeDtypeStruct((n, d), np.float32))
     # Where a pair is a product of features of its own, a few tell what many would take.
     layers = min(layers, memory // (8 * sketch_bytes(shape)), 4 if of_features else layers)

@@ -144,11 +144,11 @@ def tile_inner(a: Float[Array, "x ..."], b: Float[Array, "y ..."]) -> Float[Arra
     if size <= piece or jax.default_backend() != "cpu":
         return jnp.matmul(a, b.T, precision=HIGHEST)
     # Eigen multiplies matrices of up to 64 rows by one thread; with a row of zeros more all threads take part.
-    near = all(56 <= z.shape[0] <= 64 for z in (a, b))
+    filled = all(56 <= z.shape[0] <= 64 for z in (a, b))
 
     def product(start, width):
         parts = (lax.dynamic_slice_in_dim(z, start, width, axis=1) for z in (a, b))
-        p, q = (jnp.pad(z, ((0, 65 - z.shape[0]), (0, 0))) if near else z for z in parts)
+        p, q = (jnp.pad(z, ((0, 65 - z.shape[0]), (0, 0))) if filled else z for z in parts)
         return jnp.matmul(p, q.T, precision=HIGHEST)
 
     whole = size // piece * piece

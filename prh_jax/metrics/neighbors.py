@@ -14,8 +14,8 @@ from ..linalg import exact_ratio
 from ..metric import Metric, Score, check_positive
 from .sequences import ListComparison
 
-AT_ONCE = (2**25, 2**18)
-"""Numbers at hand while lists are numbered anew: those that keep a GPU busy, or that a processor's cache holds."""
+AT_ONCE = (2**18, 2**25)
+"""Numbers at hand while lists are numbered anew: what a processor's cache holds, or what keeps a GPU busy."""
 
 UNROLL = 5
 """Entries of b's lists compared in one pass over the states: less overhead a pass, and compiling stays quick."""
@@ -156,7 +156,8 @@ def compact_lists(
     most = layers * k
     if 8 * (most + 1) >= n and not always:
         return a, b, n
-    rows = max(1, min(n, AT_ONCE[jax.default_backend() == "cpu"] // (most if always else n)))
+    at_once = AT_ONCE[0] if jax.default_backend() == "cpu" else AT_ONCE[1]
+    rows = max(1, min(n, at_once // (most if always else n)))
     groups = -(-n // rows)
     filled = [jnp.pad(z, ((0, 0), (0, groups * rows - n), (0, 0))) for z in (a, b)]
 
