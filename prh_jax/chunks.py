@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Shaped
 
-COLUMNS = 1024
+COMPARED_AT_ONCE = 1024
 """Layers times orders of one side that are compared in one go: enough to fill a matrix product or a table's reader."""
 
 

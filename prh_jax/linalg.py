@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, Num
 
-from .chunks import COLUMNS, in_chunks
+from .chunks import COMPARED_AT_ONCE, in_chunks
 
 HIGHEST = lax.Precision.HIGHEST
 """Asked of every product of features: the default on recent GPUs rounds inputs to 10 bits, which changes neighbours."""
@@ -198,7 +198,7 @@ def order_inner(
         parts = a.reshape(-1, rows * half, x), places.transpose(1, 0, 2)
         return lax.scan(step, start, parts)[0].reshape(x, len(chunk), y).transpose(1, 0, 2)
 
-    return in_chunks(some, orders, max(1, COLUMNS // y))
+    return in_chunks(some, orders, max(1, COMPARED_AT_ONCE // y))
 
 
 def exact_ratio(count: Int[Array, "*pairs"], total: int) -> Float[Array, "*pairs"]:

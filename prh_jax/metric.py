@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
-from .chunks import COLUMNS, in_chunks
+from .chunks import COMPARED_AT_ONCE, in_chunks
 
 Score = Float[Array, ""]
 Order = Int[Array, " n"]
@@ -188,7 +188,7 @@ class Metric:
             scores = self.compare_tile(a, jax.tree.map(lambda z: z.reshape(-1, *z.shape[2:]), again))
             return scores.reshape(scores.shape[0], chunk.shape[0], layers).transpose(1, 0, 2)
 
-        return in_chunks(some, orders, max(1, COLUMNS // layers))
+        return in_chunks(some, orders, max(1, COMPARED_AT_ONCE // layers))
 
     def inner_form(self, sketch: Any) -> Any:
         """The matrix A of a layer, where scores are inner products: `score = sum_ij A_ij B_ij`; `reorder` permutes A.
