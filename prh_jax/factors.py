@@ -9,9 +9,9 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Num
 
-from . import linalg
-from .linalg import HIGHEST
 from .metric import Maker, Order, Sketcher
+from .numerics import linalg
+from .numerics.linalg import HIGHEST
 from .products import scaled
 from .rows import HERE, Rows
 

@@ -10,9 +10,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from . import linalg
-from .linalg import HIGHEST
 from .metric import Maker, Order, Sketcher
+from .numerics import linalg
+from .numerics.linalg import HIGHEST
 from .products import InnerProducts, Products, look_near_mean
 
 MANY, BLOCK, ENTRIES, GROUP = 8192, 512, 2**26, 64

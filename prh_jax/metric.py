@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
-from .chunks import COMPARED_AT_ONCE, in_chunks
+from .numerics.blocks import COMPARED_AT_ONCE, in_chunks
 
 Score = Float[Array, ""]
 Order = Int[Array, " n"]

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Num
 
-from . import linalg
 from .graphs import nearest
-from .linalg import HIGHEST
 from .metric import Maker, Order, Sketcher
+from .numerics import linalg
+from .numerics.linalg import HIGHEST
 from .products import InnerProducts, Products, scaled
 
 TEMPERATURES = np.logspace(-1, 1, 256)

@@ -7,11 +7,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from . import linalg
-from .linalg import HIGHEST
 from .metric import Order, Sketcher
+from .numerics import linalg
+from .numerics.linalg import HIGHEST
+from .numerics.matrix_root import hat_matrix
+from .numerics.packing import pack_upper, unpack_upper
 from .products import InnerProducts, Products, Root, Roots
-from .roots import hat_matrix
 
 Dissimilarity = Literal["correlation", "euclidean", "cosine"]
 Form = Literal["raw", "unit", "centered", "ranks"]
@@ -25,17 +26,17 @@ class Packed(NamedTuple):
     size: Float[Array, ""]
 
     def reorder(self, order: Order) -> "Packed":
-        matrix = linalg.unpack_upper(self.upper)[order[:, None], order[None, :]]
-        return self._replace(upper=linalg.pack_upper(matrix), diagonal=self.diagonal[order])
+        matrix = unpack_upper(self.upper)[order[:, None], order[None, :]]
+        return self._replace(upper=pack_upper(matrix), diagonal=self.diagonal[order])
 
     def matrix(self) -> Float[Array, "n n"]:
         """The matrix itself."""
-        return linalg.unpack_upper(self.upper) + jnp.diag(self.diagonal)
+        return unpack_upper(self.upper) + jnp.diag(self.diagonal)
 
 
 def pack(matrix: Float[Array, "n n"], size: Float[Array, ""], bad: Bool[Array, ""]) -> Packed:
     """A symmetric matrix packed; NaN where `bad`."""
-    parts = linalg.pack_upper(matrix), jnp.diagonal(matrix), size
+    parts = pack_upper(matrix), jnp.diagonal(matrix), size
     return Packed(*(jnp.where(bad, jnp.nan, part) for part in parts))
 
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
-from . import linalg
 from .feature_store import FeatureStore, blocks_of
+from .numerics import linalg
 from .quantile import order_statistics, row_quantiles
 
 

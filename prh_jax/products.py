@@ -7,12 +7,13 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from . import linalg, pieces
-from .linalg import HIGHEST
 from .metric import Maker
-from .roots import gram_root
+from .numerics import linalg
+from .numerics.blocks import join_blocks, row_blocks, sum_over_columns
+from .numerics.linalg import HIGHEST
+from .numerics.matrix_root import gram_root
+from .numerics.subspace import left_vectors
 from .rows import HERE, Rows
-from .subspace import left_vectors
 
 
 class InnerProducts(NamedTuple):
@@ -140,11 +141,11 @@ class Products(Maker):
         def products(z, center):
             shifted = jnp.where(degenerate, 0, z * columns.factor - center)
             offset = jnp.matmul(shifted, center[0], precision=HIGHEST)
-            return pieces.row_blocks(shifted, bfloat16=self.bfloat16), offset
+            return row_blocks(shifted, bfloat16=self.bfloat16), offset
 
-        blocks, offset = pieces.sum_over_columns(products, x, center)
+        blocks, offset = sum_over_columns(products, x, center)
         square = linalg.inner(center, center)
-        return InnerProducts(pieces.join_blocks(blocks), offset, square, columns.factor, degenerate)
+        return InnerProducts(join_blocks(blocks), offset, square, columns.factor, degenerate)
 
 
 def z_scores(x: Num[Array, "n d"]) -> tuple[Float[Array, "n d"], Columns]:

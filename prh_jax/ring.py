@@ -16,12 +16,12 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from . import linalg
 from .factors import CenteredFactor, Centering, Factor
 from .graphs import NearestLists, NearestRows, by_blocks, check_k, nearest_columns, query_rows
-from .linalg import HIGHEST
 from .metric import Maker, Metric, Sketcher
 from .metrics.kinds import packed_products
+from .numerics import linalg
+from .numerics.linalg import HIGHEST
 from .preprocess import Preprocess
 from .products import look_near_mean
 from .rows import Rows

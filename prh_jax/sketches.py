@@ -6,9 +6,11 @@ from typing import Literal, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
-from . import graphs, linalg
+from . import graphs
 from .factors import CenteredFactor
 from .metric import Order, Sketcher
+from .numerics import linalg
+from .numerics.packing import pack_upper, unpack_upper
 from .products import Directions, InnerProducts, Products, ZScores
 
 Kernel = Literal["linear", "rbf"]
@@ -28,11 +30,11 @@ class Gram(NamedTuple):
 
     def matrix(self) -> Float[Array, "n n"]:
         """The matrix itself."""
-        return linalg.unpack_upper(self.upper) + jnp.diag(self.diagonal)
+        return unpack_upper(self.upper) + jnp.diag(self.diagonal)
 
     def reorder(self, order: Order) -> "Gram":
-        matrix = linalg.unpack_upper(self.upper)[order[:, None], order[None, :]]
-        return self._replace(upper=linalg.pack_upper(matrix), diagonal=self.diagonal[order])
+        matrix = unpack_upper(self.upper)[order[:, None], order[None, :]]
+        return self._replace(upper=pack_upper(matrix), diagonal=self.diagonal[order])
 
 
 class Basis(NamedTuple):
@@ -84,7 +86,7 @@ class CenteredGram(Sketcher):
                 matrix = linalg.gaussian(squares, self.sigma * jnp.where(bad, 1, unit))
                 factor = jnp.ones_like(factor)
         matrix = linalg.double_center(matrix)
-        diagonal, upper = jnp.diagonal(matrix), linalg.pack_upper(matrix)
+        diagonal, upper = jnp.diagonal(matrix), pack_upper(matrix)
         squares = 2 * linalg.inner(upper, upper) + linalg.inner(diagonal, diagonal)
         bad = bad | ~(squares > 0)
         inverse = 1 / jnp.sqrt(jnp.where(bad, 1, squares))

@@ -10,9 +10,10 @@ from oracles.dissimilarities import rsa
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import kendalltau
 
-from prh_jax import Null, Preprocess, align, curve_over_n, kendall
-from prh_jax.assignment import best_match
+from prh_jax import Null, Preprocess, align, curve_over_n
 from prh_jax.metrics import PermutationProcrustes, Rsa, make_metric
+from prh_jax.numerics.assignment import best_match
+from prh_jax.numerics.inversions import inversions, share
 
 
 @pytest.mark.parametrize("n", [5, 8, 17, 30])
@@ -29,10 +30,10 @@ def test_tau_of_ties(n, values, x64):
 def test_inversions_are_counted_exactly():
     """Of a permutation of 4,224, as many as the definition counts; tau from float32 shares is scipy's."""
     order = np.random.default_rng(0).permutation(4224).astype(np.int32)
-    counts = np.asarray(jax.jit(kendall.inversions)(order), np.int64)
+    counts = np.asarray(jax.jit(inversions)(order), np.int64)
     assert counts.sum() == sum(int((order[:i] > order[i]).sum()) for i in range(len(order)))
     large = jnp.asarray(np.full(2**12, 2**23 + 5, np.int32))
-    assert float(kendall.share(large)) == pytest.approx((2**23 + 5) / ((2**12 - 1) / 2), rel=1e-6)
+    assert float(share(large)) == pytest.approx((2**23 + 5) / ((2**12 - 1) / 2), rel=1e-6)
     x, y = correlated(n=150, dx=14, dy=11)
     assert float(scored(Rsa("euclidean", "kendall"), x, y)) == pytest.approx(
         kendalltau(*(rsa_pairs(z) for z in (x, y)))[0], abs=2e-6

@@ -9,7 +9,9 @@ import pytest
 from oracles import ORACLES
 
 import prh_jax
-from prh_jax import linalg, pieces, subspace
+from prh_jax.numerics import blocks, linalg, subspace
+from prh_jax.numerics.blocks import gram, sum_over_columns
+from prh_jax.numerics.packing import pack_upper, unpack_upper
 
 
 @pytest.mark.parametrize("total", [1, 3, 160, 400, 10240, 131072, 2**28 - 57])
@@ -52,7 +54,7 @@ def gram64(n, d, seed=0):
 @pytest.mark.parametrize("n", [5, 256, 257, 601, 1024])
 def test_gram_by_blocks_is_the_product_and_symmetric(n):
     x, expected = gram64(n, 33)
-    got = np.asarray(jax.jit(pieces.gram)(x.astype(np.float32)))
+    got = np.asarray(jax.jit(gram)(x.astype(np.float32)))
     np.testing.assert_allclose(got, expected, atol=2e-5)
     np.testing.assert_array_equal(got, got.T)
 
@@ -60,29 +62,27 @@ def test_gram_by_blocks_is_the_product_and_symmetric(n):
 @pytest.mark.parametrize("d", [40, 64, 67, 150])
 def test_pieces_of_columns_add_up(d, monkeypatch):
     """Widths that equal pieces cover, and one with columns left over; what is done to columns is done in pieces."""
-    monkeypatch.setattr(pieces, "COLUMNS", 32)
+    monkeypatch.setattr(blocks, "COLUMNS", 32)
     x, _ = gram64(300, d)
     given, centred = jnp.asarray(x, jnp.float32), x - x.mean(axis=0)
-    got = np.asarray(jax.jit(lambda z: pieces.gram(z, prepare=lambda z: z - jnp.mean(z, axis=0, keepdims=True)))(given))
+    got = np.asarray(jax.jit(lambda z: gram(z, prepare=lambda z: z - jnp.mean(z, axis=0, keepdims=True)))(given))
     np.testing.assert_allclose(got, centred @ centred.T, atol=5e-4)
     np.testing.assert_array_equal(got, got.T)
-    rounded = np.asarray(jax.jit(lambda z: pieces.gram(z, bfloat16=True))(given))
+    rounded = np.asarray(jax.jit(lambda z: gram(z, bfloat16=True))(given))
     cut = np.asarray(given.astype(jnp.bfloat16).astype(jnp.float32), np.float64)
     np.testing.assert_allclose(rounded, cut @ cut.T, atol=5e-4)
-    counted = jax.jit(lambda z: pieces.sum_over_columns(lambda p: jnp.sum(p, axis=1), z))(jnp.ones((3, d)))
+    counted = jax.jit(lambda z: sum_over_columns(lambda p: jnp.sum(p, axis=1), z))(jnp.ones((3, d)))
     np.testing.assert_array_equal(counted, [d] * 3)
 
 
 @pytest.mark.parametrize("n", [4, 5, 12, 13])
 def test_packing_keeps_each_pair_once(n, x64):
     (_, a), (_, b) = gram64(n, 3), gram64(n, 4, seed=1)
-    packed = [np.asarray(linalg.pack_upper(jnp.asarray(z))) for z in (a, b)]
+    packed = [np.asarray(pack_upper(jnp.asarray(z))) for z in (a, b)]
     assert packed[0].shape == (n, n // 2)
     inner = 2 * (packed[0] * packed[1]).sum() + (np.diag(a) * np.diag(b)).sum()
     assert inner == pytest.approx((a * b).sum(), rel=1e-12)
-    np.testing.assert_allclose(
-        np.asarray(linalg.unpack_upper(jnp.asarray(packed[0]))), a - np.diag(np.diag(a)), atol=1e-14
-    )
+    np.testing.assert_allclose(np.asarray(unpack_upper(jnp.asarray(packed[0]))), a - np.diag(np.diag(a)), atol=1e-14)
 
 
 def test_u_centred_inner_product_is_that_of_szekely_and_rizzo(x64):

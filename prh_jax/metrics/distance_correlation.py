@@ -3,9 +3,9 @@
 import dataclasses
 from typing import Any
 
-from .. import linalg
 from ..metric import Score
 from ..null_forms import Dense
+from ..numerics import linalg
 from ..sketches import CenteredGram, Gram
 from .kinds import InnerMetric, unbiased_cosine
 

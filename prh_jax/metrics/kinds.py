@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from .. import linalg
 from ..factors import Factor, factor_product
 from ..metric import Metric, Score
+from ..numerics import linalg
+from ..numerics.packing import order_inner
 from ..rows import HERE, Rows
 
 
@@ -51,7 +52,7 @@ class InnerMetric(Metric):
         p, q = self.sides(a, b)
         if isinstance(p, Factor):
             return super().compare_orders(a, b, orders)
-        upper = linalg.order_inner(p.upper, q.upper, orders)
+        upper = order_inner(p.upper, q.upper, orders)
         diagonal = jax.vmap(lambda order: linalg.tile_inner(p.diagonal, q.diagonal[:, order]))(orders)
         one, other = jax.tree.map(lambda z: z[None, :, None], a), jax.tree.map(lambda z: z[None, None], b)
         return self.score(upper, diagonal, one, other)

@@ -6,11 +6,11 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .. import linalg
-from ..assignment import best_match
 from ..features import Features, KeptFeatures, same_width
-from ..linalg import HIGHEST
 from ..metric import Score
+from ..numerics import linalg
+from ..numerics.assignment import best_match
+from ..numerics.linalg import HIGHEST
 from ..packed import squared_norm
 from .kinds import PairMetric
 

@@ -10,8 +10,8 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Num
 
 from ..graphs import KnnGraph, Neighbors
-from ..linalg import exact_ratio
 from ..metric import Metric, Score, check_positive
+from ..numerics.linalg import exact_ratio
 from .sequences import ListComparison
 
 AT_ONCE = (2**18, 2**25)

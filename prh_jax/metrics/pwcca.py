@@ -6,8 +6,8 @@ from typing import Any
 import jax.numpy as jnp
 
 from ..features import Axes, SampleAxes
-from ..linalg import HIGHEST
 from ..metric import Score
+from ..numerics.linalg import HIGHEST
 from .kinds import PairMetric
 
 

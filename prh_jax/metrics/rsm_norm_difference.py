@@ -5,8 +5,9 @@ from typing import Any, Literal
 
 import jax.numpy as jnp
 
-from .. import linalg
 from ..metric import Score
+from ..numerics import linalg
+from ..numerics.packing import unpack_upper
 from ..packed import Dissimilarities, Dissimilarity, Packed
 from .kinds import PairMetric
 
@@ -68,7 +69,7 @@ class RsmNormDifference(PairMetric):
         difference = a.upper - b.upper
         if self.norm == "frobenius":
             return linalg.safe_sqrt(2 * linalg.inner(difference, difference))
-        return jnp.max(jnp.abs(jnp.linalg.eigvalsh(linalg.unpack_upper(difference))))
+        return jnp.max(jnp.abs(jnp.linalg.eigvalsh(unpack_upper(difference))))
 
 
 def rsm_norm_difference(x: Any, y: Any, *, rdm: Dissimilarity = "euclidean", norm: Norm = "frobenius") -> Score:

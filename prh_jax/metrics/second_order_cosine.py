@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ..graphs import NeighborSimilarities, Similarities
-from ..linalg import safe_sqrt
 from ..metric import Score, check_positive
+from ..numerics.linalg import safe_sqrt
 from .kinds import PairMetric
 
 

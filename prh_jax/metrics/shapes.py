@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from .. import linalg
-from ..linalg import HIGHEST
 from ..metric import Score
+from ..numerics import linalg
+from ..numerics.linalg import HIGHEST
 from ..packed import Packed, RootMatrix, squared_norm
 from .kinds import PairMetric
 

@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 import jax.numpy as jnp
 
-from ..linalg import HIGHEST
 from ..metric import Score
 from ..null_forms import Dense
+from ..numerics.linalg import HIGHEST
 from ..packed import HatMatrix, Packed
 from .kinds import InnerMetric, PairMetric
 

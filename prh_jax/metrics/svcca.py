@@ -5,8 +5,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from ..linalg import HIGHEST
 from ..metric import Metric, Score, check_positive
+from ..numerics.linalg import HIGHEST
 from ..sketches import Basis, ColumnBasis
 
 

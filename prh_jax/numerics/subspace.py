@@ -6,7 +6,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from . import linalg, pieces
+from . import linalg
+from .blocks import gram, sum_over_columns, whole
 from .linalg import HIGHEST
 
 BLOCK, DEPTH = 16, 8
@@ -131,11 +132,11 @@ def left_vectors(
         def squares(part):
             return jnp.sum(jnp.matmul(vectors.T, part, precision=HIGHEST) ** 2, axis=1)
 
-        return pieces.sum_over_columns(squares, fixed) / d
+        return sum_over_columns(squares, fixed) / d
 
     def of_samples(remaining):
         """Eigenvectors of the Gram matrix of samples, and the mean squares of what is projected on vectors."""
-        matrix = pieces.gram(fixed, prepare=remaining, bfloat16=bfloat16) / d
+        matrix = gram(fixed, prepare=remaining, bfloat16=bfloat16) / d
 
         def lengths(vectors):
             return jnp.sum(vectors * jnp.matmul(matrix, vectors, precision=HIGHEST), axis=0)
@@ -145,7 +146,7 @@ def left_vectors(
     def of_features(remaining):
         """The same from products of features: their eigenvectors, seen by the samples."""
         rest = remaining(fixed)
-        axes = top_eigenvectors(pieces.gram(rest.T, bfloat16=bfloat16) / d, r)
+        axes = top_eigenvectors(gram(rest.T, bfloat16=bfloat16) / d, r)
         vectors = jnp.matmul(rest, axes, precision=HIGHEST)
         norms = jnp.sqrt(jnp.sum(vectors * vectors, axis=0, keepdims=True))
 
@@ -165,7 +166,7 @@ def left_vectors(
             return part - jnp.matmul(kept, inside, precision=HIGHEST)
 
         def remaining(part):
-            return lax.cond(count > 0, without_kept, pieces.whole, part)
+            return lax.cond(count > 0, without_kept, whole, part)
 
         small, lengths = (of_features if d < n else of_samples)(remaining)
         place = jnp.maximum(jnp.arange(r) - jnp.sum(large), 0)
@@ -179,4 +180,4 @@ def left_vectors(
     found, energies, _, count = lax.while_loop(lambda state: state[2], find, start)
     sizes = jnp.sqrt(energies)
     full_rank = (energies[0] > 0) & ((count == 1) | (jnp.min(sizes) > n * jnp.finfo(z.dtype).eps * jnp.max(sizes)))
-    return with_derivative(found, pieces.gram(z, bfloat16=bfloat16) / d), full_rank
+    return with_derivative(found, gram(z, bfloat16=bfloat16) / d), full_rank

@@ -1,0 +1,1 @@
+"""Array functions without knowledge of features, sketches or metrics."""
