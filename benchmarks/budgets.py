@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from prh_jax import align
-from prh_jax.engine import parse_bytes
+from prh_jax.runtime.memory import parse_bytes
 
 from .machine import forget_peak, status_bytes
 from .study import stores

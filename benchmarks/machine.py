@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from prh_jax.host import kept_memory, quiet_blas
+from prh_jax.runtime.host import kept_memory, quiet_blas
 
 
 def describe() -> dict[str, Any]:

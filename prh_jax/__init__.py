@@ -8,7 +8,6 @@ from .align import align, align_share
 from .calibrate import calibrate, finish_alignment
 from .calibration import Null
 from .checks import StoreError
-from .compilation_cache import keep_compiled
 from .curves import curve_over_k, curve_over_n
 from .distributed import align_distributed
 from .export import export
@@ -75,6 +74,7 @@ from .plan import Plan, plan
 from .preprocess import Preprocess
 from .report import report
 from .result_store import Alignment, load_alignment
+from .runtime.compilation_cache import keep_compiled
 from .streaming import MinibatchCka, StreamingCka
 from .trend import trend
 

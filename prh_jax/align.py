@@ -8,7 +8,6 @@ import numpy as np
 
 from .calibration import Null
 from .checks import StoreError, check_same_samples
-from .engine import Share, default_memory, parse_bytes, say
 from .feature_store import FeatureStore, open_store
 from .location import Place, place, remove
 from .metric import Metric
@@ -19,6 +18,9 @@ from .pairing import pair_inner
 from .pairwise import layer_mesh
 from .preprocess import Preprocess
 from .result_store import Alignment, is_running, load_alignment, same_study
+from .runtime.memory import default_memory, parse_bytes
+from .runtime.progress import say
+from .runtime.workers import Share
 from .study import PRECISIONS, Precision, Study
 from .url import Url
 

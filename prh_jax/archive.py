@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from .checks import StoreError, write_error
 from .feature_store import SCHEMA, inspect_store, open_store
 from .location import check_replaceable
-from .progress import progress
+from .runtime.progress import progress
 
 
 def pack(store: str | Path, output: str | Path | None = None, *, overwrite: bool = False) -> Path:

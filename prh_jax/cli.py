@@ -222,17 +222,17 @@ def _completion(args: argparse.Namespace, parser: argparse.ArgumentParser) -> in
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from .compilation_cache import keep_compiled
     from .demo import run
+    from .runtime.compilation_cache import keep_compiled
 
     keep_compiled()
     return run(args.output_dir, quick=args.quick)
 
 
 def _metrics(args: argparse.Namespace) -> int:
-    from .compilation_cache import keep_compiled
     from .metrics.choose import choosing_table
     from .metrics.describe import as_json, as_markdown, as_text
+    from .runtime.compilation_cache import keep_compiled
 
     if args.table:
         keep_compiled()

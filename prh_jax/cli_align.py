@@ -127,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
         if args.coordinator or args.process_id is not None or args.process_count is not None:
             raise ValueError("--coordinator, --process-id and --process-count go with --distributed.")
         return _run(args)
-    from .processes import fail, start_processes
+    from .runtime.processes import fail, start_processes
 
     if args.null or args.worker != "auto":
         raise ValueError(
@@ -145,9 +145,9 @@ def _run(args: argparse.Namespace) -> int:
     from extractors.workers import parse_worker
 
     from .align import align, align_share, make_metrics, open_stores
-    from .compilation_cache import keep_compiled
     from .location import local_file, place
     from .preprocess import Preprocess
+    from .runtime.compilation_cache import keep_compiled
     from .url import Url
 
     keep_compiled()

@@ -66,7 +66,7 @@ def groups_of(path: str | None) -> list[str] | None:
 def run(args: argparse.Namespace) -> int:
     """Calibrate a result, print the tables, keep the calibration in it."""
     from .calibrate import calibrate
-    from .compilation_cache import keep_compiled
+    from .runtime.compilation_cache import keep_compiled
 
     keep_compiled()
     alignment = calibrate(

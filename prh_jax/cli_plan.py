@@ -74,7 +74,7 @@ def _study(args: argparse.Namespace) -> tuple[int, Any, Any, str]:
 
 def as_text(found: Any) -> str:
     """The plan for people."""
-    from .engine import size_text
+    from .runtime.memory import size_text
 
     lines = [
         f"{found.samples:,} samples, {found.layers:,} layers, {found.pairs:,} layer pairs",

@@ -127,9 +127,9 @@ def run_finish(args: argparse.Namespace) -> int:
     from extractors import cli_exchange
 
     from .calibrate import finish_alignment
-    from .compilation_cache import keep_compiled
     from .location import place, schema_of
     from .result_store import SCHEMA
+    from .runtime.compilation_cache import keep_compiled
     from .url import Url
 
     paths = [found for path in map(place, args.path) for found in (_below(path) or [path])]
@@ -150,8 +150,8 @@ def _below(path: Any) -> list[Path]:
 
 def run_doctor(args: argparse.Namespace) -> int:
     """Examine the installation; exit status 1 where a metric fails its self-test."""
-    from .compilation_cache import keep_compiled
     from .doctor import as_text, examine
+    from .runtime.compilation_cache import keep_compiled
 
     keep_compiled()
     report = examine()

@@ -17,9 +17,9 @@ from .gallery import best_pair, neighbor_gallery
 from .metrics import METRICS, SUPPORTED_METRICS
 from .pairwise import score_orders, sketch_layer
 from .preprocess import Preprocess
-from .progress import progress
 from .report import report
 from .result_store import Alignment
+from .runtime.progress import progress
 
 CAVEATS = """\
 How to read this: the data are 1024 emoji, each a picture and its name. Emoji come in series (faces, clocks, flags of

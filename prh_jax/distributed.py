@@ -15,17 +15,18 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm.auto import tqdm
 
 from .align import Stores, finished_result, open_study
-from .engine import ALL, IN_FLIGHT, LayerRef, Share, make_maker, refuse_constant, shape_of, study_blocks
+from .engine import IN_FLIGHT, LayerRef, make_maker, refuse_constant, shape_of, study_blocks
 from .factors import CenteredFactor, Factor
 from .location import place, remove
 from .metric import Metric, Sketcher
 from .metrics import METRICS
 from .pairwise import layer_mesh, sketch_bytes, sketch_shapes, sketcher_after, stack_tile
 from .preprocess import Part
-from .processes import meet, stacked
 from .read_ahead import read_ahead
 from .result_store import Alignment, is_running, load_alignment
 from .ring import AXIS, RingRows, factor_scorer, sample_mesh, sketch_program
+from .runtime.processes import meet, stacked
+from .runtime.workers import ALL, Share
 from .score_grid import ScoreGrid
 from .study import Study
 from .url import Url

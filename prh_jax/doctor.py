@@ -12,9 +12,9 @@ import numpy as np
 
 from ._version import __version__
 from .data import SELF_TEST
-from .engine import default_memory
 from .metrics import make_metric
-from .progress import progress
+from .runtime.memory import default_memory
+from .runtime.progress import progress
 
 CORE = ("jax", "jaxlib", "numpy", "scipy", "zarr", "xarray", "ml_dtypes", "jaxtyping")
 EXTRAS = {

@@ -1,9 +1,6 @@
 """A study run: features streamed into sketches, sketches scored tile by tile, within a budget of bytes."""
 
 import itertools
-import os
-import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -16,7 +13,6 @@ from tqdm.auto import tqdm
 
 from .checks import StoreError
 from .feature_store import FeatureStore
-from .host import compiling_threads, kept_memory, quiet_blas, reading_threads
 from .metric import Maker, Metric, Sketcher
 from .pairwise import (
     TILE,
@@ -30,6 +26,8 @@ from .pairwise import (
 )
 from .preprocess import Preprocess
 from .read_ahead import read_ahead
+from .runtime.host import compiling_threads, kept_memory, quiet_blas, reading_threads
+from .runtime.workers import ALL, Share
 from .sketch_bank import SketchBank
 
 FILLED = 2048
@@ -45,43 +43,6 @@ class LayerRef:
     store: FeatureStore
     layer: int
     name: str
-
-
-@dataclass(frozen=True)
-class Share:
-    """Every count-th block of a study, from block `index` on: what one of `count` workers scores."""
-
-    index: int = 0
-    count: int = 1
-
-    def __post_init__(self):
-        if not 0 <= self.index < self.count:
-            raise ValueError(f"Workers count from 0: there is no worker {self.index} of {self.count}.")
-
-
-ALL = Share()
-
-
-def default_memory() -> int:
-    """Bytes a study may take unless told: three quarters of what the device has, or half of the machine's memory."""
-    stats = jax.local_devices()[0].memory_stats() if jax.default_backend() != "cpu" else None
-    if stats and "bytes_limit" in stats:
-        return int(stats["bytes_limit"] * 0.75)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-
-
-def parse_bytes(text: str | int) -> int:
-    """A number of bytes from text such as 8GiB, 500MB or 1e9."""
-    match = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([kmgt]?)(i?)b?\s*", str(text), re.IGNORECASE)
-    if not match or float(match[1]) <= 0:
-        raise ValueError(f"A size is written such as 8GiB, 500MB or 2000000000 (bytes), got {text!r}.")
-    base = 1024 if match[3] else 1000
-    return int(float(match[1]) * base ** " kmgt".index(match[2].lower() or " "))
-
-
-def size_text(count: float) -> str:
-    """A number of bytes for people."""
-    return f"{count / 2**30:.1f} GiB" if count >= 2**29 else f"{count / 2**20:.1f} MiB"
 
 
 def name_layers(stores: Iterable[FeatureStore], preprocess: Preprocess, precision: str) -> dict[str, list[LayerRef]]:
@@ -336,9 +297,3 @@ def score_study(
                 for t in todo[key]:
                     tile = values[(t - first) * size : (t - first + 1) * size]
                     progress(grid.put(key, t, column, tile, mirror=key in mirrored))
-
-
-def say(text: str, quiet: bool | None) -> None:
-    """A line on standard error, unless progress was switched off."""
-    if not quiet:
-        print(text, file=sys.stderr)

@@ -12,9 +12,9 @@ import xarray as xr
 
 from .checks import StoreError, write_error
 from .location import local_file
-from .progress import progress
 from .reduce import How
 from .result_store import Alignment
+from .runtime.progress import progress
 from .tables import escape_latex, escape_markdown, latex_table, markdown_table
 
 ROWS = 20_000

@@ -27,7 +27,7 @@ import zarr
 from .bfloat16 import BFLOAT16
 from .checks import StoreError
 from .location import is_archive, open_group, place, tails
-from .progress import progress
+from .runtime.progress import progress
 from .url import Url
 
 SCHEMA = "prh-jax/features/1"

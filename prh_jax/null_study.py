@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from tqdm.auto import tqdm
 
 from .calibration import Null, calibrate_scores, false_discovery
-from .engine import make_sketches, name_layers, say, shape_of, size_text
+from .engine import make_sketches, name_layers, shape_of
 from .feature_store import FeatureStore
 from .location import Place
 from .metric import Metric
@@ -24,6 +24,8 @@ from .pairwise import sketch_shapes, study_sketcher
 from .preprocess import Preprocess
 from .reduce import model_blocks
 from .result_store import Alignment
+from .runtime.memory import size_text
+from .runtime.progress import say
 from .sketch_bank import SketchBank
 
 BLOCK, FIRST_BLOCK, LATER_BLOCK = 50, 20, 200

@@ -8,9 +8,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
-from .host import compile_quickly
 from .metric import Metric, Sketcher
 from .preprocess import Preprocess
+from .runtime.host import compile_quickly
 
 TILE = 128
 """Layers a side scored in one call: enough for kernels at full speed, few enough to fill up the last tile cheaply."""

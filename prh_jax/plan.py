@@ -17,23 +17,10 @@ import jax
 import numpy as np
 
 from .align import make_metrics
-from .engine import (
-    ALL,
-    default_memory,
-    fit_tile,
-    held_bytes,
-    make_sketches,
-    name_layers,
-    parse_bytes,
-    shape_of,
-    share_contractions,
-    size_text,
-    study_blocks,
-)
+from .engine import fit_tile, held_bytes, make_sketches, name_layers, shape_of, share_contractions, study_blocks
 from .feature_store import DTYPES, open_store
 from .feature_writer import write_features
 from .graphs import MANY
-from .host import compiling_threads
 from .metric import Metric, Sketcher
 from .null_study import check_permutable
 from .pairwise import (
@@ -47,6 +34,9 @@ from .pairwise import (
     tile_scorer,
 )
 from .preprocess import Preprocess
+from .runtime.host import compiling_threads
+from .runtime.memory import default_memory, parse_bytes, size_text
+from .runtime.workers import ALL
 from .sketch_bank import SketchBank
 
 SAMPLES, LAYERS, PAIRED, ORDERS = 2048, (2, 6), 32, 2

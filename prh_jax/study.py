@@ -14,24 +14,15 @@ from tqdm.auto import tqdm
 
 from ._version import __version__
 from .checks import StoreError
-from .engine import (
-    ALL,
-    LayerRef,
-    Share,
-    fit_tile,
-    layers_of,
-    make_sketches,
-    name_layers,
-    score_study,
-    shape_of,
-    size_text,
-)
+from .engine import LayerRef, fit_tile, layers_of, make_sketches, name_layers, score_study, shape_of
 from .feature_store import FeatureStore
-from .host import kept_memory
 from .location import Place
 from .metric import Metric, Sketcher
 from .pairwise import sketch_bytes, study_sketcher
 from .preprocess import Preprocess
+from .runtime.host import kept_memory
+from .runtime.memory import size_text
+from .runtime.workers import ALL, Share
 from .score_grid import ScoreGrid
 from .sketch_bank import SketchBank
 

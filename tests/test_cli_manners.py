@@ -14,7 +14,7 @@ from inputs import make_store
 from prh_jax import cli
 from prh_jax.cli import main
 from prh_jax.metrics import METRICS
-from prh_jax.progress import progress
+from prh_jax.runtime.progress import progress
 
 PARSER = cli._parser()
 COMMANDS = next(action for action in PARSER._actions if action.dest == "command").choices

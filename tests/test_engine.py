@@ -17,9 +17,10 @@ import xarray as xr
 from inputs import make_store
 
 from prh_jax import SUPPORTED_METRICS, align, load_alignment
-from prh_jax.engine import fit_tile, parse_bytes, shape_of
+from prh_jax.engine import fit_tile, shape_of
 from prh_jax.metrics import Cka, ProcrustesDistance
 from prh_jax.pairwise import layer_mesh
+from prh_jax.runtime.memory import parse_bytes
 
 TESTS = Path(__file__).parent
 NAMES = [name if name != "svcca" else "svcca:dim=3" for name in SUPPORTED_METRICS]

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from prh_jax import host
+from prh_jax.runtime import host
 
 PROGRAM = """
 import json, resource

@@ -11,7 +11,7 @@ import prh_jax
 from prh_jax.cli import _parser, main
 from prh_jax.cli_align import metrics_of
 from prh_jax.cli_plan import EPILOG, time_text
-from prh_jax.engine import size_text
+from prh_jax.runtime.memory import size_text
 
 
 def test_sizes_are_arithmetic():

@@ -13,9 +13,10 @@ import pytest
 import prh_jax
 from prh_jax.align import align_share
 from prh_jax.cli import main
-from prh_jax.engine import Share, study_blocks
+from prh_jax.engine import study_blocks
 from prh_jax.metrics import METRICS
 from prh_jax.pairwise import layer_mesh
+from prh_jax.runtime.workers import Share
 from prh_jax.score_grid import ScoreGrid
 from prh_jax.sketch_bank import SketchBank
 

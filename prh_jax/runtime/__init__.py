@@ -1,0 +1,1 @@
+"""How the program runs: threads, memory, processes, progress. It knows nothing of features."""
