@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from prh_jax.factors import CenteredFactor
 from prh_jax.metrics import METRICS, make_metric
 from prh_jax.pairwise import layer_mesh, put_tile, sketch_bytes, sketch_shapes, stack_tile, tile_scorer
 from prh_jax.runtime.host import kept_memory
 from prh_jax.runtime.progress import progress
-from prh_jax.sketches import ColumnBasis
+from prh_jax.sketches.basis import ColumnBasis
+from prh_jax.sketches.gram_factor import CenteredFactor
 
 from .machine import alternate, sketching
 from .opponents import cached_torch, load_reference

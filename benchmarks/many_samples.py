@@ -12,8 +12,9 @@ import numpy as np
 from prh_jax import align, plan, write_features
 from prh_jax.checks import StoreError
 from prh_jax.feature_store import open_store
-from prh_jax.graphs import Neighbors, query_rows
 from prh_jax.metrics import make_metric
+from prh_jax.sketches.nearest import query_rows
+from prh_jax.sketches.neighbors import Neighbors
 
 from .machine import forget_peak, sketching, status_bytes
 

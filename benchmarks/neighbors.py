@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from prh_jax.graphs import Neighbors
+from prh_jax.sketches.neighbors import Neighbors
 
 from .kernels import related_layers
 from .machine import alternate

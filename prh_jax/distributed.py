@@ -16,9 +16,8 @@ from tqdm.auto import tqdm
 
 from .align import Stores, finished_result, open_study
 from .engine import IN_FLIGHT, LayerRef, make_maker, refuse_constant, shape_of, study_blocks
-from .factors import CenteredFactor, Factor
 from .location import place, remove
-from .metric import Metric, Sketcher
+from .metric import Metric
 from .metrics import METRICS
 from .pairwise import layer_mesh, sketch_bytes, sketch_shapes, sketcher_after, stack_tile
 from .preprocess import Part
@@ -28,6 +27,8 @@ from .ring import AXIS, RingRows, factor_scorer, sample_mesh, sketch_program
 from .runtime.processes import meet, stacked
 from .runtime.workers import ALL, Share
 from .score_grid import ScoreGrid
+from .sketches.base import Sketcher
+from .sketches.gram_factor import CenteredFactor, Factor
 from .study import Study
 from .url import Url
 

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from .checks import StoreError
 from .feature_store import FeatureStore
-from .metric import Maker, Metric, Sketcher
+from .metric import Metric
 from .pairwise import (
     TILE,
     products_program,
@@ -29,6 +29,7 @@ from .read_ahead import read_ahead
 from .runtime.host import compiling_threads, kept_memory, quiet_blas, reading_threads
 from .runtime.workers import ALL, Share
 from .sketch_bank import SketchBank
+from .sketches.base import Maker, Sketcher
 
 FILLED = 2048
 """Most samples with which tiles of few layers are filled up to the usual size."""

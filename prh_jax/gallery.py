@@ -14,13 +14,13 @@ from .align import open_stores
 from .calibrate import find_stores
 from .checks import StoreError
 from .feature_store import FeatureStore
-from .graphs import Neighbors
 from .location import place
 from .metrics import make_metric
 from .pairing import pair_inner
 from .pairwise import sketch_layer
 from .preprocess import Preprocess
 from .result_store import Alignment
+from .sketches.neighbors import Neighbors
 
 Picture = Any
 """A PIL image, the path or the bytes of an encoded one, or an array (rows, columns, 3) of bytes."""

@@ -9,17 +9,17 @@ ask which feature is which keep the features themselves, filled up to the widest
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Float, Int
 
 from .numerics.blocks import COMPARED_AT_ONCE, in_chunks
+from .sketches.base import Sketcher
 
 Score = Float[Array, ""]
-Order = Int[Array, " n"]
 
 INVARIANCES = {
     "orthogonal": "rotations and reflections of the feature space",
@@ -30,67 +30,6 @@ INVARIANCES = {
     "invertible_linear": "any invertible linear map of the feature space",
 }
 """Transformations of one layer that may leave a score unchanged, in words."""
-
-
-@runtime_checkable
-class Sketch(Protocol):
-    """What a metric keeps of one layer: a NamedTuple of arrays whose shapes do not depend on the layer's width."""
-
-    def reorder(self, order: Order) -> Any:
-        """The sketch of `features[order]`, from the sketch of `features`."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Maker:
-    """Makes arrays without a width from features; `bfloat16` lets it round features for its large products."""
-
-    bfloat16: bool = dataclasses.field(default=False, kw_only=True)
-
-    def __call__(self, x: Num[Array, "n d"]) -> Any:
-        raise NotImplementedError
-
-
-@dataclasses.dataclass(frozen=True)
-class Sketcher:
-    """Makes sketches in two steps; frozen, so that metrics with equal sketchers share one sketch.
-
-        sketch = reduce(products(x))
-
-    `products` is all that touches the width: inner products between samples, say. Sketchers with equal `products`
-    share them, and `reduce` compiles once for all widths.
-    """
-
-    @property
-    def products(self) -> "Maker":
-        """What makes arrays without a width from features."""
-        raise NotImplementedError
-
-    def reduce(self, products: Any) -> Any:
-        """The sketch, from what `products` made."""
-        raise NotImplementedError
-
-    def on_unit_rows(self) -> "Sketcher":
-        """An equivalent sketcher for features whose rows have length one."""
-        return self
-
-    def for_samples(self, n: int, width: int | None = None) -> "Sketcher":
-        """An equivalent sketcher for n samples: one without a matrix of all pairs where that would be large.
-
-        `width` is that of the widest layer, where it is known; sketches may be as large as features of that width.
-        Sketches that hold features stack with others of the same `width` alone; without it they have their own.
-        """
-        return self
-
-    def without_pairs(self, width: int | None) -> "Sketcher | None":
-        """An equivalent sketcher that makes no matrix of all pairs of samples, whatever n; None if there is none."""
-        return None
-
-    def excluding(self, groups: tuple[int, ...]) -> "Sketcher":
-        """One whose neighbours of a sample are never of the sample's own group; itself where it has no neighbours."""
-        return self
-
-    def __call__(self, x: Num[Array, "n d"]) -> Any:
-        return self.reduce(self.products(x))
 
 
 @dataclasses.dataclass(frozen=True)

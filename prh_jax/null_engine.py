@@ -9,10 +9,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from .calibration import Null, still_open
-from .metric import Metric, Sketcher
+from .metric import Metric
 from .null_store import NullGrid
 from .pairwise import put_tile, sketch_bytes, sketch_shapes, stack_tile, stacked_shapes
 from .sketch_bank import SketchBank
+from .sketches.base import Sketcher
 
 ROWS, COLUMNS, FINE = 512, 96, 64
 """Layers of x and of y scored in one call, and of either side where only a part of the pairs is wanted."""

@@ -8,9 +8,10 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
-from .metric import Metric, Sketcher
+from .metric import Metric
 from .preprocess import Preprocess
 from .runtime.host import compile_quickly
+from .sketches.base import Sketcher
 
 TILE = 128
 """Layers a side scored in one call: enough for kernels at full speed, few enough to fill up the last tile cheaply."""

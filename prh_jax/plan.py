@@ -20,8 +20,7 @@ from .align import make_metrics
 from .engine import fit_tile, held_bytes, make_sketches, name_layers, shape_of, share_contractions, study_blocks
 from .feature_store import DTYPES, open_store
 from .feature_writer import write_features
-from .graphs import MANY
-from .metric import Metric, Sketcher
+from .metric import Metric
 from .null_study import check_permutable
 from .pairwise import (
     layer_mesh,
@@ -38,6 +37,8 @@ from .runtime.host import compiling_threads
 from .runtime.memory import default_memory, parse_bytes, size_text
 from .runtime.workers import ALL
 from .sketch_bank import SketchBank
+from .sketches.base import Sketcher
+from .sketches.nearest import MANY
 
 SAMPLES, LAYERS, PAIRED, ORDERS = 2048, (2, 6), 32, 2
 """Most samples rehearsed with; layers of the shorter and the longer rehearsal; layers a side of the pairs; orders."""

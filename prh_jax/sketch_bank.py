@@ -17,7 +17,7 @@ import numpy as np
 
 from .checks import StoreError
 from .location import Place, place, writing
-from .metric import Sketcher
+from .sketches.base import Sketcher
 from .url import Url
 
 FORMAT = "prh-jax/sketch/2"

@@ -17,7 +17,7 @@ from .checks import StoreError
 from .engine import LayerRef, fit_tile, layers_of, make_sketches, name_layers, score_study, shape_of
 from .feature_store import FeatureStore
 from .location import Place
-from .metric import Metric, Sketcher
+from .metric import Metric
 from .pairwise import sketch_bytes, study_sketcher
 from .preprocess import Preprocess
 from .runtime.host import kept_memory
@@ -25,6 +25,7 @@ from .runtime.memory import size_text
 from .runtime.workers import ALL, Share
 from .score_grid import ScoreGrid
 from .sketch_bank import SketchBank
+from .sketches.base import Sketcher
 
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: dict[Precision, str] = {

@@ -15,6 +15,7 @@ import prh_jax
 from prh_jax import Preprocess, StoreError, align, engine, load_alignment, write_features
 from prh_jax.reduce import best_layers, mean_layers
 from prh_jax.score_grid import ScoreGrid
+from prh_jax.sketches.neighbors import Neighbors
 
 
 @pytest.fixture(scope="module")
@@ -338,14 +339,14 @@ def test_bfloat16_is_asked_for_recorded_and_near(stores):
 @pytest.mark.parametrize("settings", [{}, {"normalize": False}])
 def test_neighbours_by_blocks_are_the_same(settings, monkeypatch):
     """Many samples: blocks of rows, the last one overlapping, give the lists of the whole matrix."""
-    from prh_jax import graphs
+    from prh_jax.sketches import nearest
 
     x = jnp.asarray(np.random.default_rng(0).normal(size=(150, 12)) + 3, jnp.float32)
     groups = tuple(i // 3 for i in range(150))
-    whole = graphs.Neighbors(7, **settings)
-    monkeypatch.setattr(graphs, "MANY", 100)
+    whole = Neighbors(7, **settings)
+    monkeypatch.setattr(nearest, "MANY", 100)
     for size in (64, 150, 1000):
-        monkeypatch.setattr(graphs, "BLOCK", size)
+        monkeypatch.setattr(nearest, "BLOCK", size)
         blocked = whole.for_samples(150)
         assert blocked != whole and whole.for_samples(99) == whole
         np.testing.assert_array_equal(blocked(x).neighbors, whole(x).neighbors)
@@ -353,12 +354,12 @@ def test_neighbours_by_blocks_are_the_same(settings, monkeypatch):
         np.testing.assert_array_equal(kept_out, whole.excluding(groups)(x).neighbors)
     assert (np.asarray(blocked(jnp.ones_like(x)).neighbors) == -1).all()
     with pytest.raises(ValueError, match="150 samples"):
-        graphs.Neighbors(150).for_samples(150)(x)
+        Neighbors(150).for_samples(150)(x)
 
 
 def test_a_study_of_many_samples_goes_by_blocks(stores, monkeypatch):
-    from prh_jax import graphs
+    from prh_jax.sketches import nearest
 
     expected = align(*stores, ["mutual_knn", "cycle_knn"])
-    monkeypatch.setattr(graphs, "MANY", 8)
+    monkeypatch.setattr(nearest, "MANY", 8)
     xr.testing.assert_identical(align(*stores, ["mutual_knn", "cycle_knn"]).dataset, expected.dataset)

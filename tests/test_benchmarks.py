@@ -12,8 +12,9 @@ torch = pytest.importorskip("torch")
 from benchmarks import family, many_samples, opponents, report, study, sweep  # noqa: E402
 from benchmarks.kernels import related_layers  # noqa: E402
 from benchmarks.run import main  # noqa: E402
-from prh_jax import METRICS, SUPPORTED_METRICS, graphs  # noqa: E402
-from prh_jax.graphs import query_rows  # noqa: E402
+from prh_jax import METRICS, SUPPORTED_METRICS  # noqa: E402
+from prh_jax.sketches import nearest  # noqa: E402
+from prh_jax.sketches.nearest import query_rows  # noqa: E402
 
 
 def test_toy_size_runs_and_writes_json(tmp_path, capsys):
@@ -40,7 +41,7 @@ def test_toy_size_runs_and_writes_json(tmp_path, capsys):
 
 
 def test_a_sweep_of_many_samples_takes_the_sketch_that_studies_take(monkeypatch):
-    monkeypatch.setattr(graphs, "MANY", 40)
+    monkeypatch.setattr(nearest, "MANY", 40)
     row = sweep._row("cka", "n", 64, n=48, d=12, k=5, layers=9)
     assert row["layers"] == 4 and row["sketch_s"] > 0
     np.testing.assert_allclose(row["pair_flops"] * row["pair_s"], 2 * 48 * 12 * 12)

@@ -23,9 +23,9 @@ from prh_jax import (
     write_features,
 )
 from prh_jax.cli import main
-from prh_jax.graphs import Neighbors
 from prh_jax.null_store import NullGrid
 from prh_jax.orders import make_orders
+from prh_jax.sketches.neighbors import Neighbors
 
 METRICS = ["mutual_knn", "cka", "cycle_knn"]
 

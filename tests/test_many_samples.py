@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from inputs import correlated
 
-from prh_jax import align, graphs, null_factors, null_forms, study, write_features
-from prh_jax.factors import CenteredFactor, Factor
-from prh_jax.graphs import BlockedMaskedKernel
+from prh_jax import align, null_factors, null_forms, study, write_features
 from prh_jax.metrics import make_metric, neighbors
 from prh_jax.metrics.neighbors import compact_lists
+from prh_jax.sketches import nearest
+from prh_jax.sketches.gram_factor import CenteredFactor, Factor
+from prh_jax.sketches.nearest import largest, query_rows
+from prh_jax.sketches.neighbor_kernel import BlockedMaskedKernel
+from prh_jax.sketches.neighbors import KnnGraph
 
 pytestmark = pytest.mark.as_shipped
 N = 150
@@ -19,8 +22,8 @@ KERNELS = [{}, {"unbiased": False}, {"formula": "paper"}]
 
 @pytest.fixture
 def many(monkeypatch):
-    monkeypatch.setattr(graphs, "MANY", 100)
-    monkeypatch.setattr(graphs, "BLOCK", 64)
+    monkeypatch.setattr(nearest, "MANY", 100)
+    monkeypatch.setattr(nearest, "BLOCK", 64)
 
 
 @pytest.mark.parametrize("name, eps", [("cka", 1e-3), ("unbiased_cka", 0.0)])
@@ -30,7 +33,7 @@ def test_cka_in_feature_space(name, eps, x64, monkeypatch):
     metric = make_metric(name, eps=eps)
     expected = float(jax.jit(metric)(x, y))
     sketch = metric.sketch
-    monkeypatch.setattr(graphs, "MANY", 100)
+    monkeypatch.setattr(nearest, "MANY", 100)
     assert isinstance(sketch.for_samples(N, 14), CenteredFactor)
     assert sketch.for_samples(N, 75) == sketch.for_samples(N) == sketch  # features would be no smaller
     assert float(jax.jit(metric)(x, y)) == pytest.approx(expected, abs=1e-10)
@@ -60,8 +63,8 @@ def test_cknna_by_blocks(settings, x64, monkeypatch):
     metric = make_metric("cknna", k=7, **settings)
     expected = float(jax.jit(metric)(x, y))
     gradient = np.asarray(jax.jit(jax.grad(metric))(x, y))
-    monkeypatch.setattr(graphs, "MANY", 100)
-    monkeypatch.setattr(graphs, "BLOCK", 64)
+    monkeypatch.setattr(nearest, "MANY", 100)
+    monkeypatch.setattr(nearest, "BLOCK", 64)
     assert isinstance(metric.sketch.for_samples(N), BlockedMaskedKernel)
     again = jax.jit(lambda a, b: metric(a, b))
     assert float(again(x, y)) == pytest.approx(expected, abs=1e-12)
@@ -92,7 +95,7 @@ def test_a_study_of_many_samples(tmp_path, many, monkeypatch):
         # matrices of all pairs are out of reach of the memory, which is as large as usual for the tiles
         patch.setattr(null_forms, "MATRICES", 10**4)
         found = align(*stores, metrics, null=5, memory="1GiB")
-    monkeypatch.setattr(graphs, "MANY", 8192)
+    monkeypatch.setattr(nearest, "MANY", 8192)
     expected = align(*stores, metrics, null=5)
     for key in metrics:
         tolerance = 0 if key == "mutual_knn" else 2e-6
@@ -166,7 +169,7 @@ def test_the_largest_of_long_rows_with_many_ties(n, k):
     values = np.random.default_rng(n).integers(0, 12, size=(40, n)).astype(np.float32)
     values[:3] = 7  # all equal
     values[3, : n - 2] = -np.inf
-    got = np.asarray(jax.jit(graphs.largest, static_argnums=1)(values, k))
+    got = np.asarray(jax.jit(largest, static_argnums=1)(values, k))
     np.testing.assert_array_equal(got, np.argsort(-values, axis=1, kind="stable")[:, :k])
 
 
@@ -178,10 +181,10 @@ def test_some_samples_asked_for_their_neighbours_among_all(name, many):
     """The score of 40 queries is that of their lists in the graphs of all samples: alone, in a tile, and by blocks."""
     x, y = correlated(n=N, dx=14, dy=11)
     metric, full = make_metric(name, k=5, queries=40), make_metric(name, k=5)
-    rows = graphs.query_rows(N, 40)
+    rows = query_rows(N, 40)
     assert len(set(rows)) == 40 and (np.sort(rows) == rows).all() and set(rows) <= set(range(N))
     graphs_of_all = [jax.jit(full.sketch)(z) for z in (x, y)]
-    expected = float(full.compare(*(graphs.KnnGraph(graph.neighbors[rows]) for graph in graphs_of_all)))
+    expected = float(full.compare(*(KnnGraph(graph.neighbors[rows]) for graph in graphs_of_all)))
     for sketcher in (metric.sketch, metric.sketch.for_samples(N)):
         a, b = (jax.jit(sketcher)(z) for z in (x, y))
         np.testing.assert_array_equal(a.neighbors, graphs_of_all[0].neighbors[rows])

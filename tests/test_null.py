@@ -13,12 +13,12 @@ from jaxtyping import TypeCheckError
 
 from prh_jax import null_factors
 from prh_jax.calibration import Null, calibrate_scores, false_discovery, still_open
-from prh_jax.factors import CenteredFactor
 from prh_jax.metrics import METRICS, SUPPORTED_METRICS, Cca, Cka, Cknna, DistanceCorrelation, UnbiasedCka, make_metric
 from prh_jax.metrics.mutual_knn import MutualKnn
 from prh_jax.null_moments import layer_sums, null_moments, tail_probability
 from prh_jax.null_study import has_closed_form, highest_score
 from prh_jax.orders import count_orders, make_orders
+from prh_jax.sketches.gram_factor import CenteredFactor
 
 
 def small(name):

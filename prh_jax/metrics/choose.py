@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..metric import Metric, Sketcher
+from ..metric import Metric
+from ..sketches.base import Sketcher
 from . import METRICS
 
 Pair = tuple[Any, Any]

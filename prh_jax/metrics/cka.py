@@ -3,11 +3,11 @@
 import dataclasses
 from typing import Any
 
-from ..factors import Factor
 from ..metric import Score, check_positive
 from ..null_factors import LowRank
 from ..null_forms import Dense
-from ..sketches import CenteredGram, Gram, Kernel
+from ..sketches.gram import CenteredGram, Gram, Kernel
+from ..sketches.gram_factor import Factor
 from .kinds import InnerMetric, unbiased_cosine
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from ..metric import Score
 from ..null_forms import Dense
 from ..numerics import linalg
-from ..sketches import CenteredGram, Gram
+from ..sketches.gram import CenteredGram, Gram
 from .kinds import InnerMetric, unbiased_cosine
 
 

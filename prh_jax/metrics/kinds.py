@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from ..factors import Factor, factor_product
 from ..metric import Metric, Score
 from ..numerics import linalg
 from ..numerics.packing import order_inner
-from ..rows import HERE, Rows
+from ..sketches.gram_factor import Factor, factor_product
+from ..sketches.sample_axis import HERE, Rows
 
 
 @dataclasses.dataclass(frozen=True)

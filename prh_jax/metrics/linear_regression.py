@@ -7,7 +7,8 @@ from typing import Any
 from jaxtyping import Array, Float
 
 from ..metric import Score
-from ..packed import Packed, Regression, Regressions
+from ..sketches.packed_matrix import Packed
+from ..sketches.root_matrices import Regression, Regressions
 from .kinds import InnerMetric, packed_products
 
 

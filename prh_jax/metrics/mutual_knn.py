@@ -5,9 +5,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from ..graphs import KnnGraph
 from ..metric import Score
 from ..null_forms import Edges
+from ..sketches.neighbors import KnnGraph
 from .neighbors import ListMetric
 from .sequences import Overlap
 

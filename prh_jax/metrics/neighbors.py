@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, Num
 
-from ..graphs import KnnGraph, Neighbors
 from ..metric import Metric, Score, check_positive
 from ..numerics.linalg import exact_ratio
+from ..sketches.neighbors import KnnGraph, Neighbors
 from .sequences import ListComparison
 
 AT_ONCE = (2**18, 2**25)

@@ -5,9 +5,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from ..features import Axes, SampleAxes
 from ..metric import Score
 from ..numerics.linalg import HIGHEST
+from ..sketches.feature_columns import Axes, SampleAxes
 from .kinds import PairMetric
 
 

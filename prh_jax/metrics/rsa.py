@@ -6,10 +6,12 @@ from typing import Any, Literal
 
 from jaxtyping import Array, Float, Int
 
-from ..kendall import PairOrders, tau
-from ..metric import Metric, Score, Sketcher
+from ..metric import Metric, Score
 from ..null_forms import Dense
-from ..packed import Dissimilarities, Dissimilarity, Packed
+from ..sketches.base import Sketcher
+from ..sketches.dissimilarities import Dissimilarities, Dissimilarity
+from ..sketches.packed_matrix import Packed
+from ..sketches.pair_order import PairOrders, tau
 from .kinds import SLOW, InnerMetric, pair_by_pair
 
 Comparison = Literal["spearman", "kendall", "pearson", "cosine"]

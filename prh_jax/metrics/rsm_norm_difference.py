@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from ..metric import Score
 from ..numerics import linalg
 from ..numerics.packing import unpack_upper
-from ..packed import Dissimilarities, Dissimilarity, Packed
+from ..sketches.dissimilarities import Dissimilarities, Dissimilarity
+from ..sketches.packed_matrix import Packed
 from .kinds import PairMetric
 
 Norm = Literal["frobenius", "spectral"]

@@ -6,9 +6,9 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ..graphs import NeighborSimilarities, Similarities
 from ..metric import Score, check_positive
 from ..numerics.linalg import safe_sqrt
+from ..sketches.neighbors import NeighborSimilarities, Similarities
 from .kinds import PairMetric
 
 

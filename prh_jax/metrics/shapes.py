@@ -11,7 +11,8 @@ from jaxtyping import Array, Float
 from ..metric import Score
 from ..numerics import linalg
 from ..numerics.linalg import HIGHEST
-from ..packed import Packed, RootMatrix, squared_norm
+from ..sketches.packed_matrix import Packed, squared_norm
+from ..sketches.root_matrices import RootMatrix
 from .kinds import PairMetric
 
 

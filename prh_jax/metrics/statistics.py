@@ -5,8 +5,17 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from ..metric import Metric, Score, Sketcher, check_positive
-from ..moments import HIGHEST_DISTANCE, Concentricity, HeatTrace, Magnitude, Statistic, Uniformity, heat_weights
+from ..metric import Metric, Score, check_positive
+from ..sketches.base import Sketcher
+from ..sketches.layer_statistics import (
+    HIGHEST_DISTANCE,
+    Concentricity,
+    HeatTrace,
+    Magnitude,
+    Statistic,
+    Uniformity,
+    heat_weights,
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from ..metric import Score
 from ..null_forms import Dense
 from ..numerics.linalg import HIGHEST
-from ..packed import HatMatrix, Packed
+from ..sketches.packed_matrix import Packed
+from ..sketches.root_matrices import HatMatrix
 from .kinds import InnerMetric, PairMetric
 
 RIGID = frozenset({"orthogonal", "isotropic_scaling", "translation"})

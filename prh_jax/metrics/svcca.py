@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from ..metric import Metric, Score, check_positive
 from ..numerics.linalg import HIGHEST
-from ..sketches import Basis, ColumnBasis
+from ..sketches.basis import Basis, ColumnBasis
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,11 +9,11 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Num
 
-from .metric import Maker, Order, Sketcher
-from .numerics import linalg
-from .numerics.linalg import HIGHEST
-from .products import scaled
-from .rows import HERE, Rows
+from ..numerics import linalg
+from ..numerics.linalg import HIGHEST
+from .base import Maker, Order, Sketcher
+from .sample_axis import HERE, Rows
+from .scaling import scaled
 
 
 class Factor(NamedTuple):

@@ -4,14 +4,14 @@ import dataclasses
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Float
 
-from . import graphs
-from .factors import CenteredFactor
-from .metric import Order, Sketcher
-from .numerics import linalg
-from .numerics.packing import pack_upper, unpack_upper
-from .products import Directions, InnerProducts, Products, ZScores
+from ..numerics import linalg
+from ..numerics.packing import pack_upper, unpack_upper
+from .base import Order, Sketcher
+from .gram_factor import CenteredFactor
+from .inner_products import InnerProducts, Products
+from .nearest import pairs_fit
 
 Kernel = Literal["linear", "rbf"]
 
@@ -37,15 +37,6 @@ class Gram(NamedTuple):
         return self._replace(upper=pack_upper(matrix), diagonal=self.diagonal[order])
 
 
-class Basis(NamedTuple):
-    """Orthonormal left singular vectors of a layer, largest singular value first."""
-
-    vectors: Float[Array, "n r"]
-
-    def reorder(self, order: Order) -> "Basis":
-        return Basis(self.vectors[order])
-
-
 @dataclasses.dataclass(frozen=True)
 class CenteredGram(Sketcher):
     """Centred Gram matrix of a layer, scaled to Frobenius norm one: CKA is the inner product of two.
@@ -64,7 +55,7 @@ class CenteredGram(Sketcher):
 
     def for_samples(self, n: int, width: int | None = None) -> Sketcher:
         smaller = self.kernel == "linear" and width is not None and 2 * width < n
-        return CenteredFactor(width) if n > graphs.MANY and smaller and width else self
+        return CenteredFactor(width) if not pairs_fit(n) and smaller and width else self
 
     def without_pairs(self, width: int | None) -> Sketcher | None:
         return CenteredFactor(width) if self.kernel == "linear" and width else None
@@ -96,26 +87,3 @@ class CenteredGram(Sketcher):
         norm = jnp.where(unbiased > 0, jnp.sqrt(jnp.where(unbiased > 0, unbiased, 1)), jnp.nan)
         diagonal, upper = (jnp.where(bad, jnp.nan, z) for z in (diagonal, upper))
         return Gram(upper, diagonal, factor * inverse, norm)
-
-
-@dataclasses.dataclass(frozen=True)
-class ColumnBasis(Sketcher):
-    """The first `dim` left singular vectors of the z-scored columns of a layer (constant columns count as zero)."""
-
-    dim: int
-
-    @property
-    def products(self) -> ZScores:
-        return ZScores(self.dim)
-
-    def __call__(self, x: Num[Array, "n d"]) -> Basis:
-        n, d = x.shape
-        if not 1 <= self.dim <= min(n - 1, d):
-            raise ValueError(
-                f"{self.dim} singular vectors need more than {self.dim} samples and at least {self.dim} features, "
-                f"got features of shape {(n, d)}. Choose a smaller dim."
-            )
-        return super().__call__(x)
-
-    def reduce(self, products: Directions) -> Basis:
-        return Basis(jnp.where(products.degenerate, jnp.nan, products.vectors))

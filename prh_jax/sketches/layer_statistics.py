@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Num
 
-from .graphs import nearest
-from .metric import Maker, Order, Sketcher
-from .numerics import linalg
-from .numerics.linalg import HIGHEST
-from .products import InnerProducts, Products, scaled
+from ..numerics import linalg
+from ..numerics.linalg import HIGHEST
+from .base import Maker, Order, Sketcher
+from .inner_products import InnerProducts, Products
+from .nearest import nearest
+from .scaling import scaled
 
 TEMPERATURES = np.logspace(-1, 1, 256)
 """At which heat is looked at."""

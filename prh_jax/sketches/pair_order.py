@@ -13,11 +13,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from .metric import Order, Score, Sketcher
-from .numerics.inversions import LANES, entries, inversions, packed, share
-from .numerics.packing import packed_places, upper_rows
-from .packed import Dissimilarities, Dissimilarity
-from .products import InnerProducts, Products
+from ..metric import Score
+from ..numerics.inversions import LANES, entries, inversions, packed, share
+from ..numerics.packing import packed_places, upper_rows
+from .base import Order, Sketcher
+from .dissimilarities import Dissimilarities, Dissimilarity
+from .inner_products import InnerProducts, Products
 
 MOST = 5793
 """Samples whose pairs are fewer than 2^24: their counts add up in 32 bits, and floats tell them apart."""

@@ -1,56 +1,13 @@
-"""Inner products of a layer's samples: the one step whose cost grows with the width, shared by many sketches."""
+"""A look at a layer before products are made: scale, mean, and whether it is degenerate."""
 
-import dataclasses
 from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, Num
+from jaxtyping import Array, Bool, Float, Num
 
-from .metric import Maker
-from .numerics import linalg
-from .numerics.blocks import join_blocks, row_blocks, sum_over_columns
-from .numerics.linalg import HIGHEST
-from .numerics.matrix_root import gram_root
-from .numerics.subspace import left_vectors
-from .rows import HERE, Rows
-
-
-class InnerProducts(NamedTuple):
-    """`<x_i, x_j> = gram_ij + offset_i + offset_j + square`, of features times `factor`; no width in any shape.
-
-    `gram` is that of the features minus a point near their mean (`square` its squared norm), so that nothing cancels
-    where features share a large mean. `degenerate` marks a layer without similarities (see `look_at`).
-    """
-
-    gram: Float[Array, "n n"]
-    offset: Float[Array, " n"]
-    square: Float[Array, ""]
-    factor: Float[Array, ""]
-    degenerate: Bool[Array, ""]
-
-    def take(self, samples: Int[Array, " m"]) -> "InnerProducts":
-        """The inner products of some of the samples."""
-        return self._replace(gram=self.gram[samples[:, None], samples[None, :]], offset=self.offset[samples])
-
-    def ranking(self) -> Float[Array, "n n"]:
-        """Similarities that order the samples nearest to each as the inner products do."""
-        return self.gram + self.offset[None, :]
-
-
-class Directions(NamedTuple):
-    """The leading left singular vectors of the z-scored features; degenerate too where there are fewer."""
-
-    vectors: Float[Array, "n r"]
-    degenerate: Bool[Array, ""]
-
-
-class Root(NamedTuple):
-    """Root of the Gram matrix of the features times `factor` (see `roots`)."""
-
-    root: Float[Array, "n n"]
-    factor: Float[Array, ""]
-    degenerate: Bool[Array, ""]
+from ..numerics import linalg
+from .sample_axis import HERE, Rows
 
 
 class Columns(NamedTuple):
@@ -124,30 +81,6 @@ def scaled(x: Num[Array, "n d"], *, centered: bool, rows: Rows = HERE) -> tuple[
     return z, columns
 
 
-@dataclasses.dataclass(frozen=True)
-class Products(Maker):
-    """Makes InnerProducts of the rows as given, or of unit rows (cosines); `bfloat16` as in `pieces.gram`.
-
-    `row_centered` subtracts each row's mean before it is made unit: cosines are Pearson correlations then.
-    """
-
-    unit_rows: bool = False
-    row_centered: bool = False
-
-    def __call__(self, x: Num[Array, "n d"]) -> InnerProducts:
-        x, columns, center = look_near_mean(x, self.unit_rows, self.row_centered)
-        degenerate = columns.degenerate
-
-        def products(z, center):
-            shifted = jnp.where(degenerate, 0, z * columns.factor - center)
-            offset = jnp.matmul(shifted, center[0], precision=HIGHEST)
-            return row_blocks(shifted, bfloat16=self.bfloat16), offset
-
-        blocks, offset = sum_over_columns(products, x, center)
-        square = linalg.inner(center, center)
-        return InnerProducts(join_blocks(blocks), offset, square, columns.factor, degenerate)
-
-
 def z_scores(x: Num[Array, "n d"]) -> tuple[Float[Array, "n d"], Columns]:
     """Columns to mean 0 and standard deviation 1 (with n - 1), constant ones zero; and what a look told."""
     x = linalg.at_least_float32(x)
@@ -161,26 +94,3 @@ def z_scores(x: Num[Array, "n d"]) -> tuple[Float[Array, "n d"], Columns]:
     centered = (z - first) - jnp.mean(z - first, axis=0, keepdims=True)
     variance = jnp.sum(centered * centered, axis=0, keepdims=True) / (z.shape[0] - 1)
     return centered / jnp.sqrt(jnp.where(skipped, 1, variance)), columns
-
-
-@dataclasses.dataclass(frozen=True)
-class ZScores(Maker):
-    """Makes Directions: columns to mean 0 and standard deviation 1 (with n - 1); a constant column counts as zero."""
-
-    dim: int
-
-    def __call__(self, x: Num[Array, "n d"]) -> Directions:
-        z, columns = z_scores(x)
-        vectors, full_rank = left_vectors(z, self.dim, bfloat16=self.bfloat16)
-        return Directions(vectors, columns.degenerate | ~full_rank)
-
-
-@dataclasses.dataclass(frozen=True)
-class Roots(Maker):
-    """Makes the Root of features, with columns of mean zero or as given; `bfloat16` changes nothing."""
-
-    centered: bool = True
-
-    def __call__(self, x: Num[Array, "n d"]) -> Root:
-        z, columns = scaled(x, centered=self.centered)
-        return Root(gram_root(z), columns.factor, columns.degenerate)

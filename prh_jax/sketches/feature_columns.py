@@ -10,11 +10,11 @@ from typing import Any, Literal, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from .metric import Maker, Order, Sketcher
-from .numerics import linalg
-from .numerics.linalg import HIGHEST
-from .numerics.matrix_root import left_singular
-from .products import scaled, z_scores
+from ..numerics import linalg
+from ..numerics.linalg import HIGHEST
+from ..numerics.matrix_root import left_singular
+from .base import Maker, Order, Sketcher
+from .scaling import scaled, z_scores
 
 Form = Literal["given", "centered", "standard"]
 

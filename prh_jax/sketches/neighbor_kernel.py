@@ -1,0 +1,131 @@
+"""Nearest neighbours with their inner products: what CKNNA keeps of a layer."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from ..numerics import linalg
+from .base import Maker, Order, Sketcher
+from .inner_products import InnerProducts, Products
+from .nearest import _relabel, nearest, pairs_fit
+from .neighbors import NearestLists, NearestRows
+
+
+class NeighborKernel(NamedTuple):
+    """Neighbours with their kernel values, the layer's alignment with itself, and the factor that undoes prescaling."""
+
+    neighbors: Int[Array, "n k"]
+    values: Float[Array, "n k"]
+    self_alignment: Float[Array, ""]
+    factor: Float[Array, ""]
+
+    def reorder(self, order: Order) -> "NeighborKernel":
+        return self._replace(neighbors=_relabel(self.neighbors, order), values=self.values[order])
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskedKernel(Sketcher):
+    """Inner products of each sample with its k nearest, for CKNNA.
+
+    `unbiased` leaves the sample itself out of its list; without it the diagonal competes. `row_centered` subtracts from
+    each product the mean of its row over all samples, the form of the paper. With `groups`, a number for each sample,
+    no sample is in the list of one of its own group, itself included.
+    """
+
+    k: int
+    unbiased: bool = True
+    row_centered: bool = False
+    groups: tuple[int, ...] | None = None
+
+    @property
+    def products(self) -> Maker:
+        return Products()
+
+    def excluding(self, groups: tuple[int, ...]) -> "MaskedKernel":
+        return dataclasses.replace(self, groups=groups)
+
+    @property
+    def with_self(self) -> bool:
+        """Whether a sample may be its own neighbour."""
+        return not self.unbiased and self.groups is None
+
+    def for_samples(self, n: int, width: int | None = None) -> "MaskedKernel":
+        return self if pairs_fit(n) else self.without_pairs(width)
+
+    def without_pairs(self, width: int | None) -> "BlockedMaskedKernel":
+        return BlockedMaskedKernel(**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
+
+    def reduce(self, products: InnerProducts) -> NeighborKernel:
+        if products.gram.shape[0] < 4:
+            raise ValueError(f"CKNNA needs at least 4 samples, got {products.gram.shape[0]}.")
+        ranking = products.ranking()
+        neighbors = nearest(lax.stop_gradient(ranking), self.k, with_self=self.with_self, groups=self.groups)
+        values, means = jnp.take_along_axis(ranking, neighbors, axis=1), jnp.mean(ranking, axis=1)
+        return self.keep(neighbors, values, means, products)
+
+    def keep(
+        self,
+        neighbors: Int[Array, "n k"],
+        values: Float[Array, "n k"],
+        means: Float[Array, " n"],
+        products: InnerProducts | NearestRows,
+    ) -> NeighborKernel:
+        """The sketch, from the entries of the ranking at the neighbours and the means of its rows."""
+        # What the ranking leaves out is the same along each row; it vanishes under row centring.
+        row_part = -means if self.row_centered else products.offset + products.square
+        values = values + row_part[:, None]
+        alignment = self.align(neighbors, values, values)
+        bad, factor = products.degenerate, products.factor
+        return NeighborKernel(
+            jnp.where(bad, -1, neighbors),
+            jnp.where(bad, jnp.nan, values),
+            jnp.where(bad, jnp.nan, alignment),
+            factor * factor,
+        )
+
+    def align(self, neighbors: Int[Array, "n k"], a: Float[Array, "n k"], b: Float[Array, "n k"]) -> Float[Array, ""]:
+        """Alignment of two n x n matrices A, B that are zero outside the listed entries, from the entries alone.
+
+        Row-centred: `sum_ij A_ij B_ij`. Else HSIC as the reference writes it for matrices that are not symmetric:
+        unbiased `(<A, B'> + S_A S_B / ((n-1)(n-2)) - 2 c_A r_B / (n-2)) / (n (n-3))`, biased `tr(A H B H)`, where
+        S are totals, r row sums and c column sums.
+        """
+        if self.row_centered:
+            return linalg.inner(a, b)
+        n = neighbors.shape[0]
+        rows_a, rows_b = jnp.sum(a, axis=1), jnp.sum(b, axis=1)
+        # B'_ij = B_ji: look for i in the list of each of its neighbours j.
+        mutual = neighbors[neighbors] == jnp.arange(n, dtype=neighbors.dtype)[:, None, None]
+        transposed = jnp.sum(jnp.where(mutual, b[neighbors], 0), axis=2)
+        return self.combine(
+            linalg.inner(a, transposed),
+            jnp.sum(rows_a) * jnp.sum(rows_b),
+            linalg.inner(a, rows_b[neighbors]),
+            linalg.inner(b, rows_a[neighbors]),
+            n,
+        )
+
+    def combine(self, product, totals, columns_a_rows_b, columns_b_rows_a, n: int):
+        """HSIC from `<A, B'>`, `S_A S_B`, `c_A r_B` and `c_B r_A` (see `align`)."""
+        if self.unbiased:
+            crossed = 2 * columns_a_rows_b / (n - 2)
+            return (product + totals / float((n - 1) * (n - 2)) - crossed) / float(n * (n - 3))
+        return product - (columns_a_rows_b + columns_b_rows_a) / n + totals / float(n * n)
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockedMaskedKernel(MaskedKernel):
+    """`MaskedKernel` for many samples: by blocks of rows, no matrix of all pairs in memory."""
+
+    @property
+    def products(self) -> NearestLists:
+        return NearestLists(self.k, False, self.groups, self.with_self)
+
+    def for_samples(self, n: int, width: int | None = None) -> "MaskedKernel":
+        return self
+
+    def reduce(self, products: NearestRows) -> NeighborKernel:
+        return self.keep(products.neighbors, products.values, products.means, products)

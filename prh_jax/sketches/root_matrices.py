@@ -1,0 +1,138 @@
+"""Sketches that are one symmetric matrix: dissimilarities, or what comes of the root of a Gram matrix."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Num
+
+from ..numerics.linalg import HIGHEST
+from ..numerics.matrix_root import gram_root, hat_matrix
+from .base import Maker, Order, Sketcher
+from .packed_matrix import Packed, pack, squared_norm
+from .scaling import scaled
+
+
+class Root(NamedTuple):
+    """Root of the Gram matrix of the features times `factor` (see `roots`)."""
+
+    root: Float[Array, "n n"]
+    factor: Float[Array, ""]
+    degenerate: Bool[Array, ""]
+
+
+@dataclasses.dataclass(frozen=True)
+class Roots(Maker):
+    """Makes the Root of features, with columns of mean zero or as given; `bfloat16` changes nothing."""
+
+    centered: bool = True
+
+    def __call__(self, x: Num[Array, "n d"]) -> Root:
+        z, columns = scaled(x, centered=self.centered)
+        return Root(gram_root(z), columns.factor, columns.degenerate)
+
+
+@dataclasses.dataclass(frozen=True)
+class RootMatrix(Sketcher):
+    """Root of a layer's Gram matrix, of Frobenius norm one; `size` is the norm it had.
+
+    `alpha` below 1 whitens in part: singular values `alpha s + (1 - alpha)` with s those of the unit norm.
+    """
+
+    centered: bool = True
+    alpha: float = 1.0
+
+    @property
+    def products(self) -> Roots:
+        return Roots(self.centered)
+
+    def reduce(self, products: Root) -> Packed:
+        root, norm, bad = unit_root(products)
+        if self.alpha < 1:
+            root = self.alpha * root + (1 - self.alpha) * hat_matrix(root)
+            size = jnp.sqrt(jnp.where(bad, 1, squared_norm(root)))
+            root = root / size
+        return pack(root, norm, bad)
+
+
+@dataclasses.dataclass(frozen=True)
+class HatMatrix(Sketcher):
+    """Hat matrix of regression on a layer, `ridge` in units of its total variance; with 0 the projector on its span.
+
+    `size` is its squared norm: the rank of a projector. `variance` keeps leading directions (see `roots.hat_matrix`).
+    """
+
+    ridge: float = 0.0
+    centered: bool = True
+    variance: float = 1.0
+
+    @property
+    def products(self) -> Roots:
+        return Roots(self.centered)
+
+    def reduce(self, products: Root) -> Packed:
+        root, _, bad = unit_root(products)
+        hat = hat_matrix(root, self.ridge, self.variance)
+        return pack(hat, squared_norm(hat), bad)
+
+
+class Regression(NamedTuple):
+    """A layer as what is predicted, a Gram matrix of trace 1, and as what predicts: their product is R^2.
+
+    The latter is `2 F - F^2` of its hat matrix F, or what `left_out` makes of it.
+    """
+
+    gram: Packed
+    smoother: Packed
+
+    def reorder(self, order: Order) -> "Regression":
+        return Regression(self.gram.reorder(order), self.smoother.reorder(order))
+
+
+@dataclasses.dataclass(frozen=True)
+class Regressions(Sketcher):
+    """Both sides of a regression of one layer on another; `ridge` in units of the total variance.
+
+    `leave_one_out` judges each sample by the regression on all others.
+    """
+
+    ridge: float = 0.0
+    leave_one_out: bool = False
+
+    @property
+    def products(self) -> Roots:
+        return Roots()
+
+    def reduce(self, products: Root) -> Regression:
+        root, norm, bad = unit_root(products)
+        hat = hat_matrix(root, self.ridge)
+        if self.leave_one_out:
+            smoother = left_out(hat)
+        else:
+            smoother = 2 * hat - jnp.matmul(hat, hat, precision=HIGHEST) if self.ridge else hat
+        gram = jnp.matmul(root, root, precision=HIGHEST)
+        return Regression(*(pack(matrix, norm, bad) for matrix in (gram, smoother)))
+
+
+def left_out(hat: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    """`I - R D^2 R (n - 1)^2 / n^2`, whose product with a Gram matrix of trace 1 is R^2 by leaving one out.
+
+    `R = I - F - 11'/n` makes residuals, and `D = 1 / diag R` of each residual that of the fit without its sample (Allen
+    1974, PRESS). NaN where a residual is zero whatever the sample is.
+    """
+    n = hat.shape[0]
+    eye = jnp.eye(n, dtype=hat.dtype)
+    residual = eye - hat - 1 / n
+    free = jnp.diagonal(residual)
+    known = free > 1000 * jnp.finfo(hat.dtype).eps
+    weighted = residual / jnp.where(known, free, 1)[:, None] * ((n - 1) / n)
+    made = eye - jnp.matmul(weighted.T, weighted, precision=HIGHEST)
+    return jnp.where(jnp.all(known), made, jnp.nan)
+
+
+def unit_root(products: Root) -> tuple[Any, Any, Any]:
+    """The root with Frobenius norm one, the norm of the features, and whether there is none."""
+    squares = squared_norm(products.root)
+    bad = products.degenerate | ~(squares > 0)
+    norm = jnp.sqrt(jnp.where(bad, 1, squares))
+    return products.root / norm, norm / products.factor, bad
