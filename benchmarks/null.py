@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from prh_jax.calibration import Null
 from prh_jax.metrics import METRICS
+from prh_jax.null.moments import null_moments
+from prh_jax.null.orders import make_orders, order_blocks
+from prh_jax.null.settings import Null
 from prh_jax.null_engine import fill_null
-from prh_jax.null_moments import layer_sums, null_moments
 from prh_jax.null_store import NullGrid
-from prh_jax.null_study import has_closed_form, order_blocks
-from prh_jax.orders import make_orders
+from prh_jax.null_study import has_closed_form, layer_sums
 from prh_jax.pairwise import layer_mesh, score_orders
 from prh_jax.sketch_bank import SketchBank
 

@@ -6,7 +6,6 @@ Importing the package starts no JAX backend and imports no torch.
 from ._version import __version__
 from .align import align, align_share
 from .calibrate import calibrate, finish_alignment
-from .calibration import Null
 from .checks import StoreError
 from .curves import curve_over_k, curve_over_n
 from .distributed import align_distributed
@@ -69,6 +68,7 @@ from .metrics.statistics import (
 )
 from .metrics.subspaces import Cca, EigenspaceOverlap, Gulp, MeanCca, cca, eigenspace_overlap, gulp, mean_cca
 from .metrics.svcca import Svcca, svcca
+from .null.settings import Null
 from .null_store import Calibration
 from .plan import Plan, plan
 from .preprocess import Preprocess

@@ -6,14 +6,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .calibration import Null
 from .checks import StoreError, check_same_samples
 from .feature_store import FeatureStore, open_store
 from .location import Place, place, remove
 from .metric import Metric
 from .metrics import METRICS, SUPPORTED_METRICS, parse_metric
+from .null.orders import check_groups
+from .null.settings import Null
 from .null_study import calibrate_study, check_permutable
-from .orders import group_codes
 from .pairing import pair_inner
 from .pairwise import layer_mesh
 from .preprocess import Preprocess
@@ -254,15 +254,6 @@ def open_stores(stores: Stores) -> list[FeatureStore]:
         if places.count(where) > 1:
             raise StoreError(f"{store.path} was given more than once on one side; give each store once.")
     return [store.require_complete() for store in opened]
-
-
-def check_groups(groups: Sequence[Any] | None, n: int, exclude_own_group: bool) -> tuple[int, ...] | None:
-    """Groups as numbers, one for each sample; ValueError where they do not fit or are lacking."""
-    if groups is None:
-        if exclude_own_group:
-            raise ValueError("To leave out a sample's own group, give the groups: one label per sample (groups=).")
-        return None
-    return group_codes(groups, n)
 
 
 def is_calibrated(alignment: Alignment, null: Null) -> bool:

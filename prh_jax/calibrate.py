@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from .align import Stores, align
-from .calibration import Null
 from .checks import StoreError
 from .location import Place, place
 from .metrics import make_metric
+from .null.settings import Null
 from .preprocess import Preprocess
 from .result_store import Alignment, load_alignment, read_protocol
 from .study import PRECISIONS

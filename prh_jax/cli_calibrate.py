@@ -17,7 +17,7 @@ examples:
 
 def add_null_options(parser: argparse.ArgumentParser, *, default: int | None) -> None:
     """How chance is found."""
-    from .calibration import AGGREGATES
+    from .null.settings import AGGREGATES
 
     group = parser.add_argument_group("what chance gives: samples paired at random")
     group.add_argument(
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def null_of(args: argparse.Namespace) -> Any:
     """The settings asked for; None without --null."""
-    from .calibration import Null
+    from .null.settings import Null
 
     if args.null is None:
         return None

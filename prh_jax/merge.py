@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from .calibration import false_discovery
+from .null.pvalues import false_discovery
 from .null_store import Calibration
 from .reduce import model_blocks
 from .result_store import NOT_THE_STUDY, Alignment

@@ -8,8 +8,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from .calibration import Null, still_open
 from .metric import Metric
+from .null.pvalues import still_open
+from .null.settings import Null
 from .null_store import NullGrid
 from .pairwise import put_tile, sketch_bytes, sketch_shapes, stack_tile, stacked_shapes
 from .sketch_bank import SketchBank

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,15 +12,16 @@ import xarray as xr
 from jax.sharding import Mesh
 from tqdm.auto import tqdm
 
-from .calibration import Null, calibrate_scores, false_discovery
 from .engine import make_sketches, name_layers, shape_of
 from .feature_store import FeatureStore
 from .location import Place
 from .metric import Metric
+from .null.moments import MatrixSums, NullMoments, matrix_sums, null_moments, tail_probability
+from .null.orders import count_orders, make_orders, order_blocks
+from .null.pvalues import calibrate_scores, false_discovery
+from .null.settings import Null
 from .null_engine import fill_null
-from .null_moments import NullMoments, layer_sums, null_moments, tail_probability
 from .null_store import PAIR_TABLES, Calibration, NullGrid, save_calibration
-from .orders import count_orders, make_orders
 from .pairwise import sketch_shapes, study_sketcher
 from .preprocess import Preprocess
 from .reduce import model_blocks
@@ -28,18 +30,16 @@ from .runtime.memory import size_text
 from .runtime.progress import say
 from .sketch_bank import SketchBank
 
-BLOCK, FIRST_BLOCK, LATER_BLOCK = 50, 20, 200
-"""Orders between two marks on disk: few at first where model pairs stop early, so that they stop soon, many later."""
+
+@partial(jax.jit, static_argnums=0)
+def _form(metric: Metric, sketch: Any) -> Any:
+    return metric.inner_form(sketch)
 
 
-def order_blocks(count: int, stopping: bool, most: int) -> list[slice]:
-    """Ranges of orders between two marks, none above `most`; where pairs stop early, five short ones come first."""
-    size = max(1, min(count, FIRST_BLOCK if stopping else BLOCK, most))
-    later = size * max(1, min(LATER_BLOCK, most) // size) if stopping else size
-    ends = list(range(size, min(5 * size, count) + 1, size)) if stopping else [min(size, count)]
-    ends += range(ends[-1] + later, count, later)
-    ends += [count] if ends[-1] < count else []
-    return [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+def layer_sums(metric: Metric, sketch: Any, *, third: bool) -> MatrixSums:
+    """`matrix_sums` of one layer from its sketch, in float64, on the host."""
+    with jax.enable_x64(True):
+        return matrix_sums(jax.device_get(_form(metric, sketch).parts(third=third)), third=third)
 
 
 def highest_score(metric: Metric) -> float | None:

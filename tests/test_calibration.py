@@ -23,8 +23,8 @@ from prh_jax import (
     write_features,
 )
 from prh_jax.cli import main
+from prh_jax.null.orders import make_orders, order_blocks
 from prh_jax.null_store import NullGrid
-from prh_jax.orders import make_orders
 from prh_jax.sketches.neighbors import Neighbors
 
 METRICS = ["mutual_knn", "cka", "cycle_knn"]
@@ -85,7 +85,7 @@ def test_tiles_blocks_and_the_choice_of_models_do_not_change_the_null(stores, wh
     monkeypatch.setattr(null_engine, "ROWS", 1)
     monkeypatch.setattr(null_engine, "FINE", 1)
     monkeypatch.setattr(null_engine, "COLUMNS", 2)
-    monkeypatch.setattr(null_study, "BLOCK", 10)
+    monkeypatch.setattr("prh_jax.null.orders.BLOCK", 10)
     small = align(xs, ys, METRICS, null=Null(orders=23, seed=4, cells=True))
     alone = align(xs[1], ys[0], METRICS, null=Null(orders=11, seed=4))
     for key in METRICS:
@@ -110,7 +110,7 @@ def test_one_side_with_itself_is_mirrored(stores):
 
 def test_blocks_of_orders_are_all_orders_once():
     for count, stopping, most in itertools.product((1, 7, 20, 99, 100, 101, 523), (False, True), (1, 6, 30, 10**6)):
-        blocks = null_study.order_blocks(count, stopping, most)
+        blocks = order_blocks(count, stopping, most)
         assert [i for block in blocks for i in range(block.start, block.stop)] == list(range(count))
         first, sizes = blocks[0].stop, [block.stop - block.start for block in blocks]
         assert max(sizes) <= most and all(block.start % first == 0 for block in blocks)
@@ -163,7 +163,7 @@ def test_a_calibration_comes_back_from_disk_and_is_not_made_twice(stores, whole,
 
 
 def test_an_interrupted_null_goes_on_to_the_same_bits(stores, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(null_study, "BLOCK", 6)
+    monkeypatch.setattr("prh_jax.null.orders.BLOCK", 6)
     whole = align(*stores, METRICS, null=Null(orders=23, seed=4, cells=True))
     put, count = NullGrid.put, []
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from inputs import correlated
 
-from prh_jax import align, null_factors, null_forms, study, write_features
+from prh_jax import align, study, write_features
 from prh_jax.metrics import make_metric, neighbors
 from prh_jax.metrics.neighbors import compact_lists
+from prh_jax.null import forms, low_rank
 from prh_jax.sketches import nearest
 from prh_jax.sketches.gram_factor import CenteredFactor, Factor
 from prh_jax.sketches.nearest import largest, query_rows
@@ -89,11 +90,11 @@ def test_a_study_of_many_samples(tmp_path, many, monkeypatch):
         for m, widths in enumerate([(9, 12), (20, 7, 16)])
     ]
     metrics = ["mutual_knn", "cka", "unbiased_cka", "cknna"]
-    monkeypatch.setattr(null_factors, "ROWS", 64)
-    monkeypatch.setattr(null_forms, "ENTRIES", 1000)
+    monkeypatch.setattr(low_rank, "ROWS", 64)
+    monkeypatch.setattr(forms, "ENTRIES", 1000)
     with monkeypatch.context() as patch:
         # matrices of all pairs are out of reach of the memory, which is as large as usual for the tiles
-        patch.setattr(null_forms, "MATRICES", 10**4)
+        patch.setattr(forms, "MATRICES", 10**4)
         found = align(*stores, metrics, null=5, memory="1GiB")
     monkeypatch.setattr(nearest, "MANY", 8192)
     expected = align(*stores, metrics, null=5)
@@ -219,7 +220,7 @@ def test_no_closed_form_where_matrices_of_all_pairs_do_not_fit(tmp_path, monkeyp
         for name, z in (("x", x), ("y", y))
     ]
     full = align(*stores, "cka", null=5).calibration
-    monkeypatch.setattr(null_forms, "MATRICES", 10**9)
+    monkeypatch.setattr(forms, "MATRICES", 10**9)
     found = align(*stores, "cka", null=5, progress=True).calibration
     assert "cka: no closed form, as it takes 167638.1 GiB of 150 samples" in capsys.readouterr().err
     np.testing.assert_array_equal(found.null("cka"), full.null("cka"))

@@ -11,13 +11,14 @@ import pytest
 from inputs import correlated, counts, scored
 from jaxtyping import TypeCheckError
 
-from prh_jax import null_factors
-from prh_jax.calibration import Null, calibrate_scores, false_discovery, still_open
 from prh_jax.metrics import METRICS, SUPPORTED_METRICS, Cca, Cka, Cknna, DistanceCorrelation, UnbiasedCka, make_metric
 from prh_jax.metrics.mutual_knn import MutualKnn
-from prh_jax.null_moments import layer_sums, null_moments, tail_probability
-from prh_jax.null_study import has_closed_form, highest_score
-from prh_jax.orders import count_orders, make_orders
+from prh_jax.null import low_rank
+from prh_jax.null.moments import null_moments, tail_probability
+from prh_jax.null.orders import count_orders, make_orders
+from prh_jax.null.pvalues import calibrate_scores, false_discovery, still_open
+from prh_jax.null.settings import Null
+from prh_jax.null_study import has_closed_form, highest_score, layer_sums
 from prh_jax.sketches.gram_factor import CenteredFactor
 
 
@@ -77,7 +78,7 @@ def test_closed_form_is_brute_force_over_all_orders(metric, n, x64):
 
 @pytest.mark.parametrize("metric", [Cka(), UnbiasedCka()], ids=str)
 def test_closed_form_of_factors_is_brute_force_over_all_orders(metric, x64, monkeypatch):
-    monkeypatch.setattr(null_factors, "ROWS", 4)  # of six samples a whole block, and half of another
+    monkeypatch.setattr(low_rank, "ROWS", 4)  # of six samples a whole block, and half of another
     x, y = correlated(n=6, dx=3, dy=2, dtype=np.float64)
     expect_brute_force(metric, *(jax.jit(CenteredFactor(4))(jnp.asarray(z)) for z in (x, y)), 6)
 

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from prh_jax import null_factors, null_forms
-from prh_jax.null_factors import LowRank
-from prh_jax.null_forms import Dense, Edges
-from prh_jax.null_moments import matrix_sums
+from prh_jax.null import forms, low_rank
+from prh_jax.null.forms import Dense, Edges
+from prh_jax.null.low_rank import LowRank, _low_rank_parts
+from prh_jax.null.moments import matrix_sums
 
 MANY = 20_000
 LITTLE = MANY * MANY * 8 // 50
@@ -31,7 +31,7 @@ def expect_sums_of(matrix, form):
 
 @pytest.mark.parametrize("mean", [0, 0.05])  # columns of features with mean zero, as those of sketches, and without
 def test_factors(mean, x64, monkeypatch):
-    monkeypatch.setattr(null_factors, "ROWS", 32)
+    monkeypatch.setattr(low_rank, "ROWS", 32)
     features = np.random.default_rng(0).normal(size=(75, 9))
     features -= features.mean(axis=0)
     features = features / np.linalg.norm(features @ features.T) ** 0.5 + mean
@@ -42,7 +42,7 @@ def test_factors(mean, x64, monkeypatch):
 
 @pytest.mark.parametrize("k", [1, 6, 60])
 def test_lists(k, x64, monkeypatch):
-    monkeypatch.setattr(null_forms, "ENTRIES", 700)
+    monkeypatch.setattr(forms, "ENTRIES", 700)
     rng = np.random.default_rng(k)
     others = np.where(np.eye(75, dtype=bool), np.inf, rng.random((75, 75)) - np.linspace(0, 1, 75))  # some are hubs
     lists, values, matrix = np.argsort(others, axis=1)[:, :k], rng.normal(size=(75, k)) + 1, np.zeros((75, 75))
@@ -67,7 +67,7 @@ def test_degenerate_layers_have_no_moments(x64):
 
 def test_factors_of_many_samples_take_little_memory(x64):
     form = jax.eval_shape(LowRank.of, jax.ShapeDtypeStruct((MANY, 64), jnp.float32))
-    program = null_factors._low_rank_parts.lower(form, True).compile()
+    program = _low_rank_parts.lower(form, True).compile()
     assert program.memory_analysis().temp_size_in_bytes < form.needed < LITTLE
 
 

@@ -4,8 +4,8 @@ import dataclasses
 from typing import Any
 
 from ..metric import Score, check_positive
-from ..null_factors import LowRank
-from ..null_forms import Dense
+from ..null.forms import Dense
+from ..null.low_rank import LowRank
 from ..sketches.gram import CenteredGram, Gram, Kernel
 from ..sketches.gram_factor import Factor
 from .kinds import InnerMetric, unbiased_cosine

@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from ..metric import Metric, Score, check_positive
-from ..null_forms import Edges
+from ..null.forms import Edges
 from ..sketches.neighbor_kernel import MaskedKernel, NeighborKernel
 from .neighbors import any_lists, compact_lists, scan_samples, table_of, table_rows
 

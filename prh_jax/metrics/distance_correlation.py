@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from ..metric import Score
-from ..null_forms import Dense
+from ..null.forms import Dense
 from ..numerics import linalg
 from ..sketches.gram import CenteredGram, Gram
 from .kinds import InnerMetric, unbiased_cosine

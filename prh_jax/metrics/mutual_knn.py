@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from ..metric import Score
-from ..null_forms import Edges
+from ..null.forms import Edges
 from ..sketches.neighbors import KnnGraph
 from .neighbors import ListMetric
 from .sequences import Overlap

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from jaxtyping import Array, Float, Int
 
 from ..metric import Metric, Score
-from ..null_forms import Dense
+from ..null.forms import Dense
 from ..sketches.base import Sketcher
 from ..sketches.dissimilarities import Dissimilarities, Dissimilarity
 from ..sketches.packed_matrix import Packed

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import jax.numpy as jnp
 
 from ..metric import Score
-from ..null_forms import Dense
+from ..null.forms import Dense
 from ..numerics.linalg import HIGHEST
 from ..sketches.packed_matrix import Packed
 from ..sketches.root_matrices import HatMatrix

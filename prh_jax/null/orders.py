@@ -55,3 +55,26 @@ def _all_orders(n: int, members: Sequence[np.ndarray]) -> np.ndarray:
             order[samples] = part
         orders.append(order)
     return np.stack(orders)
+
+
+def check_groups(groups: Sequence[Any] | None, n: int, exclude_own_group: bool) -> tuple[int, ...] | None:
+    """Groups as numbers, one for each sample; ValueError where they do not fit or are lacking."""
+    if groups is None:
+        if exclude_own_group:
+            raise ValueError("To leave out a sample's own group, give the groups: one label per sample (groups=).")
+        return None
+    return group_codes(groups, n)
+
+
+BLOCK, FIRST_BLOCK, LATER_BLOCK = 50, 20, 200
+"""Orders between two marks on disk: few at first where model pairs stop early, so that they stop soon, many later."""
+
+
+def order_blocks(count: int, stopping: bool, most: int) -> list[slice]:
+    """Ranges of orders between two marks, none above `most`; where pairs stop early, five short ones come first."""
+    size = max(1, min(count, FIRST_BLOCK if stopping else BLOCK, most))
+    later = size * max(1, min(LATER_BLOCK, most) // size) if stopping else size
+    ends = list(range(size, min(5 * size, count) + 1, size)) if stopping else [min(size, count)]
+    ends += range(ends[-1] + later, count, later)
+    ends += [count] if ends[-1] < count else []
+    return [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]

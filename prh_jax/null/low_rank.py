@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from .null_forms import Parts
-from .numerics.linalg import HIGHEST
+from ..numerics.linalg import HIGHEST
+from .forms import Parts
 
 ROWS = 1024
 """Samples of a block."""

@@ -14,14 +14,12 @@ mean: what is left has mean zero under chance, and nothing cancels.
 
 import itertools
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
-from .metric import Metric
-from .null_forms import Parts
+from .forms import Parts
 
 Labels = tuple[int, ...]
 """A partition of the 2m indices of m matrices: the block of each index, blocks numbered as they appear."""
@@ -117,17 +115,6 @@ def matrix_sums(parts: Parts, *, third: bool) -> MatrixSums:
         classes, _, to_distinct = _classes(degree)
         sums.append(to_distinct @ np.array([_free_sum(parts, labels) for labels in classes]))
     return MatrixSums(parts.means, *sums, *([] if third else [np.zeros(0)]))
-
-
-@partial(jax.jit, static_argnums=0)
-def _form(metric: Metric, sketch: Any) -> Any:
-    return metric.inner_form(sketch)
-
-
-def layer_sums(metric: Metric, sketch: Any, *, third: bool) -> MatrixSums:
-    """`matrix_sums` of one layer from its sketch, in float64, on the host."""
-    with jax.enable_x64(True):
-        return matrix_sums(jax.device_get(_form(metric, sketch).parts(third=third)), third=third)
 
 
 def null_moments(a: Sequence[MatrixSums], b: Sequence[MatrixSums], n: int) -> NullMoments:

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .numerics import linalg
-from .numerics.linalg import HIGHEST
+from ..numerics import linalg
+from ..numerics.linalg import HIGHEST
 
 MATRICES, ENTRIES = 4, 2**22
 """Matrices of all pairs that `Dense` holds at once, in float64; and most entries that `Edges` looks up at once."""
