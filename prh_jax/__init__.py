@@ -14,7 +14,6 @@ from .feature_store import FeatureStore, inspect_store, open_store
 from .feature_writer import write_features
 from .gallery import Gallery, neighbor_gallery
 from .intervals import Interval, interval
-from .losses import batch_cka, gram_cka, soft_mutual_knn
 from .merge import merge
 from .metric import Metric
 from .metrics import METRICS, PRH_METRICS, SUPPORTED_METRICS, make_metric
@@ -75,7 +74,8 @@ from .preprocess import Preprocess
 from .report import report
 from .result_store import Alignment, load_alignment
 from .runtime.compilation_cache import keep_compiled
-from .streaming import MinibatchCka, StreamingCka
+from .training.losses import batch_cka, gram_cka, soft_mutual_knn
+from .training.streaming import MinibatchCka, StreamingCka
 from .trend import trend
 
 __all__ = [

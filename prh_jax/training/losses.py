@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Num
 
-from .numerics import linalg
-from .numerics.linalg import HIGHEST
+from ..numerics import linalg
+from ..numerics.linalg import HIGHEST
 
 
 class Hsic(NamedTuple):

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ..numerics import linalg
+from ..numerics.linalg import HIGHEST
 from .losses import Hsic, gathered, hsic_sums, scaled_gram
-from .numerics import linalg
-from .numerics.linalg import HIGHEST
 
 
 class Moments(NamedTuple):

@@ -1,0 +1,1 @@
+"""Alignment inside a training loop: differentiable losses and streaming CKA."""
