@@ -22,8 +22,9 @@ from extractors.blocks import BatchSize, extract_block
 from extractors.loading import prepared
 from extractors.run import Settings, extract_model
 from extractors.samples import Dataset
-from prh_jax.feature_store import inspect_store, open_store
-from prh_jax.feature_writer import open_writer
+from prh_jax.stores.inspect import inspect_store
+from prh_jax.stores.reader import open_store
+from prh_jax.stores.writer import open_writer
 
 from . import machine
 

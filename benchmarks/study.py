@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from prh_jax import align, write_features
-from prh_jax.checks import StoreError
-from prh_jax.feature_store import open_store
+from prh_jax.errors import StoreError
 from prh_jax.metrics import METRICS, SUPPORTED_METRICS
+from prh_jax.stores.reader import open_store
 
 from .kernels import related_layers
 from .machine import alternate, peak_memory

@@ -4,7 +4,7 @@
 `prh_jax.write_features` writes arrays. Importing this imports no torch.
 """
 
-from prh_jax.feature_writer import write_features
+from prh_jax.stores.writer import write_features
 
 from .custom import extract_module
 from .importing import import_features

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from prh_jax.feature_store import Layer
+from prh_jax.stores.layout import Layer
 
 from .errors import ExtractionError, first_line
 from .samples import Dataset

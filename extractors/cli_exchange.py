@@ -77,7 +77,7 @@ def add_finish_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_finish(args: argparse.Namespace) -> int:
     """Finish all stores at the paths; 0 when all are complete, 1 when blocks are missing in some."""
-    from prh_jax.checks import StoreError
+    from prh_jax.errors import StoreError
 
     from .errors import ExtractionError
     from .finish import finish_store

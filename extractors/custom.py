@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from prh_jax.checks import check_ids
-from prh_jax.feature_store import FeatureStore, open_store
-from prh_jax.feature_writer import FeatureWriter, open_writer
+from prh_jax.stores.checks import check_ids
+from prh_jax.stores.reader import FeatureStore, open_store
+from prh_jax.stores.writer import FeatureWriter, open_writer
 
 from .blocks import describe_layers
 from .errors import ExtractionError

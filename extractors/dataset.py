@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from prh_jax.checks import check_ids
+from prh_jax.stores.checks import check_ids
 
 from .errors import ExtractionError, first_line
 from .samples import Dataset, Rows, as_rgb, content_sha256

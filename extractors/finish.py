@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from prh_jax.feature_store import open_store
-from prh_jax.feature_writer import FeatureWriter
+from prh_jax.stores.reader import open_store
+from prh_jax.stores.writer import FeatureWriter
 
 from .errors import ExtractionError
 from .language import summarize

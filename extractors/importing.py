@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from prh_jax.feature_store import DTYPES, FeatureStore
-from prh_jax.feature_writer import write_features
+from prh_jax.stores.layout import DTYPES
+from prh_jax.stores.reader import FeatureStore
+from prh_jax.stores.writer import write_features
 
 from .errors import ExtractionError, first_line
 

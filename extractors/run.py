@@ -12,8 +12,9 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from prh_jax.feature_store import open_store, store_path
-from prh_jax.feature_writer import FeatureWriter, open_writer
+from prh_jax.stores.layout import store_path
+from prh_jax.stores.reader import open_store
+from prh_jax.stores.writer import FeatureWriter, open_writer
 
 from . import environment, language, vision
 from .blocks import BatchSize, extract_block, release_memory

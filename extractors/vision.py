@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from prh_jax.feature_store import Layer
+from prh_jax.stores.layout import Layer
 
 from . import pooling
 from .blocks import describe_layers

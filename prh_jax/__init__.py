@@ -6,12 +6,10 @@ Importing the package starts no JAX backend and imports no torch.
 from ._version import __version__
 from .align import align, align_share
 from .calibrate import calibrate, finish_alignment
-from .checks import StoreError
 from .curves import curve_over_k, curve_over_n
 from .distributed import align_distributed
+from .errors import StoreError
 from .export import export
-from .feature_store import FeatureStore, inspect_store, open_store
-from .feature_writer import write_features
 from .gallery import Gallery, neighbor_gallery
 from .intervals import Interval, interval
 from .merge import merge
@@ -74,6 +72,9 @@ from .preprocess import Preprocess
 from .report import report
 from .result_store import Alignment, load_alignment
 from .runtime.compilation_cache import keep_compiled
+from .stores.inspect import inspect_store
+from .stores.reader import FeatureStore, open_store
+from .stores.writer import write_features
 from .training.losses import batch_cka, gram_cka, soft_mutual_knn
 from .training.streaming import MinibatchCka, StreamingCka
 from .trend import trend

@@ -6,25 +6,24 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .checks import StoreError, check_same_samples
-from .feature_store import FeatureStore, open_store
-from .location import Place, place, remove
+from .errors import StoreError
 from .metric import Metric
 from .metrics import METRICS, SUPPORTED_METRICS, parse_metric
 from .null.orders import check_groups
 from .null.settings import Null
 from .null_study import calibrate_study, check_permutable
-from .pairing import pair_inner
 from .pairwise import layer_mesh
 from .preprocess import Preprocess
 from .result_store import Alignment, is_running, load_alignment, same_study
 from .runtime.memory import default_memory, parse_bytes
 from .runtime.progress import say
 from .runtime.workers import Share
+from .stores.checks import check_same_samples
+from .stores.location import Place, place, remove
+from .stores.paired import pair_inner
+from .stores.reader import Stores, open_stores
+from .stores.url import Url
 from .study import PRECISIONS, Precision, Study
-from .url import Url
-
-Stores = Sequence[str | Path | Url | FeatureStore] | str | Path | Url | FeatureStore
 
 
 def align(
@@ -240,20 +239,6 @@ def make_metrics(metrics: Any = None) -> dict[str, Metric]:
         for asked, metric in zip(metrics, made, strict=True)
     ]
     return dict(zip(keys, made, strict=True))
-
-
-def open_stores(stores: Stores) -> list[FeatureStore]:
-    """Feature stores opened and checked to be complete; StoreError names the first that is not."""
-    if isinstance(stores, str | Path | Url | FeatureStore):
-        stores = [stores]
-    opened = [s if isinstance(s, FeatureStore) else open_store(s) for s in stores]
-    if not opened:
-        raise StoreError("No feature stores were given on one side.")
-    places = [store.path.resolve() for store in opened]
-    for store, where in zip(opened, places, strict=True):
-        if places.count(where) > 1:
-            raise StoreError(f"{store.path} was given more than once on one side; give each store once.")
-    return [store.require_complete() for store in opened]
 
 
 def is_calibrated(alignment: Alignment, null: Null) -> bool:

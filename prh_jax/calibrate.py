@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .align import Stores, align
-from .checks import StoreError
-from .location import Place, place
+from .align import align
+from .errors import StoreError
 from .metrics import make_metric
 from .null.settings import Null
 from .preprocess import Preprocess
 from .result_store import Alignment, load_alignment, read_protocol
+from .stores.location import Place, place
+from .stores.reader import Stores
+from .stores.url import Url
 from .study import PRECISIONS
-from .url import Url
 
 
 def calibrate(

@@ -243,7 +243,7 @@ def _metrics(args: argparse.Namespace) -> int:
 
 
 def _exchange(args: argparse.Namespace) -> int:
-    from . import archive
+    from .stores import archive
 
     print(getattr(archive, args.command)(args.path, args.output, overwrite=args.force_remake))
     return 0
@@ -268,7 +268,7 @@ def _inspect(args: argparse.Namespace) -> int:
 
 
 def _stores_below(given: str) -> list[str | Path]:
-    from .location import is_url
+    from .stores.location import is_url
 
     path = Path(given)
     if is_url(given):
@@ -282,8 +282,9 @@ def _stores_below(given: str) -> list[str | Path]:
 
 
 def _inspect_one(path: str | Path) -> dict:
-    from .feature_store import SCHEMA, inspect_store
-    from .location import place, schema_of
+    from .stores.inspect import inspect_store
+    from .stores.layout import SCHEMA
+    from .stores.location import place, schema_of
 
     if (schema_of(place(path)) or SCHEMA) != SCHEMA:
         from .result_store import load_alignment

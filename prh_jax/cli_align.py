@@ -144,11 +144,12 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     from extractors.workers import parse_worker
 
-    from .align import align, align_share, make_metrics, open_stores
-    from .location import local_file, place
+    from .align import align, align_share, make_metrics
     from .preprocess import Preprocess
     from .runtime.compilation_cache import keep_compiled
-    from .url import Url
+    from .stores.location import local_file, place
+    from .stores.reader import open_stores
+    from .stores.url import Url
 
     keep_compiled()
     metrics = make_metrics(metrics_of(args))
@@ -255,8 +256,8 @@ def metrics_of(args: argparse.Namespace) -> list[Any]:
 
 def paths_of(given: list[str]) -> list[str | Path]:
     """The stores named, those in folders of them included; results that lie beside them are left out."""
-    from .location import is_url, schema_of
     from .result_store import SCHEMA as RESULTS
+    from .stores.location import is_url, schema_of
 
     paths: list[str | Path] = []
     for text in given:
@@ -274,7 +275,7 @@ def _study(args: argparse.Namespace, side: str) -> list[Path]:
     """Where the features of one side of a study should be; the first candidate pooling where none is there."""
     from extractors.modelsets import models_of
 
-    from .feature_store import store_path
+    from .stores.layout import store_path
 
     chosen = getattr(args, f"modality_{side}")
     paths = []
@@ -305,7 +306,7 @@ def _pools(pool: str, modality: str) -> list[str]:
 
 
 def _require(args: argparse.Namespace, paths_x: list[Path], paths_y: list[Path]) -> None:
-    from .checks import StoreError
+    from .errors import StoreError
 
     if not paths_x or not paths_y:
         side = "y" if paths_x else "x"
@@ -329,7 +330,7 @@ def _require(args: argparse.Namespace, paths_x: list[Path], paths_y: list[Path])
 def _study_folder(args: argparse.Namespace) -> Path:
     from extractors.modelsets import name_of
 
-    from .feature_store import path_parts
+    from .stores.layout import path_parts
 
     sides = [
         f"{getattr(args, f'modality_{s}')}_pool-{getattr(args, f'pool_{s}')}_prompt-{getattr(args, f'prompt_{s}')}"

@@ -49,9 +49,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _study(args: argparse.Namespace) -> tuple[int, Any, Any, str]:
     """Samples, widths of both sides and dtype, as told or as stores have them."""
-    from .align import open_stores
-    from .checks import check_same_samples
     from .cli_align import paths_of
+    from .stores.checks import check_same_samples
+    from .stores.reader import open_stores
 
     sizes = args.n, args.models, args.layers, args.dim
     others = args.models_y, args.layers_y, args.dim_y

@@ -127,10 +127,10 @@ def run_finish(args: argparse.Namespace) -> int:
     from extractors import cli_exchange
 
     from .calibrate import finish_alignment
-    from .location import place, schema_of
     from .result_store import SCHEMA
     from .runtime.compilation_cache import keep_compiled
-    from .url import Url
+    from .stores.location import place, schema_of
+    from .stores.url import Url
 
     paths = [found for path in map(place, args.path) for found in (_below(path) or [path])]
     results = [path for path in paths if isinstance(path, Url) or schema_of(path) == SCHEMA]

@@ -13,14 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .align import Stores, open_stores
-from .checks import check_same_samples
-from .feature_store import FeatureStore, Layer
 from .metric import Metric
 from .metrics import PRH_METRICS, SUPPORTED_METRICS, make_metric
 from .pairwise import sketch_layer
 from .preprocess import Preprocess
-from .study import label_stores
+from .stores.checks import check_same_samples
+from .stores.layout import Layer
+from .stores.reader import FeatureStore, Stores, label_stores, open_stores
 
 _scored = jax.jit(lambda metric, x, y: metric(x, y), static_argnums=0)
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .align import align, open_stores
+from .align import align
 from .cli_report import with_samples
 from .data import SHIPPED
-from .feature_store import FeatureStore
 from .gallery import best_pair, neighbor_gallery
 from .metrics import METRICS, SUPPORTED_METRICS
 from .pairwise import score_orders, sketch_layer
@@ -20,6 +19,7 @@ from .preprocess import Preprocess
 from .report import report
 from .result_store import Alignment
 from .runtime.progress import progress
+from .stores.reader import FeatureStore, open_stores
 
 CAVEATS = """\
 How to read this: the data are 1024 emoji, each a picture and its name. Emoji come in series (faces, clocks, flags of

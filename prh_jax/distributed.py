@@ -14,9 +14,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm.auto import tqdm
 
-from .align import Stores, finished_result, open_study
+from .align import finished_result, open_study
 from .engine import IN_FLIGHT, LayerRef, make_maker, refuse_constant, shape_of, study_blocks
-from .location import place, remove
 from .metric import Metric
 from .metrics import METRICS
 from .pairwise import layer_mesh, sketch_bytes, sketch_shapes, sketcher_after, stack_tile
@@ -29,8 +28,10 @@ from .runtime.workers import ALL, Share
 from .score_grid import ScoreGrid
 from .sketches.base import Sketcher
 from .sketches.gram_factor import CenteredFactor, Factor
+from .stores.location import place, remove
+from .stores.reader import Stores
+from .stores.url import Url
 from .study import Study
-from .url import Url
 
 
 class SpreadStudy(Study):

@@ -11,8 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 from tqdm.auto import tqdm
 
-from .checks import StoreError
-from .feature_store import FeatureStore
+from .errors import StoreError
 from .metric import Metric
 from .pairwise import (
     TILE,
@@ -30,6 +29,7 @@ from .runtime.host import compiling_threads, kept_memory, quiet_blas, reading_th
 from .runtime.workers import ALL, Share
 from .sketch_bank import SketchBank
 from .sketches.base import Maker, Sketcher
+from .stores.reader import FeatureStore
 
 FILLED = 2048
 """Most samples with which tiles of few layers are filled up to the usual size."""

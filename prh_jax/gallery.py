@@ -10,17 +10,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from .align import open_stores
 from .calibrate import find_stores
-from .checks import StoreError
-from .feature_store import FeatureStore
-from .location import place
+from .errors import StoreError
 from .metrics import make_metric
-from .pairing import pair_inner
 from .pairwise import sketch_layer
 from .preprocess import Preprocess
 from .result_store import Alignment
 from .sketches.neighbors import Neighbors
+from .stores.location import place
+from .stores.paired import pair_inner
+from .stores.reader import FeatureStore, open_stores
 
 Picture = Any
 """A PIL image, the path or the bytes of an encoded one, or an array (rows, columns, 3) of bytes."""

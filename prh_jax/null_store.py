@@ -11,8 +11,8 @@ import xarray as xr
 import zarr
 from zarr.codecs import Crc32cCodec
 
-from .checks import StoreError
-from .location import Place, open_group, remove, store_at, writing
+from .errors import StoreError
+from .stores.location import Place, open_group, remove, store_at, writing
 
 SCHEMA = "prh-jax/calibration/1"
 FINAL, GROWING = "calibration", "calibration_growing"

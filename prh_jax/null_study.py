@@ -13,8 +13,6 @@ from jax.sharding import Mesh
 from tqdm.auto import tqdm
 
 from .engine import make_sketches, name_layers, shape_of
-from .feature_store import FeatureStore
-from .location import Place
 from .metric import Metric
 from .null.moments import MatrixSums, NullMoments, matrix_sums, null_moments, tail_probability
 from .null.orders import count_orders, make_orders, order_blocks
@@ -29,6 +27,8 @@ from .result_store import Alignment
 from .runtime.memory import size_text
 from .runtime.progress import say
 from .sketch_bank import SketchBank
+from .stores.location import Place
+from .stores.reader import FeatureStore
 
 
 @partial(jax.jit, static_argnums=0)

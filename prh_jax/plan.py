@@ -18,8 +18,6 @@ import numpy as np
 
 from .align import make_metrics
 from .engine import fit_tile, held_bytes, make_sketches, name_layers, shape_of, share_contractions, study_blocks
-from .feature_store import DTYPES, open_store
-from .feature_writer import write_features
 from .metric import Metric
 from .null_study import check_permutable
 from .pairwise import (
@@ -39,6 +37,9 @@ from .runtime.workers import ALL
 from .sketch_bank import SketchBank
 from .sketches.base import Sketcher
 from .sketches.nearest import MANY
+from .stores.layout import DTYPES
+from .stores.reader import open_store
+from .stores.writer import write_features
 
 SAMPLES, LAYERS, PAIRED, ORDERS = 2048, (2, 6), 32, 2
 """Most samples rehearsed with; layers of the shorter and the longer rehearsal; layers a side of the pairs; orders."""

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
-from .feature_store import FeatureStore, blocks_of
 from .numerics import linalg
 from .quantile import order_statistics, row_quantiles
+from .stores.layout import blocks_of
+from .stores.reader import FeatureStore
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from .checks import StoreError, write_error
+from .errors import StoreError, write_error
 from .figures_base import labels, spearman
 from .figures_maps import leaf_order
 from .gallery import Gallery, thumbnail
-from .location import local_file
 from .origin import origin_lines
 from .reduce import HOW, model_blocks
 from .result_store import Alignment
+from .stores.location import local_file
 from .tables import plain_name
 from .trend import covariate_values
 

@@ -10,14 +10,14 @@ import xarray as xr
 import zarr
 from zarr.codecs import Crc32cCodec
 
-from .checks import StoreError
-from .location import Place, check_replaceable, local_file, open_group, place, store_at
+from .errors import StoreError
 from .long_form import join_rows, layer_rows, model_rows
 from .null_store import Calibration, load_calibration, save_calibration
-from .publish import Build, claim, publish
 from .reduce import How, best_layers, reduce_layers
+from .stores.location import Place, check_replaceable, local_file, open_group, place, store_at
+from .stores.publish import Build, claim, publish
+from .stores.url import Url
 from .tables import latex_table, markdown_table
-from .url import Url
 
 SCHEMA = "prh-jax/alignment/1"
 

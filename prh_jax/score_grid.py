@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from .checks import StoreError
-from .location import Place, open_group, writing
-from .publish import put_lacking
+from .errors import StoreError
 from .result_store import Alignment, create_result, digest, result_builder, same_study
+from .stores.location import Place, open_group, writing
+from .stores.publish import put_lacking
 
 
 class ScoreGrid:

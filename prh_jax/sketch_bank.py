@@ -15,10 +15,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from .checks import StoreError
-from .location import Place, place, writing
+from .errors import StoreError
 from .sketches.base import Sketcher
-from .url import Url
+from .stores.location import Place, place, writing
+from .stores.url import Url
 
 FORMAT = "prh-jax/sketch/2"
 

@@ -13,10 +13,8 @@ from jax.sharding import Mesh
 from tqdm.auto import tqdm
 
 from ._version import __version__
-from .checks import StoreError
 from .engine import LayerRef, fit_tile, layers_of, make_sketches, name_layers, score_study, shape_of
-from .feature_store import FeatureStore
-from .location import Place
+from .errors import StoreError
 from .metric import Metric
 from .pairwise import sketch_bytes, study_sketcher
 from .preprocess import Preprocess
@@ -26,6 +24,8 @@ from .runtime.workers import ALL, Share
 from .score_grid import ScoreGrid
 from .sketch_bank import SketchBank
 from .sketches.base import Sketcher
+from .stores.location import Place
+from .stores.reader import FeatureStore, label_stores
 
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: dict[Precision, str] = {
@@ -238,18 +238,6 @@ class Study:
                 coords[f"{name}_{side}"] = (dim, np.array(values, dtype=object if name != "depth" else np.int64))
         empty = np.full([sum(len(store.layers) for store in side) for side in (self.xs, self.ys)], np.nan, np.float32)
         return xr.Dataset(dict.fromkeys(self.metrics, (("layer_x", "layer_y"), empty)), coords=coords)
-
-
-def label_stores(stores: list[FeatureStore]) -> list[str]:
-    """The models' names, random weights marked, with pooling or path where one occurs twice."""
-    seeds = [store.spec.get("random_init") for store in stores]
-    marks = ["" if seed is None else f" [random init {seed}]" for seed in seeds]
-    names = [store.model + mark for store, mark in zip(stores, marks, strict=True)]
-    pooled = [f"{name} ({store.spec.get('pool')})" for name, store in zip(names, stores, strict=True)]
-    for labels in (names, pooled):
-        if len(set(labels)) == len(labels):
-            return labels
-    return [str(store.path) for store in stores]
 
 
 def _models(stores: list[FeatureStore]) -> list[dict[str, Any]]:

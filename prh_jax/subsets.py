@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .checks import check_same_samples
-from .feature_store import FeatureStore, open_store
 from .metric import Metric
 from .metrics import parse_metric
 from .preprocess import Preprocess
 from .sketches.base import Sketcher
+from .stores.checks import check_same_samples
+from .stores.reader import FeatureStore, open_store
 
 Layers = Any
 """Features (n, d) of one layer, a sequence of layers, or a feature store or its path (prepared as `align` does)."""

@@ -14,8 +14,8 @@ from extractors import cli as extract_cli
 from extractors.modelsets import MODELSETS, models_of
 from prh_jax import cli_align, load_alignment
 from prh_jax.cli import main
-from prh_jax.feature_store import store_path
 from prh_jax.metrics import METRICS, SUPPORTED_METRICS, choose
+from prh_jax.stores.layout import store_path
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ import pytest
 from jaxtyping import TypeCheckError
 
 import prh_jax
-from prh_jax.archive import pack, unpack
-from prh_jax.checks import StoreError
 from prh_jax.cli import main
-from prh_jax.pairing import pair_inner
+from prh_jax.errors import StoreError
+from prh_jax.stores.archive import pack, unpack
+from prh_jax.stores.paired import pair_inner
 
 N, IDS = 600, [f"s{i}" for i in range(600)]
 

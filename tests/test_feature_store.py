@@ -14,17 +14,11 @@ import pytest
 import xarray as xr
 from jaxtyping import TypeCheckError
 
-from prh_jax.checks import StoreError
-from prh_jax.feature_store import (
-    BLOCK,
-    Layer,
-    blocks_of,
-    finite_rows,
-    inspect_store,
-    open_store,
-    store_path,
-)
-from prh_jax.feature_writer import open_writer, write_features
+from prh_jax.errors import StoreError
+from prh_jax.stores.inspect import inspect_store
+from prh_jax.stores.layout import BLOCK, Layer, blocks_of, store_path
+from prh_jax.stores.reader import finite_rows, open_store
+from prh_jax.stores.writer import open_writer, write_features
 
 N, WIDTHS = 600, (24, 16, 24)
 

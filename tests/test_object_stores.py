@@ -14,15 +14,15 @@ from results import calibrated, made_result
 import prh_jax
 from prh_jax import align as align_function
 from prh_jax.align import align_share
-from prh_jax.checks import StoreError
 from prh_jax.cli import main
-from prh_jax.location import place
+from prh_jax.errors import StoreError
 from prh_jax.metrics import METRICS
 from prh_jax.null_store import NullGrid
-from prh_jax.publish import publish
 from prh_jax.score_grid import ScoreGrid
 from prh_jax.sketch_bank import SketchBank
-from prh_jax.url import Url
+from prh_jax.stores.location import place
+from prh_jax.stores.publish import publish
+from prh_jax.stores.url import Url
 
 METRIC_NAMES = ["cka"]
 URL = "memory://bucket/shared.zarr"

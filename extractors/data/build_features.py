@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 
 import prh_jax.data
-from extractors import dataset, environment, language
-from extractors.pooling import pool_tokens
-from extractors.run import Settings, extract_model
-from prh_jax.feature_writer import write_features
+from prh_jax.stores.writer import write_features
+
+from .. import dataset, environment, language
+from ..pooling import pool_tokens
+from ..run import Settings, extract_model
 
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"

@@ -20,7 +20,7 @@ torch.set_num_threads(1)
 import extractors.run  # noqa: E402, F401
 from extractors import dataset, language  # noqa: E402
 from prh_jax.cli import main  # noqa: E402
-from prh_jax.feature_store import inspect_store  # noqa: E402
+from prh_jax.stores.inspect import inspect_store  # noqa: E402
 
 KILLS = 20
 

@@ -17,8 +17,8 @@ from extractors.errors import ExtractionError
 from extractors.run import Settings, extract, extract_model
 from extractors.workers import Worker
 from prh_jax import inspect_store, open_store, write_features
-from prh_jax.archive import pack, unpack
-from prh_jax.checks import StoreError
+from prh_jax.errors import StoreError
+from prh_jax.stores.archive import pack, unpack
 
 
 def contents(output):

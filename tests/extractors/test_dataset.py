@@ -9,7 +9,7 @@ from samples import png, write_parquet
 
 from extractors import classical, dataset
 from extractors.errors import ExtractionError
-from prh_jax.checks import StoreError
+from prh_jax.errors import StoreError
 
 
 def test_the_built_in_set(emoji):

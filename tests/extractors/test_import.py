@@ -13,8 +13,8 @@ import prh_jax
 from extractors import extract_module, import_features
 from extractors.errors import ExtractionError
 from extractors.modelsets import models_of, name_of
-from prh_jax.checks import StoreError
 from prh_jax.cli import main
+from prh_jax.errors import StoreError
 
 N, IDS = 300, [f"s{i}" for i in range(300)]
 WHO = {"model": "m", "pool": "mean", "modality": "language"}

@@ -6,10 +6,12 @@ import uuid
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from .checks import StoreError, write_error
-from .feature_store import SCHEMA, inspect_store, open_store
+from ..errors import StoreError, write_error
+from ..runtime.progress import progress
+from .inspect import inspect_store
+from .layout import SCHEMA
 from .location import check_replaceable
-from .runtime.progress import progress
+from .reader import open_store
 
 
 def pack(store: str | Path, output: str | Path | None = None, *, overwrite: bool = False) -> Path:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from .checks import StoreError
+from ..errors import StoreError
 
 FRESH = {"use_listings_cache": False}
 """What file systems are told: other processes write there too, so that a list of objects is soon out of date."""

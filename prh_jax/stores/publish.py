@@ -10,7 +10,7 @@ from typing import Any
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
-from .checks import StoreError, write_error
+from ..errors import StoreError, write_error
 from .location import Place
 from .url import Url
 

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .checks import StoreError
-from .feature_store import FeatureStore, sha256_json
+from ..errors import StoreError
+from .layout import sha256_json
+from .reader import FeatureStore
 
 
 class PairedStore(FeatureStore):

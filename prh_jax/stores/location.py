@@ -16,7 +16,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore, ZipStore
 
-from .checks import StoreError, write_error
+from ..errors import StoreError, write_error
 from .url import FRESH, Url, url_error
 
 Place = Path | Url

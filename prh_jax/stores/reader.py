@@ -15,77 +15,18 @@ done: so that nothing half-written is ever taken for features.
 
 import hashlib
 import json
-import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 
+from ..errors import StoreError
 from .bfloat16 import BFLOAT16
-from .checks import StoreError
+from .layout import SCHEMA, Layer, blocks_of, sha256_json, spec_sha256
 from .location import is_archive, open_group, place, tails
-from .runtime.progress import progress
 from .url import Url
-
-SCHEMA = "prh-jax/features/1"
-BLOCK = 256
-DTYPES = {"float32": np.dtype("float32"), "float16": np.dtype("float16"), "bfloat16": BFLOAT16}
-
-
-@dataclass(frozen=True)
-class Layer:
-    """Where features were read in a model: a name and a width."""
-
-    name: str
-    dim: int
-
-
-def sha256_json(value: Any) -> str:
-    """SHA-256 of a JSON value in canonical form (sorted keys, no spaces)."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def path_parts(name: str) -> list[str]:
-    """Folders of a data set or model name below a root: never above it, whatever the name says."""
-    return [part for part in PurePosixPath(name).parts if part not in ("/", ".", "..")]
-
-
-def store_path(
-    root: str | Path,
-    dataset: str,
-    subset: str | None,
-    model: str,
-    pool: str,
-    *,
-    prompt: bool | str = False,
-    caption_index: int | str = 0,
-    final_norm: bool = False,
-) -> Path:
-    """Where the features of one model belong: `root/dataset/subset/<model>_pool-<pool>[...].zarr`, its "/" as "--".
-
-    A prompt template is named by the first 8 digits of its SHA-256.
-    """
-    name = "--".join(path_parts(model)) + f"_pool-{pool}"
-    if prompt:
-        name += f"_prompt-{prompt if prompt is True else hashlib.sha256(str(prompt).encode()).hexdigest()[:8]}"
-    if caption_index:
-        name += f"_cid-{caption_index}"
-    if final_norm:
-        name += "_norm-True"
-    return Path(root, *path_parts(dataset), *path_parts(subset or ""), name + ".zarr")
-
-
-def blocks_of(n: int) -> list[slice]:
-    """Sample ranges of the blocks of `n` samples."""
-    return [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
-
-
-def spec_sha256(spec: Mapping[str, Any], layers: Iterable[Layer]) -> str:
-    return sha256_json({**spec, "layers": [[layer.name, layer.dim] for layer in layers]})
 
 
 def finite_rows(features: np.ndarray) -> np.ndarray:
@@ -263,38 +204,30 @@ def open_store(path: str | Path | Url, storage_options: Mapping[str, Any] | None
         ) from error
 
 
-@dataclass(frozen=True)
-class StoreReport:
-    """What `inspect_store` found: sizes, whether all blocks are done, and every problem met while reading all of it."""
-
-    store: FeatureStore
-    blocks_done: int
-    blocks: int
-    problems: tuple[str, ...]
-    bytes_on_disk: int
-
-    @property
-    def intact(self) -> bool:
-        """Everything marked done reads back with a good checksum and no NaN."""
-        return not self.problems
+Stores = Sequence[str | Path | Url | FeatureStore] | str | Path | Url | FeatureStore
 
 
-def inspect_store(path: str | Path | Url) -> StoreReport:
-    """Read a whole store and report what it holds, whether it is complete and whether it is intact."""
-    store = open_store(path)
-    done, problems = store.done(), store.problems()
-    for block in progress(np.flatnonzero(done), f"checking {store.model}", "blocks"):
-        try:
-            store.read_rows(blocks_of(store.n)[int(block)])
-        except StoreError as error:
-            problems.append(str(error))
-    return StoreReport(store, int(done.sum()), len(done), tuple(problems), _size(store))
+def open_stores(stores: Stores) -> list[FeatureStore]:
+    """Feature stores opened and checked to be complete; StoreError names the first that is not."""
+    if isinstance(stores, str | Path | Url | FeatureStore):
+        stores = [stores]
+    opened = [s if isinstance(s, FeatureStore) else open_store(s) for s in stores]
+    if not opened:
+        raise StoreError("No feature stores were given on one side.")
+    places = [store.path.resolve() for store in opened]
+    for store, where in zip(opened, places, strict=True):
+        if places.count(where) > 1:
+            raise StoreError(f"{store.path} was given more than once on one side; give each store once.")
+    return [store.require_complete() for store in opened]
 
 
-def _size(store: FeatureStore) -> int:
-    """Bytes on disk; of a remote store those of its features, as its files are not listed."""
-    if isinstance(store.path, Url):
-        return store.nbytes
-    if store.path.is_file():
-        return store.path.stat().st_size
-    return sum(os.path.getsize(os.path.join(d, f)) for d, _, files in os.walk(store.path) for f in files)
+def label_stores(stores: list[FeatureStore]) -> list[str]:
+    """The models' names, random weights marked, with pooling or path where one occurs twice."""
+    seeds = [store.spec.get("random_init") for store in stores]
+    marks = ["" if seed is None else f" [random init {seed}]" for seed in seeds]
+    names = [store.model + mark for store, mark in zip(stores, marks, strict=True)]
+    pooled = [f"{name} ({store.spec.get('pool')})" for name, store in zip(names, stores, strict=True)]
+    for labels in (names, pooled):
+        if len(set(labels)) == len(labels):
+            return labels
+    return [str(store.path) for store in stores]

@@ -12,10 +12,12 @@ import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec
 
+from ..errors import StoreError, write_error
 from .bfloat16 import BFLOAT16
-from .checks import StoreError, check_ids, check_same_samples, write_error
-from .feature_store import BLOCK, DTYPES, SCHEMA, FeatureStore, Layer, blocks_of, open_store, sha256_json, spec_sha256
+from .checks import check_ids, check_same_samples
+from .layout import BLOCK, DTYPES, SCHEMA, Layer, blocks_of, sha256_json, spec_sha256
 from .location import check_replaceable
+from .reader import FeatureStore, open_store
 
 
 def open_writer(

@@ -1,0 +1,20 @@
+"""Checks at the door, and the error that says what is wrong and the way out."""
+
+import errno
+import shutil
+from pathlib import Path
+
+
+class StoreError(ValueError):
+    """A store cannot be read or written as asked; the message says what is wrong and the way out."""
+
+
+def write_error(error: OSError, path: Path) -> StoreError:
+    """What a failed write means for the user: a full disk and the way out, or the system's words."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        free = shutil.disk_usage(path.parent if path.parent.exists() else Path.cwd()).free
+        return StoreError(
+            f"The disk is full: {path} could not be written ({free / 2**20:.0f} MiB are free). Every block already "
+            "marked done is safe; free some space and run the same command again to go on."
+        )
+    return StoreError(f"{path} could not be written: {error.strerror or error}. What was written before is kept.")

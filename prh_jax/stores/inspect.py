@@ -1,0 +1,50 @@
+"""A whole store read and reported on."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import StoreError
+from ..runtime.progress import progress
+from .layout import blocks_of
+from .reader import FeatureStore, open_store
+from .url import Url
+
+
+@dataclass(frozen=True)
+class StoreReport:
+    """What `inspect_store` found: sizes, whether all blocks are done, and every problem met while reading all of it."""
+
+    store: FeatureStore
+    blocks_done: int
+    blocks: int
+    problems: tuple[str, ...]
+    bytes_on_disk: int
+
+    @property
+    def intact(self) -> bool:
+        """Everything marked done reads back with a good checksum and no NaN."""
+        return not self.problems
+
+
+def inspect_store(path: str | Path | Url) -> StoreReport:
+    """Read a whole store and report what it holds, whether it is complete and whether it is intact."""
+    store = open_store(path)
+    done, problems = store.done(), store.problems()
+    for block in progress(np.flatnonzero(done), f"checking {store.model}", "blocks"):
+        try:
+            store.read_rows(blocks_of(store.n)[int(block)])
+        except StoreError as error:
+            problems.append(str(error))
+    return StoreReport(store, int(done.sum()), len(done), tuple(problems), _size(store))
+
+
+def _size(store: FeatureStore) -> int:
+    """Bytes on disk; of a remote store those of its features, as its files are not listed."""
+    if isinstance(store.path, Url):
+        return store.nbytes
+    if store.path.is_file():
+        return store.path.stat().st_size
+    return sum(os.path.getsize(os.path.join(d, f)) for d, _, files in os.walk(store.path) for f in files)

@@ -1,0 +1,73 @@
+"""Layout of a feature store: names, dtypes, blocks, and the hashes of its records."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from .bfloat16 import BFLOAT16
+
+SCHEMA = "prh-jax/features/1"
+
+
+BLOCK = 256
+
+
+DTYPES = {"float32": np.dtype("float32"), "float16": np.dtype("float16"), "bfloat16": BFLOAT16}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Where features were read in a model: a name and a width."""
+
+    name: str
+    dim: int
+
+
+def sha256_json(value: Any) -> str:
+    """SHA-256 of a JSON value in canonical form (sorted keys, no spaces)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def path_parts(name: str) -> list[str]:
+    """Folders of a data set or model name below a root: never above it, whatever the name says."""
+    return [part for part in PurePosixPath(name).parts if part not in ("/", ".", "..")]
+
+
+def store_path(
+    root: str | Path,
+    dataset: str,
+    subset: str | None,
+    model: str,
+    pool: str,
+    *,
+    prompt: bool | str = False,
+    caption_index: int | str = 0,
+    final_norm: bool = False,
+) -> Path:
+    """Where the features of one model belong: `root/dataset/subset/<model>_pool-<pool>[...].zarr`, its "/" as "--".
+
+    A prompt template is named by the first 8 digits of its SHA-256.
+    """
+    name = "--".join(path_parts(model)) + f"_pool-{pool}"
+    if prompt:
+        name += f"_prompt-{prompt if prompt is True else hashlib.sha256(str(prompt).encode()).hexdigest()[:8]}"
+    if caption_index:
+        name += f"_cid-{caption_index}"
+    if final_norm:
+        name += "_norm-True"
+    return Path(root, *path_parts(dataset), *path_parts(subset or ""), name + ".zarr")
+
+
+def blocks_of(n: int) -> list[slice]:
+    """Sample ranges of the blocks of `n` samples."""
+    return [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
+
+
+def spec_sha256(spec: Mapping[str, Any], layers: Iterable[Layer]) -> str:
+    return sha256_json({**spec, "layers": [[layer.name, layer.dim] for layer in layers]})
