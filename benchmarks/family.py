@@ -6,8 +6,8 @@ from typing import Any
 
 import jax
 
-from prh_jax.metrics import METRICS
-from prh_jax.metrics.kinds import PairMetric
+from prh_jax.metrics.base import PairMetric
+from prh_jax.metrics.registry import METRICS
 from prh_jax.pairwise import layer_mesh, put_tile, sketch_shapes, stack_tile, tile_scorer
 
 from .kernels import related_layers

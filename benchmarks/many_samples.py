@@ -11,7 +11,7 @@ import numpy as np
 
 from prh_jax import align, plan, write_features
 from prh_jax.errors import StoreError
-from prh_jax.metrics import make_metric
+from prh_jax.metrics.registry import make_metric
 from prh_jax.sketches.nearest import query_rows
 from prh_jax.sketches.neighbors import Neighbors
 from prh_jax.stores.reader import open_store

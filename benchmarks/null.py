@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from prh_jax.metrics import METRICS
+from prh_jax.metrics.registry import METRICS
 from prh_jax.null.moments import null_moments
 from prh_jax.null.orders import make_orders, order_blocks
 from prh_jax.null.settings import Null

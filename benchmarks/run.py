@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from prh_jax.metrics import METRICS, SUPPORTED_METRICS
+from prh_jax.metrics.registry import METRICS, SUPPORTED_METRICS
 
 from . import budgets, family, kernels, machine, many_samples, neighbors, null, study, sweep
 

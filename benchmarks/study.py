@@ -8,7 +8,7 @@ import numpy as np
 
 from prh_jax import align, write_features
 from prh_jax.errors import StoreError
-from prh_jax.metrics import METRICS, SUPPORTED_METRICS
+from prh_jax.metrics.registry import METRICS, SUPPORTED_METRICS
 from prh_jax.stores.reader import open_store
 
 from .kernels import related_layers

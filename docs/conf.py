@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from prh_jax import __version__, cli
-from prh_jax.metrics import METRICS
+from prh_jax.metrics.registry import METRICS
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["HF_HUB_OFFLINE"] = "1"

@@ -13,14 +13,9 @@ from .export import export
 from .gallery import Gallery, neighbor_gallery
 from .intervals import Interval, interval
 from .merge import merge
-from .metric import Metric
-from .metrics import METRICS, PRH_METRICS, SUPPORTED_METRICS, make_metric
+from .metrics.base import Metric
 from .metrics.cka import Cka, UnbiasedCka, cka, unbiased_cka
-from .metrics.cknna import Cknna, cknna
-from .metrics.cycle_knn import CycleKnn, cycle_knn
 from .metrics.distance_correlation import DistanceCorrelation, distance_correlation
-from .metrics.edit_distance_knn import EditDistanceKnn, edit_distance_knn
-from .metrics.lcs_knn import LcsKnn, lcs_knn
 from .metrics.linear_regression import LinearRegression, linear_regression
 from .metrics.matching import (
     HardCorrelationMatch,
@@ -30,9 +25,12 @@ from .metrics.matching import (
     permutation_procrustes,
     soft_correlation_match,
 )
-from .metrics.mutual_knn import MutualKnn, mutual_knn
-from .metrics.pwcca import Pwcca, pwcca
-from .metrics.rank_similarity import (
+from .metrics.neighbors.cknna import Cknna, cknna
+from .metrics.neighbors.cycle_knn import CycleKnn, cycle_knn
+from .metrics.neighbors.edit_distance_knn import EditDistanceKnn, edit_distance_knn
+from .metrics.neighbors.lcs_knn import LcsKnn, lcs_knn
+from .metrics.neighbors.mutual_knn import MutualKnn, mutual_knn
+from .metrics.neighbors.rank_similarity import (
     JointRankJaccard,
     KnnJaccard,
     RankSimilarity,
@@ -40,9 +38,11 @@ from .metrics.rank_similarity import (
     knn_jaccard,
     rank_similarity,
 )
+from .metrics.neighbors.second_order_cosine import SecondOrderCosine, second_order_cosine
+from .metrics.pwcca import Pwcca, pwcca
+from .metrics.registry import METRICS, PRH_METRICS, SUPPORTED_METRICS, make_metric
 from .metrics.rsa import Rsa, rsa
 from .metrics.rsm_norm_difference import RsmNormDifference, rsm_norm_difference
-from .metrics.second_order_cosine import SecondOrderCosine, second_order_cosine
 from .metrics.shapes import (
     AlignedCosine,
     AngularShapeDistance,

@@ -144,7 +144,8 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     from extractors.workers import parse_worker
 
-    from .align import align, align_share, make_metrics
+    from .align import align, align_share
+    from .metrics.registry import make_metrics
     from .preprocess import Preprocess
     from .runtime.compilation_cache import keep_compiled
     from .stores.location import local_file, place
@@ -246,7 +247,7 @@ def _print_tables(args: argparse.Namespace, alignment: Any, output: Any) -> None
 
 def metrics_of(args: argparse.Namespace) -> list[Any]:
     """The metrics that were asked for by name or group, each once."""
-    from .metrics import GROUPS, parse_metric
+    from .metrics.registry import GROUPS, parse_metric
 
     groups = GROUPS | ({"all": GROUPS["prh"]} if getattr(args, "prh", False) else {})
     names = [text for name in args.metric or ["mutual_knn"] for text in groups.get(name, [name])]
@@ -352,7 +353,7 @@ def _npy_path(args: argparse.Namespace, key: str) -> Path:
 def _result_path(args: argparse.Namespace, metrics: dict[str, Any]) -> Path:
     if args.x:
         raise ValueError("With --x, name the result too: -o result.zarr")
-    from .metrics import GROUPS
+    from .metrics.registry import GROUPS
 
     name = next((group for group, names in GROUPS.items() if list(metrics) == names), "+".join(metrics))
     name += f"_k{args.topk}" * any("k" in m.settings for m in metrics.values()) + "_prh" * args.prh

@@ -4,7 +4,7 @@ import argparse
 
 import shtab
 
-from .metrics import METRICS
+from .metrics.registry import METRICS
 
 EPILOG = """\
 examples:

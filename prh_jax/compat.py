@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .metric import Metric
-from .metrics import PRH_METRICS, SUPPORTED_METRICS, make_metric
+from .metrics.base import Metric
+from .metrics.registry import PRH_METRICS, SUPPORTED_METRICS, make_metric
 from .pairwise import sketch_layer
 from .preprocess import Preprocess
 from .stores.checks import check_same_samples

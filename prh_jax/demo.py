@@ -13,7 +13,7 @@ from .align import align
 from .cli_report import with_samples
 from .data import SHIPPED
 from .gallery import best_pair, neighbor_gallery
-from .metrics import METRICS, SUPPORTED_METRICS
+from .metrics.registry import METRICS, SUPPORTED_METRICS
 from .pairwise import score_orders, sketch_layer
 from .preprocess import Preprocess
 from .report import report

@@ -12,7 +12,7 @@ import numpy as np
 
 from ._version import __version__
 from .data import SELF_TEST
-from .metrics import make_metric
+from .metrics.registry import make_metric
 from .runtime.memory import default_memory
 from .runtime.progress import progress
 

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from tqdm.auto import tqdm
 
 from .errors import StoreError
-from .metric import Metric
+from .metrics.base import Metric
 from .pairwise import (
     TILE,
     products_program,

@@ -12,7 +12,7 @@ import xarray as xr
 
 from .calibrate import find_stores
 from .errors import StoreError
-from .metrics import make_metric
+from .metrics.registry import make_metric
 from .pairwise import sketch_layer
 from .preprocess import Preprocess
 from .result_store import Alignment

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from .metric import Metric
+from .metrics.base import Metric
 from .null.pvalues import still_open
 from .null.settings import Null
 from .null_store import NullGrid

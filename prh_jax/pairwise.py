@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
-from .metric import Metric
+from .metrics.base import Metric
 from .preprocess import Preprocess
 from .runtime.host import compile_quickly
 from .sketches.base import Sketcher

@@ -16,8 +16,8 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from .metric import Metric
-from .metrics.kinds import packed_products
+from .metrics.base import Metric
+from .metrics.inner_product import packed_products
 from .numerics import linalg
 from .numerics.linalg import HIGHEST
 from .preprocess import Preprocess

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .metric import Metric
-from .metrics import parse_metric
+from .metrics.base import Metric
+from .metrics.registry import parse_metric
 from .preprocess import Preprocess
 from .sketches.base import Sketcher
 from .stores.checks import check_same_samples

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from prh_jax import write_features
-from prh_jax.metrics.neighbors import FractionMetric, NeighborMetric
+from prh_jax.metrics.neighbors.base import FractionMetric, NeighborMetric
 
 produced = jax.jit(lambda maker, x: maker(x), static_argnums=0)
 reduced = jax.jit(lambda sketcher, products: sketcher.reduce(products), static_argnums=0)

@@ -14,7 +14,8 @@ from extractors import cli as extract_cli
 from extractors.modelsets import MODELSETS, models_of
 from prh_jax import cli_align, load_alignment
 from prh_jax.cli import main
-from prh_jax.metrics import METRICS, SUPPORTED_METRICS, choose
+from prh_jax.metrics import choose
+from prh_jax.metrics.registry import METRICS, SUPPORTED_METRICS
 from prh_jax.stores.layout import store_path
 
 

@@ -13,7 +13,7 @@ from inputs import make_store
 
 from prh_jax import cli
 from prh_jax.cli import main
-from prh_jax.metrics import METRICS
+from prh_jax.metrics.registry import METRICS
 from prh_jax.runtime.progress import progress
 
 PARSER = cli._parser()

@@ -7,7 +7,7 @@ import pytest
 
 import prh_jax
 from prh_jax import plot
-from prh_jax.metrics import METRICS
+from prh_jax.metrics.registry import METRICS
 
 ROOT = Path(__file__).parent.parent
 MADE = {"metrics.md", "commands.md"}

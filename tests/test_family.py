@@ -11,7 +11,8 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import kendalltau
 
 from prh_jax import Null, Preprocess, align, curve_over_n
-from prh_jax.metrics import PermutationProcrustes, Rsa, make_metric
+from prh_jax.metrics import PermutationProcrustes, Rsa
+from prh_jax.metrics.registry import make_metric
 from prh_jax.numerics.assignment import best_match
 from prh_jax.numerics.inversions import inversions, share
 

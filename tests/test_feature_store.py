@@ -177,8 +177,8 @@ def test_paths_stay_below_the_root_and_apart(tmp_path):
 WRITER = """
 import sys, time
 import numpy as np
-from prh_jax.feature_store import Layer
-from prh_jax.feature_writer import open_writer
+from prh_jax.stores.layout import Layer
+from prh_jax.stores.writer import open_writer
 sys.path.insert(0, {tests!r})
 from test_feature_store import make_features, make_ids
 n = 256 * 12

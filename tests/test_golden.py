@@ -7,7 +7,7 @@ import pytest
 from inputs import golden_values, scored
 from oracles import ORACLES
 
-from prh_jax.metrics import METRICS, make_metric
+from prh_jax.metrics.registry import METRICS, make_metric
 
 NAMES = {
     "cca_mean_yanai": ("cca", {}),
@@ -114,7 +114,7 @@ def test_cosine_neighbours_of_raw_rows_are_those_of_unit_rows(entry, x, y):
 
 
 def test_reference_settings_are_in_their_table(x64):
-    from prh_jax.metrics import PRH_METRICS
+    from prh_jax.metrics.registry import PRH_METRICS
 
     for entry, x, y in golden_values("prh.json"):
         metric = PRH_METRICS[entry["metric"]]

@@ -11,14 +11,16 @@ import pytest
 from inputs import correlated, counts, scored
 from jaxtyping import TypeCheckError
 
-from prh_jax.metrics import METRICS, SUPPORTED_METRICS, Cca, Cka, Cknna, DistanceCorrelation, UnbiasedCka, make_metric
-from prh_jax.metrics.mutual_knn import MutualKnn
+from prh_jax.metrics import Cca, Cka, Cknna, DistanceCorrelation, UnbiasedCka
+from prh_jax.metrics.base import highest_score
+from prh_jax.metrics.neighbors.mutual_knn import MutualKnn
+from prh_jax.metrics.registry import METRICS, SUPPORTED_METRICS, make_metric
 from prh_jax.null import low_rank
 from prh_jax.null.moments import null_moments, tail_probability
 from prh_jax.null.orders import count_orders, make_orders
 from prh_jax.null.pvalues import calibrate_scores, false_discovery, still_open
 from prh_jax.null.settings import Null
-from prh_jax.null_study import has_closed_form, highest_score, layer_sums
+from prh_jax.null_study import has_closed_form, layer_sums
 from prh_jax.sketches.gram_factor import CenteredFactor
 
 

@@ -16,7 +16,7 @@ from prh_jax import align as align_function
 from prh_jax.align import align_share
 from prh_jax.cli import main
 from prh_jax.errors import StoreError
-from prh_jax.metrics import METRICS
+from prh_jax.metrics.registry import METRICS
 from prh_jax.null_store import NullGrid
 from prh_jax.score_grid import ScoreGrid
 from prh_jax.sketch_bank import SketchBank

@@ -13,7 +13,8 @@ import pytest
 from inputs import correlated, counts, scored
 from jax.test_util import check_grads
 
-from prh_jax.metrics import METRICS, Cka, Cknna, Svcca, UnbiasedCka, parse_metric
+from prh_jax.metrics import Cka, Cknna, Svcca, UnbiasedCka
+from prh_jax.metrics.registry import METRICS, parse_metric
 
 DEFAULTS = {name: cls(**({"k": 4} if "k" in cls().settings else {})) for name, cls in METRICS.items()}
 EVERY = pytest.mark.parametrize("metric", [pytest.param(m, id=n) for n, m in DEFAULTS.items()])

@@ -14,7 +14,7 @@ import prh_jax
 from prh_jax.align import align_share
 from prh_jax.cli import main
 from prh_jax.engine import study_blocks
-from prh_jax.metrics import METRICS
+from prh_jax.metrics.registry import METRICS
 from prh_jax.pairwise import layer_mesh
 from prh_jax.runtime.workers import Share
 from prh_jax.score_grid import ScoreGrid

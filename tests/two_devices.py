@@ -10,7 +10,7 @@ from inputs import correlated, counts, scored
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import prh_jax
-from prh_jax.metrics import METRICS
+from prh_jax.metrics.registry import METRICS
 
 ROWS = PartitionSpec("data")
 METRICS_OF_FEW = [cls(**({"k": 4} if "k" in cls().settings else {})) for cls in METRICS.values()]

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..metric import Metric
 from ..sketches.base import Sketcher
-from . import METRICS
+from .base import Metric
+from .registry import METRICS
 
 Pair = tuple[Any, Any]
 

@@ -3,12 +3,12 @@
 import dataclasses
 from typing import Any
 
-from ..metric import Score, check_positive
 from ..null.forms import Dense
 from ..null.low_rank import LowRank
 from ..sketches.gram import CenteredGram, Gram, Kernel
 from ..sketches.gram_factor import Factor
-from .kinds import InnerMetric, unbiased_cosine
+from .base import Score, check_positive
+from .inner_product import InnerMetric, unbiased_cosine
 
 
 @dataclasses.dataclass(frozen=True)

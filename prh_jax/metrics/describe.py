@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from . import METRICS
+from .registry import METRICS
 
 
 def rows() -> list[dict[str, Any]]:

@@ -3,11 +3,11 @@
 import dataclasses
 from typing import Any
 
-from ..metric import Score
 from ..null.forms import Dense
 from ..numerics import linalg
 from ..sketches.gram import CenteredGram, Gram
-from .kinds import InnerMetric, unbiased_cosine
+from .base import Score
+from .inner_product import InnerMetric, unbiased_cosine
 
 
 @dataclasses.dataclass(frozen=True)

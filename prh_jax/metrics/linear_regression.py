@@ -6,10 +6,10 @@ from typing import Any
 
 from jaxtyping import Array, Float
 
-from ..metric import Score
 from ..sketches.packed_matrix import Packed
 from ..sketches.root_matrices import Regression, Regressions
-from .kinds import InnerMetric, packed_products
+from .base import Score
+from .inner_product import InnerMetric, packed_products
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,13 +6,12 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..metric import Score
 from ..numerics import linalg
 from ..numerics.assignment import best_match
 from ..numerics.linalg import HIGHEST
 from ..sketches.feature_columns import Features, KeptFeatures, same_width
 from ..sketches.packed_matrix import squared_norm
-from .kinds import PairMetric
+from .base import PairMetric, Score
 
 
 def products(a: Float[Array, "n p"], b: Float[Array, "n q"]) -> Float[Array, "p q"]:

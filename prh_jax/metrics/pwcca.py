@@ -5,10 +5,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from ..metric import Score
 from ..numerics.linalg import HIGHEST
 from ..sketches.feature_columns import Axes, SampleAxes
-from .kinds import PairMetric
+from .base import PairMetric, Score
 
 
 @dataclasses.dataclass(frozen=True)

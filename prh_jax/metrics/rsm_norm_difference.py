@@ -5,12 +5,11 @@ from typing import Any, Literal
 
 import jax.numpy as jnp
 
-from ..metric import Score
 from ..numerics import linalg
 from ..numerics.packing import unpack_upper
 from ..sketches.dissimilarities import Dissimilarities, Dissimilarity
 from ..sketches.packed_matrix import Packed
-from .kinds import PairMetric
+from .base import PairMetric, Score
 
 Norm = Literal["frobenius", "spectral"]
 

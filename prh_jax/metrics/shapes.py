@@ -8,12 +8,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from ..metric import Score
 from ..numerics import linalg
 from ..numerics.linalg import HIGHEST
 from ..sketches.packed_matrix import Packed, squared_norm
 from ..sketches.root_matrices import RootMatrix
-from .kinds import PairMetric
+from .base import PairMetric, Score
 
 
 def rotated(a: Float[Array, "n n"], b: Float[Array, "n n"]) -> Float[Array, "n n"]:

@@ -1,21 +1,24 @@
 """Differences of what each layer tells by itself. They ask nothing of which sample is which: chance says nothing."""
 
 import dataclasses
+import math
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
-from ..metric import Metric, Score, check_positive
 from ..sketches.base import Sketcher
-from ..sketches.layer_statistics import (
-    HIGHEST_DISTANCE,
-    Concentricity,
-    HeatTrace,
-    Magnitude,
-    Statistic,
-    Uniformity,
-    heat_weights,
-)
+from ..sketches.layer_statistics import TEMPERATURES, Concentricity, HeatTrace, Magnitude, Statistic, Uniformity
+from .base import Metric, Score, check_positive
+
+
+def heat_weights() -> np.ndarray:
+    """`exp(-2 (t + 1 / t))` at TEMPERATURES: at most exp(-4), at t = 1."""
+    return np.exp(-2 * (TEMPERATURES + 1 / TEMPERATURES))
+
+
+HIGHEST_DISTANCE = math.exp(-4)
+"""No weighted difference of mean heat is above this."""
 
 
 @dataclasses.dataclass(frozen=True)

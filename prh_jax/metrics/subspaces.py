@@ -5,12 +5,12 @@ from typing import Any, Literal
 
 import jax.numpy as jnp
 
-from ..metric import Score
 from ..null.forms import Dense
 from ..numerics.linalg import HIGHEST
 from ..sketches.packed_matrix import Packed
 from ..sketches.root_matrices import HatMatrix
-from .kinds import InnerMetric, PairMetric
+from .base import PairMetric, Score
+from .inner_product import InnerMetric
 
 RIGID = frozenset({"orthogonal", "isotropic_scaling", "translation"})
 AFFINE = RIGID | {"column_scaling", "invertible_linear"}

@@ -5,9 +5,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from ..metric import Metric, Score, check_positive
 from ..numerics.linalg import HIGHEST
 from ..sketches.basis import Basis, ColumnBasis
+from .base import Metric, Score, check_positive
 
 
 @dataclasses.dataclass(frozen=True)

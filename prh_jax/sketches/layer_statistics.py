@@ -1,7 +1,6 @@
 """Sketches of what one layer alone tells, in one number or a curve, whatever the other layer's samples are."""
 
 import dataclasses
-import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -120,12 +119,3 @@ class HeatTrace(Sketcher):
         values = jnp.linalg.eigvalsh(laplacian)
         heat = jnp.exp(-jnp.asarray(TEMPERATURES, values.dtype)[:, None] * values[None, :])
         return Statistic(jnp.where(products.degenerate, jnp.nan, jnp.mean(heat, axis=1)))
-
-
-def heat_weights() -> np.ndarray:
-    """`exp(-2 (t + 1 / t))` at TEMPERATURES: at most exp(-4), at t = 1."""
-    return np.exp(-2 * (TEMPERATURES + 1 / TEMPERATURES))
-
-
-HIGHEST_DISTANCE = math.exp(-4)
-"""No weighted difference of mean heat is above this."""

@@ -13,8 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from ..metric import Score
-from ..numerics.inversions import LANES, entries, inversions, packed, share
+from ..numerics.inversions import entries, packed, share
 from ..numerics.packing import packed_places, upper_rows
 from .base import Order, Sketcher
 from .dissimilarities import Dissimilarities, Dissimilarity
@@ -68,23 +67,3 @@ class PairOrders(Sketcher):
         tied = share(last - first) / 2
         bad = products.degenerate | ~(tied < 1)
         return PairOrder(packed(places, n), packed(mirrored, n), jnp.where(bad, jnp.nan, tied.astype(matrix.dtype)))
-
-
-def tau(a: PairOrder, b: PairOrder) -> Score:
-    """Tau-b: concordant minus discordant pairs of pairs, over the root of those not tied in a times those not in b."""
-    first, second = ([entries(z) for z in (side.places, side.mirrored)] for side in (a, b))
-    many = first[0].shape[0]
-    filling = jnp.arange(many, -(-many // LANES) * LANES, dtype=jnp.int32)  # at the end, and in order
-
-    def discordant(p, q):
-        order = jnp.zeros_like(p).at[p].set(q, unique_indices=True, mode="promise_in_bounds")
-        return share(inversions(jnp.concatenate([order, filling]))[:many]).astype(a.tied.dtype)
-
-    def add(i, total):
-        p, q = jnp.where(i % 2 == 1, first[1], first[0]), jnp.where(i >= 2, second[1], second[0])
-        needless = ((i % 2 == 1) & ~(a.tied > 0)) | ((i >= 2) & ~(b.tied > 0))
-        return total + lax.cond(needless, lambda *_: jnp.zeros_like(total), discordant, p, q)
-
-    total = lax.fori_loop(0, 4, add, jnp.zeros_like(a.tied))
-    count = jnp.where(a.tied > 0, 2, 1) * jnp.where(b.tied > 0, 2, 1)
-    return (1 - 2 * total / count.astype(total.dtype)) / jnp.sqrt((1 - a.tied) * (1 - b.tied))

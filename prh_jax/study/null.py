@@ -1,7 +1,6 @@
 """From a scored study to its calibration: orders, null, closed form, p-values and rates, in one flow."""
 
 import itertools
-import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -13,7 +12,8 @@ from jax.sharding import Mesh
 from tqdm.auto import tqdm
 
 from .engine import make_sketches, name_layers, shape_of
-from .metric import Metric
+from .metrics.base import Metric, _sign, highest_score
+from .metrics.registry import check_permutable
 from .null.moments import MatrixSums, NullMoments, matrix_sums, null_moments, tail_probability
 from .null.orders import count_orders, make_orders, order_blocks
 from .null.pvalues import calibrate_scores, false_discovery
@@ -40,25 +40,6 @@ def layer_sums(metric: Metric, sketch: Any, *, third: bool) -> MatrixSums:
     """`matrix_sums` of one layer from its sketch, in float64, on the host."""
     with jax.enable_x64(True):
         return matrix_sums(jax.device_get(_form(metric, sketch).parts(third=third)), third=third)
-
-
-def highest_score(metric: Metric) -> float | None:
-    """The score that calibrates to 1: the highest attainable, else that of a layer with itself, else none."""
-    sign = _sign(metric)
-    bound = max(sign * bound for bound in metric.bounds)
-    if math.isfinite(bound):
-        return bound
-    return None if metric.self_score is None else sign * metric.self_score
-
-
-def check_permutable(metrics: dict[str, Metric]) -> None:
-    """ValueError naming the first metric that has no null by permutation."""
-    for key, metric in metrics.items():
-        if not metric.permutable:
-            raise ValueError(
-                f"{key} has no null: re-paired samples need the neighbours of others than its queries. Ask for all "
-                "samples (queries=0), or leave the null out."
-            )
 
 
 def calibrate_study(
@@ -170,11 +151,6 @@ DIMS = (
     | {"null": ("order", *PAIR), "null_cell": ("order", *CELL)}
     | dict.fromkeys(("p_cell", "mean_cell", "sd_cell", "z_cell", "tail_cell"), CELL)
 )
-
-
-def _sign(metric: Metric) -> int:
-    """+1 where larger scores are closer: scores times it have their best at the top."""
-    return 1 if metric.larger_is_closer else -1
 
 
 def _tables(

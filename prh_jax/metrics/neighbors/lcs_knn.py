@@ -3,9 +3,9 @@
 import dataclasses
 from typing import Any
 
-from ..metric import Score
-from .neighbors import ListMetric
-from .sequences import CommonSubsequence
+from ..base import Score
+from .base import ListMetric
+from .comparisons import CommonSubsequence
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from ._version import __version__
 from .engine import LayerRef, fit_tile, layers_of, make_sketches, name_layers, score_study, shape_of
 from .errors import StoreError
-from .metric import Metric
+from .metrics.base import Metric
 from .pairwise import sketch_bytes, study_sketcher
 from .preprocess import Preprocess
 from .runtime.host import kept_memory

@@ -6,10 +6,9 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ..metric import Score, check_positive
-from ..numerics.linalg import safe_sqrt
-from ..sketches.neighbors import NeighborSimilarities, Similarities
-from .kinds import PairMetric
+from ...numerics.linalg import safe_sqrt
+from ...sketches.neighbors import NeighborSimilarities, Similarities
+from ..base import PairMetric, Score, check_positive
 
 
 @dataclasses.dataclass(frozen=True)

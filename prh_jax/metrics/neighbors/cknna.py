@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from ..metric import Metric, Score, check_positive
-from ..null.forms import Edges
-from ..sketches.neighbor_kernel import MaskedKernel, NeighborKernel
-from .neighbors import any_lists, compact_lists, scan_samples, table_of, table_rows
+from ...null.forms import Edges
+from ...sketches.neighbor_kernel import MaskedKernel, NeighborKernel
+from ..base import Metric, Score, check_positive
+from .lists import any_lists, compact_lists, scan_samples, table_of, table_rows
 
 Formula = Literal["code", "paper"]
 

@@ -8,16 +8,18 @@ ask which feature is which keep the features themselves, filled up to the widest
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float, Int
 
-from .numerics.blocks import COMPARED_AT_ONCE, in_chunks
-from .sketches.base import Sketcher
+from ..numerics.blocks import COMPARED_AT_ONCE, in_chunks
+from ..sketches.base import Sketcher
 
 Score = Float[Array, ""]
 
@@ -184,3 +186,38 @@ def check_positive(metric: str, **settings: float) -> None:
     for key, value in settings.items():
         if not value > 0:
             raise ValueError(f"{metric} needs {key} > 0, got {value!r}.")
+
+
+def highest_score(metric: Metric) -> float | None:
+    """The score that calibrates to 1: the highest attainable, else that of a layer with itself, else none."""
+    sign = _sign(metric)
+    bound = max(sign * bound for bound in metric.bounds)
+    if math.isfinite(bound):
+        return bound
+    return None if metric.self_score is None else sign * metric.self_score
+
+
+def _sign(metric: Metric) -> int:
+    """+1 where larger scores are closer: scores times it have their best at the top."""
+    return 1 if metric.larger_is_closer else -1
+
+
+@dataclasses.dataclass(frozen=True)
+class PairMetric(Metric):
+    """A metric that takes a large step for every pair, a decomposition say: one after another, in the memory of one."""
+
+    @property
+    def tile(self) -> int | None:
+        return SLOW
+
+    def compare_tile(self, a: Any, b: Any) -> Float[Array, "x y"]:
+        return pair_by_pair(self, a, b)
+
+
+SLOW = 8
+"""Layers a side of a tile whose pairs take a large step each."""
+
+
+def pair_by_pair(metric: Metric, a: Any, b: Any) -> Float[Array, "x y"]:
+    """Scores of all pairs of two stacks, one after another."""
+    return lax.map(lambda p: lax.map(lambda q: metric.compare(p, q), b), a)

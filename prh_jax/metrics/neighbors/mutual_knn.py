@@ -5,11 +5,11 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from ..metric import Score
-from ..null.forms import Edges
-from ..sketches.neighbors import KnnGraph
-from .neighbors import ListMetric
-from .sequences import Overlap
+from ...null.forms import Edges
+from ...sketches.neighbors import KnnGraph
+from ..base import Score
+from .base import ListMetric
+from .comparisons import Overlap
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,10 +16,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from .align import make_metrics
 from .engine import fit_tile, held_bytes, make_sketches, name_layers, shape_of, share_contractions, study_blocks
-from .metric import Metric
-from .null_study import check_permutable
+from .metrics.base import Metric
+from .metrics.registry import check_permutable, make_metrics
 from .pairwise import (
     layer_mesh,
     products_program,

@@ -16,8 +16,8 @@ from tqdm.auto import tqdm
 
 from .align import finished_result, open_study
 from .engine import IN_FLIGHT, LayerRef, make_maker, refuse_constant, shape_of, study_blocks
-from .metric import Metric
-from .metrics import METRICS
+from .metrics.base import Metric
+from .metrics.registry import METRICS
 from .pairwise import layer_mesh, sketch_bytes, sketch_shapes, sketcher_after, stack_tile
 from .preprocess import Part
 from .read_ahead import read_ahead

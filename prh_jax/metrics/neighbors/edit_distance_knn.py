@@ -3,9 +3,9 @@
 import dataclasses
 from typing import Any
 
-from ..metric import Score
-from .neighbors import ListMetric
-from .sequences import EditDistance
+from ..base import Score
+from .base import ListMetric
+from .comparisons import EditDistance
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Int
 
-from ..metric import Score
-from .neighbors import NeighborMetric
+from ..base import Score
+from .base import NeighborMetric
 
 TABLE, LINE = 2**26, 16
 """Words of the largest table of holders, which covers a block of the samples where n is large; and words that its rows

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from ..metric import Metric, Score
 from ..numerics import linalg
 from ..numerics.packing import order_inner
 from ..sketches.gram_factor import Factor, factor_product
 from ..sketches.sample_axis import HERE, Rows
+from .base import Metric, Score
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,24 +72,3 @@ def unbiased_cosine(upper: Any, diagonal: Any, a: Any, b: Any, *, extra: Any = 0
     traces = jnp.sum(a.diagonal, axis=-1) * jnp.sum(b.diagonal, axis=-1)
     own = a.unbiased_norm * b.unbiased_norm + extra
     return linalg.u_centered(upper, diagonal, traces, a.diagonal.shape[-1]) / own
-
-
-@dataclasses.dataclass(frozen=True)
-class PairMetric(Metric):
-    """A metric that takes a large step for every pair, a decomposition say: one after another, in the memory of one."""
-
-    @property
-    def tile(self) -> int | None:
-        return SLOW
-
-    def compare_tile(self, a: Any, b: Any) -> Float[Array, "x y"]:
-        return pair_by_pair(self, a, b)
-
-
-SLOW = 8
-"""Layers a side of a tile whose pairs take a large step each."""
-
-
-def pair_by_pair(metric: Metric, a: Any, b: Any) -> Float[Array, "x y"]:
-    """Scores of all pairs of two stacks, one after another."""
-    return lax.map(lambda p: lax.map(lambda q: metric.compare(p, q), b), a)

@@ -6,7 +6,7 @@ from typing import Any
 
 from .align import align
 from .errors import StoreError
-from .metrics import make_metric
+from .metrics.registry import make_metric
 from .null.settings import Null
 from .preprocess import Preprocess
 from .result_store import Alignment, load_alignment, read_protocol

@@ -3,9 +3,9 @@
 import dataclasses
 from typing import Any
 
-from ..metric import Score
-from .neighbors import FractionMetric
-from .sequences import Jaccard, RankWeights
+from ..base import Score
+from .base import FractionMetric
+from .comparisons import Jaccard, RankWeights
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,11 +7,11 @@ from typing import Any, Literal
 import numpy as np
 
 from .errors import StoreError
-from .metric import Metric
-from .metrics import METRICS, SUPPORTED_METRICS, parse_metric
+from .metrics.base import Metric
+from .metrics.registry import check_permutable, make_metrics
 from .null.orders import check_groups
 from .null.settings import Null
-from .null_study import calibrate_study, check_permutable
+from .null_study import calibrate_study
 from .pairwise import layer_mesh
 from .preprocess import Preprocess
 from .result_store import Alignment, is_running, load_alignment, same_study
@@ -219,26 +219,6 @@ def finished_result(path: Place, origin: dict[str, Any], quiet: bool | None, *, 
         )
     say(f"{path} already holds this result.", quiet)
     return alignment
-
-
-def make_metrics(metrics: Any = None) -> dict[str, Metric]:
-    """Metrics by the key of their scores: the name, with settings where a name occurs twice; the eight if None."""
-    if metrics is None:
-        metrics = SUPPORTED_METRICS
-    elif isinstance(metrics, str | Metric):
-        metrics = [metrics]
-    made = [parse_metric(m) if isinstance(m, str) else m for m in metrics]
-    for metric in made:
-        if not isinstance(metric, Metric):
-            raise ValueError(f"A metric is a name or a Metric object such as MutualKnn(), got {metric!r}.")
-    if not made:
-        raise ValueError(f"No metric was asked for; the metrics are {', '.join(METRICS)}.")
-    names = [metric.name for metric in made]
-    keys = [
-        metric.name if names.count(metric.name) == 1 else asked if isinstance(asked, str) else str(metric)
-        for asked, metric in zip(metrics, made, strict=True)
-    ]
-    return dict(zip(keys, made, strict=True))
 
 
 def is_calibrated(alignment: Alignment, null: Null) -> bool:

@@ -1,0 +1,1 @@
+"""Metrics of nearest neighbours: one family with shared kernels."""

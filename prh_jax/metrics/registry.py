@@ -1,0 +1,133 @@
+"""The table of metrics: everything else reads it, and nothing else names a metric."""
+
+import dataclasses
+from typing import Any
+
+from .base import Metric
+from .cka import Cka, UnbiasedCka
+from .distance_correlation import DistanceCorrelation
+from .linear_regression import LinearRegression
+from .matching import HardCorrelationMatch, PermutationProcrustes, SoftCorrelationMatch
+from .neighbors.cknna import Cknna
+from .neighbors.cycle_knn import CycleKnn
+from .neighbors.edit_distance_knn import EditDistanceKnn
+from .neighbors.lcs_knn import LcsKnn
+from .neighbors.mutual_knn import MutualKnn
+from .neighbors.rank_similarity import JointRankJaccard, KnnJaccard, RankSimilarity
+from .neighbors.second_order_cosine import SecondOrderCosine
+from .pwcca import Pwcca
+from .rsa import Rsa
+from .rsm_norm_difference import RsmNormDifference
+from .shapes import AlignedCosine, AngularShapeDistance, NormalizedBures, ProcrustesDistance
+from .statistics import ConcentricityDifference, Imd, MagnitudeDifference, UniformityDifference
+from .subspaces import Cca, EigenspaceOverlap, Gulp, MeanCca
+from .svcca import Svcca
+
+
+def check_permutable(metrics: dict[str, Metric]) -> None:
+    """ValueError naming the first metric that has no null by permutation."""
+    for key, metric in metrics.items():
+        if not metric.permutable:
+            raise ValueError(
+                f"{key} has no null: re-paired samples need the neighbours of others than its queries. Ask for all "
+                "samples (queries=0), or leave the null out."
+            )
+
+
+METRICS: dict[str, type[Metric]] = {
+    metric.name: metric
+    for metric in (
+        *(CycleKnn, MutualKnn, LcsKnn, Cka, UnbiasedCka, Cknna, Svcca, EditDistanceKnn),
+        *(KnnJaccard, RankSimilarity, JointRankJaccard, SecondOrderCosine),
+        *(DistanceCorrelation, Rsa, RsmNormDifference),
+        *(Cca, MeanCca, Pwcca, EigenspaceOverlap, Gulp, LinearRegression),
+        *(ProcrustesDistance, AngularShapeDistance, NormalizedBures, AlignedCosine),
+        *(SoftCorrelationMatch, HardCorrelationMatch, PermutationProcrustes),
+        *(MagnitudeDifference, ConcentricityDifference, UniformityDifference, Imd),
+    )
+}
+"""Every metric by its name, those of the reference first; a new one is a file here and a name in this table."""
+
+
+PRH_METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        CycleKnn(normalize=False, swapped=True),
+        MutualKnn(normalize=False),
+        LcsKnn(normalize=False, per_k=False),
+        Cka(eps=1e-6),
+        UnbiasedCka(eps=1e-6),
+        Cknna(eps=1e-6),
+        Svcca(),
+        EditDistanceKnn(normalize=False),
+    )
+}
+"""The reference's metrics with the settings of its measuring script, for its numbers."""
+
+
+SUPPORTED_METRICS: list[str] = list(PRH_METRICS)
+"""The names of the reference's metrics: those that a study takes unless told."""
+
+
+GROUPS: dict[str, list[str]] = {"prh": SUPPORTED_METRICS, "all": list(METRICS)}
+"""Words that stand for several metrics."""
+
+
+def make_metric(name: str, *, base: Metric | None = None, **settings: Any) -> Metric:
+    """A metric by name with settings; ValueError that lists the metrics, or the settings, where one is unknown."""
+    if name not in METRICS:
+        raise ValueError(f"Unknown metric {name!r}; the metrics are {', '.join(METRICS)}.")
+    fields = {f.name for f in dataclasses.fields(METRICS[name])}
+    for key in settings:
+        if key not in fields:
+            raise ValueError(f"{name} has no setting {key!r}; its settings are {', '.join(sorted(fields))}.")
+    return dataclasses.replace(base or METRICS[name](), **settings)
+
+
+def parse_metric(text: str, *, prh: bool = False, k: int | None = None) -> Metric:
+    """A metric from text such as `cka` or `cka:kernel=rbf,sigma=2`; `k` applies where the metric has such a setting."""
+    name, _, tail = text.partition(":")
+    base = PRH_METRICS.get(name) if prh else None
+    settings: dict[str, Any] = {}
+    defaults = make_metric(name, base=base).settings
+    if k is not None and "k" in defaults:
+        settings["k"] = k
+    for item in filter(None, tail.split(",")):
+        key, equals, value = (part.strip() for part in item.partition("="))
+        if not equals:
+            raise ValueError(f"Settings of a metric are written {name}:key=value,...; got {text!r}.")
+        settings[key] = _parse_value(name, key, value, defaults.get(key))
+    return make_metric(name, base=base, **settings)
+
+
+def _parse_value(name: str, key: str, text: str, default: Any) -> Any:
+    if isinstance(default, bool):
+        if text.lower() not in ("true", "false"):
+            raise ValueError(f"{name}:{key} is true or false, got {text!r}.")
+        return text.lower() == "true"
+    if isinstance(default, int | float):
+        try:
+            return type(default)(text)
+        except ValueError:
+            raise ValueError(f"{name}:{key} is a number such as {default}, got {text!r}.") from None
+    return text
+
+
+def make_metrics(metrics: Any = None) -> dict[str, Metric]:
+    """Metrics by the key of their scores: the name, with settings where a name occurs twice; the eight if None."""
+    if metrics is None:
+        metrics = SUPPORTED_METRICS
+    elif isinstance(metrics, str | Metric):
+        metrics = [metrics]
+    made = [parse_metric(m) if isinstance(m, str) else m for m in metrics]
+    for metric in made:
+        if not isinstance(metric, Metric):
+            raise ValueError(f"A metric is a name or a Metric object such as MutualKnn(), got {metric!r}.")
+    if not made:
+        raise ValueError(f"No metric was asked for; the metrics are {', '.join(METRICS)}.")
+    names = [metric.name for metric in made]
+    keys = [
+        metric.name if names.count(metric.name) == 1 else asked if isinstance(asked, str) else str(metric)
+        for asked, metric in zip(metrics, made, strict=True)
+    ]
+    return dict(zip(keys, made, strict=True))

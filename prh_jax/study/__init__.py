@@ -1,0 +1,1 @@
+"""A study from request to result: checked, planned, run, resumed, calibrated."""
