@@ -12,9 +12,9 @@ from prh_jax.null.moments import null_moments
 from prh_jax.null.orders import make_orders, order_blocks
 from prh_jax.null.settings import Null
 from prh_jax.null_engine import fill_null
-from prh_jax.null_store import NullGrid
 from prh_jax.null_study import has_closed_form, layer_sums
 from prh_jax.pairwise import layer_mesh, score_orders
+from prh_jax.results.null_grid import NullGrid
 from prh_jax.sketch_bank import SketchBank
 
 from .kernels import related_layers

@@ -9,10 +9,8 @@ from .calibrate import calibrate, finish_alignment
 from .curves import curve_over_k, curve_over_n
 from .distributed import align_distributed
 from .errors import StoreError
-from .export import export
-from .gallery import Gallery, neighbor_gallery
+from .gallery import neighbor_gallery
 from .intervals import Interval, interval
-from .merge import merge
 from .metrics.base import Metric
 from .metrics.cka import Cka, UnbiasedCka, cka, unbiased_cka
 from .metrics.distance_correlation import DistanceCorrelation, distance_correlation
@@ -66,11 +64,14 @@ from .metrics.statistics import (
 from .metrics.subspaces import Cca, EigenspaceOverlap, Gulp, MeanCca, cca, eigenspace_overlap, gulp, mean_cca
 from .metrics.svcca import Svcca, svcca
 from .null.settings import Null
-from .null_store import Calibration
 from .plan import Plan, plan
 from .preprocess import Preprocess
 from .report import report
-from .result_store import Alignment, load_alignment
+from .results.alignment import Alignment, load_alignment
+from .results.calibration import Calibration
+from .results.export import export
+from .results.gallery import Gallery
+from .results.merge import merge
 from .runtime.compilation_cache import keep_compiled
 from .stores.inspect import inspect_store
 from .stores.reader import FeatureStore, open_store

@@ -287,7 +287,7 @@ def _inspect_one(path: str | Path) -> dict:
     from .stores.location import place, schema_of
 
     if (schema_of(place(path)) or SCHEMA) != SCHEMA:
-        from .result_store import load_alignment
+        from .results.alignment import load_alignment
 
         return {"path": str(path), "kind": repr(load_alignment(path)), "complete": True, "problems": []}
     report = inspect_store(path)

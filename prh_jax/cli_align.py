@@ -257,7 +257,7 @@ def metrics_of(args: argparse.Namespace) -> list[Any]:
 
 def paths_of(given: list[str]) -> list[str | Path]:
     """The stores named, those in folders of them included; results that lie beside them are left out."""
-    from .result_store import SCHEMA as RESULTS
+    from .results.storage import SCHEMA as RESULTS
     from .stores.location import is_url, schema_of
 
     paths: list[str | Path] = []

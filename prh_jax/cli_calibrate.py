@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .tables import plain_name, shorten
+from .results.tables import plain_name, shorten
 
 EPILOG = """\
 examples:
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 
 def print_json(path: Any, result: Any, metrics: list[str] | None = None, how: Any = "best") -> None:
     """A result on one line of JSON: protocol, scores of model pairs, calibration."""
-    from .export import as_plain
+    from .results.export import as_plain
 
     print(json.dumps({"path": str(path)} | as_plain(result, metrics or result.metrics, how)))
 

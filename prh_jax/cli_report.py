@@ -36,9 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the report; what was asked for by name and cannot be shown is an error, the rest is left out and said."""
-    from .gallery import best_pair, neighbor_gallery
+    from .gallery import neighbor_gallery
     from .report import report
-    from .result_store import load_alignment
+    from .results.alignment import load_alignment
+    from .results.gallery import best_pair
 
     result = load_alignment(args.result)
     galleries = []

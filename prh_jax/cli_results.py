@@ -38,7 +38,7 @@ _HOW = "from layer pairs to a model pair: the best, the mean, or the mean at the
 
 
 def _add_choice(parser: argparse.ArgumentParser) -> None:
-    from .reduce import HOW
+    from .results.reduce import HOW
 
     parser.add_argument("result", help="path or URL of a result of `prh align`")
     parser.add_argument("--metric", metavar="NAME", help="one of its metrics (all)")
@@ -78,8 +78,8 @@ def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
 def run_show(args: argparse.Namespace) -> int:
     """Print what a result is made of and its tables."""
     from .cli_calibrate import print_calibration, print_json, table
-    from .origin import origin_lines
-    from .result_store import load_alignment
+    from .results.alignment import load_alignment
+    from .results.provenance import origin_lines
 
     result = load_alignment(args.result)
     metrics = result.metrics if args.metric is None else [str(result.layers(args.metric).name)]
@@ -102,8 +102,8 @@ def run_show(args: argparse.Namespace) -> int:
 
 def run_export(args: argparse.Namespace) -> int:
     """Write a result as a file for other programs."""
-    from .export import export
-    from .result_store import load_alignment
+    from .results.alignment import load_alignment
+    from .results.export import export
 
     result = load_alignment(args.result)
     options: dict[str, Any] = {"metric": args.metric, "per": args.per, "how": args.how}
@@ -113,8 +113,8 @@ def run_export(args: argparse.Namespace) -> int:
 
 def run_merge(args: argparse.Namespace) -> int:
     """Join results."""
-    from .merge import merge
-    from .result_store import load_alignment
+    from .results.alignment import load_alignment
+    from .results.merge import merge
 
     found = [load_alignment(path, calibration=not args.no_calibration) for path in args.results]
     merged = merge(found, missing=args.missing, calibration=not args.no_calibration)
@@ -127,7 +127,7 @@ def run_finish(args: argparse.Namespace) -> int:
     from extractors import cli_exchange
 
     from .calibrate import finish_alignment
-    from .result_store import SCHEMA
+    from .results.storage import SCHEMA
     from .runtime.compilation_cache import keep_compiled
     from .stores.location import place, schema_of
     from .stores.url import Url

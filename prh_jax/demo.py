@@ -12,12 +12,13 @@ import numpy as np
 from .align import align
 from .cli_report import with_samples
 from .data import SHIPPED
-from .gallery import best_pair, neighbor_gallery
+from .gallery import neighbor_gallery
 from .metrics.registry import METRICS, SUPPORTED_METRICS
 from .pairwise import score_orders, sketch_layer
 from .preprocess import Preprocess
 from .report import report
-from .result_store import Alignment
+from .results.alignment import Alignment
+from .results.gallery import best_pair
 from .runtime.progress import progress
 from .stores.reader import FeatureStore, open_stores
 

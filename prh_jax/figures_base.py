@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .tables import plain_name, shorten
+from .results.tables import plain_name, shorten
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 """Okabe and Ito's, for all kinds of colour vision."""
@@ -86,21 +86,6 @@ def families_of(models: Iterable[Any], families: Mapping[str, str] | None) -> li
     if lacking:
         raise ValueError(f"No family is given for model {lacking[0]!r} ({len(lacking)} of {len(names)} have none).")
     return [str(families[name]) for name in names]
-
-
-def pearson(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson's correlation; NaN where one side does not vary or there are fewer than three."""
-    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return float("nan")
-    a, b = a - a.mean(), b - b.mean()
-    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
-
-
-def spearman(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's rank correlation, equal values at their mean rank; NaN as Pearson's."""
-    from scipy import stats  # slow to import, and needed here alone
-
-    return pearson(stats.rankdata(a), stats.rankdata(b))
 
 
 def legend_width(names: Iterable[Any], families: Iterable[str] | None) -> float:

@@ -6,8 +6,8 @@ import numpy as np
 import xarray as xr
 
 from .figures_base import COLORS, GREY, STYLES, as_text, labels, legend_width, new_axes, outside_legend
-from .reduce import model_blocks
-from .result_store import Alignment
+from .results.alignment import Alignment
+from .results.reduce import model_blocks
 
 
 def depth_curve(

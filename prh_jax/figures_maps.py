@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from .figures_base import as_text, families_of, family_colors, labels, new_axes, outside_legend, spearman, title
-from .reduce import How
-from .result_store import Alignment
+from .figures_base import as_text, families_of, family_colors, labels, new_axes, outside_legend, title
+from .results.alignment import Alignment
+from .results.covariates import spearman
+from .results.reduce import How
 
 
 def heat_map(

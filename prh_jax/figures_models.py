@@ -16,14 +16,12 @@ from .figures_base import (
     new_axes,
     numbered_points,
     outside_legend,
-    pearson,
     put_numbers,
-    spearman,
     title,
 )
-from .reduce import How
-from .result_store import Alignment
-from .trend import covariate_values
+from .results.alignment import Alignment
+from .results.covariates import covariate_values, pearson, spearman
+from .results.reduce import How
 
 
 def covariate_scatter(

@@ -1,66 +1,22 @@
 """Why two layers agree, sample by sample: both neighbour lists of every sample, and how many they share."""
 
-import base64
-import dataclasses
-import io
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from .calibrate import find_stores
 from .errors import StoreError
 from .metrics.registry import make_metric
 from .pairwise import sketch_layer
 from .preprocess import Preprocess
-from .result_store import Alignment
+from .results.alignment import Alignment
+from .results.gallery import Gallery, Picture
+from .results.provenance import find_stores
 from .sketches.neighbors import Neighbors
 from .stores.location import place
 from .stores.paired import pair_inner
 from .stores.reader import FeatureStore, open_stores
-
-Picture = Any
-"""A PIL image, the path or the bytes of an encoded one, or an array (rows, columns, 3) of bytes."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Gallery:
-    """The neighbours of every sample in one layer of either side, and how many both lists have in common.
-
-    dataset   `neighbors_x`, `neighbors_y` (sample, rank): row numbers of the k nearest samples, nearest first;
-              `shared` (sample): in both lists, 0 .. k; coordinate `id` (sample)
-    place     model and layer of either side
-    captions  text of each sample, or None
-    picture   from a row number to its picture, or None
-    """
-
-    dataset: xr.Dataset
-    place: dict[str, Any]
-    captions: Sequence[str] | None = None
-    picture: Callable[[int], Picture] | None = None
-
-    def most(self, count: int = 10) -> np.ndarray:
-        """Rows of the samples with most neighbours in common; of equals the first."""
-        return np.argsort(-self.dataset["shared"].values, kind="stable")[:count]
-
-    def least(self, count: int = 10) -> np.ndarray:
-        """Rows of the samples with fewest neighbours in common; of equals the first."""
-        return np.argsort(self.dataset["shared"].values, kind="stable")[:count]
-
-    def to_dataframe(self) -> Any:
-        """A row per sample: id, caption where there are captions, shared, and both lists as ids."""
-        import pandas as pd
-
-        ids = self.dataset["id"].values
-        columns: dict[str, Any] = {"id": ids}
-        if self.captions is not None:
-            columns["caption"] = list(self.captions)
-        columns["shared"] = self.dataset["shared"].values
-        for side in "xy":
-            columns[f"neighbors_{side}"] = [list(row) for row in ids[self.dataset[f"neighbors_{side}"].values]]
-        return pd.DataFrame(columns)
 
 
 def neighbor_gallery(
@@ -126,18 +82,6 @@ def neighbor_gallery(
     return Gallery(dataset, place, captions, pictures)
 
 
-def best_pair(result: Alignment, metric: str) -> tuple[str, str]:
-    """The two models that agree most, one with itself aside; ValueError where no pair has a score."""
-    scores = result.scores(metric)
-    sign = 1 if result.protocol["metrics"][metric]["larger_is_closer"] else -1
-    apart = scores["model_x"].values[:, None] != scores["model_y"].values[None, :]
-    ranked = np.where(apart & np.isfinite(scores.values), sign * scores.values, -np.inf)
-    if not np.isfinite(ranked).any():
-        raise ValueError(f"No two models have a score by {metric}.")
-    i, j = np.unravel_index(ranked.argmax(), ranked.shape)
-    return str(scores["model_x"].values[i]), str(scores["model_y"].values[j])
-
-
 def _neighbors_of(entry: dict[str, Any], k: int) -> Neighbors:
     """The neighbour lists that a metric compares; where it compares something else, those by cosine."""
     metric = make_metric(entry["name"], **entry["settings"])
@@ -169,20 +113,3 @@ def _stores(result: Alignment, models: dict[str, str], given: dict[str, Any]) ->
             )
         found[side] = fitting[0]
     return found
-
-
-def thumbnail(picture: Picture, size: int = 72) -> str:
-    """A picture as a small JPEG in a data URL."""
-    from PIL import Image
-
-    if isinstance(picture, bytes):
-        picture = Image.open(io.BytesIO(picture))
-    elif isinstance(picture, str | Path):
-        picture = Image.open(picture)
-    elif not isinstance(picture, Image.Image):
-        picture = Image.fromarray(np.asarray(picture))
-    picture = picture.convert("RGB")
-    picture.thumbnail((size, size))
-    out = io.BytesIO()
-    picture.save(out, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()

@@ -11,8 +11,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from .metrics.base import Metric
 from .null.pvalues import still_open
 from .null.settings import Null
-from .null_store import NullGrid
 from .pairwise import put_tile, sketch_bytes, sketch_shapes, stack_tile, stacked_shapes
+from .results.null_grid import NullGrid
 from .sketch_bank import SketchBank
 from .sketches.base import Sketcher
 

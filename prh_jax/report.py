@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 
 from .errors import StoreError, write_error
-from .figures_base import labels, spearman
+from .figures_base import labels
 from .figures_maps import leaf_order
-from .gallery import Gallery, thumbnail
-from .origin import origin_lines
-from .reduce import HOW, model_blocks
-from .result_store import Alignment
+from .results.alignment import Alignment
+from .results.covariates import covariate_values, spearman
+from .results.gallery import Gallery, thumbnail
+from .results.provenance import origin_lines
+from .results.reduce import HOW, model_blocks
+from .results.tables import plain_name
 from .stores.location import local_file
-from .tables import plain_name
-from .trend import covariate_values
 
 PAGE = Path(__file__).parent / "report_page"
 BINS = 30

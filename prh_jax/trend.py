@@ -3,12 +3,12 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from .result_store import Alignment
+from .results.alignment import Alignment
+from .results.covariates import covariate_values
 
 KINDS = ("kendall", "spearman")
 
@@ -104,26 +104,3 @@ def _ranked(kind: str, values: np.ndarray) -> np.ndarray:
 def _correlate(kind: str, columns: list[np.ndarray], ranks: np.ndarray, order: np.ndarray) -> list[float]:
     again = ranks[np.ix_(order, order)] if kind == "kendall" else ranks[order]
     return [float(np.vdot(column, again)) for column in columns]
-
-
-def covariate_values(result: Alignment, models: list[str], covariate: Any, side: str) -> np.ndarray:
-    """The covariate of each model, NaN where it has none; ValueError where it does not fit the models."""
-    if isinstance(covariate, str):
-        recorded = {m["label"]: (m["result"] or {}) | m["spec"] for m in result.protocol[f"models_{side}"]}
-        numbers = {name: entry.get(covariate) for name, entry in recorded.items()}
-        if not any(isinstance(v, int | float) for v in numbers.values()):
-            names = sorted({k for e in recorded.values() for k, v in e.items() if isinstance(v, int | float)})
-            raise ValueError(
-                f"No model of side {side} has a number {covariate!r}; recorded are {', '.join(names) or 'none'}. Or "
-                "give the numbers, by model or in order."
-            )
-        covariate = {name: v for name, v in numbers.items() if isinstance(v, int | float)}
-    if isinstance(covariate, Mapping):
-        unknown = [name for name in covariate if name not in models]
-        if unknown:
-            raise ValueError(f"Side {side} has no model {unknown[0]!r}; it has {', '.join(models)}.")
-        return np.array([float(covariate.get(name, np.nan)) for name in models])
-    values = np.asarray(covariate, float)
-    if values.shape != (len(models),):
-        raise ValueError(f"Side {side} has {len(models)} models, but the covariate has shape {values.shape}.")
-    return values

@@ -13,8 +13,8 @@ from oracles import ORACLES
 
 import prh_jax
 from prh_jax import Preprocess, StoreError, align, engine, load_alignment, write_features
-from prh_jax.reduce import best_layers, mean_layers
-from prh_jax.score_grid import ScoreGrid
+from prh_jax.results.reduce import best_layers, mean_layers
+from prh_jax.results.score_grid import ScoreGrid
 from prh_jax.sketches.neighbors import Neighbors
 
 

@@ -24,7 +24,7 @@ from prh_jax import (
 )
 from prh_jax.cli import main
 from prh_jax.null.orders import make_orders, order_blocks
-from prh_jax.null_store import NullGrid
+from prh_jax.results.null_grid import NullGrid
 from prh_jax.sketches.neighbors import Neighbors
 
 METRICS = ["mutual_knn", "cka", "cycle_knn"]

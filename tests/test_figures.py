@@ -15,9 +15,10 @@ from scipy import stats
 from prh_jax import plot
 
 figure_module = pytest.importorskip("matplotlib.figure")
-from prh_jax.figures_base import labels, pearson, spearman, spread  # noqa: E402
+from prh_jax.figures_base import labels, spread  # noqa: E402
 from prh_jax.figures_maps import leaf_order  # noqa: E402
 from prh_jax.figures_models import scale_down  # noqa: E402
+from prh_jax.results.covariates import pearson, spearman  # noqa: E402
 
 LANGUAGE = {f"organisation/language-model-of-{size}-billion-parameters": 3 for size in range(12)}
 VISION = {f"vit_giant_patch14_clip_224.laion2b_ft_in{i}k": 2 for i in range(17)}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import prh_jax
-from prh_jax.gallery import thumbnail
+from prh_jax.results.gallery import thumbnail
 
 N, K = 24, 4
 

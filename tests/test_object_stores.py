@@ -17,8 +17,8 @@ from prh_jax.align import align_share
 from prh_jax.cli import main
 from prh_jax.errors import StoreError
 from prh_jax.metrics.registry import METRICS
-from prh_jax.null_store import NullGrid
-from prh_jax.score_grid import ScoreGrid
+from prh_jax.results.null_grid import NullGrid
+from prh_jax.results.score_grid import ScoreGrid
 from prh_jax.sketch_bank import SketchBank
 from prh_jax.stores.location import place
 from prh_jax.stores.publish import publish

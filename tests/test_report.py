@@ -13,8 +13,8 @@ import xarray as xr
 from results import EVIL, calibrated, made_result
 
 import prh_jax
-from prh_jax.gallery import best_pair
-from prh_jax.tables import plain_name
+from prh_jax.results.gallery import best_pair
+from prh_jax.results.tables import plain_name
 
 BROWSER = os.environ.get("PRH_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="needs chromium (apt install chromium)")

@@ -18,8 +18,8 @@ import prh_jax
 from prh_jax import doctor
 from prh_jax.cli import main
 from prh_jax.data import SELF_TEST
-from prh_jax.reduce import same_depth
-from prh_jax.tables import escape_latex, escape_markdown
+from prh_jax.results.reduce import same_depth
+from prh_jax.results.tables import escape_latex, escape_markdown
 
 
 def grid(metric, i, j):

@@ -16,8 +16,8 @@ from prh_jax.cli import main
 from prh_jax.engine import study_blocks
 from prh_jax.metrics.registry import METRICS
 from prh_jax.pairwise import layer_mesh
+from prh_jax.results.score_grid import ScoreGrid
 from prh_jax.runtime.workers import Share
-from prh_jax.score_grid import ScoreGrid
 from prh_jax.sketch_bank import SketchBank
 
 METRIC_NAMES = ["mutual_knn:k=5", "cka", "cycle_knn:k=5"]

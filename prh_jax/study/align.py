@@ -14,7 +14,9 @@ from .null.settings import Null
 from .null_study import calibrate_study
 from .pairwise import layer_mesh
 from .preprocess import Preprocess
-from .result_store import Alignment, is_running, load_alignment, same_study
+from .results.alignment import Alignment, load_alignment
+from .results.provenance import same_study
+from .results.storage import is_running
 from .runtime.memory import default_memory, parse_bytes
 from .runtime.progress import say
 from .runtime.workers import Share

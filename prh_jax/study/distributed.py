@@ -21,11 +21,12 @@ from .metrics.registry import METRICS
 from .pairwise import layer_mesh, sketch_bytes, sketch_shapes, sketcher_after, stack_tile
 from .preprocess import Part
 from .read_ahead import read_ahead
-from .result_store import Alignment, is_running, load_alignment
+from .results.alignment import Alignment, load_alignment
+from .results.score_grid import ScoreGrid
+from .results.storage import is_running
 from .ring import AXIS, RingRows, factor_scorer, sample_mesh, sketch_program
 from .runtime.processes import meet, stacked
 from .runtime.workers import ALL, Share
-from .score_grid import ScoreGrid
 from .sketches.base import Sketcher
 from .sketches.gram_factor import CenteredFactor, Factor
 from .stores.location import place, remove

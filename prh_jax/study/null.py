@@ -19,11 +19,12 @@ from .null.orders import count_orders, make_orders, order_blocks
 from .null.pvalues import calibrate_scores, false_discovery
 from .null.settings import Null
 from .null_engine import fill_null
-from .null_store import PAIR_TABLES, Calibration, NullGrid, save_calibration
 from .pairwise import sketch_shapes, study_sketcher
 from .preprocess import Preprocess
-from .reduce import model_blocks
-from .result_store import Alignment
+from .results.alignment import Alignment
+from .results.calibration import PAIR_TABLES, Calibration, save_calibration
+from .results.null_grid import NullGrid
+from .results.reduce import model_blocks
 from .runtime.memory import size_text
 from .runtime.progress import say
 from .sketch_bank import SketchBank

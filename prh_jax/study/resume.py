@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from .align import align
-from .errors import StoreError
 from .metrics.registry import make_metric
 from .null.settings import Null
 from .preprocess import Preprocess
-from .result_store import Alignment, load_alignment, read_protocol
+from .results.alignment import Alignment, load_alignment
+from .results.provenance import find_stores
+from .results.storage import read_protocol
 from .stores.location import Place, place
 from .stores.reader import Stores
 from .stores.url import Url
@@ -90,19 +91,3 @@ def _align_again(
         exclude_own_group=protocol.get("exclude_own_group", False),
         **options,
     )
-
-
-def find_stores(result: str, recorded: Sequence[str | None] | None, side: str) -> list[Place]:
-    """The stores that a result was made from (None: a merged one does not say); StoreError where one is not there.
-
-    Those at URLs are looked for when they are opened.
-    """
-    paths = [place(path) for path in recorded or () if path is not None]
-    missing = [path for path in paths if isinstance(path, Path) and not path.exists()]
-    if missing or not paths or len(paths) < len(recorded or ()):
-        what = f"{missing[0]} is not there" if missing else "it does not say where they are"
-        raise StoreError(
-            f"The features that {result} was made from are needed, but {what}. Say where the stores of side {side} "
-            f"are: stores_{side}=, or --{side} of `prh align` (which goes on with a result) and `prh calibrate`."
-        )
-    return paths

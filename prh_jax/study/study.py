@@ -18,10 +18,10 @@ from .errors import StoreError
 from .metrics.base import Metric
 from .pairwise import sketch_bytes, study_sketcher
 from .preprocess import Preprocess
+from .results.score_grid import ScoreGrid
 from .runtime.host import kept_memory
 from .runtime.memory import size_text
 from .runtime.workers import ALL, Share
-from .score_grid import ScoreGrid
 from .sketch_bank import SketchBank
 from .sketches.base import Sketcher
 from .stores.location import Place

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from .errors import StoreError
-from .result_store import Alignment, create_result, digest, result_builder, same_study
-from .stores.location import Place, open_group, writing
-from .stores.publish import put_lacking
+from ..errors import StoreError
+from ..stores.location import Place, open_group, writing
+from ..stores.publish import put_lacking
+from .alignment import Alignment
+from .provenance import same_study
+from .storage import create_result, digest, result_builder
 
 
 class ScoreGrid:

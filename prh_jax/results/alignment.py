@@ -1,25 +1,20 @@
 """Scores as labelled arrays with their origin, in memory and in Zarr."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
-import zarr
-from zarr.codecs import Crc32cCodec
 
-from .errors import StoreError
-from .long_form import join_rows, layer_rows, model_rows
-from .null_store import Calibration, load_calibration, save_calibration
+from ..errors import StoreError
+from ..stores.location import Place, local_file, place, store_at
+from ..stores.url import Url
+from .calibration import Calibration, load_calibration, save_calibration
+from .frames import join_rows, layer_rows, model_rows
 from .reduce import How, best_layers, reduce_layers
-from .stores.location import Place, check_replaceable, local_file, open_group, place, store_at
-from .stores.publish import Build, claim, publish
-from .stores.url import Url
+from .storage import SCHEMA, create_result, digest
 from .tables import latex_table, markdown_table
-
-SCHEMA = "prh-jax/alignment/1"
 
 
 class Alignment:
@@ -131,48 +126,6 @@ _SWAP = {
 }
 
 
-def digest(dataset: xr.Dataset) -> str:
-    """SHA-256 of all scores and labels: what a result on disk is held against when it is read."""
-    found = hashlib.sha256()
-    for name in sorted(map(str, dataset.variables)):
-        values = dataset[name].values
-        found.update(name.encode())
-        numeric = values.dtype.kind in "fiu"
-        found.update(values.tobytes() if numeric else json.dumps([str(value) for value in values]).encode())
-    return found.hexdigest()
-
-
-def create_result(dataset: xr.Dataset, protocol: Any, path: Place, *, overwrite: bool, **attributes: Any) -> Place:
-    """A result at `path`; a running one, of which attributes tell the size of `tile`s, for others to fill too."""
-    if path.exists() and not overwrite:
-        raise StoreError(
-            f"{path} already exists. Choose another path, or overwrite it with --force-remake (overwrite=True)."
-        )
-    check_replaceable(path, SCHEMA)
-    attributes = {"status": "complete", "sha256": digest(dataset)} | attributes
-    begin = publish if attributes["status"] == "complete" else claim
-    begin(result_builder(dataset, protocol, **attributes), path, overwrite=overwrite)
-    return path
-
-
-def result_builder(dataset: xr.Dataset, protocol: Any, **attributes: Any) -> Build:
-    """What writes a result; of a running one labels, and matrices without a tile or a mark."""
-    dataset = dataset.assign_attrs(schema=SCHEMA, protocol=json.dumps(protocol), **attributes)
-    encoding: dict[Any, dict[str, Any]] = {name: {"compressors": [Crc32cCodec()]} for name in dataset.variables}
-    tiles: dict[str, int] = attributes.get("tile", {})
-    for key, tile in tiles.items():
-        encoding[key]["chunks"] = (tile, tile)
-
-    def build(store: Any) -> None:
-        dataset.to_zarr(store, zarr_format=3, consolidated=False, encoding=encoding)
-        group = zarr.open_group(store, mode="r+")
-        for key, tile in tiles.items():
-            shape = tuple(-(-size // tile) for size in dataset[key].shape)
-            group.create_array(f"done/{key}", shape=shape, chunks=(1, 1), dtype="uint8", fill_value=0)
-
-    return build
-
-
 def load_alignment(path: str | Path | Url, *, calibration: bool = True) -> Alignment:
     """Read what `Alignment.save` or `align` wrote, at a path or URL; StoreError where there is none or it is damaged.
 
@@ -203,32 +156,3 @@ def load_alignment(path: str | Path | Url, *, calibration: bool = True) -> Align
     texts = {name: (c.dims, c.values.astype(object)) for name, c in dataset.coords.items() if c.dtype.kind == "T"}
     dataset = dataset.assign_coords(texts)
     return Alignment(dataset[names], protocol, load_calibration(where) if calibration else None)
-
-
-def read_protocol(path: str | Path | Url) -> dict[str, Any]:
-    """The protocol of a result, finished or not; StoreError where there is none."""
-    try:
-        attributes = open_group(place(path)).attrs
-        if attributes["schema"] == SCHEMA:
-            return json.loads(str(attributes["protocol"]))
-    except Exception as error:  # zarr raises many kinds for a broken or foreign folder
-        raise StoreError(f"{path} could not be read as a result: {error}") from error
-    raise StoreError(f"{path} is not a result of `prh align`.")
-
-
-def is_running(path: Place) -> bool:
-    """Whether an unfinished result is at `path`."""
-    try:
-        return open_group(path).attrs.get("status") == "running"
-    except Exception:  # zarr raises many kinds for a broken or foreign folder; whoever reads it next will say
-        return False
-
-
-NOT_THE_STUDY = {"pair", "device", "versions", "stores_x", "stores_y"}
-"""Parts of a protocol that tell where and with what a study was run, not what it is."""
-
-
-def same_study(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    """Whether two protocols score the same features in the same way, on whatever machine and versions."""
-    left, right = (json.loads(json.dumps(p)) for p in (a, b))
-    return all(left.get(key) == right.get(key) for key in (left.keys() | right.keys()) - NOT_THE_STUDY)

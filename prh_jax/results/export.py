@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from .errors import StoreError, write_error
+from ..errors import StoreError, write_error
+from ..runtime.progress import progress
+from ..stores.location import local_file
+from .alignment import Alignment
 from .reduce import How
-from .result_store import Alignment
-from .runtime.progress import progress
-from .stores.location import local_file
 from .tables import escape_latex, escape_markdown, latex_table, markdown_table
 
 ROWS = 20_000

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from .null_store import Calibration
+from .calibration import Calibration
 from .reduce import How, best_layers, model_blocks, reduce_layers
 
 PAIR_COLUMNS = ("tau", "p", "q_bh", "q_by", "calibrated", "orders_used")

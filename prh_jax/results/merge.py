@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from .null.pvalues import false_discovery
-from .null_store import Calibration
+from ..null.pvalues import false_discovery
+from .alignment import Alignment
+from .calibration import Calibration
+from .provenance import NOT_THE_STUDY
 from .reduce import model_blocks
-from .result_store import NOT_THE_STUDY, Alignment
 
 LABELS = ("model", "layer_name", "depth")
 _OF_MODELS = ("spec_sha256", "contents", "dtype", "layers")

@@ -1,0 +1,1 @@
+"""Labelled scores and calibrations: loaded, reduced, merged, exported. It knows no JAX."""

@@ -1,0 +1,81 @@
+"""Results in Zarr: schemas, hashes, and how one is begun."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+import zarr
+from zarr.codecs import Crc32cCodec
+
+from ..errors import StoreError
+from ..stores.location import Place, check_replaceable, open_group, place
+from ..stores.publish import Build, claim, publish
+from ..stores.url import Url
+
+FINAL, GROWING = "calibration", "calibration_growing"
+
+
+SCHEMA = "prh-jax/alignment/1"
+
+
+def digest(dataset: xr.Dataset) -> str:
+    """SHA-256 of all scores and labels: what a result on disk is held against when it is read."""
+    found = hashlib.sha256()
+    for name in sorted(map(str, dataset.variables)):
+        values = dataset[name].values
+        found.update(name.encode())
+        numeric = values.dtype.kind in "fiu"
+        found.update(values.tobytes() if numeric else json.dumps([str(value) for value in values]).encode())
+    return found.hexdigest()
+
+
+def create_result(dataset: xr.Dataset, protocol: Any, path: Place, *, overwrite: bool, **attributes: Any) -> Place:
+    """A result at `path`; a running one, of which attributes tell the size of `tile`s, for others to fill too."""
+    if path.exists() and not overwrite:
+        raise StoreError(
+            f"{path} already exists. Choose another path, or overwrite it with --force-remake (overwrite=True)."
+        )
+    check_replaceable(path, SCHEMA)
+    attributes = {"status": "complete", "sha256": digest(dataset)} | attributes
+    begin = publish if attributes["status"] == "complete" else claim
+    begin(result_builder(dataset, protocol, **attributes), path, overwrite=overwrite)
+    return path
+
+
+def result_builder(dataset: xr.Dataset, protocol: Any, **attributes: Any) -> Build:
+    """What writes a result; of a running one labels, and matrices without a tile or a mark."""
+    dataset = dataset.assign_attrs(schema=SCHEMA, protocol=json.dumps(protocol), **attributes)
+    encoding: dict[Any, dict[str, Any]] = {name: {"compressors": [Crc32cCodec()]} for name in dataset.variables}
+    tiles: dict[str, int] = attributes.get("tile", {})
+    for key, tile in tiles.items():
+        encoding[key]["chunks"] = (tile, tile)
+
+    def build(store: Any) -> None:
+        dataset.to_zarr(store, zarr_format=3, consolidated=False, encoding=encoding)
+        group = zarr.open_group(store, mode="r+")
+        for key, tile in tiles.items():
+            shape = tuple(-(-size // tile) for size in dataset[key].shape)
+            group.create_array(f"done/{key}", shape=shape, chunks=(1, 1), dtype="uint8", fill_value=0)
+
+    return build
+
+
+def read_protocol(path: str | Path | Url) -> dict[str, Any]:
+    """The protocol of a result, finished or not; StoreError where there is none."""
+    try:
+        attributes = open_group(place(path)).attrs
+        if attributes["schema"] == SCHEMA:
+            return json.loads(str(attributes["protocol"]))
+    except Exception as error:  # zarr raises many kinds for a broken or foreign folder
+        raise StoreError(f"{path} could not be read as a result: {error}") from error
+    raise StoreError(f"{path} is not a result of `prh align`.")
+
+
+def is_running(path: Place) -> bool:
+    """Whether an unfinished result is at `path`."""
+    try:
+        return open_group(path).attrs.get("status") == "running"
+    except Exception:  # zarr raises many kinds for a broken or foreign folder; whoever reads it next will say
+        return False
