@@ -6,9 +6,10 @@ from typing import Any
 
 import jax
 
+from prh_jax.engine.programs import tile_scorer
+from prh_jax.engine.stacks import layer_mesh, put_tile, sketch_shapes, stack_tile
 from prh_jax.metrics.base import PairMetric
 from prh_jax.metrics.registry import METRICS
-from prh_jax.pairwise import layer_mesh, put_tile, sketch_shapes, stack_tile, tile_scorer
 
 from .kernels import related_layers
 from .machine import seconds

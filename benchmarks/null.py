@@ -7,15 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from prh_jax.engine.null_scores import fill_null
+from prh_jax.engine.programs import score_orders
+from prh_jax.engine.sketch_bank import SketchBank
+from prh_jax.engine.stacks import layer_mesh
 from prh_jax.metrics.registry import METRICS
 from prh_jax.null.moments import null_moments
 from prh_jax.null.orders import make_orders, order_blocks
 from prh_jax.null.settings import Null
-from prh_jax.null_engine import fill_null
 from prh_jax.null_study import has_closed_form, layer_sums
-from prh_jax.pairwise import layer_mesh, score_orders
 from prh_jax.results.null_grid import NullGrid
-from prh_jax.sketch_bank import SketchBank
 
 from .kernels import related_layers
 from .study import LANGUAGE, VISION, shrunk

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from prh_jax.engine.programs import tile_scorer
+from prh_jax.engine.stacks import layer_mesh, put_tile, sketch_bytes, sketch_shapes, stack_tile
 from prh_jax.metrics.registry import METRICS, make_metric
-from prh_jax.pairwise import layer_mesh, put_tile, sketch_bytes, sketch_shapes, stack_tile, tile_scorer
 from prh_jax.runtime.memory import default_memory
 from prh_jax.runtime.progress import progress
 from prh_jax.sketches.gram_factor import CenteredFactor

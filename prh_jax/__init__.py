@@ -8,6 +8,7 @@ from .align import align, align_share
 from .calibrate import calibrate, finish_alignment
 from .curves import curve_over_k, curve_over_n
 from .distributed import align_distributed
+from .engine.preprocess import Preprocess
 from .errors import StoreError
 from .gallery import neighbor_gallery
 from .intervals import Interval, interval
@@ -65,7 +66,6 @@ from .metrics.subspaces import Cca, EigenspaceOverlap, Gulp, MeanCca, cca, eigen
 from .metrics.svcca import Svcca, svcca
 from .null.settings import Null
 from .plan import Plan, plan
-from .preprocess import Preprocess
 from .report import report
 from .results.alignment import Alignment, load_alignment
 from .results.calibration import Calibration

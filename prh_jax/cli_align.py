@@ -145,8 +145,8 @@ def _run(args: argparse.Namespace) -> int:
     from extractors.workers import parse_worker
 
     from .align import align, align_share
+    from .engine.preprocess import Preprocess
     from .metrics.registry import make_metrics
-    from .preprocess import Preprocess
     from .runtime.compilation_cache import keep_compiled
     from .stores.location import local_file, place
     from .stores.reader import open_stores

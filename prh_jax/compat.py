@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .engine.preprocess import Preprocess
+from .engine.programs import sketch_layer
 from .metrics.base import Metric
 from .metrics.registry import PRH_METRICS, SUPPORTED_METRICS, make_metric
-from .pairwise import sketch_layer
-from .preprocess import Preprocess
 from .stores.checks import check_same_samples
 from .stores.layout import Layer
 from .stores.reader import FeatureStore, Stores, label_stores, open_stores

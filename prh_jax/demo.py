@@ -12,10 +12,10 @@ import numpy as np
 from .align import align
 from .cli_report import with_samples
 from .data import SHIPPED
+from .engine.preprocess import Preprocess
+from .engine.programs import score_orders, sketch_layer
 from .gallery import neighbor_gallery
 from .metrics.registry import METRICS, SUPPORTED_METRICS
-from .pairwise import score_orders, sketch_layer
-from .preprocess import Preprocess
 from .report import report
 from .results.alignment import Alignment
 from .results.gallery import best_pair

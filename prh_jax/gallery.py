@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from .engine.preprocess import Preprocess
+from .engine.programs import sketch_layer
 from .errors import StoreError
 from .metrics.registry import make_metric
-from .pairwise import sketch_layer
-from .preprocess import Preprocess
 from .results.alignment import Alignment
 from .results.gallery import Gallery, Picture
 from .results.provenance import find_stores

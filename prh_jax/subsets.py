@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .engine.preprocess import Preprocess
 from .metrics.base import Metric
 from .metrics.registry import parse_metric
-from .preprocess import Preprocess
 from .sketches.base import Sketcher
 from .stores.checks import check_same_samples
 from .stores.reader import FeatureStore, open_store

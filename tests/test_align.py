@@ -12,7 +12,8 @@ from jaxtyping import TypeCheckError
 from oracles import ORACLES
 
 import prh_jax
-from prh_jax import Preprocess, StoreError, align, engine, load_alignment, write_features
+from prh_jax import Preprocess, StoreError, align, load_alignment, write_features
+from prh_jax.engine import sketching, tiling
 from prh_jax.results.reduce import best_layers, mean_layers
 from prh_jax.results.score_grid import ScoreGrid
 from prh_jax.sketches.neighbors import Neighbors
@@ -119,7 +120,7 @@ def test_tiles_do_not_change_counts(stores, monkeypatch):
     names = [n for n, cls in prh_jax.METRICS.items() if counts(cls())]
     whole = align(xs, ys, names)
     for tile in (1, 2, 4):
-        monkeypatch.setattr(engine, "TILE", tile)
+        monkeypatch.setattr(tiling, "TILE", tile)
         xr.testing.assert_identical(align(xs, ys, names).dataset, whole.dataset)
 
 
@@ -263,7 +264,7 @@ def test_a_result_with_unusable_attributes_is_refused(stores, tmp_path, change):
 
 def test_an_interrupted_study_goes_on_to_the_same_bits(stores, tmp_path, monkeypatch, capsys):
     xs, ys = stores
-    monkeypatch.setattr(engine, "TILE", 2)
+    monkeypatch.setattr(tiling, "TILE", 2)
     whole = align(xs, ys, ["cka", "mutual_knn", "svcca:dim=3"])
     put, count = ScoreGrid.put, []
 
@@ -296,7 +297,7 @@ def test_sketches_are_made_once_and_kept_in_a_cache(stores, tmp_path, monkeypatc
     def refuse(*args, **kwargs):
         raise AssertionError("a sketch was made again")
 
-    monkeypatch.setattr(engine, "products_program", refuse)
+    monkeypatch.setattr(sketching, "products_program", refuse)
     xr.testing.assert_identical(align(xs, ys, ["cka", "mutual_knn"], sketch_cache=cache).dataset, first.dataset)
     with pytest.raises(AssertionError, match="made again"):
         align(xs, ys, "cka", sketch_cache=cache, preprocess=Preprocess(0.9))

@@ -11,18 +11,9 @@ from inputs import IDS, N, make_store
 from oracles import ORACLES
 
 import prh_jax
-from prh_jax import (
-    Null,
-    Preprocess,
-    StoreError,
-    align,
-    calibrate,
-    load_alignment,
-    null_engine,
-    null_study,
-    write_features,
-)
+from prh_jax import Null, Preprocess, StoreError, align, calibrate, load_alignment, null_study, write_features
 from prh_jax.cli import main
+from prh_jax.engine import null_scores
 from prh_jax.null.orders import make_orders, order_blocks
 from prh_jax.results.null_grid import NullGrid
 from prh_jax.sketches.neighbors import Neighbors
@@ -82,9 +73,9 @@ def test_what_chance_says_of_alignment_and_of_noise(whole):
 
 def test_tiles_blocks_and_the_choice_of_models_do_not_change_the_null(stores, whole, monkeypatch):
     xs, ys = stores
-    monkeypatch.setattr(null_engine, "ROWS", 1)
-    monkeypatch.setattr(null_engine, "FINE", 1)
-    monkeypatch.setattr(null_engine, "COLUMNS", 2)
+    monkeypatch.setattr(null_scores, "ROWS", 1)
+    monkeypatch.setattr(null_scores, "FINE", 1)
+    monkeypatch.setattr(null_scores, "COLUMNS", 2)
     monkeypatch.setattr("prh_jax.null.orders.BLOCK", 10)
     small = align(xs, ys, METRICS, null=Null(orders=23, seed=4, cells=True))
     alone = align(xs[1], ys[0], METRICS, null=Null(orders=11, seed=4))

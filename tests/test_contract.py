@@ -15,10 +15,11 @@ from inputs import compared, correlated, counts, scored, sketched
 from jaxtyping import TypeCheckError
 from oracles import ORACLES
 
+from prh_jax.engine.programs import compare_tiles, tile_scorer
+from prh_jax.engine.stacks import layer_mesh, put_tile, sketch_shapes, stack_tile
 from prh_jax.metrics import Cka, Cknna, CycleKnn, UnbiasedCka
 from prh_jax.metrics.base import INVARIANCES, _checked
 from prh_jax.metrics.registry import METRICS, PRH_METRICS, make_metric, parse_metric
-from prh_jax.pairwise import compare_tiles, layer_mesh, put_tile, sketch_shapes, stack_tile, tile_scorer
 
 
 def small(metric):

@@ -14,7 +14,7 @@ from zarr.storage import LocalStore
 import prh_jax
 from prh_jax import Preprocess
 from prh_jax.cli import main
-from prh_jax.preprocess import Part
+from prh_jax.engine.preprocess import Part
 
 METRICS = ["mutual_knn", "cka", "unbiased_cka", "cknna"]
 COUNTED = """

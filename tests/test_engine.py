@@ -17,9 +17,10 @@ import xarray as xr
 from inputs import make_store
 
 from prh_jax import SUPPORTED_METRICS, align, load_alignment
-from prh_jax.engine import fit_tile, shape_of
+from prh_jax.engine.sketching import shape_of
+from prh_jax.engine.stacks import layer_mesh
+from prh_jax.engine.tiling import fit_tile
 from prh_jax.metrics import Cka, ProcrustesDistance
-from prh_jax.pairwise import layer_mesh
 from prh_jax.runtime.memory import parse_bytes
 
 TESTS = Path(__file__).parent
@@ -41,8 +42,9 @@ def run(code, *arguments, devices=1, wait=True):
 
 DEVICES = """
 import sys, jax
-from prh_jax import align, engine
-engine.TILE = 2
+from prh_jax import align
+from prh_jax.engine import tiling
+tiling.TILE = 2
 path, out, names = sys.argv[1], sys.argv[2], sys.argv[3].split(";")
 assert len(jax.devices()) == 4
 for count in (1, 2, 4):
@@ -63,8 +65,10 @@ def test_any_number_of_devices_gives_the_same_bits(tmp_path):
 
 KILLED = """
 import sys, time
-from prh_jax import align, engine, score_grid
-engine.TILE = 2
+from prh_jax import align
+from prh_jax.engine import tiling
+from prh_jax.results import score_grid
+tiling.TILE = 2
 put = score_grid.ScoreGrid.put
 def slow(self, key, x, y, *args, **kwargs):
     with open(sys.argv[3], "a") as log:

@@ -15,11 +15,11 @@ import prh_jax
 from prh_jax import align as align_function
 from prh_jax.align import align_share
 from prh_jax.cli import main
+from prh_jax.engine.sketch_bank import SketchBank
 from prh_jax.errors import StoreError
 from prh_jax.metrics.registry import METRICS
 from prh_jax.results.null_grid import NullGrid
 from prh_jax.results.score_grid import ScoreGrid
-from prh_jax.sketch_bank import SketchBank
 from prh_jax.stores.location import place
 from prh_jax.stores.publish import publish
 from prh_jax.stores.url import Url

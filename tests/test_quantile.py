@@ -4,7 +4,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from prh_jax.quantile import PIECE, order_statistics, row_quantiles
+from prh_jax.engine.quantile import PIECE, order_statistics, row_quantiles
 
 
 def samples(kind, size=5000):
@@ -41,8 +41,8 @@ def test_pieces_longer_than_the_cache():
 @pytest.mark.parametrize("q", [0.001, 0.5, 0.95, 0.999])
 def test_row_quantiles_are_numpys(q, dtype, long, monkeypatch):
     """Rows of three layers side by side, put together a few at a time."""
-    monkeypatch.setattr("prh_jax.quantile.ROWS_OF", 250)
-    monkeypatch.setattr("prh_jax.quantile.LONG", long)
+    monkeypatch.setattr("prh_jax.engine.quantile.ROWS_OF", 250)
+    monkeypatch.setattr("prh_jax.engine.quantile.LONG", long)
     layers = [np.random.default_rng(d).normal(size=(7, d)).astype(dtype) for d in (50, 1, 23)]
     expected = np.quantile(np.abs(np.concatenate(layers, axis=1).astype(np.float64)), q, axis=1)
     np.testing.assert_allclose(row_quantiles(layers, q), expected, rtol=1e-12)
@@ -52,7 +52,7 @@ def test_row_quantiles_are_numpys(q, dtype, long, monkeypatch):
 @pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16], ids=lambda t: np.dtype(t).name)
 @pytest.mark.parametrize("kind", ["normal", "ties", "wide", "close", "zeros"])
 def test_row_quantiles_of_values_far_from_evenly_spread(kind, dtype, long, monkeypatch):
-    monkeypatch.setattr("prh_jax.quantile.LONG", long)
+    monkeypatch.setattr("prh_jax.engine.quantile.LONG", long)
     values = samples(kind, 30_000).astype(dtype).reshape(2, -1)
     for q in (0.0, 0.3, 0.95, 1.0):
         expected = np.quantile(np.abs(values.astype(np.float64)), q, axis=1)

@@ -6,14 +6,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .engine.preprocess import Preprocess
+from .engine.stacks import layer_mesh
 from .errors import StoreError
 from .metrics.base import Metric
 from .metrics.registry import check_permutable, make_metrics
 from .null.orders import check_groups
 from .null.settings import Null
 from .null_study import calibrate_study
-from .pairwise import layer_mesh
-from .preprocess import Preprocess
 from .results.alignment import Alignment, load_alignment
 from .results.provenance import same_study
 from .results.storage import is_running

@@ -15,16 +15,18 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm.auto import tqdm
 
 from .align import finished_result, open_study
-from .engine import IN_FLIGHT, LayerRef, make_maker, refuse_constant, shape_of, study_blocks
+from .engine.preprocess import Part
+from .engine.programs import sketcher_after
+from .engine.read_ahead import read_ahead
+from .engine.ring import AXIS, RingRows, factor_scorer, sample_mesh, sketch_program
+from .engine.sketching import IN_FLIGHT, LayerRef, make_maker, refuse_constant, shape_of
+from .engine.stacks import layer_mesh, sketch_bytes, sketch_shapes, stack_tile
+from .engine.tiling import study_blocks
 from .metrics.base import Metric
 from .metrics.registry import METRICS
-from .pairwise import layer_mesh, sketch_bytes, sketch_shapes, sketcher_after, stack_tile
-from .preprocess import Part
-from .read_ahead import read_ahead
 from .results.alignment import Alignment, load_alignment
 from .results.score_grid import ScoreGrid
 from .results.storage import is_running
-from .ring import AXIS, RingRows, factor_scorer, sample_mesh, sketch_program
 from .runtime.processes import meet, stacked
 from .runtime.workers import ALL, Share
 from .sketches.base import Sketcher

@@ -11,23 +11,24 @@ import xarray as xr
 from jax.sharding import Mesh
 from tqdm.auto import tqdm
 
-from .engine import make_sketches, name_layers, shape_of
+from .engine.null_scores import fill_null
+from .engine.preprocess import Preprocess
+from .engine.programs import study_sketcher
+from .engine.sketch_bank import SketchBank
+from .engine.sketching import make_sketches, name_layers, shape_of
+from .engine.stacks import sketch_shapes
 from .metrics.base import Metric, _sign, highest_score
 from .metrics.registry import check_permutable
 from .null.moments import MatrixSums, NullMoments, matrix_sums, null_moments, tail_probability
 from .null.orders import count_orders, make_orders, order_blocks
 from .null.pvalues import calibrate_scores, false_discovery
 from .null.settings import Null
-from .null_engine import fill_null
-from .pairwise import sketch_shapes, study_sketcher
-from .preprocess import Preprocess
 from .results.alignment import Alignment
 from .results.calibration import PAIR_TABLES, Calibration, save_calibration
 from .results.null_grid import NullGrid
 from .results.reduce import model_blocks
 from .runtime.memory import size_text
 from .runtime.progress import say
-from .sketch_bank import SketchBank
 from .stores.location import Place
 from .stores.reader import FeatureStore
 

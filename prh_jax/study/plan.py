@@ -16,24 +16,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from .engine import fit_tile, held_bytes, make_sketches, name_layers, shape_of, share_contractions, study_blocks
+from .engine.preprocess import Preprocess
+from .engine.programs import products_program, study_sketcher, tile_scorer
+from .engine.sketch_bank import SketchBank
+from .engine.sketching import make_sketches, name_layers, shape_of
+from .engine.stacks import layer_mesh, put_tile, sketch_bytes, sketch_shapes, stack_tile
+from .engine.tiling import fit_tile, held_bytes, share_contractions, study_blocks
 from .metrics.base import Metric
 from .metrics.registry import check_permutable, make_metrics
-from .pairwise import (
-    layer_mesh,
-    products_program,
-    put_tile,
-    sketch_bytes,
-    sketch_shapes,
-    stack_tile,
-    study_sketcher,
-    tile_scorer,
-)
-from .preprocess import Preprocess
 from .runtime.host import compiling_threads
 from .runtime.memory import default_memory, parse_bytes, size_text
 from .runtime.workers import ALL
-from .sketch_bank import SketchBank
 from .sketches.base import Sketcher
 from .sketches.nearest import MANY
 from .stores.layout import DTYPES

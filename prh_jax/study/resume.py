@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from .align import align
+from .engine.preprocess import Preprocess
 from .metrics.registry import make_metric
 from .null.settings import Null
-from .preprocess import Preprocess
 from .results.alignment import Alignment, load_alignment
 from .results.provenance import find_stores
 from .results.storage import read_protocol

@@ -13,16 +13,19 @@ from jax.sharding import Mesh
 from tqdm.auto import tqdm
 
 from ._version import __version__
-from .engine import LayerRef, fit_tile, layers_of, make_sketches, name_layers, score_study, shape_of
+from .engine.preprocess import Preprocess
+from .engine.programs import study_sketcher
+from .engine.scoring import score_study
+from .engine.sketch_bank import SketchBank
+from .engine.sketching import LayerRef, make_sketches, name_layers, shape_of
+from .engine.stacks import sketch_bytes
+from .engine.tiling import fit_tile, layers_of
 from .errors import StoreError
 from .metrics.base import Metric
-from .pairwise import sketch_bytes, study_sketcher
-from .preprocess import Preprocess
 from .results.score_grid import ScoreGrid
 from .runtime.host import kept_memory
 from .runtime.memory import size_text
 from .runtime.workers import ALL, Share
-from .sketch_bank import SketchBank
 from .sketches.base import Sketcher
 from .stores.location import Place
 from .stores.reader import FeatureStore, label_stores

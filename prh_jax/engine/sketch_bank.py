@@ -15,10 +15,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from .errors import StoreError
-from .sketches.base import Sketcher
-from .stores.location import Place, place, writing
-from .stores.url import Url
+from ..errors import StoreError
+from ..sketches.base import Sketcher
+from ..stores.location import Place, place, writing
+from ..stores.url import Url
 
 FORMAT = "prh-jax/sketch/2"
 

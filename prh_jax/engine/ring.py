@@ -16,17 +16,17 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from .metrics.base import Metric
-from .metrics.inner_product import packed_products
-from .numerics import linalg
-from .numerics.linalg import HIGHEST
+from ..metrics.base import Metric
+from ..metrics.inner_product import packed_products
+from ..numerics import linalg
+from ..numerics.linalg import HIGHEST
+from ..sketches.base import Maker, Sketcher
+from ..sketches.gram_factor import CenteredFactor, Centering, Factor
+from ..sketches.nearest import by_blocks, check_k, nearest_columns, query_rows
+from ..sketches.neighbors import NearestLists, NearestRows
+from ..sketches.sample_axis import Rows
+from ..sketches.scaling import look_near_mean
 from .preprocess import Preprocess
-from .sketches.base import Maker, Sketcher
-from .sketches.gram_factor import CenteredFactor, Centering, Factor
-from .sketches.nearest import by_blocks, check_k, nearest_columns, query_rows
-from .sketches.neighbors import NearestLists, NearestRows
-from .sketches.sample_axis import Rows
-from .sketches.scaling import look_near_mean
 
 AXIS = "sample"
 SPREAD: Any = PartitionSpec(AXIS)

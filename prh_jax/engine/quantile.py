@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from .stores.bfloat16 import BFLOAT16
+from ..stores.bfloat16 import BFLOAT16
 
 PIECE, ROWS_OF, SAMPLED = 1 << 16, 1 << 20, 1024
 """Values counted at once, values of rows put together at once: both stay in cache; values that tell where to look."""

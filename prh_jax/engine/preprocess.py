@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
-from .numerics import linalg
+from ..numerics import linalg
+from ..stores.layout import blocks_of
+from ..stores.reader import FeatureStore
 from .quantile import order_statistics, row_quantiles
-from .stores.layout import blocks_of
-from .stores.reader import FeatureStore
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,13 +8,13 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from .metrics.base import Metric
-from .null.pvalues import still_open
-from .null.settings import Null
-from .pairwise import put_tile, sketch_bytes, sketch_shapes, stack_tile, stacked_shapes
-from .results.null_grid import NullGrid
+from ..metrics.base import Metric
+from ..null.pvalues import still_open
+from ..null.settings import Null
+from ..results.null_grid import NullGrid
+from ..sketches.base import Sketcher
 from .sketch_bank import SketchBank
-from .sketches.base import Sketcher
+from .stacks import put_tile, sketch_bytes, sketch_shapes, stack_tile, stacked_shapes
 
 ROWS, COLUMNS, FINE = 512, 96, 64
 """Layers of x and of y scored in one call, and of either side where only a part of the pairs is wanted."""

@@ -1,20 +1,18 @@
 """The arithmetic of all layer pairs: a sketch of each layer once, then the layer-by-layer matrix in equal tiles."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
+from jax.sharding import Mesh, PartitionSpec, SingleDeviceSharding
 
-from .metrics.base import Metric
+from ..metrics.base import Metric
+from ..runtime.host import compile_quickly
+from ..sketches.base import Sketcher
 from .preprocess import Preprocess
-from .runtime.host import compile_quickly
-from .sketches.base import Sketcher
-
-TILE = 128
-"""Layers a side scored in one call: enough for kernels at full speed, few enough to fill up the last tile cheaply."""
+from .stacks import stacked_shapes
 
 
 @partial(jax.jit, static_argnames=("makers", "preprocess"))
@@ -77,11 +75,6 @@ def score_orders(a: Any, b: Any, orders: jax.Array, *, metric: Metric) -> jax.Ar
     return jax.lax.map(lambda order: metric.compare(a, b.reorder(order)), orders)
 
 
-def layer_mesh(devices: Sequence[Any] | None = None) -> Mesh:
-    """All local devices (or those given) in a row, over which tiles of layers are laid out."""
-    return Mesh(np.array(devices or jax.local_devices()), ("layer",))
-
-
 def compare_tiles(metrics: Sequence[Metric], a: Any, b: Any) -> tuple[jax.Array, ...]:
     """The scores of all pairs of two stacks by each metric; what equal contractions make is made once."""
     made = {c: c(a, b) for c in dict.fromkeys(metric.contraction for metric in metrics) if c is not None}
@@ -102,46 +95,3 @@ def tile_scorer(metrics: tuple[Metric, ...], shapes: Any, tile: int, mesh: Mesh)
     scores = jax.shard_map(compare, mesh=mesh, in_specs=(spread, same), out_specs=spread, check_vma=False)
     a, b = stacked_shapes(shapes, tile * mesh.size, mesh, spread), stacked_shapes(shapes, tile, mesh, same)
     return jax.jit(scores).lower(a, b).compile()
-
-
-def sketch_shapes(sketch: Any) -> Any:
-    """Structure, shapes and dtypes of a sketch, hashable."""
-    leaves, treedef = jax.tree.flatten(sketch)
-    return treedef, tuple((tuple(leaf.shape), np.dtype(leaf.dtype)) for leaf in leaves)
-
-
-def stacked_shapes(shapes: Any, count: int, mesh: Mesh, spec: PartitionSpec) -> Any:
-    """Shapes of a stack of so many sketches on the devices, from those of one (see `sketch_shapes`)."""
-    treedef, leaves = shapes
-    place = NamedSharding(mesh, spec)
-    return treedef.unflatten([jax.ShapeDtypeStruct((count, *s), dtype, sharding=place) for s, dtype in leaves])
-
-
-def sketch_bytes(sketch: Any) -> int:
-    """Bytes of the arrays of a sketch, or of their shapes."""
-    return sum(int(np.prod(leaf.shape)) * np.dtype(leaf.dtype).itemsize for leaf in jax.tree.leaves(sketch))
-
-
-def stack_tile(sketches: Iterable[Any], size: int) -> Any:
-    """Sketches of layers as one, on the host; filled up to `size` with the last, so that shapes never change.
-
-    Each is copied as it comes, so that those of an iterator need not be held beside the stack.
-    """
-    stacks: list[np.ndarray] = []
-    treedef, i = None, -1
-    for i, sketch in enumerate(sketches):
-        leaves, treedef = jax.tree.flatten(sketch)
-        if not stacks:
-            stacks = [np.empty((size, *np.shape(leaf)), leaf.dtype) for leaf in leaves]
-        for stack, leaf in zip(stacks, leaves, strict=True):
-            stack[i] = leaf
-    if treedef is None:
-        raise ValueError("A stack needs at least one sketch.")
-    for stack in stacks:
-        stack[i + 1 :] = stack[i]
-    return treedef.unflatten(stacks)
-
-
-def put_tile(tile: Any, mesh: Mesh, *, spread: bool) -> Any:
-    """A stack on the devices: spread over them along the layer axis, or whole on each."""
-    return jax.device_put(tile, NamedSharding(mesh, PartitionSpec("layer") if spread else PartitionSpec()))

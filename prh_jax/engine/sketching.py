@@ -1,0 +1,150 @@
+"""Layers streamed from stores into sketches."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from tqdm.auto import tqdm
+
+from ..errors import StoreError
+from ..runtime.host import compiling_threads, kept_memory, quiet_blas, reading_threads
+from ..sketches.base import Maker, Sketcher
+from ..stores.reader import FeatureStore
+from .preprocess import Preprocess
+from .programs import products_program, reduce_products
+from .read_ahead import read_ahead
+from .sketch_bank import SketchBank
+
+IN_FLIGHT = 2
+"""Layers read ahead of the one that is computed, and computed ahead of the one that is stored."""
+
+
+@dataclass(frozen=True)
+class LayerRef:
+    """A layer of a store, and a name of its features after preprocessing, by their contents."""
+
+    store: FeatureStore
+    layer: int
+    name: str
+
+
+def name_layers(stores: Iterable[FeatureStore], preprocess: Preprocess, precision: str) -> dict[str, list[LayerRef]]:
+    """All layers of each store, by its path."""
+    refs = {}
+    for store in stores:
+        contents = f"{store.checksum()} {asdict(preprocess)} {precision}"
+        refs[str(store.path)] = [LayerRef(store, i, f"{contents} {i}") for i in range(len(store.layers))]
+    return refs
+
+
+def shape_of(sketcher: Sketcher | Maker, n: int, width: int) -> Any:
+    """The shapes of a sketch, or of what it is made of; they do not depend on the width."""
+    return jax.eval_shape(sketcher, jax.ShapeDtypeStruct((n, width), np.float32))
+
+
+def make_maker(sketcher: Sketcher, precision: str) -> Maker:
+    """What makes a sketcher's arrays from features, in a precision."""
+    return replace(sketcher.products, bfloat16=precision == "bfloat16")
+
+
+def make_sketches(
+    refs: dict[str, list[LayerRef]],
+    sketchers: Sequence[Sketcher],
+    preprocess: Preprocess,
+    bank: SketchBank,
+    *,
+    precision: str,
+    mesh: Mesh,
+    memory: int,
+    quiet: bool | None,
+) -> None:
+    """Fill the bank with each layer's sketches; a layer that has them all is not read."""
+    makers = {sketcher: make_maker(sketcher, precision) for sketcher in sketchers}
+    missing = {
+        ref: [sketcher for sketcher in sketchers if not bank.has(sketcher, ref.name)]
+        for layers in refs.values()
+        for ref in layers
+    }
+    missing = {ref: wanted for ref, wanted in missing.items() if wanted}
+    if not missing:
+        return
+    devices = list(mesh.devices.flat)
+    waiting: list[tuple[LayerRef, dict[Sketcher, Any], Any]] = []
+
+    def store_oldest() -> None:
+        ref, sketches, degenerate = waiting.pop(0)
+        if bool(degenerate):
+            refuse_constant(ref)
+        for sketcher, sketch in sketches.items():
+            bank.put(sketcher, ref.name, jax.device_get(sketch))
+
+    shown = tqdm(total=len(missing), desc="sketching", unit=" layers", disable=quiet, leave=False)
+    with quiet_blas(), kept_memory(memory), shown as bar:
+        layers = read_ahead(_prepared(refs, set(missing), preprocess, memory), IN_FLIGHT)
+        wanted = {ref: tuple(dict.fromkeys(makers[sketcher] for sketcher in missing[ref])) for ref in missing}
+        programs = _compile_ahead(wanted, preprocess, devices)
+        for turn, (ref, x, threshold) in enumerate(layers):
+            device = devices[turn % len(devices)]
+            made = programs[x.shape, wanted[ref], device].result()(*jax.device_put((x, threshold), device))
+            products = dict(zip(wanted[ref], made, strict=True))
+            sketches = {s: reduce_products(products[makers[s]], sketcher=s) for s in missing[ref]}
+            waiting.append((ref, sketches, made[0].degenerate))
+            if len(waiting) >= IN_FLIGHT * len(devices):
+                store_oldest()
+            bar.update()
+        while waiting:
+            store_oldest()
+
+
+def _compile_ahead(
+    wanted: dict[LayerRef, tuple[Any, ...]], preprocess: Preprocess, devices: Sequence[Any]
+) -> dict[Any, Future[Any]]:
+    """Programs for all widths, compiled by threads while layers are read and the first ones are computed."""
+    pool = ThreadPoolExecutor(compiling_threads())
+    programs: dict[Any, Future[Any]] = {}
+    for ref, makers in wanted.items():
+        shape = (ref.store.n, ref.store.layers[ref.layer].dim)
+        for device in devices:
+            if (shape, makers, device) not in programs:
+                arguments = (shape, ref.store.dtype, makers, preprocess, device)
+                programs[shape, makers, device] = pool.submit(products_program, *arguments)
+    pool.shutdown(wait=False)
+    return programs
+
+
+def _prepared(
+    refs: dict[str, list[LayerRef]], wanted: set[LayerRef], preprocess: Preprocess, memory: int
+) -> Iterator[tuple[LayerRef, np.ndarray, np.float32]]:
+    """Features and clipping threshold of each wanted layer; models that fit into a part of the budget are read once.
+
+    A model is read, and its thresholds found, while the layers of the one before are computed.
+    """
+
+    def models() -> Iterator[tuple[list[LayerRef], list[np.ndarray] | None, np.ndarray]]:
+        for layers in refs.values():
+            if wanted.isdisjoint(layers):
+                continue
+            store, read = layers[0].store, None
+            if store.nbytes <= memory // 8 and preprocess.clip_quantile < 1:
+                with ThreadPoolExecutor(reading_threads()) as pool:
+                    read = list(pool.map(store.read_layer, range(len(store.layers))))
+            yield layers, read, preprocess.thresholds(store, read, memory=memory // 4)
+
+    for layers, read, thresholds in read_ahead(models(), 1):
+        for ref in layers:
+            if ref in wanted:
+                x = ref.store.read_layer(ref.layer) if read is None else read[ref.layer]
+                yield ref, x, thresholds[ref.layer]
+
+
+def refuse_constant(ref: LayerRef) -> None:
+    """StoreError: a layer with the same features for all samples has no score."""
+    raise StoreError(
+        f"{ref.store.path}, layer {ref.store.layers[ref.layer].name!r} is constant: all {ref.store.n} samples have the "
+        "same features once clipped, so it cannot be aligned with anything. Where features are mostly zeros, clip less "
+        "(--clip-quantile 1); else extract the model again, or leave it out."
+    )
