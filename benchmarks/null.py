@@ -15,8 +15,8 @@ from prh_jax.metrics.registry import METRICS
 from prh_jax.null.moments import null_moments
 from prh_jax.null.orders import make_orders, order_blocks
 from prh_jax.null.settings import Null
-from prh_jax.null_study import has_closed_form, layer_sums
 from prh_jax.results.null_grid import NullGrid
+from prh_jax.study.null import has_closed_form, layer_sums
 
 from .kernels import related_layers
 from .study import LANGUAGE, VISION, shrunk

@@ -4,10 +4,7 @@ Importing the package starts no JAX backend and imports no torch.
 """
 
 from ._version import __version__
-from .align import align, align_share
-from .calibrate import calibrate, finish_alignment
 from .curves import curve_over_k, curve_over_n
-from .distributed import align_distributed
 from .engine.preprocess import Preprocess
 from .errors import StoreError
 from .gallery import neighbor_gallery
@@ -65,7 +62,6 @@ from .metrics.statistics import (
 from .metrics.subspaces import Cca, EigenspaceOverlap, Gulp, MeanCca, cca, eigenspace_overlap, gulp, mean_cca
 from .metrics.svcca import Svcca, svcca
 from .null.settings import Null
-from .plan import Plan, plan
 from .report import report
 from .results.alignment import Alignment, load_alignment
 from .results.calibration import Calibration
@@ -76,6 +72,10 @@ from .runtime.compilation_cache import keep_compiled
 from .stores.inspect import inspect_store
 from .stores.reader import FeatureStore, open_store
 from .stores.writer import write_features
+from .study.align import align, align_share
+from .study.distributed import align_distributed
+from .study.plan import Plan, plan
+from .study.resume import calibrate, finish_alignment
 from .training.losses import batch_cka, gram_cka, soft_mutual_knn
 from .training.streaming import MinibatchCka, StreamingCka
 from .trend import trend

@@ -144,13 +144,13 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     from extractors.workers import parse_worker
 
-    from .align import align, align_share
     from .engine.preprocess import Preprocess
     from .metrics.registry import make_metrics
     from .runtime.compilation_cache import keep_compiled
     from .stores.location import local_file, place
     from .stores.reader import open_stores
     from .stores.url import Url
+    from .study.align import align, align_share
 
     keep_compiled()
     metrics = make_metrics(metrics_of(args))
@@ -206,7 +206,7 @@ def _run(args: argparse.Namespace) -> int:
 def _run_distributed(args: argparse.Namespace, output: Any, study: Any, settings: dict[str, Any]) -> int:
     import jax
 
-    from .distributed import align_distributed
+    from .study.distributed import align_distributed
 
     alignment = align_distributed(*study, overwrite=args.force_remake, **settings)
     return _tell(args, output, alignment) if jax.process_index() == 0 else 0

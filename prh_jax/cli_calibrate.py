@@ -65,8 +65,8 @@ def groups_of(path: str | None) -> list[str] | None:
 
 def run(args: argparse.Namespace) -> int:
     """Calibrate a result, print the tables, keep the calibration in it."""
-    from .calibrate import calibrate
     from .runtime.compilation_cache import keep_compiled
+    from .study.resume import calibrate
 
     keep_compiled()
     alignment = calibrate(

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Rehearse, and print what is to be expected."""
     from .cli_align import metrics_of
-    from .plan import plan
+    from .study.plan import plan
 
     n, widths_x, widths_y, dtype = _study(args)
     found = plan(n, widths_x, widths_y, metrics_of(args), null=args.null, memory=args.memory, dtype=dtype)

@@ -126,11 +126,11 @@ def run_finish(args: argparse.Namespace) -> int:
     """Complete results that workers left, and finish feature stores that they wrote."""
     from extractors import cli_exchange
 
-    from .calibrate import finish_alignment
     from .results.storage import SCHEMA
     from .runtime.compilation_cache import keep_compiled
     from .stores.location import place, schema_of
     from .stores.url import Url
+    from .study.resume import finish_alignment
 
     paths = [found for path in map(place, args.path) for found in (_below(path) or [path])]
     results = [path for path in paths if isinstance(path, Url) or schema_of(path) == SCHEMA]

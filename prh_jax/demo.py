@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from .align import align
 from .cli_report import with_samples
 from .data import SHIPPED
 from .engine.preprocess import Preprocess
@@ -21,6 +20,7 @@ from .results.alignment import Alignment
 from .results.gallery import best_pair
 from .runtime.progress import progress
 from .stores.reader import FeatureStore, open_stores
+from .study.align import align
 
 CAVEATS = """\
 How to read this: the data are 1024 emoji, each a picture and its name. Emoji come in series (faces, clocks, flags of

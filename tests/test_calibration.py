@@ -11,7 +11,7 @@ from inputs import IDS, N, make_store
 from oracles import ORACLES
 
 import prh_jax
-from prh_jax import Null, Preprocess, StoreError, align, calibrate, load_alignment, null_study, write_features
+from prh_jax import Null, Preprocess, StoreError, align, calibrate, load_alignment, write_features
 from prh_jax.cli import main
 from prh_jax.engine import null_scores
 from prh_jax.null.orders import make_orders, order_blocks
@@ -137,7 +137,7 @@ def test_a_calibration_comes_back_from_disk_and_is_not_made_twice(stores, whole,
     copy = load_alignment(again.save(tmp_path / "copy.zarr"))
     xr.testing.assert_identical(copy.calibration.dataset, whole.calibration.dataset)
 
-    monkeypatch.setattr(null_study, "fill_null", None)
+    monkeypatch.setattr("prh_jax.study.null.fill_null", None)
     xr.testing.assert_identical(calibrate(path, null).calibration.dataset, whole.calibration.dataset)
     with pytest.raises(StoreError, match="other settings.*--force-null"):
         calibrate(path, Null(orders=23, seed=5, cells=True))

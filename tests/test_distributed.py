@@ -33,7 +33,7 @@ from prh_jax import Preprocess
 from prh_jax.sketches.neighbor_kernel import BlockedMaskedKernel
 from prh_jax.sketches.neighbors import BlockedNeighbors
 from prh_jax.sketches.nearest import query_rows
-from prh_jax.ring import SPREAD, sample_mesh, sketch_program
+from prh_jax.engine.ring import SPREAD, sample_mesh, sketch_program
 
 mesh, rng = sample_mesh(), np.random.default_rng(0)
 assert mesh.size == 4

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from inputs import correlated
 
-from prh_jax import align, study, write_features
+from prh_jax import align, write_features
 from prh_jax.metrics.neighbors import lists
 from prh_jax.metrics.neighbors.lists import compact_lists
 from prh_jax.metrics.registry import make_metric
@@ -16,6 +16,7 @@ from prh_jax.sketches.gram_factor import CenteredFactor, Factor
 from prh_jax.sketches.nearest import largest, query_rows
 from prh_jax.sketches.neighbor_kernel import BlockedMaskedKernel
 from prh_jax.sketches.neighbors import KnnGraph
+from prh_jax.study import study
 
 pytestmark = pytest.mark.as_shipped
 N = 150

@@ -20,8 +20,8 @@ from prh_jax.null.moments import null_moments, tail_probability
 from prh_jax.null.orders import count_orders, make_orders
 from prh_jax.null.pvalues import calibrate_scores, false_discovery, still_open
 from prh_jax.null.settings import Null
-from prh_jax.null_study import has_closed_form, layer_sums
 from prh_jax.sketches.gram_factor import CenteredFactor
+from prh_jax.study.null import has_closed_form, layer_sums
 
 
 def small(name):

@@ -13,7 +13,6 @@ from results import calibrated, made_result
 
 import prh_jax
 from prh_jax import align as align_function
-from prh_jax.align import align_share
 from prh_jax.cli import main
 from prh_jax.engine.sketch_bank import SketchBank
 from prh_jax.errors import StoreError
@@ -23,6 +22,7 @@ from prh_jax.results.score_grid import ScoreGrid
 from prh_jax.stores.location import place
 from prh_jax.stores.publish import publish
 from prh_jax.stores.url import Url
+from prh_jax.study.align import align_share
 
 METRIC_NAMES = ["cka"]
 URL = "memory://bucket/shared.zarr"
@@ -33,7 +33,7 @@ TILES = len(METRIC_NAMES) * (LAYERS // TILE) ** 2
 @pytest.fixture(scope="module", autouse=True)
 def small_tiles():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("prh_jax.study.fit_tile", lambda *_, **__: TILE)
+        patch.setattr("prh_jax.study.study.fit_tile", lambda *_, **__: TILE)
         yield
 
 

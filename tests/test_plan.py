@@ -28,7 +28,7 @@ def test_sizes_are_arithmetic():
 
 
 def test_queries_of_samples_that_are_rehearsed_with_fewer(monkeypatch):
-    monkeypatch.setattr(importlib.import_module("prh_jax.plan"), "MANY", 300)
+    monkeypatch.setattr(importlib.import_module("prh_jax.study.plan"), "MANY", 300)
     found = prh_jax.plan(1000, [[16]], [[16]], "mutual_knn:queries=200")
     assert found.sketches_bytes == 2 * 200 * 10 * 4 and found.sketch_s > 0
     with pytest.raises(ValueError, match="has no null"):
@@ -36,7 +36,7 @@ def test_queries_of_samples_that_are_rehearsed_with_fewer(monkeypatch):
 
 
 def test_widths_are_compiled_by_threads(monkeypatch):
-    module = importlib.import_module("prh_jax.plan")
+    module = importlib.import_module("prh_jax.study.plan")
     monkeypatch.setattr(module, "_rehearse", lambda *_: module._Speed(2.0, 0.5, 0.0))
     monkeypatch.setattr(module, "_pair_seconds", lambda *_: (0.25, 0.0))
     monkeypatch.setattr(module, "compiling_threads", lambda: 3)

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import prh_jax
-from prh_jax.align import align_share
 from prh_jax.cli import main
 from prh_jax.engine.sketch_bank import SketchBank
 from prh_jax.engine.stacks import layer_mesh
@@ -19,6 +18,7 @@ from prh_jax.engine.tiling import study_blocks
 from prh_jax.metrics.registry import METRICS
 from prh_jax.results.score_grid import ScoreGrid
 from prh_jax.runtime.workers import Share
+from prh_jax.study.align import align_share
 
 METRIC_NAMES = ["mutual_knn:k=5", "cka", "cycle_knn:k=5"]
 N = 48

@@ -6,26 +6,19 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .engine.preprocess import Preprocess
-from .engine.stacks import layer_mesh
-from .errors import StoreError
-from .metrics.base import Metric
-from .metrics.registry import check_permutable, make_metrics
-from .null.orders import check_groups
-from .null.settings import Null
-from .null_study import calibrate_study
-from .results.alignment import Alignment, load_alignment
-from .results.provenance import same_study
-from .results.storage import is_running
-from .runtime.memory import default_memory, parse_bytes
-from .runtime.progress import say
-from .runtime.workers import Share
-from .stores.checks import check_same_samples
-from .stores.location import Place, place, remove
-from .stores.paired import pair_inner
-from .stores.reader import Stores, open_stores
-from .stores.url import Url
-from .study import PRECISIONS, Precision, Study
+from ..engine.preprocess import Preprocess
+from ..metrics.base import Metric
+from ..metrics.registry import check_permutable
+from ..null.settings import Null
+from ..results.alignment import Alignment
+from ..results.storage import is_running
+from ..runtime.progress import say
+from ..runtime.workers import Share
+from ..stores.location import place, remove
+from ..stores.reader import Stores
+from ..stores.url import Url
+from .null import calibrate_study, is_calibrated
+from .study import Precision, finished_result, open_study
 
 
 def align(
@@ -160,78 +153,3 @@ def align_share(
     if sketch_cache is None and study.cache is not None:
         remove(study.cache)
     return True
-
-
-def open_study(
-    stores_x: Stores,
-    stores_y: Stores | None,
-    metrics: Any,
-    output: str | Path | Url | None,
-    *,
-    preprocess: Preprocess | None = None,
-    pair: Literal["exact", "inner"] = "exact",
-    groups: Sequence[Any] | None = None,
-    exclude_own_group: bool = False,
-    memory: int | str | None = None,
-    sketch_cache: str | Path | Url | None = None,
-    devices: Sequence[Any] | None = None,
-    precision: Precision = "float32",
-    kind: type[Study] = Study,
-) -> Study:
-    """What `align` was asked for, checked; StoreError or ValueError where it cannot be done."""
-    chosen = make_metrics(metrics)
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, got {precision!r}.")
-    budget = parse_bytes(memory) if memory is not None else default_memory()
-    xs = open_stores(stores_x)
-    ys = xs if stores_y is None else open_stores(stores_y)
-    if pair not in ("exact", "inner"):
-        raise ValueError(f"pair is 'exact' or 'inner', got {pair!r}.")
-    if pair == "inner":
-        xs, ys = pair_inner(xs, ys)
-    for store in (*xs, *ys):
-        check_same_samples(str(xs[0].path), xs[0].ids, str(store.path), store.ids)
-    where = place(output) if output is not None else None
-    beside = where.with_name(f".{where.name}.sketches") if where is not None else None
-    study = kind(
-        metrics=chosen,
-        xs=xs,
-        ys=ys,
-        same=stores_y is None,
-        preprocess=preprocess or Preprocess(),
-        precision=precision,
-        pair=pair,
-        codes=check_groups(groups, xs[0].n, exclude_own_group),
-        exclude_own_group=exclude_own_group,
-        budget=budget,
-        mesh=layer_mesh(devices),
-        cache=place(sketch_cache) if sketch_cache is not None else beside,
-    )
-    study.check()
-    return study
-
-
-def finished_result(path: Place, origin: dict[str, Any], quiet: bool | None, *, calibration: bool) -> Alignment:
-    """The result at `path`, if it is the one asked for."""
-    alignment = load_alignment(path, calibration=calibration)
-    if not same_study(alignment.protocol, origin):
-        raise StoreError(
-            f"{path} holds a result made from other features or settings. Name another output, or overwrite it with "
-            "--force-remake (overwrite=True)."
-        )
-    say(f"{path} already holds this result.", quiet)
-    return alignment
-
-
-def is_calibrated(alignment: Alignment, null: Null) -> bool:
-    """Whether a result has this calibration; StoreError where it has another one."""
-    if alignment.calibration is None:
-        return False
-    there, wanted = (settings | {"orders": 0} for settings in (alignment.calibration.settings["null"], null.settings))
-    exact = alignment.calibration.settings["exact"]
-    if there == wanted and (exact or alignment.calibration.settings["null"]["orders"] == null.orders):
-        return True
-    raise StoreError(
-        f"This result has a calibration with other settings ({alignment.calibration.settings['null']}). Ask for the "
-        "same, or replace it with --force-null (overwrite_null=True)."
-    )

@@ -14,27 +14,26 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm.auto import tqdm
 
-from .align import finished_result, open_study
-from .engine.preprocess import Part
-from .engine.programs import sketcher_after
-from .engine.read_ahead import read_ahead
-from .engine.ring import AXIS, RingRows, factor_scorer, sample_mesh, sketch_program
-from .engine.sketching import IN_FLIGHT, LayerRef, make_maker, refuse_constant, shape_of
-from .engine.stacks import layer_mesh, sketch_bytes, sketch_shapes, stack_tile
-from .engine.tiling import study_blocks
-from .metrics.base import Metric
-from .metrics.registry import METRICS
-from .results.alignment import Alignment, load_alignment
-from .results.score_grid import ScoreGrid
-from .results.storage import is_running
-from .runtime.processes import meet, stacked
-from .runtime.workers import ALL, Share
-from .sketches.base import Sketcher
-from .sketches.gram_factor import CenteredFactor, Factor
-from .stores.location import place, remove
-from .stores.reader import Stores
-from .stores.url import Url
-from .study import Study
+from ..engine.preprocess import Part
+from ..engine.programs import sketcher_after
+from ..engine.read_ahead import read_ahead
+from ..engine.ring import AXIS, RingRows, factor_scorer, sample_mesh, sketch_program
+from ..engine.sketching import IN_FLIGHT, LayerRef, make_maker, refuse_constant, shape_of
+from ..engine.stacks import layer_mesh, sketch_bytes, sketch_shapes, stack_tile
+from ..engine.tiling import study_blocks
+from ..metrics.base import Metric
+from ..metrics.registry import METRICS
+from ..results.alignment import Alignment, load_alignment
+from ..results.score_grid import ScoreGrid
+from ..results.storage import is_running
+from ..runtime.processes import meet, stacked
+from ..runtime.workers import ALL, Share
+from ..sketches.base import Sketcher
+from ..sketches.gram_factor import CenteredFactor, Factor
+from ..stores.location import place, remove
+from ..stores.reader import Stores
+from ..stores.url import Url
+from .study import Study, finished_result, open_study
 
 
 class SpreadStudy(Study):

@@ -11,26 +11,27 @@ import xarray as xr
 from jax.sharding import Mesh
 from tqdm.auto import tqdm
 
-from .engine.null_scores import fill_null
-from .engine.preprocess import Preprocess
-from .engine.programs import study_sketcher
-from .engine.sketch_bank import SketchBank
-from .engine.sketching import make_sketches, name_layers, shape_of
-from .engine.stacks import sketch_shapes
-from .metrics.base import Metric, _sign, highest_score
-from .metrics.registry import check_permutable
-from .null.moments import MatrixSums, NullMoments, matrix_sums, null_moments, tail_probability
-from .null.orders import count_orders, make_orders, order_blocks
-from .null.pvalues import calibrate_scores, false_discovery
-from .null.settings import Null
-from .results.alignment import Alignment
-from .results.calibration import PAIR_TABLES, Calibration, save_calibration
-from .results.null_grid import NullGrid
-from .results.reduce import model_blocks
-from .runtime.memory import size_text
-from .runtime.progress import say
-from .stores.location import Place
-from .stores.reader import FeatureStore
+from ..engine.null_scores import fill_null
+from ..engine.preprocess import Preprocess
+from ..engine.programs import study_sketcher
+from ..engine.sketch_bank import SketchBank
+from ..engine.sketching import make_sketches, name_layers, shape_of
+from ..engine.stacks import sketch_shapes
+from ..errors import StoreError
+from ..metrics.base import Metric, _sign, highest_score
+from ..metrics.registry import check_permutable
+from ..null.moments import MatrixSums, NullMoments, matrix_sums, null_moments, tail_probability
+from ..null.orders import count_orders, make_orders, order_blocks
+from ..null.pvalues import calibrate_scores, false_discovery
+from ..null.settings import Null
+from ..results.alignment import Alignment
+from ..results.calibration import PAIR_TABLES, Calibration, save_calibration
+from ..results.null_grid import NullGrid
+from ..results.reduce import model_blocks
+from ..runtime.memory import size_text
+from ..runtime.progress import say
+from ..stores.location import Place
+from ..stores.reader import FeatureStore
 
 
 @partial(jax.jit, static_argnums=0)
@@ -218,3 +219,17 @@ def closed_tables(scores: np.ndarray, moments: NullMoments, metric: Metric) -> d
         "z_cell": z,
         "tail_cell": tail_probability(sign * scores, turned),
     }
+
+
+def is_calibrated(alignment: Alignment, null: Null) -> bool:
+    """Whether a result has this calibration; StoreError where it has another one."""
+    if alignment.calibration is None:
+        return False
+    there, wanted = (settings | {"orders": 0} for settings in (alignment.calibration.settings["null"], null.settings))
+    exact = alignment.calibration.settings["exact"]
+    if there == wanted and (exact or alignment.calibration.settings["null"]["orders"] == null.orders):
+        return True
+    raise StoreError(
+        f"This result has a calibration with other settings ({alignment.calibration.settings['null']}). Ask for the "
+        "same, or replace it with --force-null (overwrite_null=True)."
+    )

@@ -16,22 +16,22 @@ from typing import Any
 import jax
 import numpy as np
 
-from .engine.preprocess import Preprocess
-from .engine.programs import products_program, study_sketcher, tile_scorer
-from .engine.sketch_bank import SketchBank
-from .engine.sketching import make_sketches, name_layers, shape_of
-from .engine.stacks import layer_mesh, put_tile, sketch_bytes, sketch_shapes, stack_tile
-from .engine.tiling import fit_tile, held_bytes, share_contractions, study_blocks
-from .metrics.base import Metric
-from .metrics.registry import check_permutable, make_metrics
-from .runtime.host import compiling_threads
-from .runtime.memory import default_memory, parse_bytes, size_text
-from .runtime.workers import ALL
-from .sketches.base import Sketcher
-from .sketches.nearest import MANY
-from .stores.layout import DTYPES
-from .stores.reader import open_store
-from .stores.writer import write_features
+from ..engine.preprocess import Preprocess
+from ..engine.programs import products_program, study_sketcher, tile_scorer
+from ..engine.sketch_bank import SketchBank
+from ..engine.sketching import make_sketches, name_layers, shape_of
+from ..engine.stacks import layer_mesh, put_tile, sketch_bytes, sketch_shapes, stack_tile
+from ..engine.tiling import fit_tile, held_bytes, share_contractions, study_blocks
+from ..metrics.base import Metric
+from ..metrics.registry import check_permutable, make_metrics
+from ..runtime.host import compiling_threads
+from ..runtime.memory import default_memory, parse_bytes, size_text
+from ..runtime.workers import ALL
+from ..sketches.base import Sketcher
+from ..sketches.nearest import MANY
+from ..stores.layout import DTYPES
+from ..stores.reader import open_store
+from ..stores.writer import write_features
 
 SAMPLES, LAYERS, PAIRED, ORDERS = 2048, (2, 6), 32, 2
 """Most samples rehearsed with; layers of the shorter and the longer rehearsal; layers a side of the pairs; orders."""

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..engine.preprocess import Preprocess
+from ..metrics.registry import make_metric
+from ..null.settings import Null
+from ..results.alignment import Alignment, load_alignment
+from ..results.provenance import find_stores
+from ..results.storage import read_protocol
+from ..stores.location import Place, place
+from ..stores.reader import Stores
+from ..stores.url import Url
 from .align import align
-from .engine.preprocess import Preprocess
-from .metrics.registry import make_metric
-from .null.settings import Null
-from .results.alignment import Alignment, load_alignment
-from .results.provenance import find_stores
-from .results.storage import read_protocol
-from .stores.location import Place, place
-from .stores.reader import Stores
-from .stores.url import Url
 from .study import PRECISIONS
 
 

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -12,23 +13,31 @@ import xarray as xr
 from jax.sharding import Mesh
 from tqdm.auto import tqdm
 
-from ._version import __version__
-from .engine.preprocess import Preprocess
-from .engine.programs import study_sketcher
-from .engine.scoring import score_study
-from .engine.sketch_bank import SketchBank
-from .engine.sketching import LayerRef, make_sketches, name_layers, shape_of
-from .engine.stacks import sketch_bytes
-from .engine.tiling import fit_tile, layers_of
-from .errors import StoreError
-from .metrics.base import Metric
-from .results.score_grid import ScoreGrid
-from .runtime.host import kept_memory
-from .runtime.memory import size_text
-from .runtime.workers import ALL, Share
-from .sketches.base import Sketcher
-from .stores.location import Place
-from .stores.reader import FeatureStore, label_stores
+from .._version import __version__
+from ..engine.preprocess import Preprocess
+from ..engine.programs import study_sketcher
+from ..engine.scoring import score_study
+from ..engine.sketch_bank import SketchBank
+from ..engine.sketching import LayerRef, make_sketches, name_layers, shape_of
+from ..engine.stacks import layer_mesh, sketch_bytes
+from ..engine.tiling import fit_tile, layers_of
+from ..errors import StoreError
+from ..metrics.base import Metric
+from ..metrics.registry import make_metrics
+from ..null.orders import check_groups
+from ..results.alignment import Alignment, load_alignment
+from ..results.provenance import same_study
+from ..results.score_grid import ScoreGrid
+from ..runtime.host import kept_memory
+from ..runtime.memory import default_memory, parse_bytes, size_text
+from ..runtime.progress import say
+from ..runtime.workers import ALL, Share
+from ..sketches.base import Sketcher
+from ..stores.checks import check_same_samples
+from ..stores.location import Place, place
+from ..stores.paired import pair_inner
+from ..stores.reader import FeatureStore, Stores, label_stores, open_stores
+from ..stores.url import Url
 
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: dict[Precision, str] = {
@@ -256,3 +265,64 @@ def _models(stores: list[FeatureStore]) -> list[dict[str, Any]]:
         }
         for store, label in zip(stores, label_stores(stores), strict=True)
     ]
+
+
+def open_study(
+    stores_x: Stores,
+    stores_y: Stores | None,
+    metrics: Any,
+    output: str | Path | Url | None,
+    *,
+    preprocess: Preprocess | None = None,
+    pair: Literal["exact", "inner"] = "exact",
+    groups: Sequence[Any] | None = None,
+    exclude_own_group: bool = False,
+    memory: int | str | None = None,
+    sketch_cache: str | Path | Url | None = None,
+    devices: Sequence[Any] | None = None,
+    precision: Precision = "float32",
+    kind: type[Study] = Study,
+) -> Study:
+    """What `align` was asked for, checked; StoreError or ValueError where it cannot be done."""
+    chosen = make_metrics(metrics)
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, got {precision!r}.")
+    budget = parse_bytes(memory) if memory is not None else default_memory()
+    xs = open_stores(stores_x)
+    ys = xs if stores_y is None else open_stores(stores_y)
+    if pair not in ("exact", "inner"):
+        raise ValueError(f"pair is 'exact' or 'inner', got {pair!r}.")
+    if pair == "inner":
+        xs, ys = pair_inner(xs, ys)
+    for store in (*xs, *ys):
+        check_same_samples(str(xs[0].path), xs[0].ids, str(store.path), store.ids)
+    where = place(output) if output is not None else None
+    beside = where.with_name(f".{where.name}.sketches") if where is not None else None
+    study = kind(
+        metrics=chosen,
+        xs=xs,
+        ys=ys,
+        same=stores_y is None,
+        preprocess=preprocess or Preprocess(),
+        precision=precision,
+        pair=pair,
+        codes=check_groups(groups, xs[0].n, exclude_own_group),
+        exclude_own_group=exclude_own_group,
+        budget=budget,
+        mesh=layer_mesh(devices),
+        cache=place(sketch_cache) if sketch_cache is not None else beside,
+    )
+    study.check()
+    return study
+
+
+def finished_result(path: Place, origin: dict[str, Any], quiet: bool | None, *, calibration: bool) -> Alignment:
+    """The result at `path`, if it is the one asked for."""
+    alignment = load_alignment(path, calibration=calibration)
+    if not same_study(alignment.protocol, origin):
+        raise StoreError(
+            f"{path} holds a result made from other features or settings. Name another output, or overwrite it with "
+            "--force-remake (overwrite=True)."
+        )
+    say(f"{path} already holds this result.", quiet)
+    return alignment
