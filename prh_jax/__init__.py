@@ -4,11 +4,12 @@ Importing the package starts no JAX backend and imports no torch.
 """
 
 from ._version import __version__
-from .curves import curve_over_k, curve_over_n
+from .analysis.curves import curve_over_k, curve_over_n
+from .analysis.intervals import Interval, interval
+from .analysis.neighbor_gallery import neighbor_gallery
+from .analysis.trend import trend
 from .engine.preprocess import Preprocess
 from .errors import StoreError
-from .gallery import neighbor_gallery
-from .intervals import Interval, interval
 from .metrics.base import Metric
 from .metrics.cka import Cka, UnbiasedCka, cka, unbiased_cka
 from .metrics.distance_correlation import DistanceCorrelation, distance_correlation
@@ -78,7 +79,6 @@ from .study.plan import Plan, plan
 from .study.resume import calibrate, finish_alignment
 from .training.losses import batch_cka, gram_cka, soft_mutual_knn
 from .training.streaming import MinibatchCka, StreamingCka
-from .trend import trend
 
 __all__ = [
     "METRICS",

@@ -230,7 +230,7 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _metrics(args: argparse.Namespace) -> int:
-    from .metrics.choose import choosing_table
+    from .analysis.choosing import choosing_table
     from .metrics.describe import as_json, as_markdown, as_text
     from .runtime.compilation_cache import keep_compiled
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from .analysis.neighbor_gallery import neighbor_gallery
 from .cli_report import with_samples
 from .data import SHIPPED
 from .engine.preprocess import Preprocess
 from .engine.programs import score_orders, sketch_layer
-from .gallery import neighbor_gallery
 from .metrics.registry import METRICS, SUPPORTED_METRICS
 from .report import report
 from .results.alignment import Alignment

@@ -13,8 +13,9 @@ from inputs import IDS, make_store
 from extractors import cli as extract_cli
 from extractors.modelsets import MODELSETS, models_of
 from prh_jax import cli_align, load_alignment
+from prh_jax.analysis import choosing
+from prh_jax.analysis.choosing import choosing_table
 from prh_jax.cli import main
-from prh_jax.metrics import choose
 from prh_jax.metrics.registry import METRICS, SUPPORTED_METRICS
 from prh_jax.stores.layout import store_path
 
@@ -166,8 +167,8 @@ def test_metrics_are_listed_in_three_forms(capsys):
 def test_the_table_for_choosing_has_what_chance_gives(capsys, monkeypatch):
     """Of independent layers: k / (n - 1), 0 for unbiased CKA, and far from it for CKA of wide layers."""
     names = ["mutual_knn", "unbiased_cka", "cka", "rsm_norm_difference"]
-    small = partial(choose.choosing_table, names, n=64, widths=(4, 256))
-    monkeypatch.setattr(choose, "choosing_table", small)
+    small = partial(choosing_table, names, n=64, widths=(4, 256))
+    monkeypatch.setattr(choosing, "choosing_table", small)
     assert main(["metrics", "--table"]) == 0
     head, _, *rows, _, note = capsys.readouterr().out.strip().splitlines()
     assert head.startswith("| metric |") and "n = 64" in note

@@ -22,10 +22,10 @@ from prh_jax import (
     trend,
     write_features,
 )
-from prh_jax.intervals import split_error
+from prh_jax.analysis.intervals import split_error
+from prh_jax.analysis.subsets import as_metric, draw_halves, layer_parts, score_subsets, with_k
 from prh_jax.null.orders import make_orders
 from prh_jax.null.pvalues import calibrate_scores
-from prh_jax.subsets import as_metric, draw_halves, layer_parts, score_subsets, with_k
 
 SAMPLES, SETS, TRUTH, SPLITS = 256, 200, 300, 12
 

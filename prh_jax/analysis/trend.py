@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import xarray as xr
 
-from .results.alignment import Alignment
-from .results.covariates import covariate_values
+from ..results.alignment import Alignment
+from ..results.covariates import covariate_values
 
 KINDS = ("kendall", "spearman")
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from .engine.preprocess import Preprocess
-from .metrics.base import Metric
-from .null.settings import Null
+from ..engine.preprocess import Preprocess
+from ..metrics.base import Metric
+from ..null.settings import Null
 from .subsets import Layers, as_metric, both_sides, draw_halves, layer_parts, score_subsets, with_k
 
 

@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .engine.preprocess import Preprocess
-from .metrics.base import Metric
-from .metrics.registry import parse_metric
-from .sketches.base import Sketcher
-from .stores.checks import check_same_samples
-from .stores.reader import FeatureStore, open_store
+from ..engine.preprocess import Preprocess
+from ..metrics.base import Metric
+from ..metrics.registry import parse_metric
+from ..sketches.base import Sketcher
+from ..stores.checks import check_same_samples
+from ..stores.reader import FeatureStore, open_store
 
 Layers = Any
 """Features (n, d) of one layer, a sequence of layers, or a feature store or its path (prepared as `align` does)."""

@@ -6,17 +6,17 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from .engine.preprocess import Preprocess
-from .engine.programs import sketch_layer
-from .errors import StoreError
-from .metrics.registry import make_metric
-from .results.alignment import Alignment
-from .results.gallery import Gallery, Picture
-from .results.provenance import find_stores
-from .sketches.neighbors import Neighbors
-from .stores.location import place
-from .stores.paired import pair_inner
-from .stores.reader import FeatureStore, open_stores
+from ..engine.preprocess import Preprocess
+from ..engine.programs import sketch_layer
+from ..errors import StoreError
+from ..metrics.registry import make_metric
+from ..results.alignment import Alignment
+from ..results.gallery import Gallery, Picture
+from ..results.provenance import find_stores
+from ..sketches.neighbors import Neighbors
+from ..stores.location import place
+from ..stores.paired import pair_inner
+from ..stores.reader import FeatureStore, open_stores
 
 
 def neighbor_gallery(

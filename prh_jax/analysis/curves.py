@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from .engine.preprocess import Preprocess
-from .metrics.base import Metric, highest_score
-from .null.orders import make_orders
-from .null.pvalues import calibrate_scores
-from .null.settings import Null
+from ..engine.preprocess import Preprocess
+from ..metrics.base import Metric, highest_score
+from ..null.orders import make_orders
+from ..null.pvalues import calibrate_scores
+from ..null.settings import Null
 from .subsets import Layers, as_metric, both_sides, layer_parts, score_null, with_k
 
 

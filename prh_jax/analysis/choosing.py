@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..metrics.base import Metric
+from ..metrics.registry import METRICS
 from ..sketches.base import Sketcher
-from .base import Metric
-from .registry import METRICS
 
 Pair = tuple[Any, Any]
 

@@ -1,0 +1,1 @@
+"""What is computed beside a study: intervals, curves, trends, neighbour galleries."""
