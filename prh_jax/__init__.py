@@ -63,7 +63,7 @@ from .metrics.statistics import (
 from .metrics.subspaces import Cca, EigenspaceOverlap, Gulp, MeanCca, cca, eigenspace_overlap, gulp, mean_cca
 from .metrics.svcca import Svcca, svcca
 from .null.settings import Null
-from .report import report
+from .plot.html_report import report
 from .results.alignment import Alignment, load_alignment
 from .results.calibration import Calibration
 from .results.export import export

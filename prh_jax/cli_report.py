@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the report; what was asked for by name and cannot be shown is an error, the rest is left out and said."""
     from .analysis.neighbor_gallery import neighbor_gallery
-    from .report import report
+    from .plot.html_report import report
     from .results.alignment import load_alignment
     from .results.gallery import best_pair
 

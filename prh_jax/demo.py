@@ -15,7 +15,7 @@ from .data import SHIPPED
 from .engine.preprocess import Preprocess
 from .engine.programs import score_orders, sketch_layer
 from .metrics.registry import METRICS, SUPPORTED_METRICS
-from .report import report
+from .plot.html_report import report
 from .results.alignment import Alignment
 from .results.gallery import best_pair
 from .runtime.progress import progress

@@ -15,9 +15,9 @@ from scipy import stats
 from prh_jax import plot
 
 figure_module = pytest.importorskip("matplotlib.figure")
-from prh_jax.figures_base import labels, spread  # noqa: E402
-from prh_jax.figures_maps import leaf_order  # noqa: E402
-from prh_jax.figures_models import scale_down  # noqa: E402
+from prh_jax.plot.base import labels, spread  # noqa: E402
+from prh_jax.plot.maps import leaf_order  # noqa: E402
+from prh_jax.plot.models import scale_down  # noqa: E402
 from prh_jax.results.covariates import pearson, spearman  # noqa: E402
 
 LANGUAGE = {f"organisation/language-model-of-{size}-billion-parameters": 3 for size in range(12)}

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from .figures_base import COLORS, GREY, STYLES, as_text, labels, legend_width, new_axes, outside_legend
-from .results.alignment import Alignment
-from .results.reduce import model_blocks
+from ..results.alignment import Alignment
+from ..results.reduce import model_blocks
+from .base import COLORS, GREY, STYLES, as_text, labels, legend_width, new_axes, outside_legend
 
 
 def depth_curve(

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from .figures_base import as_text, families_of, family_colors, labels, new_axes, outside_legend, title
-from .results.alignment import Alignment
-from .results.covariates import spearman
-from .results.reduce import How
+from ..results.alignment import Alignment
+from ..results.covariates import spearman
+from ..results.reduce import How
+from .base import as_text, families_of, family_colors, labels, new_axes, outside_legend, title
 
 
 def heat_map(

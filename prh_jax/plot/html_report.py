@@ -12,18 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from .errors import StoreError, write_error
-from .figures_base import labels
-from .figures_maps import leaf_order
-from .results.alignment import Alignment
-from .results.covariates import covariate_values, spearman
-from .results.gallery import Gallery, thumbnail
-from .results.provenance import origin_lines
-from .results.reduce import HOW, model_blocks
-from .results.tables import plain_name
-from .stores.location import local_file
+from ..errors import StoreError, write_error
+from ..results.alignment import Alignment
+from ..results.covariates import covariate_values, spearman
+from ..results.gallery import Gallery, thumbnail
+from ..results.provenance import origin_lines
+from ..results.reduce import HOW, model_blocks
+from ..results.tables import plain_name
+from ..stores.location import local_file
+from .base import labels
+from .maps import leaf_order
 
-PAGE = Path(__file__).parent / "report_page"
+PAGE = Path(__file__).parent / "page"
 BINS = 30
 
 

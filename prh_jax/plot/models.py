@@ -5,7 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from .figures_base import (
+from ..results.alignment import Alignment
+from ..results.covariates import covariate_values, pearson, spearman
+from ..results.reduce import How
+from .base import (
     COLORS,
     GREY,
     as_text,
@@ -19,9 +22,6 @@ from .figures_base import (
     put_numbers,
     title,
 )
-from .results.alignment import Alignment
-from .results.covariates import covariate_values, pearson, spearman
-from .results.reduce import How
 
 
 def covariate_scatter(

@@ -3,10 +3,10 @@
 `figure = model_map(result, "cka").figure; figure.savefig("cka.pdf")`. With `ax=` they draw into axes that are there.
 """
 
-from .figures_base import short_name
-from .figures_curves import depth_curve, null_histogram, sample_curve
-from .figures_maps import heat_map, layer_map, metric_map, model_map
-from .figures_models import covariate_scatter, metric_scatter, model_space, model_tree
+from .base import short_name
+from .curves import depth_curve, null_histogram, sample_curve
+from .maps import heat_map, layer_map, metric_map, model_map
+from .models import covariate_scatter, metric_scatter, model_space, model_tree
 
 __all__ = [
     "covariate_scatter",

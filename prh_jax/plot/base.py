@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .results.tables import plain_name, shorten
+from ..results.tables import plain_name, shorten
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 """Okabe and Ito's, for all kinds of colour vision."""
