@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from extractors import dataset, language, tiny
-from extractors.blocks import BatchSize, extract_block
-from extractors.loading import prepared
-from extractors.run import Settings, extract_model
-from extractors.samples import Dataset
+from extractors.datasets.loading import load
+from extractors.datasets.samples import Dataset
+from extractors.models import language, tiny
+from extractors.pipeline.batches import BatchSize, extract_block
+from extractors.pipeline.prefetch import prepared
+from extractors.pipeline.run import Settings, extract_model
 from prh_jax.stores.inspect import inspect_store
 from prh_jax.stores.reader import open_store
 from prh_jax.stores.writer import open_writer
@@ -33,7 +34,7 @@ RESULTS = Path(__file__).parent / "results"
 
 def captions(samples: int) -> Dataset:
     """So many short texts: the names of emoji in ten languages, each with a number where they repeat."""
-    emoji = dataset.load("emoji_1024")
+    emoji = load("emoji_1024")
     assert emoji.texts is not None
     texts = [
         [emoji.texts[i % 1024][1 + (i // 1024) % 10] + " " * (i >= 10240) + "x" * (i // 10240)] for i in range(samples)
@@ -128,7 +129,7 @@ def against_reference(reference: str | Path, folder: Path, *, samples: int = 102
     import torch
 
     theirs = reference_module(reference)
-    data = dataset.load("emoji_1024", num_samples=samples)
+    data = load("emoji_1024", num_samples=samples)
     rows = [{"text": data.captions_of(i, "all"), "image": data.image(i)} for i in range(samples)]
     llama = tiny.tiny_language_model("llama", folder / "llama", data.captions(), layers=4, width=64)
     bloom = tiny.tiny_language_model("bloom", folder / "bloom", data.captions(), layers=4, width=64)

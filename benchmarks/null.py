@@ -1,6 +1,7 @@
 """What chance gives: orders a second, beside the package `calibrated-similarity` and a loop over our own `compare`."""
 
 import time
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from prh_jax.engine.null_scores import fill_null
-from prh_jax.engine.programs import score_orders
 from prh_jax.engine.sketch_bank import SketchBank
 from prh_jax.engine.stacks import layer_mesh
+from prh_jax.metrics.base import Metric
 from prh_jax.metrics.registry import METRICS
 from prh_jax.null.moments import null_moments
 from prh_jax.null.orders import make_orders, order_blocks
@@ -56,6 +57,12 @@ def null_seconds(
         progress=lambda done: None,
     )
     return time.perf_counter() - start, grid.null[0]
+
+
+@partial(jax.jit, static_argnames=("metric",))
+def score_orders(a: Any, b: Any, orders: jax.Array, *, metric: Metric) -> jax.Array:
+    """Scores of sketch a with sketch b re-paired by each order (orders, n): what chance gives."""
+    return jax.lax.map(lambda order: metric.compare(a, b.reorder(order)), orders)
 
 
 def beside_the_package(names: list[str], *, n: int, d: int, layers: int, orders: int, probe: int) -> list[dict]:

@@ -11,58 +11,9 @@ from typing import Any
 from prh_jax.metrics.registry import METRICS, SUPPORTED_METRICS
 
 from . import budgets, family, kernels, machine, many_samples, neighbors, null, study, sweep
+from .options import PARTS, SIZES, add_arguments
 
 RESULTS = Path(__file__).parent / "results"
-SIZES = {
-    "toy": {"n": 64, "d": 32, "layers": 4, "rounds": 2, "scale": 0.02, "graph": 128, "ks": (5,), "peak": 256},
-    "standard": {
-        "n": 1024,
-        "d": 768,
-        "layers": 64,
-        "rounds": 5,
-        "scale": 0.25,
-        "graph": 4096,
-        "ks": (10,),
-        "peak": 4096,
-    },
-    "full": {
-        "n": 1024,
-        "d": 768,
-        "layers": 64,
-        "rounds": 7,
-        "scale": 1.0,
-        "graph": 16384,
-        "ks": (10, 32, 100),
-        "peak": 4096,
-    },
-}
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `prh bench`."""
-    parser.add_argument(
-        "--size", choices=SIZES, default="standard", help="toy: seconds; full: the paper's study (%(default)s)"
-    )
-    parser.add_argument("--reference", metavar="DIR", help="checkout of the PRH reference code, timed in the same run")
-    parser.add_argument(
-        "--features", metavar="DIR", help="where the study's stores are made and kept (a temporary folder)"
-    )
-    parser.add_argument(
-        "--dtype", default="bfloat16", choices=("float32", "bfloat16"), help="of the stores (%(default)s)"
-    )
-    parser.add_argument("--k", nargs="+", type=int, help="neighbours (those of the size: 10, of full also 32 and 100)")
-    parser.add_argument("--memory", help="budget of the study, such as 8GiB")
-    parser.add_argument("--each", action="store_true", help="also run the study for each metric alone")
-    parser.add_argument(
-        "--parts",
-        nargs="+",
-        choices=PARTS,
-        default=["kernels", "neighbors", "study"],
-        metavar="PART",
-        help="what to measure, of " + ", ".join(PARTS) + "; parts that the file of results holds already are kept "
-        "(kernels neighbors study)",
-    )
-    parser.add_argument("--output", metavar="JSON", help="where results go (benchmarks/results/<machine>.json)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -75,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     results["peaks"] = machine.peaks(SIZES[args.size]["peak"])
     with tempfile.TemporaryDirectory() as temporary:
         for part in [name for name in PARTS if name in args.parts]:
-            results |= PARTS[part](args, SIZES[args.size], Path(args.features or temporary), results["peaks"])
+            results |= MEASURES[part](args, SIZES[args.size], Path(args.features or temporary), results["peaks"])
             path.write_text(json.dumps(results, indent=1) + "\n")  # a run that is stopped loses its last part alone
             print(TABLES[part](results), flush=True)
     print(f"Results: {path}")
@@ -134,7 +85,7 @@ def _budgets(args: argparse.Namespace, size: dict[str, Any], folder: Path, *_: A
     return {"budgets": budgets.measure(folder, given, n=size["n"], scale=size["scale"])}
 
 
-PARTS: dict[str, Part] = {
+MEASURES: dict[str, Part] = {
     "kernels": _kernels,
     "neighbors": _neighbors,
     "sweep": _sweep,

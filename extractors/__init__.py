@@ -1,12 +1,28 @@
 """From (data set, model) to feature stores, in PyTorch; of prh_jax it uses the feature store alone.
 
 `extract_module` reads the layers of a torch module of one's own, `import_features` files of features made elsewhere;
-`prh_jax.write_features` writes arrays. Importing this imports no torch.
+`prh_jax.write_features` writes arrays. Importing this imports no torch, and nothing else before it is used.
 """
 
-from prh_jax.stores.writer import write_features
+from importlib import import_module
+from typing import Any
 
-from .custom import extract_module
-from .importing import import_features
+_HOME = {
+    "extract_module": "extractors.module",
+    "import_features": "extractors.importing",
+    "write_features": "prh_jax.stores.writer",
+}
 
 __all__ = ["extract_module", "import_features", "write_features"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value  # the next time, Python finds it here
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -12,7 +12,7 @@ from oracles import ORACLES
 
 import prh_jax
 from prh_jax import Null, Preprocess, StoreError, align, calibrate, load_alignment, write_features
-from prh_jax.cli import main
+from prh_jax.cli.main import main
 from prh_jax.engine import null_scores
 from prh_jax.null.orders import make_orders, order_blocks
 from prh_jax.results.null_grid import NullGrid

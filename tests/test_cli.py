@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from inputs import IDS, make_store
 
-from extractors import cli as extract_cli
+from extractors.cli import extract as extract_cli
 from extractors.modelsets import MODELSETS, models_of
-from prh_jax import cli_align, load_alignment
+from prh_jax import load_alignment
 from prh_jax.analysis import choosing
 from prh_jax.analysis.choosing import choosing_table
-from prh_jax.cli import main
+from prh_jax.cli.align import add_arguments
+from prh_jax.cli.main import main
 from prh_jax.metrics.registry import METRICS, SUPPORTED_METRICS
 from prh_jax.stores.layout import store_path
 
@@ -142,7 +143,7 @@ def test_the_commands_of_the_reference_parse():
     args = parser.parse_args(line.split())
     assert (args.subset, args.modelset, args.modality, args.pool) == ("wit_1024", "val", "language", "avg")
     parser = argparse.ArgumentParser()
-    cli_align.add_arguments(parser)
+    add_arguments(parser)
     args = parser.parse_args(REFERENCE.replace("_x", "-x").replace("_y", "-y").split()[1:])
     assert (args.modality_x, args.pool_x, args.modality_y, args.pool_y) == ("language", "avg", "vision", "none")
 

@@ -11,12 +11,12 @@ import time
 import pytest
 from inputs import make_store
 
-from prh_jax import cli
-from prh_jax.cli import main
+from prh_jax.cli import metrics
+from prh_jax.cli.main import _dashed, main, make_parser
 from prh_jax.metrics.registry import METRICS
 from prh_jax.runtime.progress import progress
 
-PARSER = cli._parser()
+PARSER = make_parser()
 COMMANDS = next(action for action in PARSER._actions if action.dest == "command").choices
 
 
@@ -37,7 +37,7 @@ def test_help_has_examples_that_parse(name, capsys):
         words = shlex.split(line.split("> ")[0])
         words = words[words.index("prh") + 1 :]
         assert name in (None, words[0]), line
-        assert PARSER.parse_args([cli._dashed(word) for word in words]).command == words[0]
+        assert PARSER.parse_args([_dashed(word) for word in words]).command == words[0]
 
 
 def test_help_says_what_exit_statuses_mean(capsys):
@@ -60,7 +60,7 @@ def test_interruption_is_status_130(monkeypatch, capsys):
     def interrupted(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_metrics", interrupted)
+    monkeypatch.setattr(metrics, "run", interrupted)
     assert main(["metrics"]) == 130
     assert "run it again to go on" in capsys.readouterr().err
 

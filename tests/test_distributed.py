@@ -13,7 +13,7 @@ from zarr.storage import LocalStore
 
 import prh_jax
 from prh_jax import Preprocess
-from prh_jax.cli import main
+from prh_jax.cli.main import main
 from prh_jax.engine.preprocess import Part
 
 METRICS = ["mutual_knn", "cka", "unbiased_cka", "cknna"]

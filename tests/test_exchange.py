@@ -12,7 +12,7 @@ import pytest
 from jaxtyping import TypeCheckError
 
 import prh_jax
-from prh_jax.cli import main
+from prh_jax.cli.main import main
 from prh_jax.errors import StoreError
 from prh_jax.stores.archive import pack, unpack
 from prh_jax.stores.paired import pair_inner

@@ -13,7 +13,7 @@ from results import calibrated, made_result
 
 import prh_jax
 from prh_jax import align as align_function
-from prh_jax.cli import main
+from prh_jax.cli.main import main
 from prh_jax.engine.sketch_bank import SketchBank
 from prh_jax.errors import StoreError
 from prh_jax.metrics.registry import METRICS

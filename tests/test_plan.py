@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import prh_jax
-from prh_jax.cli import _parser, main
-from prh_jax.cli_align import metrics_of
-from prh_jax.cli_plan import EPILOG, time_text
+from prh_jax.cli.arguments import metrics_of
+from prh_jax.cli.main import main, make_parser
+from prh_jax.cli.plan import EPILOG, time_text
 from prh_jax.runtime.memory import size_text
 
 
@@ -88,7 +88,7 @@ def test_what_cannot_be_planned_is_refused(tmp_path, capsys):
 def test_the_examples_name_metrics_that_there_are():
     for line in EPILOG.splitlines():
         if line.strip().startswith("prh plan"):
-            assert metrics_of(_parser().parse_args(shlex.split(line)[1:]))
+            assert metrics_of(make_parser().parse_args(shlex.split(line)[1:]))
 
 
 def test_words_for_sizes():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from prh_jax.cli import main
+from prh_jax.cli.main import main
 from prh_jax.metrics.describe import as_markdown
 
 ROOT = Path(__file__).parent.parent

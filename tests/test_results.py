@@ -15,8 +15,8 @@ from oracles import ORACLES
 from results import EVIL, calibrated, made_result, part
 
 import prh_jax
-from prh_jax import doctor
-from prh_jax.cli import main
+from prh_jax.cli import doctor
+from prh_jax.cli.main import main
 from prh_jax.data import SELF_TEST
 from prh_jax.results.reduce import same_depth
 from prh_jax.results.tables import escape_latex, escape_markdown

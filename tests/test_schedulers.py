@@ -57,12 +57,12 @@ def test_ray(stores, tmp_path):
 
     class Extractor:
         def __init__(self, folder):
-            from extractors.dataset import load
+            from extractors.datasets.loading import load
 
             self.data, self.folder = load("emoji_1024", num_samples=16), folder
 
         def extract(self, model):
-            from extractors.run import Settings, extract
+            from extractors.pipeline.run import Settings, extract
 
             outcome = extract([model], self.data, Settings(output_dir=self.folder))[model]
             if isinstance(outcome, Exception):

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 import prh_jax
-from prh_jax.cli import main
+from prh_jax.cli.main import main
 from prh_jax.engine.sketch_bank import SketchBank
 from prh_jax.engine.stacks import layer_mesh
 from prh_jax.engine.tiling import study_blocks
 from prh_jax.metrics.registry import METRICS
 from prh_jax.results.score_grid import ScoreGrid
-from prh_jax.runtime.workers import Share
+from prh_jax.runtime.workers import Worker
 from prh_jax.study.align import align_share
 
 METRIC_NAMES = ["mutual_knn:k=5", "cka", "cycle_knn:k=5"]
@@ -51,7 +51,7 @@ def same(one, other):
 def test_shares_are_all_blocks_once(count, half):
     metrics = {"cka": METRICS["cka"]()} | ({} if half else {"cycle_knn": METRICS["cycle_knn"]()})
     mesh = layer_mesh(jax.devices()[:1])
-    parts = [study_blocks(metrics, 11, None, 2, mesh, Share(i, count)) for i in range(count)]
+    parts = [study_blocks(metrics, 11, None, 2, mesh, Worker(i, count)) for i in range(count)]
     blocks = [(rows.start, column) for part in parts for rows, column in part]
     expected = {(row, column) for row in range(6) for column in range(6) if column >= row or not half}
     assert len(blocks) == len(expected) and set(blocks) == expected

@@ -17,9 +17,10 @@ import numpy as np
 import prh_jax.data
 from prh_jax.stores.writer import write_features
 
-from .. import dataset, environment, language
-from ..pooling import pool_tokens
-from ..run import Settings, extract_model
+from ..datasets.loading import load
+from ..models import environment, language
+from ..models.pooling import pool_tokens
+from ..pipeline.run import Settings, extract_model
 
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
@@ -48,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minilm", type=Path, required=True, help="folder of the MiniLM checkpoint")
     args = parser.parse_args()
-    data, target = dataset.load("emoji_1024"), Path(prh_jax.data.__file__).parent / "emoji_1024"
+    data, target = load("emoji_1024"), Path(prh_jax.data.__file__).parent / "emoji_1024"
     spec = {
         "modality": "language",
         "model": MODEL,

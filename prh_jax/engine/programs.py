@@ -69,12 +69,6 @@ def study_sketcher(
     return sketcher if excluded is None else sketcher.excluding(excluded)
 
 
-@partial(jax.jit, static_argnames=("metric",))
-def score_orders(a: Any, b: Any, orders: jax.Array, *, metric: Metric) -> jax.Array:
-    """Scores of sketch a with sketch b re-paired by each order (orders, n): what chance gives."""
-    return jax.lax.map(lambda order: metric.compare(a, b.reorder(order)), orders)
-
-
 def compare_tiles(metrics: Sequence[Metric], a: Any, b: Any) -> tuple[jax.Array, ...]:
     """The scores of all pairs of two stacks by each metric; what equal contractions make is made once."""
     made = {c: c(a, b) for c in dict.fromkeys(metric.contraction for metric in metrics) if c is not None}

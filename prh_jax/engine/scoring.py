@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ..metrics.base import Metric
-from ..runtime.workers import ALL, Share
+from ..runtime.workers import ALONE, Worker
 from ..sketches.base import Sketcher
 from .programs import tile_scorer
 from .sketch_bank import SketchBank
@@ -28,7 +28,7 @@ def score_study(
     shape: Any,
     mesh: Mesh,
     memory: int,
-    share: Share = ALL,
+    worker: Worker = ALONE,
     progress: Callable[[int], Any],
 ) -> None:
     """Score the tiles that a ScoreGrid lacks, of metrics with one sketcher; `refs_y=None` scores x with itself.
@@ -52,7 +52,7 @@ def score_study(
     room = (memory - held_bytes(groups, shape, size, mesh)) // tile_bytes
     a, b, loaded = None, None, None
     counts = len(refs_x), None if refs_y is None else len(refs_y)
-    for tiles_x, column in study_blocks(metrics, *counts, size, mesh, share):
+    for tiles_x, column in study_blocks(metrics, *counts, size, mesh, worker):
         todo = {
             key: [t for t in tiles_x if not (grid.done(key, t, column) or (key in mirrored and column < t))]
             for key in metrics

@@ -6,7 +6,7 @@ from typing import Any
 from jax.sharding import Mesh
 
 from ..metrics.base import Metric
-from ..runtime.workers import Share
+from ..runtime.workers import Worker
 from .programs import tile_scorer
 from .sketching import LayerRef
 from .stacks import sketch_bytes, sketch_shapes
@@ -56,7 +56,7 @@ def study_blocks(
     layers_y: int | None,
     size: int,
     mesh: Mesh,
-    share: Share,
+    worker: Worker,
 ) -> list[tuple[range, int]]:
     """What is scored in one call, in order: tiles of rows, one a device, with one tile of columns; a worker's share.
 
@@ -70,7 +70,7 @@ def study_blocks(
         for column in range(columns)
         if column >= first or not half
     ]
-    return blocks[share.index :: share.count]
+    return worker.share(blocks)
 
 
 def layers_of(
@@ -79,13 +79,13 @@ def layers_of(
     refs_y: Sequence[LayerRef] | None,
     grid: Any,
     mesh: Mesh,
-    share: Share,
+    worker: Worker,
 ) -> set[LayerRef]:
     """The layers that the blocks of a share need, those that are scored already aside."""
     size, columns_of = grid.tile[next(iter(metrics))], refs_x if refs_y is None else refs_y
     needed: set[LayerRef] = set()
     counts = len(refs_x), None if refs_y is None else len(refs_y)
-    for tiles, column in study_blocks(metrics, *counts, size, mesh, share):
+    for tiles, column in study_blocks(metrics, *counts, size, mesh, worker):
         if all(grid.done(key, t, column) for key in metrics for t in tiles):
             continue
         needed.update(refs_x[tiles.start * size : tiles.stop * size], columns_of[column * size : (column + 1) * size])

@@ -13,7 +13,7 @@ from ..null.settings import Null
 from ..results.alignment import Alignment
 from ..results.storage import is_running
 from ..runtime.progress import say
-from ..runtime.workers import Share
+from ..runtime.workers import Worker
 from ..stores.location import place, remove
 from ..stores.reader import Stores
 from ..stores.url import Url
@@ -141,7 +141,7 @@ def align_share(
         finished_result(path, study.protocol, quiet, calibration=False)
         return True
     grid = study.grid(path)
-    study.score(grid, share=Share(index, count), quiet=quiet)
+    study.score(grid, worker=Worker(index, count), quiet=quiet)
     grid.reload()
     if grid.finished < grid.total:
         say(

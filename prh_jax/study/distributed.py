@@ -27,7 +27,7 @@ from ..results.alignment import Alignment, load_alignment
 from ..results.score_grid import ScoreGrid
 from ..results.storage import is_running
 from ..runtime.processes import meet, stacked
-from ..runtime.workers import ALL, Share
+from ..runtime.workers import ALONE, Worker
 from ..sketches.base import Sketcher
 from ..sketches.gram_factor import CenteredFactor, Factor
 from ..stores.location import place, remove
@@ -96,7 +96,7 @@ class SpreadStudy(Study):
         own = f" rows {self.part.rows.start}:{self.part.rows.stop}" if isinstance(sketcher, CenteredFactor) else ""
         return ref.name + own
 
-    def _sketch(self, sketchers: Sequence[Sketcher], grid: ScoreGrid, share: Share, quiet: bool | None) -> None:
+    def _sketch(self, sketchers: Sequence[Sketcher], grid: ScoreGrid, worker: Worker, quiet: bool | None) -> None:
         every = [(ref, sketcher) for refs in self.refs.values() for ref in refs for sketcher in sketchers]
         lacking = np.array([not self.bank.has(sketcher, self._name(sketcher, ref)) for ref, sketcher in every], bool)
         wanted: dict[LayerRef, list[Sketcher]] = {}
@@ -144,9 +144,9 @@ class SpreadStudy(Study):
         shape = tuple(self.rows.size * self.spread.size if i == axis else s for i, s in enumerate(held.shape))
         return jax.make_array_from_process_local_data(place, filled, shape)
 
-    def _score(self, sketcher: Sketcher, grid: ScoreGrid, share: Share, progress: Callable[[int], Any]) -> None:
+    def _score(self, sketcher: Sketcher, grid: ScoreGrid, worker: Worker, progress: Callable[[int], Any]) -> None:
         if not isinstance(sketcher, CenteredFactor):
-            super()._score(sketcher, grid, Share(jax.process_index(), jax.process_count()), progress)
+            super()._score(sketcher, grid, Worker(jax.process_index(), jax.process_count()), progress)
             return
         group, (x, y) = self._group(sketcher), self._sides
         size, treedef = grid.tile[next(iter(group))], sketch_shapes(self.shapes[sketcher])[0]
@@ -158,7 +158,7 @@ class SpreadStudy(Study):
             return stack._replace(columns=self._put(stack.columns, 1))
 
         a, loaded, one = None, None, layer_mesh(jax.local_devices()[:1])
-        for (tile, *_), column in study_blocks(group, len(x), None if y is None else len(y), size, one, ALL):
+        for (tile, *_), column in study_blocks(group, len(x), None if y is None else len(y), size, one, ALONE):
             todo = [k for k in group if not (grid.done(k, tile, column) or (k in mirrored and column < tile))]
             if not todo:
                 continue

@@ -26,7 +26,7 @@ from ..metrics.base import Metric
 from ..metrics.registry import check_permutable, make_metrics
 from ..runtime.host import compiling_threads
 from ..runtime.memory import default_memory, parse_bytes, size_text
-from ..runtime.workers import ALL
+from ..runtime.workers import ALONE
 from ..sketches.base import Sketcher
 from ..sketches.nearest import MANY
 from ..stores.layout import DTYPES
@@ -129,7 +129,7 @@ def plan(
         size = fit_tile(group, shape, mesh, free, n=n, layers=max(rows, columns))
         held = held_bytes(share_contractions(group), shape, size, mesh) - size * sketch_bytes(shape)
         tiles_bytes = max(tiles_bytes, held)
-        todo = study_blocks(group, rows, None if widths_y is None else columns, size, mesh, ALL)
+        todo = study_blocks(group, rows, None if widths_y is None else columns, size, mesh, ALONE)
         blocks += len(todo)
         scale = sketch_bytes(shape) / sketch_bytes(shape_of(small[sketcher], samples, max(widths)))
         for metrics_of in share_contractions({key: fewer[key] for key in group}):

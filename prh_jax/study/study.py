@@ -31,7 +31,7 @@ from ..results.score_grid import ScoreGrid
 from ..runtime.host import kept_memory
 from ..runtime.memory import default_memory, parse_bytes, size_text
 from ..runtime.progress import say
-from ..runtime.workers import ALL, Share
+from ..runtime.workers import ALONE, Worker
 from ..sketches.base import Sketcher
 from ..stores.checks import check_same_samples
 from ..stores.location import Place, place
@@ -186,7 +186,7 @@ class Study:
             tile |= dict.fromkeys(group, size)
         return ScoreGrid(self._labelled(), self.protocol, tile, path, overwrite=overwrite)
 
-    def score(self, grid: ScoreGrid, *, share: Share = ALL, quiet: bool | None) -> None:
+    def score(self, grid: ScoreGrid, *, worker: Worker = ALONE, quiet: bool | None) -> None:
         """Fill the tiles that the grid lacks: all of them, or those of a worker's share.
 
         A worker first sketches its share of the models, then what its tiles need and no other worker has sketched yet.
@@ -195,25 +195,25 @@ class Study:
         if not lacking:
             return
         with kept_memory(self.free):
-            self._sketch(lacking, grid, share, quiet)
+            self._sketch(lacking, grid, worker, quiet)
             with tqdm(total=grid.total, initial=grid.finished, desc="scoring", unit=" tiles", disable=quiet) as bar:
                 for sketcher in lacking:
-                    self._score(sketcher, grid, share, bar.update)
+                    self._score(sketcher, grid, worker, bar.update)
 
-    def _sketch(self, sketchers: Sequence[Sketcher], grid: ScoreGrid, share: Share, quiet: bool | None) -> None:
+    def _sketch(self, sketchers: Sequence[Sketcher], grid: ScoreGrid, worker: Worker, quiet: bool | None) -> None:
         def sketch(refs: dict[str, list[LayerRef]], sketchers: Sequence[Sketcher]) -> None:
             options: dict[str, Any] = {"precision": self.precision, "mesh": self.mesh, "memory": self.free}
             make_sketches(refs, sketchers, self.preprocess, self.bank, quiet=quiet, **options)
 
-        if share is ALL:
+        if worker.alone:
             sketch(self.refs, sketchers)
             return
-        sketch(dict(list(self.refs.items())[share.index :: share.count]), sketchers)
+        sketch(dict(worker.share(list(self.refs.items()))), sketchers)
         for sketcher in sketchers:
-            needed = layers_of(self._group(sketcher), *self._sides, grid, self.mesh, share)
+            needed = layers_of(self._group(sketcher), *self._sides, grid, self.mesh, worker)
             sketch({path: [ref for ref in refs if ref in needed] for path, refs in self.refs.items()}, [sketcher])
 
-    def _score(self, sketcher: Sketcher, grid: ScoreGrid, share: Share, progress: Callable[[int], Any]) -> None:
+    def _score(self, sketcher: Sketcher, grid: ScoreGrid, worker: Worker, progress: Callable[[int], Any]) -> None:
         score_study(
             self._group(sketcher),
             sketcher,
@@ -223,7 +223,7 @@ class Study:
             shape=self.shapes[sketcher],
             mesh=self.mesh,
             memory=self.free,
-            share=share,
+            worker=worker,
             progress=progress,
         )
 

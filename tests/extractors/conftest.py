@@ -2,24 +2,26 @@
 
 import pytest
 
+from extractors.datasets.loading import load
+
 pytest.importorskip("torch")
 
 import torch
 
-from extractors import dataset, tiny
+from extractors.models import tiny
 
 torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def emoji():
-    return dataset.load("emoji_1024")
+    return load("emoji_1024")
 
 
 @pytest.fixture(scope="session")
 def few():
     """300 samples: a whole block and a short one."""
-    return dataset.load("emoji_1024", num_samples=300)
+    return load("emoji_1024", num_samples=300)
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import torch
 
+from extractors.datasets.loading import load
+
 torch.set_num_threads(1)
-import extractors.run  # noqa: E402, F401
-from extractors import dataset, language  # noqa: E402
-from prh_jax.cli import main  # noqa: E402
+from extractors.models import language  # noqa: E402
+from prh_jax.cli.main import main  # noqa: E402
 from prh_jax.stores.inspect import inspect_store  # noqa: E402
 
 KILLS = 20
@@ -82,7 +83,7 @@ def several(folder, checkpoint, count, *, killed=None, seconds=0.0):
 
 
 def drive(folder, checkpoint):
-    dataset.load("emoji_1024", num_samples=1)  # what these import lazily, every fork has too
+    load("emoji_1024", num_samples=1)  # what these import lazily, every fork has too
     language.load(checkpoint)
     gc.freeze()  # or each fork's collector copies and walks all that was imported
     start = time.monotonic()

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from extractors import language
-from extractors.blocks import BatchSize, extract_block
-from extractors.dataset import load
+from extractors.datasets.loading import load
 from extractors.errors import ExtractionError
-from extractors.run import Settings, extract, extract_model
-from extractors.workers import Worker
+from extractors.models import language
+from extractors.pipeline.batches import BatchSize, extract_block
+from extractors.pipeline.run import Settings, extract, extract_model
 from prh_jax import inspect_store, open_store, write_features
 from prh_jax.errors import StoreError
+from prh_jax.runtime.workers import Worker
 from prh_jax.stores.archive import pack, unpack
 
 
@@ -72,7 +72,7 @@ def test_a_killed_worker_is_made_up_for_by_the_next_run(crashes):
 
 
 def test_the_last_worker_finishes_and_finish_does_it_too(tmp_path, checkpoint, few):
-    from prh_jax.cli import main
+    from prh_jax.cli.main import main
 
     model, output = checkpoint("gpt2"), tmp_path / "out"
     paths = [

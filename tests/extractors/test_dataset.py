@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 from samples import png, write_parquet
 
-from extractors import classical, dataset
+from extractors.datasets.loading import as_rgb, load
 from extractors.errors import ExtractionError
+from extractors.models import classical
 from prh_jax.errors import StoreError
 
 
@@ -22,22 +23,22 @@ def test_the_built_in_set(emoji):
 
 def test_parquet_file_and_folder_agree(tmp_path):
     path = write_parquet(tmp_path / "data.parquet")
-    one, two = dataset.load(path), dataset.load(str(tmp_path))
+    one, two = load(path), load(str(tmp_path))
     assert one.ids == two.ids == [f"s{i}" for i in range(12)]
     assert one.content_sha256 == two.content_sha256
-    assert dataset.load(path, num_samples=5).ids == one.ids[:5]
-    assert dataset.load(path, num_samples=5).content_sha256 != one.content_sha256
+    assert load(path, num_samples=5).ids == one.ids[:5]
+    assert load(path, num_samples=5).content_sha256 != one.content_sha256
 
 
 def test_the_content_hash_sees_ids_texts_and_pictures(tmp_path):
-    base = dataset.load(write_parquet(tmp_path / "a.parquet")).content_sha256
-    assert dataset.load(write_parquet(tmp_path / "b.parquet")).content_sha256 == base
+    base = load(write_parquet(tmp_path / "a.parquet")).content_sha256
+    assert load(write_parquet(tmp_path / "b.parquet")).content_sha256 == base
     changed = [
         {"id": [f"t{i}" for i in range(12)]},
         {"text": [[f"text {i}", "x"] for i in range(12)]},
         {"image": [{"bytes": png(Image.new("RGB", (4, 4), (i, 0, 0))), "path": None} for i in range(12)]},
     ]
-    assert base not in [dataset.load(write_parquet(tmp_path / "c.parquet", **c)).content_sha256 for c in changed]
+    assert base not in [load(write_parquet(tmp_path / "c.parquet", **c)).content_sha256 for c in changed]
 
 
 def test_a_folder_of_images_with_captions(tmp_path, capsys):
@@ -45,7 +46,7 @@ def test_a_folder_of_images_with_captions(tmp_path, capsys):
         Image.new("RGB", (6, 6), (i, 100, 0)).save(tmp_path / f"{i}.png")
     lines = [json.dumps({"file_name": f"{i}.png", "text": f"picture {i}"}) for i in range(3)]
     (tmp_path / "metadata.jsonl").write_text("\n".join(lines))
-    data = dataset.load(str(tmp_path))
+    data = load(str(tmp_path))
     assert data.captions() == ["picture 0", "picture 1", "picture 2"] and data.ids == ["0.png", "1.png", "2.png"]
     assert data.image(2).getpixel((0, 0)) == (2, 100, 0)
     assert capsys.readouterr().err == ""  # bars are for terminals
@@ -54,18 +55,18 @@ def test_a_folder_of_images_with_captions(tmp_path, capsys):
 def test_transparency_is_composited_on_white():
     image = Image.new("RGBA", (2, 1), (200, 0, 0, 0))
     image.putpixel((1, 0), (200, 0, 0, 255))
-    rgb = dataset.as_rgb(image)
+    rgb = as_rgb(image)
     assert rgb.getpixel((0, 0)) == (255, 255, 255) and rgb.getpixel((1, 0)) == (200, 0, 0)
     for mode in ("L", "1", "P", "CMYK", "I;16"):
-        assert dataset.as_rgb(Image.new(mode, (2, 2))).mode == "RGB"
+        assert as_rgb(Image.new(mode, (2, 2))).mode == "RGB"
     palette = Image.new("P", (1, 1))
     palette.info["transparency"] = 0
-    assert dataset.as_rgb(palette).getpixel((0, 0)) == (255, 255, 255)
+    assert as_rgb(palette).getpixel((0, 0)) == (255, 255, 255)
 
 
 def test_broken_samples_are_named(tmp_path):
     texts = [["a"]] * 12
-    empty = dataset.load(write_parquet(tmp_path / "a.parquet", text=[*texts[:4], [" "], *texts[5:]]))
+    empty = load(write_parquet(tmp_path / "a.parquet", text=[*texts[:4], [" "], *texts[5:]]))
     with pytest.raises(ExtractionError, match="Caption 0 of 1 samples .* empty: 's4'"):
         empty.captions()
     with pytest.raises(ExtractionError, match="12 samples .* no caption 3"):
@@ -73,31 +74,31 @@ def test_broken_samples_are_named(tmp_path):
     good = png(Image.new("RGB", (64, 64)))
     pictures = [{"bytes": good, "path": None}] * 11
     for bad in (good[:60], b"no picture", None):
-        data = dataset.load(write_parquet(tmp_path / "b.parquet", image=[*pictures, {"bytes": bad, "path": None}]))
+        data = load(write_parquet(tmp_path / "b.parquet", image=[*pictures, {"bytes": bad, "path": None}]))
         with pytest.raises(ExtractionError, match="picture of sample 's11'"):
             data.image(11)
         assert data.image(0).size == (64, 64)
     with pytest.raises(StoreError, match="'x' occurs twice"):
-        dataset.load(write_parquet(tmp_path / "c.parquet", id=["x"] * 12))
+        load(write_parquet(tmp_path / "c.parquet", id=["x"] * 12))
     with pytest.raises(ExtractionError, match="neither a column `image` nor `text`. Name yours"):
-        dataset.load(write_parquet(tmp_path / "d.parquet", image=None, text=None))
+        load(write_parquet(tmp_path / "d.parquet", image=None, text=None))
     (tmp_path / "e.parquet").write_bytes(b"PAR1 not really")
     with pytest.raises(ExtractionError, match="cannot be read as parquet"):
-        dataset.load(str(tmp_path / "e.parquet"))
+        load(str(tmp_path / "e.parquet"))
 
 
 def test_a_decompression_bomb_is_an_error(tmp_path, monkeypatch):
     path = write_parquet(tmp_path / "a.parquet", image=[{"bytes": png(Image.new("RGB", (64, 64))), "path": None}] * 12)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3000)
     with pytest.raises(ExtractionError, match="decompression bomb"):
-        dataset.load(path).image(0)
+        load(path).image(0)
 
 
 def test_missing_modalities(tmp_path):
     with pytest.raises(ExtractionError, match="no pictures"):
-        dataset.load(write_parquet(tmp_path / "a.parquet", image=None)).image(0)
+        load(write_parquet(tmp_path / "a.parquet", image=None)).image(0)
     with pytest.raises(ExtractionError, match="no texts"):
-        dataset.load(write_parquet(tmp_path / "b.parquet", text=None)).captions()
+        load(write_parquet(tmp_path / "b.parquet", text=None)).captions()
 
 
 def test_classical_features(emoji):

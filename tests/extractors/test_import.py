@@ -13,7 +13,7 @@ import prh_jax
 from extractors import extract_module, import_features
 from extractors.errors import ExtractionError
 from extractors.modelsets import models_of, name_of
-from prh_jax.cli import main
+from prh_jax.cli.main import main
 from prh_jax.errors import StoreError
 
 N, IDS = 300, [f"s{i}" for i in range(300)]

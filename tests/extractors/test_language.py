@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from extractors import language, language_models, pooling
-from extractors.blocks import BatchSize, extract_block
 from extractors.errors import ExtractionError
-from extractors.language import summarize
-from extractors.tiny import CAUSAL, ENCODER_DECODERS, ENCODERS, KINDS
+from extractors.models import language, pooling, transformers_language
+from extractors.models.language import summarize
+from extractors.models.tiny import CAUSAL, ENCODER_DECODERS, ENCODERS, KINDS
+from extractors.pipeline.batches import BatchSize, extract_block
 
 
 def block(extractor, data, rows, batch_size):
@@ -181,7 +181,7 @@ def test_quantisation_asks_for_what_it_needs(checkpoint, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     with pytest.raises(ExtractionError, match="needs a GPU, and the device is cpu"):
         language.load(checkpoint("llama"), quantize="8bit")
-    from extractors.environment import quantization_config
+    from extractors.models.environment import quantization_config
 
     config = quantization_config("4bit", torch.bfloat16, torch.device("cuda"))
     assert config.load_in_4bit and config.bnb_4bit_quant_type == "nf4" and config.bnb_4bit_use_double_quant
@@ -218,7 +218,7 @@ def test_state_space_models_are_refused(kind, tmp_path, checkpoint):
 def test_a_state_space_model_of_another_name_is_refused(checkpoint, monkeypatch):
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    monkeypatch.setattr(language_models, "STATE_SPACE", ())
+    monkeypatch.setattr(transformers_language, "STATE_SPACE", ())
     config = AutoConfig.for_model("mamba", hidden_size=16, num_hidden_layers=1, vocab_size=50, state_size=4)
     path = checkpoint("llama") + "-mamba"
     AutoModelForCausalLM.from_config(config).save_pretrained(path)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from samples import write_parquet
 
-from extractors import language
-from extractors.blocks import BatchSize, extract_block
-from extractors.dataset import load
+from extractors.datasets.loading import load
+from extractors.models import language
+from extractors.pipeline.batches import BatchSize, extract_block
 from prh_jax import inspect_store, open_store
-from prh_jax.cli import main
+from prh_jax.cli.main import main
 
 
 def contents(path):

@@ -10,13 +10,15 @@ import torch
 from PIL import Image
 from samples import png, write_parquet
 
-from extractors import dataset, language, run
-from extractors.dataset import Columns
+from extractors.datasets.loading import Columns, _dataset, _hub, load
 from extractors.errors import ExtractionError
-from extractors.run import Settings, extract, modality_of, summary
-from extractors.workers import Worker, local_device, parse_worker
+from extractors.models import language
+from extractors.models.environment import local_device
+from extractors.pipeline import run
+from extractors.pipeline.run import Settings, extract, modality_of, summary
 from prh_jax import load_alignment, open_store
-from prh_jax.cli import main
+from prh_jax.cli.main import main
+from prh_jax.runtime.workers import Worker, parse_worker
 
 
 def test_workers_are_read_from_the_command_line_and_the_environment():
@@ -57,10 +59,10 @@ def test_models_are_shared_by_workers_where_they_suffice(tmp_path, checkpoint):
 
 
 def test_a_failing_model_is_named_in_the_end_and_gives_its_memory_back(checkpoint, tmp_path, monkeypatch, capsys):
-    alive, load, data = [], language.load, dataset.load("emoji_1024", num_samples=8)
+    alive, given, data = [], language.load, load("emoji_1024", num_samples=8)
 
     def watched(name, **settings):
-        extractor = load(name, **settings)
+        extractor = given(name, **settings)
         alive.append(weakref.ref(extractor.model))
         if name == checkpoint("llama"):
             extractor.forward = fail  # monkeypatch would keep the extractor alive
@@ -112,9 +114,7 @@ def test_broken_samples_are_left_out_when_asked_and_paired_by_id(tmp_path, check
     assert main(argv) == 2 and main([*argv, "--pair", "inner"]) == 0
     assert load_alignment("r.zarr").protocol["n"] == 37
     write_parquet(tmp_path / "e.parquet", text=[[""]] * 12)
-    outcomes = extract(
-        [model], dataset.load("e.parquet"), Settings(output_dir="o", on_error="skip"), modality="language"
-    )
+    outcomes = extract([model], load("e.parquet"), Settings(output_dir="o", on_error="skip"), modality="language")
     assert "All 12 samples" in str(outcomes[model])
 
 
@@ -127,14 +127,14 @@ def test_columns_by_name(tmp_path):
         id=None,
         key=[f"k{i}" for i in range(12)],
         caption=[f"one {i}" for i in range(12)],
-        photo=dataset.load(str(tmp_path / "a.parquet")).pictures,
+        photo=load(str(tmp_path / "a.parquet")).pictures,
     )
-    data = dataset.load(path, columns=Columns("photo", "caption", "key"))
+    data = load(path, columns=Columns("photo", "caption", "key"))
     assert data.ids[3] == "k3" and data.captions()[3] == "one 3" and data.image(3).size == (8, 8)
     with pytest.raises(ExtractionError, match=r"no column 'name' \(--text-column\); it has .*caption"):
-        dataset.load(path, columns=Columns(text="name"))
+        load(path, columns=Columns(text="name"))
     with pytest.raises(ExtractionError, match="Name yours with --image-column"):
-        dataset.load(path)
+        load(path)
 
 
 def test_a_folder_with_captions_in_its_metadata(tmp_path):
@@ -143,11 +143,11 @@ def test_a_folder_with_captions_in_its_metadata(tmp_path):
         Image.new("RGB", (6, 6), (i, 100, 0)).save(tmp_path / f"sub{i % 2}" / f"{i}.png")
     lines = ["file_name,caption,key", *(f"sub{i % 2}/{i}.png,picture {i},k{i}" for i in range(3))]
     (tmp_path / "metadata.csv").write_text("\n".join(lines))
-    data = dataset.load(str(tmp_path), columns=Columns(text="caption"))
+    data = load(str(tmp_path), columns=Columns(text="caption"))
     assert dict(zip(data.ids, data.captions(), strict=True)) == {
         f"sub{i % 2}/{i}.png": f"picture {i}" for i in range(3)
     }
-    assert dataset.load(str(tmp_path), columns=Columns(text="caption", id="key")).ids[0] == "k0"
+    assert load(str(tmp_path), columns=Columns(text="caption", id="key")).ids[0] == "k0"
     assert [data.image(data.ids.index(f"sub{i % 2}/{i}.png")).getpixel((0, 0))[0] for i in range(3)] == [0, 1, 2]
 
 
@@ -158,7 +158,7 @@ def test_row_groups_come_one_at_a_time(tmp_path):
     (tmp_path / "parts").mkdir()
     pq.write_table(table[:17], tmp_path / "parts" / "a.parquet", row_group_size=5)
     pq.write_table(table[17:], tmp_path / "parts" / "b.parquet", row_group_size=4)
-    whole, parts = dataset.load(str(tmp_path / "whole.parquet")), dataset.load(str(tmp_path / "parts"))
+    whole, parts = load(str(tmp_path / "whole.parquet")), load(str(tmp_path / "parts"))
     assert whole.content_sha256 == parts.content_sha256 and len(parts.pictures) == 30
     assert len(parts.pictures.groups) == 8
     for row in (29, 0, 16, 17, 5):
@@ -173,13 +173,13 @@ def test_a_stream_is_read_no_further_than_needed(tmp_path, monkeypatch):
     (tmp_path / "set").mkdir()
     write_parquet(tmp_path / "set" / "train-0.parquet")
     (tmp_path / "set" / "train-1.parquet").write_bytes(b"not read")
-    table, _ = dataset._hub(str(tmp_path / "set"), None, "train", Columns(), 9, False)
-    data = dataset._dataset("set", None, "train", table, 9)
-    whole = dataset.load(str(tmp_path / "set" / "train-0.parquet"), num_samples=9)
+    table, _ = _hub(str(tmp_path / "set"), None, "train", Columns(), 9, False)
+    data = _dataset("set", None, "train", table, 9)
+    whole = load(str(tmp_path / "set" / "train-0.parquet"), num_samples=9)
     assert data.ids == whole.ids == [f"s{i}" for i in range(9)] and data.texts == whole.texts
     assert data.image(8).tobytes() == whole.image(8).tobytes()
     with pytest.raises(ExtractionError, match="say how many with --num-samples"):
-        dataset.load("big/set", streaming=True)
+        load("big/set", streaming=True)
 
 
 def test_what_a_name_is(tmp_path, checkpoint):

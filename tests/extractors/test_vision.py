@@ -5,11 +5,12 @@ import pytest
 import timm
 import torch
 
-from extractors import loading, vision
-from extractors.blocks import BatchSize, extract_block
 from extractors.errors import ExtractionError
-from extractors.loading import prepared
-from extractors.run import modality_of
+from extractors.models import vision
+from extractors.pipeline import prefetch
+from extractors.pipeline.batches import BatchSize, extract_block
+from extractors.pipeline.prefetch import prepared
+from extractors.pipeline.run import modality_of
 
 # name, options that keep it small, pooling that auto resolves to
 TOKENS = [
@@ -197,7 +198,7 @@ def test_data_workers_keep_the_order_of_rows(few):
 def test_a_scrambled_order_is_an_error(few, monkeypatch):
     """Rows in another order are the worst failure of all: every layer at chance, found late."""
     extractor = vision.load("vit_tiny_patch16_224", random_init=0, options={"depth": 1, "img_size": 32})
-    monkeypatch.setattr(loading, "_loaded", lambda samples, count: iter([samples[1], samples[0]]))
+    monkeypatch.setattr(prefetch, "_loaded", lambda samples, count: iter([samples[1], samples[0]]))
     with pytest.raises(ExtractionError, match="Row 4 came where row 3 was due"):
         list(prepared(extractor, few, [3, 4], 2))
 

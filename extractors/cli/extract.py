@@ -1,0 +1,184 @@
+"""`prh extract`: the command line of the reference's extract_features.py; importing this needs no torch."""
+
+import argparse
+from typing import Any
+
+EPILOG = """\
+examples:
+  prh extract --dataset minhuh/prh --subset wit_1024 --modelset val --modality language --pool avg
+  prh extract --dataset minhuh/prh --subset wit_1024 --modelset val --modality vision --pool none
+  prh extract --dataset emoji_1024 --model vit_tiny_patch16_224 --random-init 0
+  prh extract --dataset my_pictures/ --text-column caption --model ./checkpoints/llama --pool last
+  prh extract --dataset big/set --streaming --num-samples 100000 --modelset mine.toml --worker 3/8
+
+A run that was interrupted goes on where it stopped when the same command is given again. Exit status: 0 when all
+models are complete (or this worker's share of them), 1 when some failed, 2 when all did.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `prh extract`; every dash may be written as an underscore."""
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--dataset",
+        default="minhuh/prh",
+        help="built-in set (emoji_1024), local parquet file, folder of images (captions in metadata.jsonl or .csv), or "
+        "hub name (%(default)s)",
+    )
+    data.add_argument("--subset", help="revision of a hub data set (wit_1024 for minhuh/prh)")
+    data.add_argument("--split", default="train", help="(%(default)s)")
+    data.add_argument("--num-samples", type=int, help="only the first so many (all)")
+    for kind in ("image", "text", "id"):
+        data.add_argument(f"--{kind}-column", metavar="NAME", help=f"column of the {kind}s ({kind})")
+    data.add_argument("--streaming", action="store_true", help="fetch no more of a hub set than --num-samples need")
+    data.add_argument(
+        "--caption-idx", type=_index, default=0, help="which caption language models read, or all (%(default)s)"
+    )
+    data.add_argument(
+        "--on-error", default="fail", choices=("fail", "skip"), help="at broken samples; align then with --pair inner"
+    )
+    models = parser.add_argument_group("models")
+    models.add_argument(
+        "--modelset", default="val", metavar="SET", help="val, test or custom of the study, or sets.toml[:table] (val)"
+    )
+    models.add_argument("--modality", default="all", choices=("vision", "language", "all"), help="(%(default)s)")
+    models.add_argument("--model", nargs="+", metavar="NAME", help="these models, by name or local path, not a set")
+    models.add_argument("--random-init", type=int, metavar="SEED", help="random weights from this seed")
+    models.add_argument(
+        "--pool",
+        default="auto",
+        choices=("auto", "mean", "avg", "last", "cls", "none"),
+        help="tokens to one vector: mean (avg), last token, cls (none: the same for vision); auto: the class token "
+        "where a vision model has one, else mean (%(default)s)",
+    )
+    models.add_argument("--final-norm", action="store_true", help="vision: also the state after the final norm")
+    models.add_argument(
+        "--prompt",
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="TEMPLATE",
+        help="language: text around each caption, with {text} in it; without a template, the reference's mark alone",
+    )
+    models.add_argument("--max-length", type=int, metavar="TOKENS", help="cut longer texts; how many is recorded")
+    models.add_argument("--no-special-tokens", action="store_true", help="language: no beginning and end marks")
+    running = parser.add_argument_group("running")
+    running.add_argument(
+        "--batch-size", type=_batch_size, default=16, help="or auto; halved when memory runs out (%(default)s)"
+    )
+    running.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16"), help="of computing (auto)")
+    running.add_argument(
+        "--store-dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"), help="(as computed)"
+    )
+    running.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (auto)")
+    running.add_argument("--quantize", choices=("4bit", "8bit"), help="language models, by bitsandbytes; recorded")
+    running.add_argument("--device-map", metavar="MAP", help="auto spreads a language model over all GPUs")
+    running.add_argument("--compile", action="store_true", help="torch.compile every block; recorded")
+    running.add_argument("--data-workers", type=int, default=0, metavar="N", help="processes that decode pictures (0)")
+    running.add_argument(
+        "--worker",
+        default="auto",
+        metavar="I/N",
+        help="this process's share, counted from 0; env reads it from a Slurm array, srun or torchrun (auto: torchrun)",
+    )
+    running.add_argument(
+        "--share",
+        default="auto",
+        choices=("auto", "models", "blocks"),
+        help="what workers share: whole models, or blocks of 256 samples of each (auto: models where they suffice)",
+    )
+    running.add_argument("--output-dir", default="./results/features", help="root of the stores (%(default)s)")
+    running.add_argument("--force-remake", action="store_true", help="write stores anew that are there")
+    running.add_argument("--force-download", action="store_true", help="fetch language models and data sets anew")
+
+
+def _index(text: str) -> int | str:
+    return text if text == "all" else int(text)
+
+
+def _batch_size(text: str) -> int | str:
+    return text if text == "auto" else int(text)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Extract as asked; 0 when all models are complete, 1 when some failed, 2 when all did."""
+    from prh_jax.runtime.workers import ALONE, parse_worker
+
+    from ..errors import ExtractionError, require_extra
+    from ..modelsets import models_of
+
+    require_extra()
+    if args.batch_size != "auto" and args.batch_size < 1:
+        raise ExtractionError(f"--batch-size must be at least 1, got {args.batch_size}.")
+    worker = parse_worker(args.worker)
+    if args.force_remake and not worker.alone:
+        raise ExtractionError(
+            "--force-remake with several workers would have each replace what the others write. Remove the stores, or "
+            "remake them with one process."
+        )
+    modalities = ("language", "vision") if args.modality == "all" else (args.modality,)
+    wanted: list[tuple[str | None, str]]
+    if args.model:
+        wanted = [(None if args.modality == "all" else args.modality, name) for name in args.model]
+    else:
+        wanted = [(modality, name) for modality in modalities for name in models_of(args.modelset, modality)]
+    if not wanted:
+        raise ExtractionError(f"Model set {args.modelset!r} has no {args.modality} models.")
+    if args.share == "models" or (args.share == "auto" and not worker.alone and len(wanted) >= worker.count):
+        wanted, worker = worker.share(wanted), ALONE
+
+    from ..pipeline.run import extract, summary
+
+    outcomes = extract(wanted, _data(args), _settings(args, worker))
+    told = summary(outcomes)
+    if told:
+        print(told)
+    failed = sum(isinstance(outcome, Exception) for outcome in outcomes.values())
+    return 0 if not failed else 2 if failed == len(outcomes) else 1
+
+
+def _subset(args: argparse.Namespace) -> str | None:
+    return "wit_1024" if args.subset is None and args.dataset == "minhuh/prh" else args.subset
+
+
+def _data(args: argparse.Namespace) -> Any:
+
+    from ..datasets.loading import Columns, load
+
+    return load(
+        args.dataset,
+        _subset(args),
+        split=args.split,
+        num_samples=args.num_samples,
+        columns=Columns(args.image_column, args.text_column, args.id_column),
+        streaming=args.streaming,
+        force_download=args.force_download,
+    )
+
+
+def _settings(args: argparse.Namespace, worker: Any) -> Any:
+    from ..pipeline.run import Settings
+
+    return Settings(
+        output_dir=args.output_dir,
+        subset=_subset(args),
+        pool=args.pool,
+        caption_index=args.caption_idx,
+        prompt=args.prompt,
+        max_length=args.max_length,
+        special_tokens=not args.no_special_tokens,
+        final_norm=args.final_norm,
+        batch_size=args.batch_size,
+        dtype=args.dtype,
+        store_dtype=args.store_dtype,
+        device=args.device,
+        quantize=args.quantize,
+        device_map=args.device_map,
+        compiled=args.compile,
+        random_init=args.random_init,
+        worker=worker,
+        data_workers=args.data_workers,
+        on_error=args.on_error,
+        force_remake=args.force_remake,
+        force_download=args.force_download,
+    )

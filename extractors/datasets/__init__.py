@@ -1,0 +1,1 @@
+"""Samples in one order: pictures, texts and ids."""

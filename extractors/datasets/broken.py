@@ -1,0 +1,42 @@
+"""Broken samples found before any model is loaded, and left out where that was asked for."""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+from tqdm.auto import tqdm
+
+from ..errors import ExtractionError
+from .samples import Dataset, some
+
+
+def leave_out_broken(data: Dataset, modality: str, caption_index: int | str = 0) -> Dataset:
+    """The data set without samples whose picture cannot be read, or whose caption is missing or empty.
+
+    Every picture is decoded once, by threads; which samples are left out is said on standard error, how many is part
+    of the data set's identity. ExtractionError when none is left.
+    """
+    if modality == "language":
+        short, empty = data.without_caption(caption_index)
+        broken = sorted(short + empty)
+    else:
+        data.check_pictures()
+        with ThreadPoolExecutor() as pool:
+            readable = pool.map(lambda row: _reads(data, row), range(len(data)))
+            shown = tqdm(readable, "checking", len(data), unit=" pictures", disable=None, leave=False, delay=1)
+            broken = [row for row, fine in enumerate(shown) if not fine]
+    if not broken:
+        return data
+    if len(broken) == len(data):
+        raise ExtractionError(f"All {len(data)} samples of {data.name} are broken for {modality} models.")
+    names = some([data.ids[row] for row in broken])
+    print(f"{data.name}: {len(broken)} samples are broken for {modality} models and left out: {names}", file=sys.stderr)
+    without = set(broken)
+    return data.select([row for row in range(len(data)) if row not in without])
+
+
+def _reads(data: Dataset, row: int) -> bool:
+    try:
+        data.image(row)
+    except ExtractionError:
+        return False
+    return True

@@ -1,0 +1,225 @@
+"""Data sets of paired pictures and texts by name: built-in, parquet, a folder of images, the hub."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from prh_jax.stores.checks import check_ids
+
+from ..errors import ExtractionError, first_line
+from .samples import Dataset, Rows, as_rgb, content_sha256
+
+__all__ = ["BUILT_IN", "Columns", "Dataset", "as_rgb", "load"]
+
+BUILT_IN = {"emoji_1024": Path(__file__).parent.parent / "data" / "emoji_1024.parquet"}
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns hold the pictures, the texts and the ids; None takes `image`, `text`, `id` where they are."""
+
+    image: str | None = None
+    text: str | None = None
+    id: str | None = None
+
+    def choose(self, source: str, there: Sequence[str]) -> dict[str, str]:
+        """The column of each kind that is there; ExtractionError where one was named that is not."""
+        chosen = {}
+        for kind in ("id", "image", "text"):
+            named = getattr(self, kind)
+            if named is not None and named not in there:
+                raise ExtractionError(f"{source} has no column {named!r} (--{kind}-column); it has {', '.join(there)}.")
+            if named or kind in there:
+                chosen[kind] = named or kind
+        return chosen
+
+
+def load(
+    name: str,
+    subset: str | None = None,
+    *,
+    split: str = "train",
+    num_samples: int | None = None,
+    columns: Columns | None = None,
+    streaming: bool = False,
+    force_download: bool = False,
+) -> Dataset:
+    """A data set by name: built-in ("emoji_1024"), a local parquet file or folder, or a hub name with a revision.
+
+    `columns` says which hold pictures, texts (a caption or a list of them) and ids (unique; else the path of the
+    picture in its folder, or the row number). `streaming` fetches no more of a hub set than `num_samples` need.
+    ExtractionError where it cannot be found or read.
+    """
+    if num_samples is not None and num_samples < 1:
+        raise ExtractionError(f"--num-samples must be at least 1, got {num_samples}.")
+    if streaming and num_samples is None:
+        raise ExtractionError("--streaming reads the first samples of a large set; say how many with --num-samples.")
+    columns, revision = columns or Columns(), subset
+    if name in BUILT_IN:
+        table = _parquet([BUILT_IN[name]], columns)
+    elif Path(name).exists():
+        table = _local(Path(name), columns)
+    else:
+        table, revision = _hub(name, subset, split, columns, num_samples if streaming else None, force_download)
+    return _dataset(name, revision, split, table, num_samples)
+
+
+def _dataset(name: str, revision: str | None, split: str, table: dict[str, Any], limit: int | None) -> Dataset:
+    if not {"image", "text"} & set(table):
+        raise ExtractionError(
+            f"{name} has neither a column `image` nor `text`. Name yours with --image-column and --text-column."
+        )
+    n = min(len(next(iter(table.values()))), limit or 2**62)
+    ids = check_ids([str(i) for i in table["id"][:n]] if "id" in table else [str(i) for i in range(n)])
+    texts = table["text"][:n] if "text" in table else None
+    if texts is not None:
+        texts = [[text] if isinstance(text, str) or text is None else list(text) for text in texts]
+        texts = [[str(text) if text is not None else "" for text in captions] for captions in texts]
+    pictures = table.get("image")
+    if pictures is not None and len(pictures) > n:
+        pictures = Rows(pictures, range(n))
+    return Dataset(name, revision, split, ids, texts, pictures, content_sha256(ids, texts, pictures))
+
+
+class ParquetColumn(Sequence):
+    """A column of parquet files, one row group in memory at a time: pictures are larger than memory."""
+
+    def __init__(self, files: list[Path], column: str):
+        import pyarrow.parquet as pq
+
+        self.column = column
+        self.groups: list[tuple[int, Path, int]] = []
+        start = 0
+        for file in files:
+            metadata = pq.read_metadata(file)
+            for group in range(metadata.num_row_groups):
+                self.groups.append((start, file, group))
+                start += metadata.row_group(group).num_rows
+        self.rows = start
+        self._held: tuple[int, list[Any]] = (-1, [])
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __getitem__(self, index: Any) -> Any:
+        from bisect import bisect
+
+        import pyarrow.parquet as pq
+
+        if not 0 <= index < self.rows:
+            raise IndexError(index)
+        which = bisect(self.groups, index, key=lambda group: group[0]) - 1
+        start, file, group = self.groups[which]
+        held = self._held  # by one name: another thread may replace it meanwhile
+        if held[0] != which:
+            held = (which, pq.ParquetFile(file).read_row_group(group, [self.column])[self.column].to_pylist())
+            self._held = held
+        return held[1][index - start]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_held": (-1, [])}
+
+
+def _parquet(files: list[Path], columns: Columns) -> dict[str, Any]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        chosen = columns.choose(str(files[0]), pq.read_schema(files[0]).names)
+        table: dict[str, Any] = {}
+        for kind, column in chosen.items():
+            if kind == "image":
+                table[kind] = ParquetColumn(files, column)
+            else:
+                parts = [pq.read_table(file, columns=[column])[column] for file in files]
+                table[kind] = [value for part in parts for value in part.to_pylist()]
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise ExtractionError(f"{files[0]} cannot be read as parquet: {error}") from error
+    return table
+
+
+def _local(path: Path, columns: Columns) -> dict[str, Any]:
+    if path.is_file():
+        return _parquet([path], columns)
+    files = sorted(path.rglob("*.parquet"))
+    if files:
+        return _parquet(files, columns)
+    from datasets import load_dataset
+
+    _hide_bars_where_nobody_watches()
+    try:
+        loaded = load_dataset("imagefolder", data_dir=str(path), split="train")
+    except Exception as error:  # datasets raises many kinds for folders it cannot make sense of
+        raise ExtractionError(f"{path} holds no parquet file and is not a folder of images: {error}") from error
+    table = _encoded(str(path), loaded, columns)
+    if "id" not in table and "image" in table:
+        # names tell pictures apart for good, row numbers only until one is added
+        table["id"] = [Path(picture["path"]).relative_to(path.resolve()).as_posix() for picture in table["image"]]
+    return table
+
+
+def _hub(
+    name: str, subset: str | None, split: str, columns: Columns, first: int | None, force_download: bool
+) -> tuple[dict[str, Any], str | None]:
+    from datasets import DownloadMode, load_dataset
+
+    _hide_bars_where_nobody_watches()
+    mode = DownloadMode.FORCE_REDOWNLOAD if force_download else None
+    try:
+        loaded = load_dataset(name, revision=subset, split=split, download_mode=mode, streaming=first is not None)
+        if first is not None:
+            loaded = _taken(_undecoded(loaded), first)
+    except Exception as error:  # the hub client raises many kinds: not found, no network, no access
+        raise ExtractionError(
+            f"Data set {name!r} (revision {subset}, split {split}) could not be loaded: {first_line(error)} It is "
+            f"neither built in ({', '.join(BUILT_IN)}) nor a local file or folder; check the name and the network."
+        ) from error
+    return _encoded(name, loaded, columns), _commit(name, subset)
+
+
+def _hide_bars_where_nobody_watches() -> None:
+    from datasets import disable_progress_bars
+
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+
+
+def _taken(stream: Any, first: int) -> Any:
+    """The first samples of a stream, kept on disk as `datasets` keeps all it loads."""
+    from datasets import Dataset as Table
+
+    # islice, as `take` opens the file after the last one that it needs
+    return Table.from_generator(lambda: islice(stream, first), features=stream.features)
+
+
+def _undecoded(loaded: Any) -> Any:
+    """A table or stream with pictures left encoded: whatever columns hold some."""
+    from datasets import Image
+
+    for name, kind in (loaded.features or {}).items():
+        if isinstance(kind, Image):
+            loaded = loaded.cast_column(name, Image(decode=False))
+    return loaded
+
+
+def _encoded(source: str, loaded: Any, columns: Columns) -> dict[str, Any]:
+    """Columns of a `datasets` table by kind, with pictures left encoded."""
+    from datasets import Image
+
+    chosen = columns.choose(source, loaded.column_names)
+    if "image" in chosen and not isinstance(loaded.features[chosen["image"]], dict):
+        loaded = loaded.cast_column(chosen["image"], Image(decode=False))
+    return {kind: loaded[column] for kind, column in chosen.items()}
+
+
+def _commit(name: str, subset: str | None) -> str | None:
+    """The commit behind a revision where the hub says it, else the revision."""
+    from huggingface_hub import HfApi
+
+    try:
+        return HfApi().dataset_info(name, revision=subset, timeout=10).sha or subset
+    except Exception:  # offline with a cached data set: the revision's name is what is known
+        return subset

@@ -1,0 +1,172 @@
+"""Vision models of transformers: towers of CLIP and SigLIP, DINOv2, DINOv3, ViT and their kin."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import ExtractionError, first_line
+from .environment import compile_blocks, file_sha256, identity, pick_device, pick_dtype
+from .pooling import forward_hooks
+
+FAMILIES = (
+    *("clip", "clip_vision_model", "siglip", "siglip_vision_model", "metaclip_2", "chinese_clip", "dinov2"),
+    *("dinov2_with_registers", "dinov3_vit", "vit", "deit", "ijepa"),
+)
+
+
+@dataclass
+class TransformersTower:
+    """The vision side of a transformers model: its layers' outputs are the features, the state after the norm last."""
+
+    name: str
+    model: Any
+    processor: Any
+    revision: str | None
+    random_init: int | None
+    device: Any
+    dtype: Any
+    params_total: int
+    compiled: bool = False
+    blocks: Any = None
+    names: list[str] = field(default_factory=list)
+    has_class_token: bool = False
+    prefix: int = 0
+
+    def spec(self) -> dict[str, Any]:
+        settings = json.loads(self.processor.to_json_string())
+        return {
+            **identity(self.name, self.revision, self.random_init, self.dtype, compiled=self.compiled),
+            "image_size": self.image_size,
+            "transform": {key: value for key, value in sorted(settings.items()) if value is not None},
+        }
+
+    def parameters(self) -> dict[str, int]:
+        return {"params_total": self.params_total, "params_backbone": sum(p.numel() for p in self.model.parameters())}
+
+    @property
+    def image_size(self) -> list[int]:
+        from PIL import Image
+
+        return list(self.transform(Image.new("RGB", (64, 64))).shape)
+
+    def transform(self, image: Any) -> Any:
+        return self.processor(images=image, return_tensors="pt")["pixel_values"][0]
+
+    def states(self, images: Any, pool: Callable[[Any, int], Any], *, final: bool) -> list[Any]:
+        found: dict[Any, Any] = {}
+
+        def keep(module, inputs, output):
+            found[module] = pool(output[0] if isinstance(output, tuple) else output, self.prefix)
+
+        with forward_hooks(self.blocks, keep):
+            output = self.model(pixel_values=images.to(self.device, self.dtype))
+        states = [found[block] for block in self.blocks]
+        return [*states, pool(self._normed(output.last_hidden_state), self.prefix)] if final else states
+
+    def _normed(self, state: Any) -> Any:
+        """The last state after the final norm, which CLIP has beside its model's path to it."""
+        norm = getattr(self.model, "post_layernorm", None)
+        return state if norm is None or self.model.config.model_type.startswith("siglip") else norm(state)
+
+    def find_layers(self) -> None:
+        """The list of layers, and which tokens come before the patches; ExtractionError where it is not clear."""
+        import torch
+
+        config = self.model.config
+        count = config.num_hidden_layers
+        lists = [m for m in self.model.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == count]
+        if not lists:
+            raise ExtractionError(f"{self.name} ({type(self.model).__name__}) has no list of {count} layers.")
+        self.blocks = lists[0]
+        self.names = [f"layers.{i}" for i in range(count)]
+        parameters = {name.rsplit(".", 1)[-1] for name, _ in self.model.named_parameters()}
+        self.has_class_token = bool(parameters & {"cls_token", "class_embedding"})
+        self.prefix = int(self.has_class_token) + int("distillation_token" in parameters)
+        if parameters & {"register_tokens"}:
+            self.prefix += config.num_register_tokens
+        size = self.image_size
+        with torch.inference_mode():
+            (tokens,) = {s.shape[1] for s in self.states(torch.zeros(1, *size), lambda o, _: o, final=False)}
+        patches = (size[1] // config.patch_size) * (size[2] // config.patch_size)
+        if tokens != patches + self.prefix:
+            raise ExtractionError(
+                f"{self.name} gives {tokens} tokens for {patches} patches and {self.prefix} tokens before them; which "
+                "of them are patches is not clear."
+            )
+
+
+def timm_knows(name: str) -> bool:
+    """Whether a name, its source, owner and tag left out, is one of timm's architectures."""
+    import timm
+
+    return timm.is_model(name.split(":")[-1].split("/")[-1].split(".")[0])
+
+
+def model_type(name: str) -> str | None:
+    """The family that a checkpoint's configuration names, read from the folder, or from the hub; None for timm's."""
+    path = Path(name) / "config.json"
+    if path.is_file():
+        return json.loads(path.read_text()).get("model_type")
+    if timm_knows(name) or "/" not in name:
+        return None
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(name).model_type
+    except Exception:  # no network, no such name: loading it will say so
+        return None
+
+
+def is_transformers(name: str) -> bool:
+    """Whether a vision model is one of transformers; ExtractionError for a family whose layers are not known."""
+    family = model_type(name)
+    if family is not None and family not in FAMILIES:
+        raise ExtractionError(
+            f"{name} is a {family} model of transformers; of its vision models these are read: {', '.join(FAMILIES)}. "
+            "timm has most others under a name of its own; extractors.extract_module reads any torch module."
+        )
+    return family is not None
+
+
+def load_tower(
+    name: str, *, random_init: int | None, dtype: str, device: str, compiled: bool = False
+) -> TransformersTower:
+    """A vision model, or the vision side of one with two, with its image processor."""
+    import torch
+    from transformers import AutoConfig, AutoImageProcessor, AutoModel
+
+    place, kind = pick_device(device), pick_dtype(dtype, device)
+    try:
+        config = AutoConfig.from_pretrained(name)
+        processor = AutoImageProcessor.from_pretrained(name)
+        if random_init is None:
+            model = AutoModel.from_pretrained(name, dtype=kind)
+        else:
+            torch.manual_seed(random_init)
+            model = AutoModel.from_config(config, dtype=kind)
+    except Exception as error:  # transformers and the hub client raise many kinds
+        raise ExtractionError(
+            f"Vision model {name!r} could not be loaded: {first_line(error)} Check the name, the network or the "
+            "cache; a local folder needs config.json, weights and preprocessor_config.json."
+        ) from error
+    total = sum(p.numel() for p in model.parameters())
+    vision = getattr(model, "vision_model", model)
+    folder = Path(name)
+    revision = file_sha256(folder) if folder.is_dir() else getattr(config, "_commit_hash", None)
+    tower = TransformersTower(
+        name=name,
+        model=vision.to(place).eval(),
+        processor=processor,
+        revision=revision,
+        random_init=random_init,
+        device=place,
+        dtype=kind,
+        params_total=total,
+        compiled=compiled,
+    )
+    tower.find_layers()
+    if compiled:
+        compile_blocks(tower.blocks)
+    return tower

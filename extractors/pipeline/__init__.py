@@ -1,0 +1,1 @@
+"""Models run over samples, block by block, into feature stores."""

@@ -1,0 +1,175 @@
+"""The public names and where they are defined: what `import prh_jax` offers without loading any of it."""
+
+PUBLIC: dict[str, tuple[str, ...]] = {
+    "study.align": (
+        "align",
+        "align_share",
+    ),
+    "study.distributed": ("align_distributed",),
+    "study.resume": (
+        "calibrate",
+        "finish_alignment",
+    ),
+    "study.plan": (
+        "Plan",
+        "plan",
+    ),
+    "null.settings": ("Null",),
+    "engine.preprocess": ("Preprocess",),
+    "stores.reader": (
+        "FeatureStore",
+        "open_store",
+    ),
+    "stores.writer": ("write_features",),
+    "stores.inspect": ("inspect_store",),
+    "results.alignment": (
+        "Alignment",
+        "load_alignment",
+    ),
+    "results.calibration": ("Calibration",),
+    "results.gallery": ("Gallery",),
+    "results.merge": ("merge",),
+    "results.export": ("export",),
+    "analysis.intervals": (
+        "Interval",
+        "interval",
+    ),
+    "analysis.curves": (
+        "curve_over_k",
+        "curve_over_n",
+    ),
+    "analysis.trend": ("trend",),
+    "analysis.neighbor_gallery": ("neighbor_gallery",),
+    "plot.html_report": ("report",),
+    "training.losses": (
+        "batch_cka",
+        "gram_cka",
+        "soft_mutual_knn",
+    ),
+    "training.streaming": (
+        "MinibatchCka",
+        "StreamingCka",
+    ),
+    "runtime.compilation_cache": ("keep_compiled",),
+    "errors": ("StoreError",),
+    "metrics.base": ("Metric",),
+    "metrics.registry": (
+        "METRICS",
+        "PRH_METRICS",
+        "SUPPORTED_METRICS",
+        "make_metric",
+    ),
+    "metrics.cka": (
+        "Cka",
+        "UnbiasedCka",
+        "cka",
+        "unbiased_cka",
+    ),
+    "metrics.distance_correlation": (
+        "DistanceCorrelation",
+        "distance_correlation",
+    ),
+    "metrics.linear_regression": (
+        "LinearRegression",
+        "linear_regression",
+    ),
+    "metrics.matching": (
+        "HardCorrelationMatch",
+        "PermutationProcrustes",
+        "SoftCorrelationMatch",
+        "hard_correlation_match",
+        "permutation_procrustes",
+        "soft_correlation_match",
+    ),
+    "metrics.neighbors.cknna": (
+        "Cknna",
+        "cknna",
+    ),
+    "metrics.neighbors.cycle_knn": (
+        "CycleKnn",
+        "cycle_knn",
+    ),
+    "metrics.neighbors.edit_distance_knn": (
+        "EditDistanceKnn",
+        "edit_distance_knn",
+    ),
+    "metrics.neighbors.lcs_knn": (
+        "LcsKnn",
+        "lcs_knn",
+    ),
+    "metrics.neighbors.mutual_knn": (
+        "MutualKnn",
+        "mutual_knn",
+    ),
+    "metrics.neighbors.rank_similarity": (
+        "JointRankJaccard",
+        "KnnJaccard",
+        "RankSimilarity",
+        "joint_rank_jaccard",
+        "knn_jaccard",
+        "rank_similarity",
+    ),
+    "metrics.neighbors.second_order_cosine": (
+        "SecondOrderCosine",
+        "second_order_cosine",
+    ),
+    "metrics.pwcca": (
+        "Pwcca",
+        "pwcca",
+    ),
+    "metrics.rsa": (
+        "Rsa",
+        "rsa",
+    ),
+    "metrics.rsm_norm_difference": (
+        "RsmNormDifference",
+        "rsm_norm_difference",
+    ),
+    "metrics.shapes": (
+        "AlignedCosine",
+        "AngularShapeDistance",
+        "NormalizedBures",
+        "ProcrustesDistance",
+        "aligned_cosine",
+        "angular_shape_distance",
+        "normalized_bures",
+        "procrustes_distance",
+    ),
+    "metrics.statistics": (
+        "ConcentricityDifference",
+        "Imd",
+        "MagnitudeDifference",
+        "UniformityDifference",
+        "concentricity_difference",
+        "imd",
+        "magnitude_difference",
+        "uniformity_difference",
+    ),
+    "metrics.subspaces": (
+        "Cca",
+        "EigenspaceOverlap",
+        "Gulp",
+        "MeanCca",
+        "cca",
+        "eigenspace_overlap",
+        "gulp",
+        "mean_cca",
+    ),
+    "metrics.svcca": (
+        "Svcca",
+        "svcca",
+    ),
+}
+"""Names by the module below prh_jax that defines them."""
+
+HOME: dict[str, str] = {name: module for module, names in PUBLIC.items() for name in names}
+"""The module of each public name."""
+
+METRIC_NAMES: list[str] = [
+    name
+    for module, names in PUBLIC.items()
+    if module.startswith("metrics.") and module not in ("metrics.base", "metrics.registry")
+    for name in names
+    if name.islower()
+]
+"""The metrics by name, for help and completion, which must not wait for JAX."""

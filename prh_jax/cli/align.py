@@ -1,0 +1,328 @@
+"""`prh align`: the command line of the reference's measure_alignment.py, on feature stores."""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from .arguments import add_null_options, groups_of, index_or_all, metrics_of, null_of, paths_of
+from .printing import print_calibration, print_json, table
+
+EPILOG = """\
+examples:
+  prh align --dataset minhuh/prh --subset wit_1024 --modelset val \\
+            --modality-x language --pool-x avg --modality-y vision --pool-y none
+  prh align --x stores/bert.zarr stores/gpt2.zarr --y stores/dinov2.zarr --metric mutual_knn cka -o result.zarr
+  prh align --x stores/*.zarr -o result.zarr --worker 0/4       one of four processes that share the work
+  prh align --x gpt2.zarr bert.zarr -o s3://bucket/r.zarr --worker 0/4      one of four machines without a shared folder
+  srun prh align --x stores/*.zarr -o result.zarr --distributed   many hosts, each with some samples of every layer
+  prh align --x stores/*.zarr --null 500 -o result.zarr         with what chance gives: p, q, calibrated scores
+  prh align --x stores/*.zarr --metric all --prh --npy -o result.zarr   all with all, the reference's numbers, files
+"""
+
+_POOLS = ("auto", "mean", "avg", "last", "cls", "none")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `prh align`; every dash may be written as an underscore."""
+    data = parser.add_argument_group("which features: by study, as `prh extract` laid them out")
+    data.add_argument("--dataset", default="minhuh/prh", help="data set the features were made from (%(default)s)")
+    data.add_argument("--subset", default="wit_1024", help="its revision (%(default)s)")
+    data.add_argument(
+        "--modelset", default="val", metavar="SET", help="val, test or custom of the study, or sets.toml[:table] (val)"
+    )
+    for side in "xy":
+        data.add_argument(f"--modality-{side}", default="all", choices=("vision", "language", "all"))
+        data.add_argument(
+            f"--pool-{side}", default="auto", choices=_POOLS, help="pooling of the features (%(default)s)"
+        )
+        data.add_argument(
+            f"--prompt-{side}", nargs="?", const=True, default=False, metavar="TEMPLATE", help="made with this --prompt"
+        )
+        data.add_argument(f"--caption-idx-{side}", type=index_or_all, default=0, help="made with this --caption-idx")
+    data.add_argument("--input-dir", default="./results/features", help="root of the feature stores (%(default)s)")
+    paths = parser.add_argument_group("which features: by path")
+    paths.add_argument(
+        "--x", nargs="+", metavar="STORE", help="feature stores of one side, folders of them, archives or URLs"
+    )
+    paths.add_argument("--y", nargs="+", metavar="STORE", help="of the other side (default: x with itself)")
+    paths.add_argument(
+        "--pair",
+        default="exact",
+        choices=("exact", "inner"),
+        help="stores of other samples are an error (exact), or cut down to the samples they all hold (inner)",
+    )
+    scoring = parser.add_argument_group("how to score")
+    scoring.add_argument(
+        "--metric",
+        nargs="+",
+        action="extend",
+        metavar="NAME[:setting=value,...]",
+        help='metrics, "prh" (the eight of the reference) or "all"; see `prh metrics` (mutual_knn)',
+    )
+    scoring.add_argument("--topk", type=int, default=10, help="k of the metrics that have one (%(default)s)")
+    scoring.add_argument("--prh", action="store_true", help="the reference's settings (eps, unnormalised lcs, ...)")
+    scoring.add_argument("--precise", action="store_true", help="clip at the exact quantile of all features")
+    scoring.add_argument("--clip-quantile", type=float, default=0.95, help="1 clips nothing (%(default)s)")
+    scoring.add_argument("--clip-scope", default="auto", choices=("auto", "tensor", "layer"), help="(%(default)s)")
+    scoring.add_argument("--no-normalize", action="store_true", help="leave rows at their length")
+    scoring.add_argument("--memory", metavar="SIZE", help="for features, sketches and temporaries, such as 8GiB")
+    scoring.add_argument(
+        "--precision",
+        default="float32",
+        choices=("float32", "bfloat16"),
+        help="of features in Gram matrices; bfloat16 is meant for GPUs and changes scores (%(default)s)",
+    )
+    scoring.add_argument(
+        "--sketch-cache", metavar="FOLDER", help="folder or URL that keeps sketches, for further studies"
+    )
+    scoring.add_argument("--groups", metavar="FILE", help="a label per sample, a line each: orders stay within groups")
+    scoring.add_argument(
+        "--exclude-own-group", action="store_true", help="no sample is a neighbour of one of its group"
+    )
+    scoring.add_argument(
+        "--worker",
+        default="auto",
+        metavar="i/n",
+        help="score share i of n, counted from 0, into the shared result; env reads Slurm's or torchrun's (all of it)",
+    )
+    add_null_options(parser, default=None)
+    many = parser.add_argument_group(
+        "samples too many for one device",
+        "Processes of jax.distributed, each with some of the samples of every layer, score one study: neighbour lists, "
+        "cknna, and both CKAs with linear kernels. One that is missing or dies ends all of them; the same command, "
+        "started again, goes on at the last tile (and, with --sketch-cache or -o, at the last layer).",
+    )
+    many.add_argument(
+        "--distributed", action="store_true", help="be one of them; Slurm, MPI and others that JAX knows say which"
+    )
+    many.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 is reached, if nothing says so")
+    many.add_argument("--process-id", type=int, metavar="I", help="which process this is, counted from 0")
+    many.add_argument("--process-count", type=int, metavar="N", help="of how many")
+    many.add_argument(
+        "--timeout", type=int, default=300, metavar="SECONDS", help="to wait for all of them at the start (%(default)s)"
+    )
+    out = parser.add_argument_group("where the result goes")
+    out.add_argument("--output-dir", default="./results/alignment", help="root of the results (%(default)s)")
+    out.add_argument(
+        "-o",
+        "--output",
+        help="path of the result instead of one below --output-dir, or its URL (s3://, gs:// ...; the account is "
+        "the one that fsspec finds in the environment or ~/.config/fsspec)",
+    )
+    out.add_argument("--npy", action="store_true", help="also write the reference's .npy, at its path")
+    out.add_argument("--plot", metavar="PNG", help="also draw a heat map of the first metric")
+    out.add_argument("--json", action="store_true", help="print JSON in place of tables, as `prh show --json`")
+    out.add_argument("--force-remake", action="store_true", help="overwrite a result that is there")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Align as asked, print the tables, save the result."""
+    if not args.distributed:
+        if args.coordinator or args.process_id is not None or args.process_count is not None:
+            raise ValueError("--coordinator, --process-id and --process-count go with --distributed.")
+        return _run(args)
+    from ..runtime.processes import fail, start_processes
+
+    if args.null or args.worker != "auto":
+        raise ValueError(
+            "--distributed takes no --worker, and no --null: find the null of the result with `prh calibrate`."
+        )
+    start_processes(args.coordinator, args.process_id, args.process_count, timeout=args.timeout)
+    try:
+        return _run(args)
+    except (Exception, KeyboardInterrupt) as error:
+        fail(error, 130 if isinstance(error, KeyboardInterrupt) else 2)
+        raise
+
+
+def _run(args: argparse.Namespace) -> int:
+    from ..engine.preprocess import Preprocess
+    from ..metrics.registry import make_metrics
+    from ..runtime.compilation_cache import keep_compiled
+    from ..runtime.workers import parse_worker
+    from ..stores.location import local_file, place
+    from ..stores.reader import open_stores
+    from ..stores.url import Url
+    from ..study.align import align, align_share
+
+    keep_compiled()
+    metrics = make_metrics(metrics_of(args))
+    preprocess = Preprocess(args.clip_quantile, args.precise, args.clip_scope, not args.no_normalize)
+    if args.x:
+        xs, ys = open_stores(paths_of(args.x)), open_stores(paths_of(args.y or args.x))
+        same = not args.y
+    elif args.y:
+        raise ValueError("--y needs --x: give the stores of both sides, or --x alone to align it with itself.")
+    else:
+        paths_x, paths_y = _study(args, "x"), _study(args, "y")
+        _require(args, paths_x, paths_y)
+        xs, ys, same = open_stores(paths_x), open_stores(paths_y), paths_x == paths_y
+    output = place(args.output) if args.output else _result_path(args, metrics)
+    if args.npy and isinstance(output, Url):
+        raise ValueError(
+            f"--npy goes beside the result, on disk, and {output} is a URL: leave it out, and write the files with "
+            "`prh export`."
+        )
+    if args.plot:
+        local_file(args.plot)
+    study: tuple[Any, Any, Any] = xs, None if same else ys, list(metrics.values())
+    settings: dict[str, Any] = {
+        "preprocess": preprocess,
+        "output": output,
+        "pair": args.pair,
+        "memory": args.memory,
+        "sketch_cache": args.sketch_cache,
+        "precision": args.precision,
+        "groups": groups_of(args.groups),
+        "exclude_own_group": args.exclude_own_group,
+    }
+    if args.distributed:
+        return _run_distributed(args, output, study, settings)
+    worker, null = parse_worker(args.worker), null_of(args)
+    if not worker.alone:
+        if null is not None or args.force_remake:
+            raise ValueError(
+                "Workers share one result: remove an old one first, and find its null with `prh calibrate`."
+            )
+        if args.npy or args.plot or args.json:
+            raise ValueError(
+                "A worker prints no tables and draws nothing (--npy, --plot, --json): once the result is complete, ask "
+                "`prh show`, `prh export` or the same `prh align` without --worker."
+            )
+        complete = align_share(worker.index, worker.count, *study, **settings)
+        print(f"{output}: {'complete' if complete else 'not complete yet; `prh finish` completes it'}")
+        return 0
+    alignment = align(*study, overwrite=args.force_remake, null=null, overwrite_null=args.force_null, **settings)
+    return _tell(args, output, alignment)
+
+
+def _run_distributed(args: argparse.Namespace, output: Any, study: Any, settings: dict[str, Any]) -> int:
+    import jax
+
+    from ..study.distributed import align_distributed
+
+    alignment = align_distributed(*study, overwrite=args.force_remake, **settings)
+    return _tell(args, output, alignment) if jax.process_index() == 0 else 0
+
+
+def _tell(args: argparse.Namespace, output: Any, alignment: Any) -> int:
+    """Tables or JSON, and the files that were asked for."""
+    if args.json:
+        print_json(output, alignment)
+    else:
+        _print_tables(args, alignment, output)
+    told = sys.stderr if args.json else sys.stdout
+    if args.npy:
+        for key in alignment.metrics:
+            print(f"The reference's form: {alignment.save_npy(_npy_path(args, key), key)}", file=told)
+    if args.plot:
+        from ..plot import heat_map
+
+        first = alignment.metrics[0]
+        heat_map(alignment.scores(first), title=f"{first}, best layer pair").figure.savefig(args.plot)
+        print(f"Heat map: {args.plot}", file=told)
+    return 0
+
+
+def _print_tables(args: argparse.Namespace, alignment: Any, output: Any) -> None:
+    if args.pair == "inner":
+        print(f"Paired by id: {alignment.protocol['n']} samples that all stores hold.")
+    for key in alignment.metrics:
+        print(f"\n{key}: best score over layer pairs, {args.modality_x if not args.x else 'x'} by row")
+        print(table(alignment.scores(key)))
+        undefined = int(alignment.dataset[key].isnull().sum())
+        if undefined:
+            print(f"{undefined} of {alignment.dataset[key].size} layer pairs have no score (NaN): see `prh metrics`.")
+        if alignment.calibration is not None:
+            print_calibration(alignment.calibration, key)
+    print(f"\nAll {alignment.dataset.sizes['layer_x']} x {alignment.dataset.sizes['layer_y']} layer pairs: {output}")
+
+
+def _study(args: argparse.Namespace, side: str) -> list[Path]:
+    """Where the features of one side of a study should be; the first candidate pooling where none is there."""
+    from extractors.modelsets import models_of
+
+    from ..stores.layout import store_path
+
+    chosen = getattr(args, f"modality_{side}")
+    paths = []
+    for modality in ("language", "vision") if chosen == "all" else (chosen,):
+        pools = _pools(getattr(args, f"pool_{side}"), modality)
+        for model in models_of(args.modelset, modality):
+            candidates = [
+                store_path(
+                    args.input_dir,
+                    args.dataset,
+                    args.subset,
+                    model,
+                    pool,
+                    prompt=getattr(args, f"prompt_{side}") if modality == "language" else False,
+                    caption_index=getattr(args, f"caption_idx_{side}") if modality == "language" else 0,
+                )
+                for pool in pools
+            ]
+            paths.append(next((path for path in candidates if path.exists()), candidates[0]))
+    return paths
+
+
+def _pools(pool: str, modality: str) -> list[str]:
+    if pool == "none" and modality == "language":
+        raise ValueError("--pool none stands for the class token of vision models; language models have mean or last.")
+    named = {"avg": ["mean"], "none": ["cls"], "auto": ["mean"] if modality == "language" else ["cls", "mean"]}
+    return named.get(pool, [pool])
+
+
+def _require(args: argparse.Namespace, paths_x: list[Path], paths_y: list[Path]) -> None:
+    from ..errors import StoreError
+
+    if not paths_x or not paths_y:
+        side = "y" if paths_x else "x"
+        raise ValueError(
+            f"Model set {args.modelset!r} has no {getattr(args, f'modality_{side}')} models (side {side})."
+        )
+    missing = [path for path in dict.fromkeys((*paths_x, *paths_y)) if not path.exists()]
+    if missing:
+        commands = "\n".join(
+            f"  prh extract --dataset {args.dataset} --subset {args.subset} --modelset {args.modelset} "
+            f"--modality {getattr(args, f'modality_{side}')} --pool {getattr(args, f'pool_{side}')}"
+            for side in ("x", "y")
+        )
+        commands = "\n".join(dict.fromkeys(commands.splitlines()))
+        raise StoreError(
+            f"{len(missing)} of {len({*paths_x, *paths_y})} feature stores are missing, the first is {missing[0]}. "
+            f"Make them with\n{commands}\nor point --input-dir at them."
+        )
+
+
+def _study_folder(args: argparse.Namespace) -> Path:
+    from extractors.modelsets import name_of
+
+    from ..stores.layout import path_parts
+
+    sides = [
+        f"{getattr(args, f'modality_{s}')}_pool-{getattr(args, f'pool_{s}')}_prompt-{getattr(args, f'prompt_{s}')}"
+        for s in ("x", "y")
+    ]
+    return Path(args.output_dir, *path_parts(args.dataset), name_of(args.modelset), "_".join(sides))
+
+
+def _npy_path(args: argparse.Namespace, key: str) -> Path:
+    """The reference's path scheme, or beside the result when that was named."""
+    plain = re.sub(r"[^A-Za-z0-9_.=-]", "_", key)
+    name = f"{plain}_k{args.topk}.npy" if "knn" in key and key == plain else f"{plain}.npy"
+    if args.output:
+        output = Path(args.output)
+        return output.with_name(output.stem + ("" if output.suffix else "_npy")) / name
+    return _study_folder(args) / name
+
+
+def _result_path(args: argparse.Namespace, metrics: dict[str, Any]) -> Path:
+    if args.x:
+        raise ValueError("With --x, name the result too: -o result.zarr")
+    from ..metrics.registry import GROUPS
+
+    name = next((group for group, names in GROUPS.items() if list(metrics) == names), "+".join(metrics))
+    name += f"_k{args.topk}" * any("k" in m.settings for m in metrics.values()) + "_prh" * args.prh
+    return _study_folder(args) / f"{name}.zarr"

@@ -1,0 +1,88 @@
+"""Options that several commands share, and what is made of them."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+AGGREGATES = ("max", "mean", "row_max_mean")
+HOW = ("best", "mean", "same_depth")
+"""The names that `null.settings` and `results.reduce` know: here too, as help must not wait for numpy."""
+
+
+def add_choice(parser: argparse.ArgumentParser) -> None:
+    """A result, one of its metrics, and how layer pairs become model pairs."""
+    parser.add_argument("result", help="path or URL of a result of `prh align`")
+    parser.add_argument("--metric", metavar="NAME", help="one of its metrics (all)")
+    parser.add_argument(
+        "--how",
+        default="best",
+        choices=HOW,
+        help="from layer pairs to a model pair: the best, the mean, or the mean at equal relative depth (%(default)s)",
+    )
+
+
+def add_null_options(parser: argparse.ArgumentParser, *, default: int | None) -> None:
+    """How chance is found."""
+    group = parser.add_argument_group("what chance gives: samples paired at random")
+    group.add_argument(
+        "--null", type=int, default=default, metavar="ORDERS", help=f"random orders ({default or 'none'})"
+    )
+    group.add_argument("--null-seed", type=int, default=0, help="of the orders (%(default)s)")
+    group.add_argument("--alpha", type=float, default=0.05, help="level of the critical score (%(default)s)")
+    group.add_argument(
+        "--aggregate", default="max", choices=AGGREGATES, help="from layer pairs to a model pair (%(default)s)"
+    )
+    group.add_argument(
+        "--stop-after", type=int, metavar="H", help="stop a pair at H orders that score at least as high"
+    )
+    group.add_argument("--no-tail", action="store_true", help="leave out the skewness of each layer pair's null")
+    group.add_argument("--force-null", action="store_true", help="replace a calibration with other settings")
+
+
+def null_of(args: argparse.Namespace) -> Any:
+    """The settings asked for; None without --null."""
+    from ..null.settings import Null
+
+    if args.null is None:
+        return None
+    return Null(args.null, args.null_seed, args.alpha, args.aggregate, args.stop_after, not args.no_tail)
+
+
+def groups_of(path: str | None) -> list[str] | None:
+    """The group of each sample from a text file, a line each."""
+    if path is None:
+        return None
+    lines = Path(path).read_text().splitlines()
+    return [line.strip() for line in lines]
+
+
+def index_or_all(text: str) -> int | str:
+    """A caption's index, or "all"."""
+    return text if text == "all" else int(text)
+
+
+def metrics_of(args: argparse.Namespace) -> list[Any]:
+    """The metrics that were asked for by name or group, each once."""
+    from ..metrics.registry import GROUPS, parse_metric
+
+    groups = GROUPS | ({"all": GROUPS["prh"]} if getattr(args, "prh", False) else {})
+    names = [text for name in args.metric or ["mutual_knn"] for text in groups.get(name, [name])]
+    made = [parse_metric(name, prh=getattr(args, "prh", False), k=args.topk) for name in names]
+    return list(dict.fromkeys(made))
+
+
+def paths_of(given: list[str]) -> list[str | Path]:
+    """The stores named, those in folders of them included; results that lie beside them are left out."""
+    from ..results.storage import SCHEMA as RESULTS
+    from ..stores.location import is_url, schema_of
+
+    paths: list[str | Path] = []
+    for text in given:
+        if is_url(text):
+            paths.append(text)
+            continue
+        path = Path(text)
+        inside = sorted(path.glob("*.zarr")) if path.is_dir() and not (path / "zarr.json").exists() else []
+        inside = [found for found in inside if schema_of(found) != RESULTS]
+        paths += inside or [path]
+    return paths

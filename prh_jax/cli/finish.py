@@ -1,0 +1,64 @@
+"""`prh finish`: stores and results that several workers wrote, completed."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+EPILOG = """\
+examples:
+  prh finish results/features
+  prh finish alignment.zarr                 scores the tiles that workers left
+  prh finish results/features/emoji_1024/hog_pool-none.zarr
+
+Needed only where the last worker was stopped before it could. Exit status: 0 when all stores are complete, 1 when
+blocks are missing in some.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `prh finish`."""
+    parser.add_argument(
+        "path", nargs="+", help="feature stores, folders of them, or results (also URLs) of `prh align`"
+    )
+    parser.add_argument("--memory", metavar="SIZE", help="for the tiles that a result lacks, such as 8GiB")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Complete results and stores at the paths; exit status 1 where blocks are missing in some store."""
+    from ..results.storage import SCHEMA
+    from ..runtime.compilation_cache import keep_compiled
+    from ..stores.location import place, schema_of
+    from ..stores.url import Url
+    from ..study.resume import finish_alignment
+
+    paths = [found for path in map(place, args.path) for found in (_below(path) or [path])]
+    results = [path for path in paths if isinstance(path, Url) or schema_of(path) == SCHEMA]
+    keep_compiled()
+    for path in results:
+        print(f"{path}: {finish_alignment(path, memory=args.memory)!r}")
+    return _finish_stores([path for path in paths if path not in results])
+
+
+def _finish_stores(paths: list[Any]) -> int:
+    from extractors.errors import ExtractionError
+    from extractors.pipeline.finish import finish_store
+
+    from ..errors import StoreError
+
+    unfinished = 0
+    for path in paths:
+        try:
+            print(f"{path}: {'finished' if finish_store(path) else 'was complete'}")
+        except (ExtractionError, StoreError) as error:
+            if len(paths) == 1:
+                raise
+            unfinished += 1
+            print(f"{path}: {error}")
+    return 1 if unfinished else 0
+
+
+def _below(path: Any) -> list[Path]:
+    """The stores and results in a folder of them."""
+    if not isinstance(path, Path) or not path.is_dir() or (path / "zarr.json").exists():
+        return []
+    return sorted(found for found in path.rglob("*.zarr") if not found.name.startswith("."))

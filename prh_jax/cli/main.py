@@ -1,0 +1,148 @@
+"""The command `prh`: its commands, and how any of them ends."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from .._version import __version__
+from . import (
+    align,
+    bench,
+    calibrate,
+    completion,
+    demo,
+    doctor,
+    export,
+    finish,
+    inspect,
+    merge,
+    metrics,
+    pack,
+    plan,
+    report,
+    show,
+)
+from .siblings import sibling
+
+EPILOG = """\
+a first look:
+  prh demo --quick                      scores from shipped features, half a minute, needs no torch
+  prh metrics                           what can be measured
+
+the study of the paper:
+  prh extract --dataset minhuh/prh --subset wit_1024 --modelset val --modality language --pool avg
+  prh extract --dataset minhuh/prh --subset wit_1024 --modelset val --modality vision --pool none
+  prh align --dataset minhuh/prh --subset wit_1024 --modelset val \\
+            --modality-x language --pool-x avg --modality-y vision --pool-y none
+
+your own features, and what a result says:
+  prh align --x stores/*.zarr --metric mutual_knn cka --null 200 -o result.zarr
+  prh show result.zarr
+
+exit status:
+  0    all went well
+  1    something failed, and the rest was done: a model of several, a damaged store, a metric that fails its self-test
+  2    nothing was done: a command that cannot be read, or input that cannot be used
+  130  interrupted; what was finished is kept, and the same command goes on
+
+Every command has examples: prh COMMAND --help. Progress is shown on a terminal only; PRH_DEBUG=1 shows where an error
+came from.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; exit status 0: success, 1: a part failed, 2: unusable input, 130: interrupted."""
+    arguments = [_dashed(word) for word in (sys.argv[1:] if argv is None else argv)]
+    command = next(iter(arguments), "")
+    try:
+        if command == "bench" and not bench.is_here():
+            bench.refuse()
+        parser = make_parser()
+        args = parser.parse_args(arguments, argparse.Namespace(parser=parser))
+        status = args.run(args)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # who read the output has left, as `head` does; nobody is there to be told
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (ValueError, ImportError, OSError) as error:
+        if os.environ.get("PRH_DEBUG"):
+            raise
+        print(f"prh {command}: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\nprh {command}: interrupted; what was finished is kept, run it again to go on.", file=sys.stderr)
+        if argv is not None:
+            return 130
+        # At once: threads of the numerics are still at work, and an orderly end would pull memory from under them.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(130)
+
+
+def _dashed(word: str) -> str:
+    """The reference spells its options with underscores; both spellings work."""
+    if not word.startswith("--"):
+        return word
+    name, equals, value = word.partition("=")
+    return name.replace("_", "-") + equals + value
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="prh",
+        description="How alike are the representations of neural networks? All layer pairs of all model pairs.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"prh-jax {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for name, (summary, body) in command_table().items():
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            epilog=body.EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        body.add_arguments(command)
+        command.set_defaults(run=body.run)
+    return parser
+
+
+def command_table() -> dict[str, tuple[str, Any]]:
+    """Every command, in the order of `prh --help`: what it does in a line, and its file.
+
+    A file has EPILOG, `add_arguments(parser)` and `run(args)`, and imports nothing heavy until it runs: help and
+    completion come at once.
+    """
+    sibling("extractors")
+    from extractors.cli import extract, importing
+
+    return {
+        "extract": ("write every layer of every model to feature stores", extract),
+        "align": ("score all layer pairs of all model pairs", align),
+        "finish": ("finish stores or results that several workers wrote", finish),
+        "import": ("bring features made elsewhere into a store", importing),
+        "pack": ("pack a feature store into one file, checked first", pack),
+        "unpack": ("unpack such a file into a store, checked on the way", pack),
+        "plan": ("say what a study will take: bytes, time on this machine", plan),
+        "calibrate": ("find what chance gives for a result: p, q, calibrated scores", calibrate),
+        "show": ("print what a result is made of, and its tables", show),
+        "export": ("write a result for other programs", export),
+        "report": ("write a result as one HTML file to look at", report),
+        "merge": ("join results of several runs", merge),
+        "inspect": ("say what a store or result holds, whether it is complete and intact", inspect),
+        "metrics": ("list the metrics with settings, range, symmetry and source", metrics),
+        "demo": ("from real pictures and texts to a table and a heat map, in a few minutes", demo),
+        "doctor": ("check this installation: versions, devices, metrics", doctor),
+        "completion": ("print a script that lets a shell complete commands, options and metrics", completion),
+        "bench": ("measure throughput beside accuracy (in a checkout)", bench),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""`prh show`: what a result is made of, and its tables."""
+
+import argparse
+
+from .arguments import add_choice
+
+EPILOG = """\
+examples:
+  prh show alignment.zarr
+  prh show alignment.zarr --metric cka --how mean
+  prh show alignment.zarr --json > alignment.json
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `prh show`."""
+    add_choice(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON: protocol, scores, calibration")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what a result is made of and its tables."""
+    from ..results.alignment import load_alignment
+    from ..results.provenance import origin_lines
+    from .printing import print_calibration, print_json, table
+
+    result = load_alignment(args.result)
+    metrics = result.metrics if args.metric is None else [str(result.layers(args.metric).name)]
+    if args.json:
+        print_json(args.result, result, metrics, args.how)
+        return 0
+    print(f"{args.result}\n  {result!r}")
+    for word, text in origin_lines(result.protocol, result.calibration and result.calibration.settings):
+        print(f"  {word:10s} {text}")
+    for key in metrics:
+        print(f"\n{key}: {args.how} over layer pairs")
+        print(table(result.reduce(key, args.how)))
+        undefined = int(result.dataset[key].isnull().sum())
+        if undefined:
+            print(f"{undefined} of {result.dataset[key].size} layer pairs have no score (NaN): see `prh metrics`.")
+        if result.calibration is not None:
+            print_calibration(result.calibration, key)
+    return 0
