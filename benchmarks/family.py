@@ -8,7 +8,7 @@ import jax
 
 from prh_jax.engine.programs import tile_scorer
 from prh_jax.engine.stacks import layer_mesh, put_tile, sketch_shapes, stack_tile
-from prh_jax.metrics.base import PairMetric
+from prh_jax.metrics.base import PairwiseMetric
 from prh_jax.metrics.registry import METRICS
 
 from .kernels import related_layers
@@ -32,14 +32,14 @@ def measure(names: list[str], *, n: int, d: int, layers: int) -> list[dict[str, 
     rows = []
     for name in names:
         metric = METRICS[name]()
-        side = 2 if isinstance(metric, PairMetric) else layers
-        sketch = jax.jit(metric.sketch)
+        side = 2 if isinstance(metric, PairwiseMetric) else layers
+        sketch = jax.jit(metric.sketcher)
         made = [jax.device_get(sketch(z)) for z in (x, y)]
         scorer = tile_scorer((metric,), sketch_shapes(made[0]), side, mesh)
         a, b = (
             put_tile(stack_tile([z], side), mesh, spread=first) for z, first in zip(made, (True, False), strict=True)
         )
-        rounds = 1 if isinstance(metric, PairMetric) else 5
+        rounds = 1 if isinstance(metric, PairwiseMetric) else 5
         pair = min(seconds(lambda: scorer(a, b)) for _ in range(rounds + 1)) / side**2  # noqa: B023
         row = {
             "metric": name,

@@ -14,13 +14,13 @@ from prh_jax.engine.stacks import layer_mesh, put_tile, sketch_bytes, sketch_sha
 from prh_jax.metrics.registry import METRICS, make_metric
 from prh_jax.runtime.host import kept_memory
 from prh_jax.runtime.progress import progress
-from prh_jax.sketches.basis import ColumnBasis
-from prh_jax.sketches.gram_factor import CenteredFactor
+from prh_jax.sketches.basis import BasisSketcher
+from prh_jax.sketches.gram_factor import GramFactorSketcher
 
 from .machine import alternate, sketching
 from .opponents import cached_torch, load_reference
 
-FEATURE_GRAMS = (ColumnBasis, CenteredFactor)
+FEATURE_GRAMS = (BasisSketcher, GramFactorSketcher)
 """Sketchers that multiply features rather than samples where there are fewer of them."""
 
 CACHED = 16
@@ -52,7 +52,7 @@ def _row(name: str, xs: Any, ys: Any, *, k: int, layers: int, rounds: int, peak:
     takes_k = "k" in METRICS[name]().settings
     metric = make_metric(name, **({"k": k} if takes_k else {}))
     n, d = xs[0].shape
-    sketch = jax.jit(metric.sketch)
+    sketch = jax.jit(metric.sketcher)
     start = time.perf_counter()
     sketches_x = [jax.device_get(sketch(x)) for x in xs[:1]]
     sketch_compile = time.perf_counter() - start
@@ -78,7 +78,7 @@ def _row(name: str, xs: Any, ys: Any, *, k: int, layers: int, rounds: int, peak:
         "d": d,
         "k": k if takes_k else None,
         "layers": layers,
-        **sketching(sketch, x, rounds, peak, features=isinstance(metric.sketch, FEATURE_GRAMS)),
+        **sketching(sketch, x, rounds, peak, features=isinstance(metric.sketcher, FEATURE_GRAMS)),
         "pair_s": medians["tile"] / layers**2,
         "pair_bytes_per_s": 2 * layers * sketch_bytes(sketches_x[0]) / medians["tile"],
         "sketch_compile_s": sketch_compile,
@@ -123,9 +123,9 @@ def _max_error(metric: Any, xs: Any, ys: Any, scores: np.ndarray) -> float:
 
 def _bfloat16_error(metric: Any, xs: Any, ys: Any, scores: np.ndarray) -> float:
     """Largest difference that `precision="bfloat16"` makes, over all pairs of the layers given."""
-    sketcher = metric.sketch
-    rounding = dataclasses.replace(sketcher.products, bfloat16=True)
+    sketcher = metric.sketcher
+    rounding = dataclasses.replace(sketcher.summarizer, bfloat16=True)
     a, b = ([jax.jit(lambda z: sketcher.reduce(rounding(z)))(z) for z in side] for side in (xs, ys))
     stacks = (jax.tree.map(lambda *leaves: jnp.stack(leaves), *side) for side in (a, b))
-    rounded = np.asarray(jax.jit(metric.compare_tile)(*stacks))
+    rounded = np.asarray(jax.jit(metric.tile_kernel.tile)(*stacks))
     return float(np.abs(rounded - scores[: len(xs), : len(ys)]).max())

@@ -12,8 +12,9 @@ import numpy as np
 from prh_jax import align, plan, write_features
 from prh_jax.errors import StoreError
 from prh_jax.metrics.registry import make_metric
+from prh_jax.sketches.base import SketchContext
 from prh_jax.sketches.nearest import query_rows
-from prh_jax.sketches.neighbors import Neighbors
+from prh_jax.sketches.neighbors import NeighborSketcher
 from prh_jax.stores.reader import open_store
 
 from .machine import forget_peak, sketching, status_bytes
@@ -63,7 +64,7 @@ def study(folder: Path, *, n: int, width: int, layers: int, memory: str) -> dict
 
 def graph(*, n: int, width: int, queries: int, k: int, peak: int) -> dict[str, Any]:
     """Rate of exact neighbours of some samples among n, beside that of a product of two peak x peak matrices."""
-    sketch = jax.jit(Neighbors(k, normalize=False, queries=queries).for_samples(n))
+    sketch = jax.jit(NeighborSketcher(k, normalize=False, queries=queries).specialise(SketchContext(n)))
     found = sketching(sketch, jnp.asarray(related_samples(n, width, 1)), 3, peak)
     share = queries / n  # of the operations that `sketching` counts
     return {

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from prh_jax.sketches.neighbors import Neighbors
+from prh_jax.sketches.base import SketchContext
+from prh_jax.sketches.neighbors import NeighborSketcher
 
 from .kernels import related_layers
 from .machine import alternate
@@ -16,7 +17,7 @@ from .machine import alternate
 def measure(*, n: int, d: int, k: int, rounds: int) -> dict[str, Any]:
     """Seconds of ours, faiss IndexFlatIP and torch in turn, and the share of equal neighbours."""
     (x,) = related_layers(1, n, d, 1)
-    sketch = jax.jit(Neighbors(k, normalize=False).for_samples(n))
+    sketch = jax.jit(NeighborSketcher(k, normalize=False).specialise(SketchContext(n)))
     device = jnp.asarray(x)
     calls: dict[str, Any] = {"ours": lambda: sketch(device)}
     ours = np.asarray(sketch(device).neighbors)

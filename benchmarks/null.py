@@ -17,7 +17,7 @@ from prh_jax.null.moments import null_moments
 from prh_jax.null.orders import make_orders, order_blocks
 from prh_jax.null.settings import Null
 from prh_jax.results.null_grid import NullGrid
-from prh_jax.study.null import has_closed_form, layer_sums
+from prh_jax.study.null import layer_sums
 
 from .kernels import related_layers
 from .study import LANGUAGE, VISION, shrunk
@@ -31,7 +31,7 @@ def null_seconds(
     names: Any = tuple([f"{s}{i}" for i in range(sum(models[s]))] for s in range(2))
     for side, made in zip(names, sketches, strict=True):
         for i, layer in enumerate(side):
-            bank.put(metric.sketch, layer, made[i % len(made)])
+            bank.put(metric.sketcher, layer, made[i % len(made)])
     blocks: Any = tuple(
         [slice(end - size, end) for size, end in zip(side, np.cumsum(side), strict=True)] for side in models
     )
@@ -43,7 +43,7 @@ def null_seconds(
         grid,
         0,
         metric,
-        metric.sketch,
+        metric.sketcher,
         np.zeros(cells, np.float32),
         blocks,
         names,
@@ -75,7 +75,7 @@ def beside_the_package(names: list[str], *, n: int, d: int, layers: int, orders:
     drawn, rows = make_orders(n, orders, 0), []
     for name in names:
         metric = METRICS[name]()
-        sketch = jax.jit(metric.sketch)
+        sketch = jax.jit(metric.sketcher)
         sketch(xs[0])
         start = time.perf_counter()
         sketches = [[jax.device_get(sketch(z)) for z in side] for side in (xs, ys)]
@@ -169,7 +169,7 @@ def whole_study(
     rows = []
     for name in names:
         metric = METRICS[name]()
-        sketch = jax.jit(metric.sketch)
+        sketch = jax.jit(metric.sketcher)
         sketches = [[jax.device_get(sketch(z)) for z in related_layers(8, n, 64, seed)] for seed in (1, 2)]
         run = min((part or {}).get(name, orders), orders)
         taken, null = null_seconds(name, (sketches[0], sketches[1]), counts, make_orders(n, run, 0))
@@ -179,7 +179,7 @@ def whole_study(
         row |= {"orders_run": run, "seconds": taken * orders / run, "us_per_pair_and_order": taken / pairs / run * 1e6}
         if name in TORCH and "neighbors" not in sketches[0][0]._fields:
             row["floor_s"] = pairs * orders * n * n / peak
-        if has_closed_form(metric, sketches[0][0]):
+        if jax.eval_shape(metric.inner_form, sketches[0][0]) is not None:
             layer_sums(metric, sketches[0][0], third=True)
             start = time.perf_counter()
             sums = [layer_sums(metric, s, third=True) for s in sketches[0]]

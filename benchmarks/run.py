@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-Part = Callable[[argparse.Namespace, dict[str, Any], Path, dict[str, float]], dict[str, Any]]
+RowRange = Callable[[argparse.Namespace, dict[str, Any], Path, dict[str, float]], dict[str, Any]]
 
 
 def _kernels(args: argparse.Namespace, size: dict[str, Any], *_: Any) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def _budgets(args: argparse.Namespace, size: dict[str, Any], folder: Path, *_: A
     return {"budgets": budgets.measure(folder, given, n=size["n"], scale=size["scale"])}
 
 
-MEASURES: dict[str, Part] = {
+MEASURES: dict[str, RowRange] = {
     "kernels": _kernels,
     "neighbors": _neighbors,
     "sweep": _sweep,

@@ -12,7 +12,8 @@ from prh_jax.engine.stacks import layer_mesh, put_tile, sketch_bytes, sketch_sha
 from prh_jax.metrics.registry import METRICS, make_metric
 from prh_jax.runtime.memory import default_memory
 from prh_jax.runtime.progress import progress
-from prh_jax.sketches.gram_factor import CenteredFactor
+from prh_jax.sketches.base import SketchContext
+from prh_jax.sketches.gram_factor import GramFactorSketcher
 
 from .kernels import FEATURE_GRAMS, related_layers
 from .machine import seconds, sketching
@@ -49,8 +50,8 @@ def _row(name: str, varied: str, peak: int, *, n: int, d: int, k: int, layers: i
     takes_k = "k" in METRICS[name]().settings
     metric = make_metric(name, **({"k": k} if takes_k else {}))
     row: dict[str, Any] = {"metric": name, "varied": varied, "n": n, "d": d, "k": k if takes_k else None}
-    memory, sketcher = default_memory(), metric.sketch.for_samples(n, d)
-    of_features = isinstance(sketcher, CenteredFactor)
+    memory, sketcher = default_memory(), metric.sketcher.specialise(SketchContext(n, (d,)))
+    of_features = isinstance(sketcher, GramFactorSketcher)
     if varied != "layers" and (of_features or 6 * 4 * n * n + 4 * 4 * n * d <= memory):
         x = jnp.asarray(related_layers(1, n, d, 1)[0])
         sketch, start = jax.jit(sketcher), time.perf_counter()
@@ -73,7 +74,7 @@ def _row(name: str, varied: str, peak: int, *, n: int, d: int, k: int, layers: i
     taken = _median(lambda: scorer(a, b))
     row |= {"layers": layers, "pair_s": taken / layers**2}
     row["pair_bytes_per_s"] = 2 * layers * sketch_bytes(shape) / taken
-    if metric.contraction is not None:
+    if metric.tile_kernel.shared is not None:
         row["pair_flops"] = (2 * n * d * d if of_features else n * n) * layers**2 / taken
     return row
 

@@ -187,13 +187,13 @@ class Alignment:
         store = _Given(layers) if isinstance(source, list) else source
         thresholds = self.preprocess.thresholds(store, layers)
         sketches = [
-            sketch_layer(jnp.asarray(x), threshold, sketcher=metric.sketch, preprocess=self.preprocess)
+            sketch_layer(jnp.asarray(x), threshold, sketcher=metric.sketcher, preprocess=self.preprocess)
             for x, threshold in zip(layers, thresholds, strict=True)
         ]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *sketches)
 
 
-_tile = jax.jit(lambda metric, a, b: metric.compare_tile(a, b), static_argnums=0)
+_tile = jax.jit(lambda metric, a, b: metric.tile_kernel.tile(a, b), static_argnums=0)
 
 
 class _Given(FeatureStore):

@@ -6,7 +6,27 @@ from pathlib import Path
 
 
 class StoreError(ValueError):
-    """A store cannot be read or written as asked; the message says what is wrong and the way out."""
+    """A store or result cannot be read or written as asked; the message says what is wrong and the way out."""
+
+
+class NotFoundError(StoreError):
+    """There is no store or result at the place named."""
+
+
+class IncompleteError(StoreError):
+    """A store or result is there, and unfinished."""
+
+
+class CorruptError(StoreError):
+    """A store or result is damaged: it fails its checksums, or its records do not fit together."""
+
+
+class MismatchError(StoreError):
+    """A store or result holds something else than what is asked for: other samples, features, settings or layout."""
+
+
+class ExistsError(StoreError):
+    """Something is there already, and was not to be overwritten."""
 
 
 def write_error(error: OSError, path: Path) -> StoreError:

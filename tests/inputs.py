@@ -8,19 +8,20 @@ import numpy as np
 
 from prh_jax import write_features
 from prh_jax.metrics.neighbors.base import FractionMetric, NeighborMetric
+from prh_jax.sketches.base import SketchContext
 
 produced = jax.jit(lambda maker, x: maker(x), static_argnums=0)
-reduced = jax.jit(lambda sketcher, products: sketcher.reduce(products), static_argnums=0)
+reduced = jax.jit(lambda sketcher, products: sketcher.sketch(products), static_argnums=0)
 compared = jax.jit(lambda metric, a, b: metric.compare(a, b), static_argnums=0)
 
 
 def sketched(sketcher, x):
-    return reduced(sketcher, produced(sketcher.products, x))
+    return reduced(sketcher, produced(sketcher.summarizer, x))
 
 
 def scored(metric, x, y):
     """A metric's score in the steps of a study: few programs are compiled, as metrics share the one with a width."""
-    sketcher = metric.sketch.for_samples(len(x))
+    sketcher = metric.sketcher.specialise(SketchContext(len(x)))
     return compared(metric, sketched(sketcher, x), sketched(sketcher, y))
 
 

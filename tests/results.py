@@ -1,9 +1,12 @@
 """Results made by hand, without scoring: values that a test can tell by arithmetic."""
 
+import contextlib
+
 import numpy as np
 import xarray as xr
 
 from prh_jax import Alignment, Calibration
+from prh_jax.results.provenance import Provenance
 
 EVIL = [
     "<script>alert('x')</script>",
@@ -20,6 +23,14 @@ EVIL = [
 """Names of models that somebody made up to break tables."""
 
 SETTINGS = {"orders": 4, "seed": 0, "alpha": 0.05, "aggregate": "max", "stop_after": None, "tail": True, "cells": False}
+
+
+@contextlib.contextmanager
+def edited(result):
+    """What a result records of its origin, to be changed."""
+    protocol = result.protocol
+    yield protocol
+    result.provenance = Provenance.of(protocol)
 
 
 def made_result(models_x, models_y, metrics=("cka",), score=None, n=100, widths=8):

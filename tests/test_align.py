@@ -16,7 +16,8 @@ from prh_jax import Preprocess, StoreError, align, load_alignment, write_feature
 from prh_jax.engine import sketching, tiling
 from prh_jax.results.reduce import best_layers, mean_layers
 from prh_jax.results.score_grid import ScoreGrid
-from prh_jax.sketches.neighbors import Neighbors
+from prh_jax.sketches.base import SketchContext
+from prh_jax.sketches.neighbors import NeighborSketcher
 
 
 @pytest.fixture(scope="module")
@@ -297,7 +298,7 @@ def test_sketches_are_made_once_and_kept_in_a_cache(stores, tmp_path, monkeypatc
     def refuse(*args, **kwargs):
         raise AssertionError("a sketch was made again")
 
-    monkeypatch.setattr(sketching, "products_program", refuse)
+    monkeypatch.setattr(sketching, "summary_program", refuse)
     xr.testing.assert_identical(align(xs, ys, ["cka", "mutual_knn"], sketch_cache=cache).dataset, first.dataset)
     with pytest.raises(AssertionError, match="made again"):
         align(xs, ys, "cka", sketch_cache=cache, preprocess=Preprocess(0.9))
@@ -344,23 +345,23 @@ def test_neighbours_by_blocks_are_the_same(settings, monkeypatch):
 
     x = jnp.asarray(np.random.default_rng(0).normal(size=(150, 12)) + 3, jnp.float32)
     groups = tuple(i // 3 for i in range(150))
-    whole = Neighbors(7, **settings)
-    monkeypatch.setattr(nearest, "MANY", 100)
+    whole = NeighborSketcher(7, **settings)
+    monkeypatch.setattr("prh_jax.sketches.base.MANY", 100)
     for size in (64, 150, 1000):
-        monkeypatch.setattr(nearest, "BLOCK", size)
-        blocked = whole.for_samples(150)
-        assert blocked != whole and whole.for_samples(99) == whole
+        monkeypatch.setattr(nearest, "ROWS_PER_BLOCK", size)
+        blocked = whole.specialise(SketchContext(150))
+        assert blocked != whole and whole.specialise(SketchContext(99)) == whole
         np.testing.assert_array_equal(blocked(x).neighbors, whole(x).neighbors)
-        kept_out = blocked.excluding(groups)(x).neighbors
-        np.testing.assert_array_equal(kept_out, whole.excluding(groups)(x).neighbors)
+        kept_out = whole.specialise(SketchContext(150, groups=groups))(x).neighbors
+        one_go = NeighborSketcher(7, groups=groups, **settings)(x).neighbors
+        np.testing.assert_array_equal(kept_out, one_go)
     assert (np.asarray(blocked(jnp.ones_like(x)).neighbors) == -1).all()
     with pytest.raises(ValueError, match="150 samples"):
-        Neighbors(150).for_samples(150)(x)
+        NeighborSketcher(150).specialise(SketchContext(150))(x)
 
 
 def test_a_study_of_many_samples_goes_by_blocks(stores, monkeypatch):
-    from prh_jax.sketches import nearest
 
     expected = align(*stores, ["mutual_knn", "cycle_knn"])
-    monkeypatch.setattr(nearest, "MANY", 8)
+    monkeypatch.setattr("prh_jax.sketches.base.MANY", 8)
     xr.testing.assert_identical(align(*stores, ["mutual_knn", "cycle_knn"]).dataset, expected.dataset)

@@ -13,7 +13,6 @@ from benchmarks import family, many_samples, opponents, report, study, sweep  # 
 from benchmarks.kernels import related_layers  # noqa: E402
 from benchmarks.run import main  # noqa: E402
 from prh_jax import METRICS, SUPPORTED_METRICS  # noqa: E402
-from prh_jax.sketches import nearest  # noqa: E402
 from prh_jax.sketches.nearest import query_rows  # noqa: E402
 
 
@@ -41,7 +40,7 @@ def test_toy_size_runs_and_writes_json(tmp_path, capsys):
 
 
 def test_a_sweep_of_many_samples_takes_the_sketch_that_studies_take(monkeypatch):
-    monkeypatch.setattr(nearest, "MANY", 40)
+    monkeypatch.setattr("prh_jax.sketches.base.MANY", 40)
     row = sweep._row("cka", "n", 64, n=48, d=12, k=5, layers=9)
     assert row["layers"] == 4 and row["sketch_s"] > 0
     np.testing.assert_allclose(row["pair_flops"] * row["pair_s"], 2 * 48 * 12 * 12)
@@ -49,7 +48,7 @@ def test_a_sweep_of_many_samples_takes_the_sketch_that_studies_take(monkeypatch)
 
 
 def test_made_up_sketches_are_sketches():
-    shape = jax.eval_shape(METRICS["mutual_knn"](k=5).sketch, jax.ShapeDtypeStruct((32, 3), np.float32))
+    shape = jax.eval_shape(METRICS["mutual_knn"](k=5).sketcher, jax.ShapeDtypeStruct((32, 3), np.float32))
     lists = sweep.made_up(shape, 32, 0).neighbors
     assert lists.shape == (32, 5) and lists.min() >= 0 and lists.max() < 32
     for i, row in enumerate(lists):

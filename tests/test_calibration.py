@@ -16,7 +16,7 @@ from prh_jax.cli.main import main
 from prh_jax.engine import null_scores
 from prh_jax.null.orders import make_orders, order_blocks
 from prh_jax.results.null_grid import NullGrid
-from prh_jax.sketches.neighbors import Neighbors
+from prh_jax.sketches.neighbors import NeighborSketcher
 
 METRICS = ["mutual_knn", "cka", "cycle_knn"]
 
@@ -224,7 +224,7 @@ def test_orders_and_neighbours_by_group(tmp_path):
 
 def test_no_neighbour_is_of_the_own_group():
     x = np.random.default_rng(0).normal(size=(N, 8)).astype(np.float32)
-    found = np.asarray(Neighbors(7).excluding(tuple(GROUPS))(jnp.asarray(x)).neighbors)
+    found = np.asarray(NeighborSketcher(7, groups=tuple(GROUPS))(jnp.asarray(x)).neighbors)
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     for i, listed in enumerate(found):
         others = [j for j in np.argsort(-(unit @ unit[i]), kind="stable") if GROUPS[j] != GROUPS[i]]

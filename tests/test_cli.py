@@ -199,7 +199,7 @@ def test_quick_demo_needs_the_core_packages_alone(tmp_path):
     ]
     code = (
         block.format(blocked)
-        + f"from prh_jax.cli import main\nsys.exit(main(['demo', '--quick', '--output-dir', {str(tmp_path)!r}]))"
+        + f"from prh_jax.cli.main import main\nsys.exit(main(['demo', '--quick', '--output-dir', {str(tmp_path)!r}]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

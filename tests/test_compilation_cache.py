@@ -15,8 +15,8 @@ pytestmark = pytest.mark.as_shipped
 COUNTED = """
 import collections, json, sys
 import jax
-from prh_jax import compilation_cache
-from prh_jax.cli import main
+from prh_jax.runtime import compilation_cache
+from prh_jax.cli.main import main
 compilation_cache.LEAST_SECONDS = 0  # else what takes about so long is kept or not, as it happens
 events = collections.Counter()
 jax.monitoring.register_event_listener(lambda event, **_: events.update([event.rpartition("/")[2]]))

@@ -20,6 +20,7 @@ from prh_jax.engine.stacks import layer_mesh, put_tile, sketch_shapes, stack_til
 from prh_jax.metrics import Cka, Cknna, CycleKnn, UnbiasedCka
 from prh_jax.metrics.base import INVARIANCES, _checked
 from prh_jax.metrics.registry import METRICS, PRH_METRICS, make_metric, parse_metric
+from prh_jax.sketches.base import SketchContext
 
 
 def small(metric):
@@ -193,14 +194,14 @@ def test_scale_does_not_matter_from_tiny_to_huge(metric):
 @EVERY
 def test_sketches_have_shapes_without_the_width(metric):
     """In a study, whose widest layer is known."""
-    sketcher = metric.sketch.for_samples(40, 50)
+    sketcher = metric.sketcher.specialise(SketchContext(40, (50,)))
     shapes = {
         jax.tree.map(lambda leaf: leaf.shape, jax.eval_shape(sketcher, jax.ShapeDtypeStruct((40, d), jnp.float32)))
         for d in (14, 50)
     }
     assert len(shapes) == 1
-    assert hash(metric.sketch) == hash(dataclasses.replace(metric).sketch)
-    assert metric.sketch == dataclasses.replace(metric).sketch
+    assert hash(metric.sketcher) == hash(dataclasses.replace(metric).sketcher)
+    assert metric.sketcher == dataclasses.replace(metric).sketcher
 
 
 @EVERY
@@ -210,12 +211,12 @@ def test_many_samples_overflow_no_integer(metric):
     most = {"spearman": "46,340", "kendall": "5,793"}.get(metric.settings.get("compare_by", ""))
     if most:
         with pytest.raises(ValueError, match=most):
-            jax.eval_shape(metric.sketch, features)
+            jax.eval_shape(metric.sketcher, features)
         return
-    shape = jax.eval_shape(metric.sketch, features)
+    shape = jax.eval_shape(metric.sketcher, features)
     assert jax.eval_shape(metric.compare, shape, shape).shape == ()
     stack = jax.tree.map(lambda z: jax.ShapeDtypeStruct((2, *z.shape), z.dtype), shape)
-    assert jax.eval_shape(metric.compare_tile, stack, stack).shape == (2, 2)
+    assert jax.eval_shape(metric.tile_kernel.tile, stack, stack).shape == (2, 2)
 
 
 @pytest.mark.parametrize("name", ["mutual_knn", "cka"])
@@ -232,8 +233,8 @@ reordered = jax.jit(lambda sketch, order: sketch.reorder(order))
 def test_reorder_is_the_sketch_of_reordered_features(metric):
     x, y = correlated(dx=14, dy=11)
     order = np.random.default_rng(0).permutation(len(x))
-    a, b = sketched(metric.sketch, x), sketched(metric.sketch, y)
-    direct = float(compared(metric, a, sketched(metric.sketch, y[order])))
+    a, b = sketched(metric.sketcher, x), sketched(metric.sketcher, y)
+    direct = float(compared(metric, a, sketched(metric.sketcher, y[order])))
     again = reordered(b, order)
     assert float(compared(metric, a, again)) == pytest.approx(direct, **close(metric, 1e-5))
     assert (abs(direct - float(compared(metric, a, b))) > 1e-4) == metric.paired
@@ -241,7 +242,7 @@ def test_reorder_is_the_sketch_of_reordered_features(metric):
 
 def stacks(metric, rows=5, columns=4):
     layers = [correlated(seed=s, dx=14, dy=11)[s % 2] for s in range(rows + columns)]
-    sketches = [sketched(metric.sketch.for_samples(40, 17), x) for x in layers]
+    sketches = [sketched(metric.sketcher.specialise(SketchContext(40, (17,))), x) for x in layers]
     return sketches[:rows], sketches[rows:]
 
 
@@ -283,11 +284,11 @@ def test_cycles_by_blocks_of_samples(monkeypatch, samples):
 def test_metrics_with_a_contraction_in_common_score_as_alone():
     """One program for several metrics gives each what it gives alone, to the bit."""
     metrics = (Cka(), UnbiasedCka(), Cka(eps=1e4))
-    assert len({metric.contraction for metric in metrics} - {None}) == 1
+    assert len({metric.tile_kernel.shared for metric in metrics} - {None}) == 1
     a, b = (jax.tree.map(lambda *z: jnp.stack(z), *side) for side in stacks(metrics[0]))
     together = jax.jit(lambda p, q: compare_tiles(metrics, p, q))(a, b)
     for metric, scores in zip(metrics, together, strict=True):
-        alone = jax.jit(metric.compare_tile)(a, b)
+        alone = jax.jit(metric.tile_kernel.tile)(a, b)
         np.testing.assert_array_equal(np.asarray(scores), np.asarray(alone))
     assert len({float(scores[0, 0]) for scores in together}) == 3
 
@@ -405,7 +406,7 @@ def test_random_sizes_match_the_oracle(name, shape, seed):
         assert (np.isnan(got) and np.isnan(expected)) or got == pytest.approx(expected, abs=1e-9, rel=1e-9)
 
 
-@pytest.mark.parametrize("metric", {m.sketch.products: m for m in VARIANTS.values()}.values(), ids=str)
+@pytest.mark.parametrize("metric", {m.sketcher.summarizer: m for m in VARIANTS.values()}.values(), ids=str)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_one_bad_number_in_a_large_layer_gives_nan(metric, bad):
     """Large enough for vectorised reductions, which pass a NaN over where small ones do not; a metric of each maker."""

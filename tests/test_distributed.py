@@ -14,12 +14,12 @@ from zarr.storage import LocalStore
 import prh_jax
 from prh_jax import Preprocess
 from prh_jax.cli.main import main
-from prh_jax.engine.preprocess import Part
+from prh_jax.engine.preprocess import RowRange
 
 METRICS = ["mutual_knn", "cka", "unbiased_cka", "cknna"]
 COUNTED = """
 import sys
-from prh_jax.cli import main
+from prh_jax.cli.main import main
 from test_distributed import count_bytes
 read = count_bytes()
 status = main(sys.argv[1:])
@@ -30,20 +30,20 @@ RING = """
 import jax, numpy as np
 from jax.sharding import NamedSharding
 from prh_jax import Preprocess
-from prh_jax.sketches.neighbor_kernel import BlockedMaskedKernel
-from prh_jax.sketches.neighbors import BlockedNeighbors
+from prh_jax.sketches.neighbor_kernel import BlockedNeighborKernelSketcher
+from prh_jax.sketches.neighbors import BlockedNeighborSketcher
 from prh_jax.sketches.nearest import query_rows
 from prh_jax.engine.ring import SPREAD, sample_mesh, sketch_program
 
 mesh, rng = sample_mesh(), np.random.default_rng(0)
 assert mesh.size == 4
 for n, sketcher in [
-    (61, BlockedMaskedKernel(5, unbiased=False)),
-    (9, BlockedNeighbors(5, False, (0, 0, 1, 2, 2, 3, 4, 5, 6))),
-    (61, BlockedNeighbors(5, False, None, queries=20)),
+    (61, BlockedNeighborKernelSketcher(5, unbiased=False)),
+    (9, BlockedNeighborSketcher(5, False, (0, 0, 1, 2, 2, 3, 4, 5, 6))),
+    (61, BlockedNeighborSketcher(5, False, None, queries=20)),
 ]:
     x = rng.integers(0, 3, size=(n, 4))  # few values: many similarities are equal, and all are exact
-    barred = np.zeros((n, n), bool) if sketcher.products.with_self else np.eye(n, dtype=bool)
+    barred = np.zeros((n, n), bool) if sketcher.summarizer.with_self else np.eye(n, dtype=bool)
     if sketcher.groups:
         codes = np.array(sketcher.groups)
         barred = codes[:, None] == codes
@@ -52,11 +52,11 @@ for n, sketcher in [
     size = -(-n // mesh.size)
     filled = np.full((mesh.size * size, 4), 7, np.float32)  # rows that stand for no sample
     filled[:n] = x
-    program = sketch_program((sketcher,), sketcher.products, Preprocess(normalize=False), n, mesh)
+    program = sketch_program((sketcher,), sketcher.summarizer, Preprocess(normalize=False), n, mesh)
     (found,), degenerate = program(jax.device_put(filled, NamedSharding(mesh, SPREAD)), np.float32(np.inf))
     assert not degenerate
-    np.testing.assert_array_equal(found.neighbors, expected[query_rows(n, sketcher.products.queries)])
-    if isinstance(sketcher, BlockedMaskedKernel):
+    np.testing.assert_array_equal(found.neighbors, expected[query_rows(n, sketcher.summarizer.queries)])
+    if isinstance(sketcher, BlockedNeighborKernelSketcher):
         values = found.values / found.factor
         np.testing.assert_allclose(values, np.take_along_axis(similar, expected, axis=1), atol=1e-5)
 """
@@ -200,7 +200,7 @@ def test_thresholds_of_parts_are_those_of_all_rows(tmp_path, exact, dtype, width
     def found(i, stacked):
         rows = slice(edges[i], edges[i + 1])
         held = [store.read_layer(layer, rows) for layer in range(len(widths))] if i % 2 else None
-        return preprocess.thresholds(store, held, memory=1 << 12, part=Part(rows, stacked))
+        return preprocess.thresholds(store, held, memory=1 << 12, part=RowRange(rows, stacked))
 
     for thresholds in processes(4, found):
         np.testing.assert_array_equal(thresholds, expected)

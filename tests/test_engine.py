@@ -113,7 +113,7 @@ def test_a_second_study_compiles_nothing_but_the_products_of_new_widths(tmp_path
     finally:
         jax.config.update("jax_log_compiles", False)
     compiled = [match[1] for record in caplog.records if (match := re.match(r"Compiling (\S+)", record.getMessage()))]
-    assert len(compiled) == 2 and all("make_products" in name for name in compiled), compiled
+    assert len(compiled) == 2 and all("summarize_layer" in name for name in compiled), compiled
 
 
 @pytest.mark.parametrize(
@@ -140,9 +140,9 @@ def test_a_study_of_one_side_is_that_of_both(tmp_path):
 
 def test_metrics_whose_pairs_take_long_are_scored_in_small_tiles():
     for metric, size in ((ProcrustesDistance(), 8), (Cka(), 128)):
-        assert fit_tile({"it": metric}, shape_of(metric.sketch, 12, 5), layer_mesh(), 2**33, n=12, layers=200) == size
+        assert fit_tile({"it": metric}, shape_of(metric.sketcher, 12, 5), layer_mesh(), 2**33, n=12, layers=200) == size
 
 
 def test_tiles_of_few_layers_with_many_samples_are_no_larger_than_needed():
     for n, layers, size in ((1024, 5, 128), (4096, 5, 8), (4096, 64, 64), (4096, 300, 128)):
-        assert fit_tile({"it": Cka()}, shape_of(Cka().sketch, n, 5), layer_mesh(), 2**40, n=n, layers=layers) == size
+        assert fit_tile({"it": Cka()}, shape_of(Cka().sketcher, n, 5), layer_mesh(), 2**40, n=n, layers=layers) == size

@@ -16,6 +16,7 @@ from prh_jax.cli.main import main
 from prh_jax.errors import StoreError
 from prh_jax.stores.archive import pack, unpack
 from prh_jax.stores.paired import pair_inner
+from prh_jax.stores.writer import FeatureWriter
 
 N, IDS = 600, [f"s{i}" for i in range(600)]
 
@@ -102,7 +103,7 @@ def test_stores_in_a_file_system_of_fsspec(tmp_path, capsys):
     with pytest.raises(StoreError, match="memory://there/none.zarr is not a feature store"):
         prh_jax.open_store("memory://there/none.zarr")
     with pytest.raises(StoreError, match="can be read, not written"):
-        prh_jax.feature_writer.FeatureWriter(remote)
+        FeatureWriter(remote)
 
 
 def test_stores_behind_http(tmp_path):

@@ -15,6 +15,7 @@ from prh_jax.metrics import PermutationProcrustes, Rsa
 from prh_jax.metrics.registry import make_metric
 from prh_jax.numerics.assignment import best_match
 from prh_jax.numerics.inversions import inversions, share
+from prh_jax.sketches.base import SketchContext
 
 
 @pytest.mark.parametrize("n", [5, 8, 17, 30])
@@ -85,7 +86,7 @@ def test_the_width_of_others_changes_nothing(name, x64):
     metric = make_metric(name)
     for dx, dy in ((5, 12), (30, 7)):
         x, y = correlated(n=20, dx=dx, dy=dy, dtype=np.float64)
-        sketch = jax.jit(metric.sketch.for_samples(20, 33))
+        sketch = jax.jit(metric.sketcher.specialise(SketchContext(20, (33,))))
         found = float(jax.jit(metric.compare)(sketch(x), sketch(y)))
         assert found == pytest.approx(ORACLES[name](x, y), abs=1e-10)
 

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import xarray as xr
-from results import EVIL, calibrated, made_result
+from results import EVIL, calibrated, edited, made_result
 from scipy import stats
 
 from prh_jax import plot
@@ -150,7 +150,8 @@ def test_how_metrics_agree():
 
     result = made_result({"a": 1, "b": 1}, {"c": 1, "d": 1, "e": 1}, ("cka", "svcca", "rtd"), score)
     assert cell_texts(plot.metric_map(result), (3, 3))[0] == ["1.00", "1.00", "-1.00"]
-    result.protocol["metrics"]["rtd"]["larger_is_closer"] = False
+    with edited(result) as protocol:
+        protocol["metrics"]["rtd"]["larger_is_closer"] = False
     for per in ("model", "layer"):
         assert cell_texts(plot.metric_map(result, per=per), (3, 3)) == [["1.00"] * 3] * 3
     ax = plot.metric_scatter(result, "cka", "svcca")

@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from results import edited
 
 import prh_jax
 from prh_jax.results.gallery import thumbnail
@@ -74,10 +75,12 @@ def test_features_must_be_those_scored(study, tmp_path):
     assert same.dataset.equals(prh_jax.neighbor_gallery(result, "left", "right").dataset)
     with pytest.raises(prh_jax.StoreError, match="none holds the features"):
         prh_jax.neighbor_gallery(result, "left", "right", stores_x=other)
-    result.protocol["stores_x"] = [None]  # as merged of results that did not say
+    with edited(result) as protocol:
+        protocol["stores_x"] = [None]  # as merged of results that did not say
     with pytest.raises(prh_jax.StoreError, match="does not say where they are"):
         prh_jax.neighbor_gallery(result, "left", "right")
-    result.protocol["stores_x"] = [str(tmp_path / "gone.zarr")]
+    with edited(result) as protocol:
+        protocol["stores_x"] = [str(tmp_path / "gone.zarr")]
     with pytest.raises(prh_jax.StoreError, match="is not there"):
         prh_jax.neighbor_gallery(result, "left", "right")
 

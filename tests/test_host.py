@@ -16,7 +16,7 @@ from prh_jax.runtime import host
 PROGRAM = """
 import json, resource
 import numpy as np
-from prh_jax import host
+from prh_jax.runtime import host
 
 def faults(rounds):  # pages that the kernel had to clear for blocks of 64 MiB that come and go
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -49,7 +49,7 @@ def test_coverage_of_the_interval(metric):
     @jax.jit
     def once(key):
         x, y = draw(key)
-        parts = [[metric.sketch.products(z)] for z in (x, y)]
+        parts = [[metric.sketcher.summarizer(z)] for z in (x, y)]
         return metric(x, y), score_subsets(*parts, jnp.asarray(halves), metric=metric)[:, 0, 0]
 
     keys = jax.random.split(jax.random.key(2), SETS)
@@ -68,7 +68,7 @@ def test_why_rows_are_not_drawn_with_replacement():
     x, y = (rng.normal(size=(128, 64)).astype(np.float32) for _ in range(2))
     metric = UnbiasedCka()
     drawn = jnp.asarray(rng.integers(0, 128, size=(200, 128)), jnp.int32)
-    parts = [layer_parts(metric.sketch, [jnp.asarray(z)]) for z in (x, y)]
+    parts = [layer_parts(metric.sketcher, [jnp.asarray(z)]) for z in (x, y)]
     low, high = np.quantile(np.asarray(score_subsets(*parts, drawn, metric=metric)), [0.025, 0.975])
     assert float(scored(metric, x, y)) < 0.05 < 0.2 < low < high
     ours = interval(x, y, metric)
@@ -80,7 +80,7 @@ def test_a_subset_is_scored_as_its_features(metric):
     x, y = correlated()
     chosen = draw_halves(40, 3, 0)[:, 1]
     made = as_metric(metric)
-    parts = [layer_parts(made.sketch, [jnp.asarray(z)]) for z in (x, y)]
+    parts = [layer_parts(made.sketcher, [jnp.asarray(z)]) for z in (x, y)]
     found = np.asarray(score_subsets(*parts, jnp.asarray(chosen), metric=made))[:, 0, 0]
     np.testing.assert_allclose(found, [float(scored(made, x[s], y[s])) for s in chosen], atol=2e-5)
 

@@ -12,9 +12,10 @@ from prh_jax.metrics.neighbors.lists import compact_lists
 from prh_jax.metrics.registry import make_metric
 from prh_jax.null import forms, low_rank
 from prh_jax.sketches import nearest
-from prh_jax.sketches.gram_factor import CenteredFactor, Factor
+from prh_jax.sketches.base import SketchContext
+from prh_jax.sketches.gram_factor import GramFactor, GramFactorSketcher
 from prh_jax.sketches.nearest import largest, query_rows
-from prh_jax.sketches.neighbor_kernel import BlockedMaskedKernel
+from prh_jax.sketches.neighbor_kernel import BlockedNeighborKernelSketcher
 from prh_jax.sketches.neighbors import KnnGraph
 from prh_jax.study import study
 
@@ -25,8 +26,8 @@ KERNELS = [{}, {"unbiased": False}, {"formula": "paper"}]
 
 @pytest.fixture
 def many(monkeypatch):
-    monkeypatch.setattr(nearest, "MANY", 100)
-    monkeypatch.setattr(nearest, "BLOCK", 64)
+    monkeypatch.setattr("prh_jax.sketches.base.MANY", 100)
+    monkeypatch.setattr(nearest, "ROWS_PER_BLOCK", 64)
 
 
 @pytest.mark.parametrize("name, eps", [("cka", 1e-3), ("unbiased_cka", 0.0)])
@@ -35,10 +36,12 @@ def test_cka_in_feature_space(name, eps, x64, monkeypatch):
     x = 1e6 * (x + 300)
     metric = make_metric(name, eps=eps)
     expected = float(jax.jit(metric)(x, y))
-    sketch = metric.sketch
-    monkeypatch.setattr(nearest, "MANY", 100)
-    assert isinstance(sketch.for_samples(N, 14), CenteredFactor)
-    assert sketch.for_samples(N, 75) == sketch.for_samples(N) == sketch  # features would be no smaller
+    sketch = metric.sketcher
+    monkeypatch.setattr("prh_jax.sketches.base.MANY", 100)
+    assert isinstance(sketch.specialise(SketchContext(N, (14,))), GramFactorSketcher)
+    assert (
+        sketch.specialise(SketchContext(N, (75,))) == sketch.specialise(SketchContext(N)) == sketch
+    )  # features would be no smaller
     assert float(jax.jit(metric)(x, y)) == pytest.approx(expected, abs=1e-10)
     value, gradient = jax.jit(jax.value_and_grad(lambda a: metric(a, y)))(np.ones_like(x))
     assert np.isnan(value) and np.isfinite(np.asarray(gradient)).all()
@@ -49,12 +52,12 @@ def test_null_of_factors_is_that_of_gram_matrices(name, x64, many):
     x, y = correlated(n=N, dx=14, dy=11, dtype=np.float64)
     metric = make_metric(name)
     orders = np.stack([np.random.default_rng(i).permutation(N) for i in range(3)])
-    sketchers = metric.sketch, metric.sketch.for_samples(N, 20)
+    sketchers = metric.sketcher, metric.sketcher.specialise(SketchContext(N, (20,)))
     found = []
     for sketcher in sketchers:
         a, b = (jax.tree.map(lambda z: z[None], jax.jit(sketcher)(z)) for z in (x, y))
-        found.append(np.asarray(jax.jit(metric.compare_orders)(a, b, orders)))
-    assert isinstance(a, Factor)
+        found.append(np.asarray(jax.jit(metric.tile_kernel.orders)(a, b, orders)))
+    assert isinstance(a, GramFactor)
     np.testing.assert_allclose(found[1], found[0], atol=1e-10, rtol=0)
     expected = [float(jax.jit(metric)(x, y[order])) for order in orders]
     np.testing.assert_allclose(found[1].ravel(), expected, atol=1e-10, rtol=0)
@@ -66,17 +69,17 @@ def test_cknna_by_blocks(settings, x64, monkeypatch):
     metric = make_metric("cknna", k=7, **settings)
     expected = float(jax.jit(metric)(x, y))
     gradient = np.asarray(jax.jit(jax.grad(metric))(x, y))
-    monkeypatch.setattr(nearest, "MANY", 100)
-    monkeypatch.setattr(nearest, "BLOCK", 64)
-    assert isinstance(metric.sketch.for_samples(N), BlockedMaskedKernel)
+    monkeypatch.setattr("prh_jax.sketches.base.MANY", 100)
+    monkeypatch.setattr(nearest, "ROWS_PER_BLOCK", 64)
+    assert isinstance(metric.sketcher.specialise(SketchContext(N)), BlockedNeighborKernelSketcher)
     again = jax.jit(lambda a, b: metric(a, b))
     assert float(again(x, y)) == pytest.approx(expected, abs=1e-12)
     np.testing.assert_allclose(np.asarray(jax.jit(jax.grad(again))(x, y)), gradient, atol=1e-12)
 
 
 def test_lists_are_made_once_for_all_metrics_of_unit_rows(many):
-    neighbors = make_metric("mutual_knn", normalize=False).sketch.for_samples(N)
-    assert neighbors.products == make_metric("cknna").sketch.for_samples(N).products
+    neighbors = make_metric("mutual_knn", normalize=False).sketcher.specialise(SketchContext(N))
+    assert neighbors.summarizer == make_metric("cknna").sketcher.specialise(SketchContext(N)).summarizer
 
 
 def test_a_study_of_many_samples(tmp_path, many, monkeypatch):
@@ -98,7 +101,7 @@ def test_a_study_of_many_samples(tmp_path, many, monkeypatch):
         # matrices of all pairs are out of reach of the memory, which is as large as usual for the tiles
         patch.setattr(forms, "MATRICES", 10**4)
         found = align(*stores, metrics, null=5, memory="1GiB")
-    monkeypatch.setattr(nearest, "MANY", 8192)
+    monkeypatch.setattr("prh_jax.sketches.base.MANY", 8192)
     expected = align(*stores, metrics, null=5)
     for key in metrics:
         tolerance = 0 if key == "mutual_knn" else 2e-6
@@ -117,7 +120,7 @@ def test_tables_of_few_layers_hold_what_is_listed(name):
     """600 samples, 2 x 3 layers, k = 5: rows are numbered anew, and every pair scores as it does alone."""
     metric = make_metric(name, k=5)
     layers = [correlated(n=600, dx=14, dy=11, seed=s) for s in range(3)]
-    sketch = jax.jit(metric.sketch)
+    sketch = jax.jit(metric.sketcher)
     a, b = ([sketch(pair[side]) for pair in layers] for side in (0, 1))
     stacks = [jax.tree.map(lambda *leaves: jnp.stack(leaves), *side) for side in (a[:2], b)]
     lists = stacks[0].neighbors, stacks[1].neighbors
@@ -125,7 +128,7 @@ def test_tables_of_few_layers_hold_what_is_listed(name):
     compare = jax.jit(metric.compare)
     expected = [[float(compare(p, q)) for q in b] for p in a[:2]]
     tolerance = 1e-6 if name in ("cknna", "knn_jaccard") else 0  # counts to the bit
-    np.testing.assert_allclose(jax.jit(metric.compare_tile)(*stacks), expected, atol=tolerance, rtol=0)
+    np.testing.assert_allclose(jax.jit(metric.tile_kernel.tile)(*stacks), expected, atol=tolerance, rtol=0)
 
 
 @pytest.mark.parametrize("at_once", [1, 350, 2**18])
@@ -156,7 +159,7 @@ def test_a_degenerate_layer_among_others_spoils_only_its_pairs(name):
     """600 samples, so that lists are numbered anew: NaN for its pairs, and for the others what they give without it."""
     metric = make_metric(name, k=5)
     layers = [correlated(n=600, dx=14, dy=11, seed=s) for s in range(3)]
-    sketch, tile = jax.jit(metric.sketch), jax.jit(metric.compare_tile)
+    sketch, tile = jax.jit(metric.sketcher), jax.jit(metric.tile_kernel.tile)
     good = [[sketch(pair[side]) for pair in layers] for side in (0, 1)]
     constant = sketch(np.ones((600, 14), np.float32))
     spoiled = [[side[0], constant, side[2]] for side in good]
@@ -186,14 +189,14 @@ def test_some_samples_asked_for_their_neighbours_among_all(name, many):
     metric, full = make_metric(name, k=5, queries=40), make_metric(name, k=5)
     rows = query_rows(N, 40)
     assert len(set(rows)) == 40 and (np.sort(rows) == rows).all() and set(rows) <= set(range(N))
-    graphs_of_all = [jax.jit(full.sketch)(z) for z in (x, y)]
+    graphs_of_all = [jax.jit(full.sketcher)(z) for z in (x, y)]
     expected = float(full.compare(*(KnnGraph(graph.neighbors[rows]) for graph in graphs_of_all)))
-    for sketcher in (metric.sketch, metric.sketch.for_samples(N)):
+    for sketcher in (metric.sketcher, metric.sketcher.specialise(SketchContext(N))):
         a, b = (jax.jit(sketcher)(z) for z in (x, y))
         np.testing.assert_array_equal(a.neighbors, graphs_of_all[0].neighbors[rows])
         assert float(metric.compare(a, b)) == expected
         stacks = [jax.tree.map(lambda z, w: jnp.stack([z, w]), *pair) for pair in ((a, b), (b, a))]
-        tile = jax.jit(metric.compare_tile)(*stacks)
+        tile = jax.jit(metric.tile_kernel.tile)(*stacks)
         tolerance = 0 if name in LISTS[:3] else 1e-6
         np.testing.assert_allclose([tile[0, 1], tile[1, 0]], 1, atol=tolerance, rtol=0)
         np.testing.assert_allclose([tile[0, 0], tile[1, 1]], expected, atol=tolerance, rtol=0)

@@ -20,8 +20,8 @@ from prh_jax.null.moments import null_moments, tail_probability
 from prh_jax.null.orders import count_orders, make_orders
 from prh_jax.null.pvalues import calibrate_scores, false_discovery, still_open
 from prh_jax.null.settings import Null
-from prh_jax.sketches.gram_factor import CenteredFactor
-from prh_jax.study.null import has_closed_form, layer_sums
+from prh_jax.sketches.gram_factor import GramFactorSketcher
+from prh_jax.study.null import layer_sums
 
 
 def small(name):
@@ -44,7 +44,7 @@ def scores_of_orders(metric, a, b, orders):
     return jax.lax.map(lambda order: metric.compare(a, b.reorder(order)), orders)
 
 
-sketched = jax.jit(lambda metric, x: metric.sketch(x), static_argnums=0)
+sketched = jax.jit(lambda metric, x: metric.sketcher(x), static_argnums=0)
 
 
 def stacked(sketches):
@@ -54,8 +54,8 @@ def stacked(sketches):
 def test_which_metrics_claim_a_closed_form():
     claimed = set()
     for metric in (*EVERY, *CLOSED, Cka(eps=1e-6), Cknna(k=3, formula="paper", eps=1e-6)):
-        shape = jax.eval_shape(metric.sketch, jax.ShapeDtypeStruct((12, 5), jnp.float32))
-        claimed |= {str(metric)} if has_closed_form(metric, shape) else set()
+        shape = jax.eval_shape(metric.sketcher, jax.ShapeDtypeStruct((12, 5), jnp.float32))
+        claimed |= {str(metric)} if jax.eval_shape(metric.inner_form, shape) is not None else set()
     assert claimed == {str(metric) for metric in CLOSED}
 
 
@@ -82,7 +82,7 @@ def test_closed_form_is_brute_force_over_all_orders(metric, n, x64):
 def test_closed_form_of_factors_is_brute_force_over_all_orders(metric, x64, monkeypatch):
     monkeypatch.setattr(low_rank, "ROWS", 4)  # of six samples a whole block, and half of another
     x, y = correlated(n=6, dx=3, dy=2, dtype=np.float64)
-    expect_brute_force(metric, *(jax.jit(CenteredFactor(4))(jnp.asarray(z)) for z in (x, y)), 6)
+    expect_brute_force(metric, *(jax.jit(GramFactorSketcher(4))(jnp.asarray(z)) for z in (x, y)), 6)
 
 
 @pytest.mark.slow
@@ -92,7 +92,7 @@ def test_closed_form_and_tail_within_the_error_of_20000_orders(metric):
     rng = np.random.default_rng(5)
     layers = [rng.normal(size=(n, d)).astype(np.float32) for d in (40, 90)]
     a, b = (sketched(metric, jnp.asarray(z)) for z in layers)
-    scores = jax.jit(metric.compare_orders)(stacked([a]), stacked([b]), jnp.asarray(make_orders(n, count, 0)))
+    scores = jax.jit(metric.tile_kernel.orders)(stacked([a]), stacked([b]), jnp.asarray(make_orders(n, count, 0)))
     scores = np.asarray(scores)[:, 0, 0].astype(np.float64)
     found = null_moments([layer_sums(metric, a, third=True)], [layer_sums(metric, b, third=True)], n)
     mean, sd = found.mean[0, 0], found.sd[0, 0]
@@ -122,7 +122,7 @@ def test_orders_of_a_tile_are_those_of_its_pairs(metric, n):
     xs = [sketched(metric, jnp.asarray(correlated(n=n, seed=s)[0])) for s in range(3)]
     ys = [sketched(metric, jnp.asarray(correlated(n=n, seed=s)[1])) for s in range(2)]
     orders = make_orders(n, 7, 3)
-    found = np.asarray(jax.jit(metric.compare_orders)(stacked(xs), stacked(ys), jnp.asarray(orders)))
+    found = np.asarray(jax.jit(metric.tile_kernel.orders)(stacked(xs), stacked(ys), jnp.asarray(orders)))
     expected = np.stack([[scores_of_orders(metric, a, b, orders) for b in ys] for a in xs]).transpose(2, 0, 1)
     np.testing.assert_allclose(found, expected, atol=0 if counts(metric) else 2e-6)
 
@@ -237,12 +237,12 @@ def test_false_positive_rate_of_simulated_studies(metric):
         base, noise, mix = jax.random.split(key, 3)
         latent = jax.random.normal(base, (32, 6))
         layers = jax.random.normal(noise, (LAYERS, 32, 8)) + latent @ jax.random.normal(mix, (LAYERS, 6, 8))
-        return jax.vmap(metric.sketch)(layers)
+        return jax.vmap(metric.sketcher)(layers)
 
     @jax.jit
     def study(key):
         a, b = (model(k) for k in jax.random.split(key))
-        return jnp.max(metric.compare_orders(a, b, everything), axis=(1, 2))
+        return jnp.max(metric.tile_kernel.orders(a, b, everything), axis=(1, 2))
 
     best = np.asarray(jax.lax.map(study, jax.random.split(jax.random.key(1), STUDIES)))
     found = calibrate_scores(best[:, 0], best[:, 1:].T, alpha=0.05, highest=highest_score(metric))
@@ -273,8 +273,8 @@ def test_the_package_of_the_paper_gives_the_same_numbers(metric):
 
     tx, ty = ([torch.from_numpy(z) for z in side] for side in (xs, ys))
     a, b = (stacked([sketched(metric, jnp.asarray(z)) for z in side]) for side in (xs, ys))
-    null = np.asarray(jax.jit(metric.compare_orders)(a, b, jnp.asarray(orders)))
-    observed = np.asarray(jax.jit(metric.compare_tile)(a, b))
+    null = np.asarray(jax.jit(metric.tile_kernel.orders)(a, b, jnp.asarray(orders)))
+    observed = np.asarray(jax.jit(metric.tile_kernel.tile)(a, b))
     rules = {"alpha": 0.05, "highest": highest_score(metric)}
     ours = calibrate_scores(observed[0, 0], null[:, 0, 0], **rules)
     theirs = package.calibrate(tx[0], ty[0], similarity, **fixed())

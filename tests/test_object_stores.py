@@ -225,17 +225,17 @@ def test_calibrations(tmp_path):
 def test_sketches_that_are_damaged_or_gone():
     metric, sketch = METRICS["cka"](), np.arange(6.0)
     bank = SketchBank("memory://bucket/sketches", in_memory=False)
-    assert not bank.has(metric.sketch, "layer")
-    bank.put(metric.sketch, "layer", sketch)
+    assert not bank.has(metric.sketcher, "layer")
+    bank.put(metric.sketcher, "layer", sketch)
     treedef = jax.tree.structure(sketch)
-    np.testing.assert_array_equal(bank.get(metric.sketch, "layer", treedef), sketch)
+    np.testing.assert_array_equal(bank.get(metric.sketcher, "layer", treedef), sketch)
     (there,) = objects("memory://bucket/sketches").values()
     there.write_bytes(there.read_bytes()[:100])
     with pytest.raises(StoreError, match="is damaged and was removed"):
-        bank.get(metric.sketch, "layer", treedef)
-    assert not bank.has(metric.sketch, "layer")
+        bank.get(metric.sketcher, "layer", treedef)
+    assert not bank.has(metric.sketcher, "layer")
     with pytest.raises(StoreError, match="is gone"):
-        bank.get(metric.sketch, "layer", treedef)
+        bank.get(metric.sketcher, "layer", treedef)
 
 
 def test_commands_take_urls(stores, whole, tmp_path, capsys):

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 import xarray as xr
-from results import EVIL, calibrated, made_result
+from results import EVIL, calibrated, edited, made_result
 
 import prh_jax
 from prh_jax.results.gallery import best_pair
@@ -185,7 +185,8 @@ def test_maps_zoom_and_open_a_pair(tmp_path, opened):
 @needs_browser
 def test_scores_are_sorted_closest_first_and_the_aggregate_is_said(tmp_path, opened):
     result = simple()
-    result.protocol["metrics"]["mutual_knn"]["larger_is_closer"] = False
+    with edited(result) as protocol:
+        protocol["metrics"]["mutual_knn"]["larger_is_closer"] = False
     result.calibration.settings["null"] = result.calibration.settings["null"] | {"aggregate": "mean"}
     page = opened(prh_jax.report(result, tmp_path / "report.html"))
     assert "mean over layer pairs 0.4500: critical score 0.2500 at level 0.05" in page.inner_text("#pair-facts")
@@ -310,5 +311,6 @@ def test_best_pair_leaves_a_model_with_itself_aside():
     table = {("a", "a"): 1.0, ("a", "b"): 0.2, ("b", "a"): 0.3, ("b", "b"): 1.0}
     result = made_result({"a": 1, "b": 1}, {"a": 1, "b": 1}, score=lambda m, i, j: table["ab"[i], "ab"[j]])
     assert best_pair(result, "cka") == ("b", "a")
-    result.protocol["metrics"]["cka"]["larger_is_closer"] = False
+    with edited(result) as protocol:
+        protocol["metrics"]["cka"]["larger_is_closer"] = False
     assert best_pair(result, "cka") == ("a", "b")

@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 from inputs import golden_values, make_store
 from oracles import ORACLES
-from results import EVIL, calibrated, made_result, part
+from results import EVIL, calibrated, edited, made_result, part
 
 import prh_jax
 from prh_jax.cli import doctor
@@ -42,7 +42,8 @@ def test_reductions_are_those_of_the_block():
 
 def test_the_best_is_the_smallest_where_smaller_is_closer():
     result = made_result({"a": 2}, {"c": 3}, score=grid)
-    result.protocol["metrics"]["cka"]["larger_is_closer"] = False
+    with edited(result) as protocol:
+        protocol["metrics"]["cka"]["larger_is_closer"] = False
     assert result.reduce("cka", "best").item() == 0
 
 
@@ -230,7 +231,8 @@ DIFFERENT = {
 @pytest.mark.parametrize("change, message", DIFFERENT.values(), ids=DIFFERENT)
 def test_other_protocols_are_refused_with_both_values(change, message):
     one, two = made_result({"a": 1}, {"c": 1}), made_result({"b": 1}, {"c": 1})
-    two.protocol |= change
+    with edited(two) as protocol:
+        protocol.update(change)
     with pytest.raises(ValueError, match=f"Results 1 and 2 .*{message}"):
         prh_jax.merge([one, two])
 
@@ -238,11 +240,13 @@ def test_other_protocols_are_refused_with_both_values(change, message):
 def test_other_settings_and_other_models_of_one_name_are_refused():
     one = made_result({"a": 1}, {"c": 1})
     two = copy.deepcopy(part(one))
-    two.protocol["metrics"]["cka"]["settings"] = {"kernel": "rbf"}
+    with edited(two) as protocol:
+        protocol["metrics"]["cka"]["settings"] = {"kernel": "rbf"}
     with pytest.raises(ValueError, match="metric cka, settings, kernel is 'linear' in the one and 'rbf'"):
         prh_jax.merge([one, two])
     two = copy.deepcopy(part(one))
-    two.protocol["models_x"][0]["contents"] = "others"
+    with edited(two) as protocol:
+        protocol["models_x"][0]["contents"] = "others"
     with pytest.raises(ValueError, match="contents of model 'a' of side x is 'contents of a'.*'others'"):
         prh_jax.merge([one, two])
     two = copy.deepcopy(part(one))
@@ -277,7 +281,8 @@ def test_calibrations_are_merged_if_all_have_the_same():
 
 def test_machines_and_versions_of_all_runs_are_kept():
     one, two = made_result({"a": 1}, {"c": 1}), made_result({"b": 1}, {"c": 1})
-    two.protocol |= {"device": "H100", "versions": {"jax": "0.9.0", "prh-jax": "0.1.0"}}
+    with edited(two) as protocol:
+        protocol.update({"device": "H100", "versions": {"jax": "0.9.0", "prh-jax": "0.1.0"}})
     protocol = prh_jax.merge([one, two]).protocol
     assert protocol["device"] == "cpu and H100"
     assert protocol["versions"] == {"jax": "0.8.0 and 0.9.0", "prh-jax": "0.1.0"}
@@ -399,7 +404,8 @@ def test_merging_by_command(tmp_path, capsys):
     assert main(["merge", *paths, "-o", str(tmp_path / "whole.zarr")]) == 0
     assert "2 x 1 models, 3 x 3 layers" in capsys.readouterr().out
     same(prh_jax.load_alignment(tmp_path / "whole.zarr"), whole)
-    whole.protocol["n"] = 7
+    with edited(whole) as protocol:
+        protocol["n"] = 7
     other = str(part(whole, ["b"]).save(tmp_path / "other.zarr"))
     assert main(["merge", paths[0], other, "-o", str(tmp_path / "no.zarr")]) == 2
     assert "n is 100 in the one and 7" in capsys.readouterr().err and not (tmp_path / "no.zarr").exists()

@@ -100,16 +100,16 @@ def test_two_workers_may_write_one_sketch_at_once(tmp_path, monkeypatch):
 
     def meanwhile(*args):
         monkeypatch.setattr(np, "savez", savez)
-        two.put(metric.sketch, "layer", sketch)
+        two.put(metric.sketcher, "layer", sketch)
         savez(*args)
 
     monkeypatch.setattr(np, "savez", meanwhile)
-    one.put(metric.sketch, "layer", sketch)
-    found = SketchBank(tmp_path).get(metric.sketch, "layer", jax.tree.structure(sketch))
+    one.put(metric.sketcher, "layer", sketch)
+    found = SketchBank(tmp_path).get(metric.sketcher, "layer", jax.tree.structure(sketch))
     np.testing.assert_array_equal(found, sketch)
     next(tmp_path.glob("*.npz")).unlink()  # as who finishes the study does
     with pytest.raises(prh_jax.StoreError, match="another process has finished the study"):
-        SketchBank(tmp_path).get(metric.sketch, "layer", jax.tree.structure(sketch))
+        SketchBank(tmp_path).get(metric.sketcher, "layer", jax.tree.structure(sketch))
 
 
 def test_finish_takes_folders_and_what_a_worker_cannot_do_is_refused(tmp_path, capsys):

@@ -130,9 +130,9 @@ def run(args: argparse.Namespace) -> int:
     from ..pipeline.run import extract, summary
 
     outcomes = extract(wanted, _data(args), _settings(args, worker))
-    told = summary(outcomes)
-    if told:
-        print(told)
+    summary_text = summary(outcomes)
+    if summary_text:
+        print(summary_text)
     failed = sum(isinstance(outcome, Exception) for outcome in outcomes.values())
     return 0 if not failed else 2 if failed == len(outcomes) else 1
 

@@ -76,13 +76,13 @@ def extract(
             if os.environ.get("PRH_DEBUG"):
                 traceback.print_exc()
             # A new exception: the one that was caught holds the model alive by its traceback.
-            outcomes[name] = ExtractionError(_said(error))
+            outcomes[name] = ExtractionError(_error_text(error))
             print(f"{name}: {outcomes[name]}", file=sys.stderr)
         release_memory()
     return outcomes
 
 
-def _said(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     if isinstance(error, ValueError | OSError):
         return str(error).strip() or type(error).__name__
     return f"{type(error).__name__}: {first_line(error)} (PRH_DEBUG=1 shows where)"

@@ -29,10 +29,10 @@ def choosing_table(
     sketches: dict[Sketcher, list[Pair]] = {}
     measured = {}
     for name, metric in metrics.items():
-        if metric.sketch not in sketches:
-            make = jax.jit(jax.vmap(metric.sketch))
-            sketches[metric.sketch] = [(make(x), make(y)) for x, y in inputs]
-        measured[name] = _measure(metric, sketches[metric.sketch])
+        if metric.sketcher not in sketches:
+            make = jax.jit(jax.vmap(metric.sketcher))
+            sketches[metric.sketcher] = [(make(x), make(y)) for x, y in inputs]
+        measured[name] = _measure(metric, sketches[metric.sketcher])
     head = ["metric", "range", "closer", "symmetric", "gradient", "unchanged by", *(f"chance, d = {d}" for d in widths)]
     lines = [[*head, "cost of a pair"], ["---"] * (len(head) + 1)]
     for name in names:
@@ -61,7 +61,7 @@ def _gaussians(n: int, d: int, layers: int, seed: int) -> jax.Array:
 
 def _measure(metric: Metric, pairs: list[Pair]) -> list[float]:
     """Mean scores of each pair of stacks, and the seconds that one of their pairs takes at best."""
-    tile = jax.jit(metric.compare_tile)
+    tile = jax.jit(metric.tile_kernel.tile)
     scores = [np.asarray(tile(*pair)) for pair in pairs]
     taken = []
     for _ in range(3):

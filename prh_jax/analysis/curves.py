@@ -36,7 +36,7 @@ def curve_over_n(
     for size in sizes:
         if not 4 <= size <= n:
             raise ValueError(f"A subset of {size} samples cannot be taken from {n}; sizes are from 4 to {n}.")
-    parts = [layer_parts(metric.sketch, side) for side in (xs, ys)]
+    parts = [layer_parts(metric.sketcher, side) for side in (xs, ys)]
     drawn = np.random.default_rng(null.seed).permutation(n).astype(np.int32)
     points = [_point(parts, with_k(metric, n, m, scale_k), np.sort(drawn[:m]), null) for m in sizes]
     return xr.concat(points, dim="n").assign_coords(n=list(sizes))
@@ -56,7 +56,7 @@ def curve_over_k(
     if "k" not in metric.settings:
         raise ValueError(f"{metric.name} has no setting k; its settings are {', '.join(metric.settings) or 'none'}.")
     xs, ys, n = both_sides(x, y, preprocess)
-    parts = [layer_parts(metric.sketch, side) for side in (xs, ys)]
+    parts = [layer_parts(metric.sketcher, side) for side in (xs, ys)]
     points = [_point(parts, dataclasses.replace(metric, k=k), np.arange(n, dtype=np.int32), null) for k in ks]
     return xr.concat(points, dim="k").assign_coords(k=list(ks))
 

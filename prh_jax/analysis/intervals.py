@@ -63,7 +63,7 @@ def interval(
     xs, ys, n = both_sides(x, y, preprocess)
     if n < 8:
         raise ValueError(f"An interval needs at least 8 samples, 4 in each half, got {n}.")
-    parts = [layer_parts(metric.sketch, side) for side in (xs, ys)]
+    parts = [layer_parts(metric.sketcher, side) for side in (xs, ys)]
     score = float(reduce(np.asarray(score_subsets(*parts, jnp.arange(n)[None], metric=metric)))[0])
     halves = jnp.asarray(draw_halves(n, splits, seed).reshape(2 * splits, n // 2))
     values = reduce(np.asarray(score_subsets(*parts, halves, metric=with_k(metric, n, n // 2, scale_k)), np.float64))

@@ -1,5 +1,6 @@
 """Why two layers agree, sample by sample: both neighbour lists of every sample, and how many they share."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,11 +10,11 @@ import xarray as xr
 from ..engine.preprocess import Preprocess
 from ..engine.programs import sketch_layer
 from ..errors import StoreError
-from ..metrics.registry import make_metric
+from ..metrics.registry import is_known, make_metric
 from ..results.alignment import Alignment
 from ..results.gallery import Gallery, Picture
-from ..results.provenance import find_stores
-from ..sketches.neighbors import Neighbors
+from ..results.provenance import MetricRecord, find_stores
+from ..sketches.neighbors import NeighborSketcher
 from ..stores.location import place
 from ..stores.paired import pair_inner
 from ..stores.reader import FeatureStore, open_stores
@@ -54,16 +55,16 @@ def neighbor_gallery(
             )
     if not all(0 <= depth < count for depth, count in zip(depths, shape, strict=True)):
         raise ValueError(f"The models have {shape[0]} and {shape[1]} layers; there is no layer pair {depths}.")
-    protocol = result.protocol
-    n = protocol["n"]
+    provenance = result.provenance
+    n = provenance.n
     for name, texts in (("captions", captions), ("pictures", pictures)):
         if texts is not None and not callable(texts) and len(texts) != n:
             raise ValueError(f"There are {n} samples, but {len(texts)} {name}.")
     stores = _stores(result, {"x": model_x, "y": model_y}, {"x": stores_x, "y": stores_y})
-    preprocess = Preprocess(**protocol["preprocess"])
-    groups = tuple(protocol["groups"]) if protocol.get("exclude_own_group") else None
-    sketcher = _neighbors_of(protocol["metrics"][metric], k)
-    sketcher = sketcher if groups is None else sketcher.excluding(groups)
+    preprocess = Preprocess(**provenance.preprocess)
+    groups = tuple(provenance.groups or ()) if provenance.exclude_own_group else None
+    sketcher = _neighbors_of(provenance.metrics[metric], k)
+    sketcher = dataclasses.replace(sketcher, groups=groups)
     lists = {}
     for (side, store), depth in zip(stores.items(), depths, strict=True):
         threshold = preprocess.thresholds(store)[depth]
@@ -82,30 +83,32 @@ def neighbor_gallery(
     return Gallery(dataset, place, captions, pictures)
 
 
-def _neighbors_of(entry: dict[str, Any], k: int) -> Neighbors:
-    """The neighbour lists that a metric compares; where it compares something else, those by cosine."""
-    metric = make_metric(entry["name"], **entry["settings"])
-    return metric.sketch if isinstance(metric.sketch, Neighbors) else Neighbors(metric.settings.get("k", k))
+def _neighbors_of(record: MetricRecord, k: int) -> NeighborSketcher:
+    """The neighbour lists that a metric compares; those by cosine where it compares something else, or is not known."""
+    if is_known(record.name):
+        sketcher = make_metric(record.name, **record.settings).sketcher
+        if isinstance(sketcher, NeighborSketcher):
+            return sketcher
+    return NeighborSketcher(record.settings.get("k", k))
 
 
 def _stores(result: Alignment, models: dict[str, str], given: dict[str, Any]) -> dict[str, FeatureStore]:
     """The store of a model on either side, with the samples that were scored, checked to be the one scored."""
-    protocol = result.protocol
-    paths = protocol.get("stores_x")
-    recorded: dict[str, Any] = {"x": paths, "y": protocol.get("stores_y") or paths}
-    if protocol["pair"] == "exact":  # what other models' stores hold, and whether they are there, is no matter
+    provenance = result.provenance
+    recorded: dict[str, Any] = {side: provenance.stores(side) for side in "xy"}
+    if provenance.pair == "exact":  # what other models' stores hold, and whether they are there, is no matter
         for side, model in models.items():
-            labels = [entry["label"] for entry in protocol[f"models_{side}"]]
+            labels = [entry.label for entry in provenance.models(side)]
             recorded[side] = recorded[side] and [recorded[side][labels.index(model)]]
-    if not protocol.get("stores_y") and not all(path and place(path).exists() for path in recorded["y"] or ()):
+    if provenance.stores_y is None and not all(path and place(path).exists() for path in recorded["y"] or ()):
         given = given | {"y": given["y"] or given["x"]}  # a study of x with itself: stores that moved, moved once
     xs, ys = (open_stores(given[side] or find_stores("this result", recorded[side], side)) for side in "xy")
-    if protocol["pair"] == "inner":
+    if provenance.pair == "inner":
         xs, ys = pair_inner(xs, ys)
     found = {}
     for side, stores in (("x", xs), ("y", ys)):
-        contents = next(e["contents"] for e in protocol[f"models_{side}"] if e["label"] == models[side])
-        fitting = [s for s in stores if s.ids_sha256 == protocol["ids_sha256"] and s.checksum() == contents]
+        contents = next(entry.contents for entry in provenance.models(side) if entry.label == models[side])
+        fitting = [s for s in stores if s.ids_sha256 == provenance.ids_sha256 and s.checksum() == contents]
         if not fitting:
             raise StoreError(
                 f"Of the stores of side {side} at hand ({len(stores)}, such as {stores[0].path}), none holds the "

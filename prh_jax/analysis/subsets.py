@@ -13,7 +13,7 @@ import numpy as np
 from ..engine.preprocess import Preprocess
 from ..metrics.base import Metric
 from ..metrics.registry import parse_metric
-from ..sketches.base import Sketcher
+from ..sketches.base import SketchContext, Sketcher
 from ..stores.checks import check_same_samples
 from ..stores.reader import FeatureStore, open_store
 
@@ -57,19 +57,19 @@ def with_k(metric: Metric, n: int, m: int, scale_k: bool) -> Metric:
 
 def layer_parts(sketcher: Sketcher, layers: Sequence[Any]) -> list[Any]:
     """What subsets of a layer are sketched from: its inner products where samples can be taken from them, else it."""
-    made = jax.eval_shape(sketcher.products, layers[0])
-    return [jax.jit(sketcher.products)(x) for x in layers] if hasattr(made, "take") else list(layers)
+    made = jax.eval_shape(sketcher.summarizer, layers[0])
+    return [jax.jit(sketcher.summarizer)(x) for x in layers] if hasattr(made, "take") else list(layers)
 
 
 def part_sketcher(metric: Metric, m: int, *sides: Sequence[Any]) -> Sketcher:
     """What sketches m samples of a part; where parts are features, for the widest of them: sketches stack then."""
-    widths = [part.shape[1] for side in sides for part in side if not hasattr(part, "_replace")]
-    return metric.sketch.for_samples(m, max(widths)) if widths else metric.sketch
+    widths = {part.shape[1] for side in sides for part in side if not hasattr(part, "_replace")}
+    return metric.sketcher.specialise(SketchContext(m, tuple(sorted(widths)))) if widths else metric.sketcher
 
 
 def sketch_part(sketcher: Sketcher, part: Any, samples: Any) -> Any:
     """The sketch of some samples, from a layer's part."""
-    return sketcher.reduce(part.take(samples)) if hasattr(part, "_replace") else sketcher(part[samples])
+    return sketcher.sketch(part.take(samples)) if hasattr(part, "_replace") else sketcher(part[samples])
 
 
 @partial(jax.jit, static_argnames=("metric",))
@@ -80,7 +80,7 @@ def score_subsets(a: Any, b: Any, subsets: Any, *, metric: Metric) -> jax.Array:
     def score(samples):
         sides = ([sketch_part(sketcher, part, samples) for part in side] for side in (a, b))
         stacks = (jax.tree.map(lambda *leaves: jnp.stack(leaves), *side) for side in sides)
-        return metric.compare_tile(*stacks)
+        return metric.tile_kernel.tile(*stacks)
 
     return jax.lax.map(score, subsets)
 
@@ -91,7 +91,7 @@ def score_null(a: Any, b: Any, samples: Any, orders: Any, *, metric: Metric) -> 
     sketcher = part_sketcher(metric, samples.shape[0], a, b)
     sides = ([sketch_part(sketcher, part, samples) for part in side] for side in (a, b))
     left, right = (jax.tree.map(lambda *leaves: jnp.stack(leaves), *side) for side in sides)
-    return metric.compare_tile(left, right), metric.compare_orders(left, right, orders)
+    return metric.tile_kernel.tile(left, right), metric.tile_kernel.orders(left, right, orders)
 
 
 def draw_halves(n: int, count: int, seed: int) -> np.ndarray:

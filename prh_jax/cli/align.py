@@ -195,7 +195,7 @@ def _run(args: argparse.Namespace) -> int:
         print(f"{output}: {'complete' if complete else 'not complete yet; `prh finish` completes it'}")
         return 0
     alignment = align(*study, overwrite=args.force_remake, null=null, overwrite_null=args.force_null, **settings)
-    return _tell(args, output, alignment)
+    return _print_outcome(args, output, alignment)
 
 
 def _run_distributed(args: argparse.Namespace, output: Any, study: Any, settings: dict[str, Any]) -> int:
@@ -204,31 +204,31 @@ def _run_distributed(args: argparse.Namespace, output: Any, study: Any, settings
     from ..study.distributed import align_distributed
 
     alignment = align_distributed(*study, overwrite=args.force_remake, **settings)
-    return _tell(args, output, alignment) if jax.process_index() == 0 else 0
+    return _print_outcome(args, output, alignment) if jax.process_index() == 0 else 0
 
 
-def _tell(args: argparse.Namespace, output: Any, alignment: Any) -> int:
+def _print_outcome(args: argparse.Namespace, output: Any, alignment: Any) -> int:
     """Tables or JSON, and the files that were asked for."""
     if args.json:
         print_json(output, alignment)
     else:
         _print_tables(args, alignment, output)
-    told = sys.stderr if args.json else sys.stdout
+    stream = sys.stderr if args.json else sys.stdout
     if args.npy:
         for key in alignment.metrics:
-            print(f"The reference's form: {alignment.save_npy(_npy_path(args, key), key)}", file=told)
+            print(f"The reference's form: {alignment.save_npy(_npy_path(args, key), key)}", file=stream)
     if args.plot:
         from ..plot import heat_map
 
         first = alignment.metrics[0]
         heat_map(alignment.scores(first), title=f"{first}, best layer pair").figure.savefig(args.plot)
-        print(f"Heat map: {args.plot}", file=told)
+        print(f"Heat map: {args.plot}", file=stream)
     return 0
 
 
 def _print_tables(args: argparse.Namespace, alignment: Any, output: Any) -> None:
     if args.pair == "inner":
-        print(f"Paired by id: {alignment.protocol['n']} samples that all stores hold.")
+        print(f"Paired by id: {alignment.provenance.n} samples that all stores hold.")
     for key in alignment.metrics:
         print(f"\n{key}: best score over layer pairs, {args.modality_x if not args.x else 'x'} by row")
         print(table(alignment.scores(key)))

@@ -146,7 +146,7 @@ def _picture(result: Any, path: Path) -> Path:
     from ..plot import heat_map
 
     scores = result.scores("mutual_knn")
-    chance = METRICS["mutual_knn"]().chance(result.protocol["n"])
+    chance = METRICS["mutual_knn"]().chance(result.provenance.n)
     title = f"mutual_knn on emoji_1024, best layer pair; colours start at chance ({chance:.4f})"
     heat_map(scores, title=title, low=chance).figure.savefig(path)
     return path

@@ -23,6 +23,7 @@ from . import (
     plan,
     report,
     show,
+    unpack,
 )
 from .siblings import sibling
 
@@ -128,7 +129,7 @@ def command_table() -> dict[str, tuple[str, Any]]:
         "finish": ("finish stores or results that several workers wrote", finish),
         "import": ("bring features made elsewhere into a store", importing),
         "pack": ("pack a feature store into one file, checked first", pack),
-        "unpack": ("unpack such a file into a store, checked on the way", pack),
+        "unpack": ("unpack such a file into a store, checked on the way", unpack),
         "plan": ("say what a study will take: bytes, time on this machine", plan),
         "calibrate": ("find what chance gives for a result: p, q, calibrated scores", calibrate),
         "show": ("print what a result is made of, and its tables", show),

@@ -60,8 +60,8 @@ def with_samples(gallery: Any, result: Any, dataset: str | None) -> Any:
     """A gallery with the captions and pictures of the data set that its features were extracted from."""
     from extractors.datasets import loading as data
 
-    model = next(m for m in result.protocol["models_x"] if m["label"] == gallery.place["model_x"])
-    recorded = model["spec"].get("dataset")
+    model = next(m for m in result.provenance.models_x if m.label == gallery.place["model_x"])
+    recorded = model.spec.get("dataset")
     recorded = recorded if isinstance(recorded, dict) else {}
     name = dataset or recorded.get("name")
     if not name:

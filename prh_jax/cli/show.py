@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
         print_json(args.result, result, metrics, args.how)
         return 0
     print(f"{args.result}\n  {result!r}")
-    for word, text in origin_lines(result.protocol, result.calibration and result.calibration.settings):
+    for word, text in origin_lines(result.provenance, result.calibration and result.calibration.settings):
         print(f"  {word:10s} {text}")
     for key in metrics:
         print(f"\n{key}: {args.how} over layer pairs")

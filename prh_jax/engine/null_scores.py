@@ -28,7 +28,7 @@ def null_scorer(metric: Metric, shapes: Any, tile: tuple[int, int], orders: tupl
 
     spread, same = PartitionSpec("layer"), PartitionSpec()
     scores = jax.shard_map(
-        metric.compare_orders,
+        metric.tile_kernel.orders,
         mesh=mesh,
         in_specs=(spread, same, same),
         out_specs=PartitionSpec(None, "layer"),

@@ -16,7 +16,7 @@ from .quantile import order_statistics, row_quantiles
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
+class RowRange:
     """The samples that one of several processes holds, and what brings arrays of all processes together.
 
     rows     from its first sample to the one after its last
@@ -62,7 +62,7 @@ class Preprocess:
         layers: list[np.ndarray] | None = None,
         *,
         memory: int = 1 << 30,
-        part: Part | None = None,
+        part: RowRange | None = None,
     ) -> np.ndarray:
         """The magnitude at which each layer of a store is clipped: (layers,) float32, infinite for no clipping.
 
@@ -82,7 +82,7 @@ class Preprocess:
         return np.repeat(np.asarray(values, np.float32), [len(group) for group in groups])
 
     def _order_statistic(
-        self, store: FeatureStore, group: list[int], layers: list[np.ndarray] | None, part: Part | None
+        self, store: FeatureStore, group: list[int], layers: list[np.ndarray] | None, part: RowRange | None
     ) -> float:
         size = store.n * sum(store.layers[i].dim for i in group)
         rank = min(int(self.clip_quantile * size), size - 1)
@@ -97,7 +97,7 @@ class Preprocess:
         groups: list[list[int]],
         layers: list[np.ndarray] | None,
         memory: int,
-        part: Part | None,
+        part: RowRange | None,
     ) -> list[float]:
         held = part.rows if part else slice(0, store.n)
         found = np.zeros((held.stop - held.start, len(groups)))

@@ -10,71 +10,53 @@ from jax.sharding import Mesh, PartitionSpec, SingleDeviceSharding
 
 from ..metrics.base import Metric
 from ..runtime.host import compile_quickly
-from ..sketches.base import Sketcher
+from ..sketches.base import SketchContext, Sketcher
 from .preprocess import Preprocess
 from .stacks import stacked_shapes
 
 
-@partial(jax.jit, static_argnames=("makers", "preprocess"))
-def make_products(
-    x: Any, threshold: Any, *, makers: tuple[Callable[[Any], Any], ...], preprocess: Preprocess
+@partial(jax.jit, static_argnames=("summarizers", "preprocess"))
+def summarize_layer(
+    x: Any, threshold: Any, *, summarizers: tuple[Callable[[Any], Any], ...], preprocess: Preprocess
 ) -> tuple[Any, ...]:
-    """What sketches are made of, after preprocessing, by each maker; compiled once for each width."""
+    """What sketches are made of, after preprocessing, by each summarizer; compiled once for each width."""
     x = preprocess.apply(x, threshold)
-    return tuple(maker(x) for maker in makers)
+    return tuple(summarizer(x) for summarizer in summarizers)
 
 
 @lru_cache(maxsize=256)
-def products_program(
-    shape: tuple[int, int], dtype: Any, makers: tuple[Callable[[Any], Any], ...], preprocess: Preprocess, device: Any
+def summary_program(
+    shape: tuple[int, int],
+    dtype: Any,
+    summarizers: tuple[Callable[[Any], Any], ...],
+    preprocess: Preprocess,
+    device: Any,
 ) -> Any:
-    """Compiled `make_products` of layers of a shape, on a device."""
+    """Compiled `summarize_layer` of layers of a shape, on a device."""
     place = SingleDeviceSharding(device)
     layer, threshold = (jax.ShapeDtypeStruct(*spec, sharding=place) for spec in ((shape, dtype), ((), np.float32)))
-    lowered = make_products.lower(layer, threshold, makers=makers, preprocess=preprocess)
+    lowered = summarize_layer.lower(layer, threshold, summarizers=summarizers, preprocess=preprocess)
     return compile_quickly(lowered, device.platform)
 
 
 @partial(jax.jit, static_argnames=("sketcher",))
-def reduce_products(products: Any, *, sketcher: Sketcher) -> Any:
-    """The sketch, from products of any width; compiled once."""
-    return sketcher.reduce(products)
+def sketch_summary(summary: Any, *, sketcher: Sketcher) -> Any:
+    """The sketch, from the summary of a layer of any width; compiled once."""
+    return sketcher.sketch(summary)
 
 
 def sketch_layer(x: Any, threshold: Any, *, sketcher: Sketcher, preprocess: Preprocess) -> Any:
     """The sketch of one layer after preprocessing."""
-    sketcher = sketcher_after(preprocess, sketcher).for_samples(x.shape[0])
-    (products,) = make_products(x, threshold, makers=(sketcher.products,), preprocess=preprocess)
-    return reduce_products(products, sketcher=sketcher)
-
-
-def sketcher_after(preprocess: Preprocess, sketcher: Sketcher) -> Sketcher:
-    """The sketcher that does not repeat what preprocessing has done: more of them are equal then, and shared."""
-    return sketcher.on_unit_rows() if preprocess.normalize else sketcher
-
-
-def study_sketcher(
-    metric: Metric,
-    preprocess: Preprocess,
-    n: int,
-    excluded: tuple[int, ...] | None = None,
-    *,
-    width: int | None = None,
-) -> Sketcher:
-    """A metric's sketcher in a study of n samples and layers of at most `width`.
-
-    `excluded` are groups that hold no neighbours of their own.
-    """
-    sketcher = sketcher_after(preprocess, metric.sketch).for_samples(n, width)
-    return sketcher if excluded is None else sketcher.excluding(excluded)
+    sketcher = sketcher.specialise(SketchContext(x.shape[0], unit_rows=preprocess.normalize))
+    (summary,) = summarize_layer(x, threshold, summarizers=(sketcher.summarizer,), preprocess=preprocess)
+    return sketch_summary(summary, sketcher=sketcher)
 
 
 def compare_tiles(metrics: Sequence[Metric], a: Any, b: Any) -> tuple[jax.Array, ...]:
-    """The scores of all pairs of two stacks by each metric; what equal contractions make is made once."""
-    made = {c: c(a, b) for c in dict.fromkeys(metric.contraction for metric in metrics) if c is not None}
-    return tuple(
-        m.compare_tile(a, b) if m.contraction is None else m.finish_tile(made[m.contraction], a, b) for m in metrics
-    )
+    """The scores of all pairs of two stacks by each metric; what equal kernels share is made once."""
+    kernels = [metric.tile_kernel for metric in metrics]
+    made = {shared: shared(a, b) for shared in dict.fromkeys(kernel.shared for kernel in kernels) if shared is not None}
+    return tuple(k.tile(a, b) if k.shared is None else k.finish(made[k.shared], a, b) for k in kernels)
 
 
 @lru_cache(maxsize=256)

@@ -2,7 +2,7 @@
 
 Each device holds equally many rows of a layer, the last ones filled up with rows that stand for no sample. Neighbours
 are found as blocks of rows go round a ring of the devices; inner products are summed over devices. What comes out is on
-all of them, but for the columns of a `Factor`, of which each device has its own rows.
+all of them, but for the columns of a `GramFactor`, of which each device has its own rows.
 """
 
 import dataclasses
@@ -20,12 +20,12 @@ from ..metrics.base import Metric
 from ..metrics.inner_product import packed_products
 from ..numerics import linalg
 from ..numerics.linalg import HIGHEST
-from ..sketches.base import Maker, Sketcher
-from ..sketches.gram_factor import CenteredFactor, Centering, Factor
+from ..sketches.base import Sketcher, Summarizer
+from ..sketches.gram_factor import GramFactor, GramFactorSketcher, SummarizeCentered
 from ..sketches.nearest import by_blocks, check_k, nearest_columns, query_rows
-from ..sketches.neighbors import NearestLists, NearestRows
-from ..sketches.sample_axis import Rows
-from ..sketches.scaling import look_near_mean
+from ..sketches.neighbors import NearestRows, SummarizeNearest
+from ..sketches.sample_axis import SampleAxis
+from ..sketches.scaling import near_mean_of
 from .preprocess import Preprocess
 
 AXIS = "sample"
@@ -36,7 +36,7 @@ STACKED: Any = PartitionSpec(None, AXIS)
 
 
 @dataclasses.dataclass(frozen=True)
-class RingRows(Rows):
+class SpreadSampleAxis(SampleAxis):
     """The rows of a layer of n samples that one of `devices` holds: `size` of them, in order, inside a `shard_map`."""
 
     n: int
@@ -77,7 +77,7 @@ class RingRows(Rows):
         return jnp.where(self._keep(), x, 0)
 
 
-def ring_nearest(maker: NearestLists, x: Num[Array, "r d"], rows: RingRows) -> NearestRows:
+def ring_nearest(maker: SummarizeNearest, x: Num[Array, "r d"], rows: SpreadSampleAxis) -> NearestRows:
     """`maker(x)` of a layer whose rows are spread, on all devices; inside a `shard_map`.
 
     Blocks of rows go from device to device. Each finds the k nearest in every block that comes by, and keeps the k
@@ -86,7 +86,7 @@ def ring_nearest(maker: NearestLists, x: Num[Array, "r d"], rows: RingRows) -> N
     """
     n, k = rows.n, maker.k
     check_k(n, k, maker.groups)
-    x, columns, center = look_near_mean(x, maker.unit_rows, rows=rows)
+    x, columns, center = near_mean_of(x, maker.unit_rows, rows=rows)
     shifted = rows.held(jnp.where(columns.degenerate, 0, x * columns.factor - center))
     offset = jnp.matmul(shifted, center[0], precision=HIGHEST)
     factors = shifted.astype(jnp.bfloat16) if maker.bfloat16 else shifted
@@ -135,20 +135,26 @@ def ring_nearest(maker: NearestLists, x: Num[Array, "r d"], rows: RingRows) -> N
 
 
 @lru_cache(maxsize=256)
-def sketch_program(sketchers: tuple[Sketcher, ...], maker: Maker, preprocess: Preprocess, n: int, mesh: Mesh) -> Any:
+def sketch_program(
+    sketchers: tuple[Sketcher, ...], maker: Summarizer, preprocess: Preprocess, n: int, mesh: Mesh
+) -> Any:
     """Jitted `(features, threshold) -> sketches, degenerate` of features spread over the mesh."""
-    rows = RingRows(n, mesh.size)
+    rows = SpreadSampleAxis(n, mesh.size)
 
     def sketch(x, threshold):
         x = preprocess.apply(x, threshold)
-        if isinstance(maker, NearestLists):
+        if isinstance(maker, SummarizeNearest):
             products = ring_nearest(maker, x, rows)
-            return tuple(sketcher.reduce(products) for sketcher in sketchers), products.degenerate
-        assert isinstance(maker, Centering)
+            return tuple(sketcher.sketch(products) for sketcher in sketchers), products.degenerate
+        assert isinstance(maker, SummarizeCentered)
         centered = maker(x, rows)
-        return tuple(s.reduce(centered, rows) for s in sketchers if isinstance(s, CenteredFactor)), centered.degenerate
+        return tuple(
+            s.sketch(centered, rows) for s in sketchers if isinstance(s, GramFactorSketcher)
+        ), centered.degenerate
 
-    shapes = tuple(Factor(SPREAD, SAME, SAME, SAME) if isinstance(s, CenteredFactor) else SAME for s in sketchers)
+    shapes = tuple(
+        GramFactor(SPREAD, SAME, SAME, SAME) if isinstance(s, GramFactorSketcher) else SAME for s in sketchers
+    )
     spread = jax.shard_map(sketch, mesh=mesh, in_specs=(SPREAD, SAME), out_specs=(shapes, SAME), check_vma=False)
     return jax.jit(spread)
 
@@ -156,13 +162,13 @@ def sketch_program(sketchers: tuple[Sketcher, ...], maker: Maker, preprocess: Pr
 @lru_cache(maxsize=256)
 def factor_scorer(metrics: tuple[Metric, ...], n: int, mesh: Mesh) -> Any:
     """Jitted `(a, b) -> scores` by each metric, for stacks of Factors whose columns are spread over the mesh."""
-    rows = RingRows(n, mesh.size)
+    rows = SpreadSampleAxis(n, mesh.size)
 
-    def scores(a: Factor, b: Factor) -> tuple[Float[Array, "x y"], ...]:
+    def scores(a: GramFactor, b: GramFactor) -> tuple[Float[Array, "x y"], ...]:
         products = packed_products(a, b, rows)
-        return tuple(metric.finish_tile(products, a, b) for metric in metrics)
+        return tuple(metric.tile_kernel.finish(products, a, b) for metric in metrics)
 
-    stack = Factor(STACKED, SAME, SAME, SAME)
+    stack = GramFactor(STACKED, SAME, SAME, SAME)
     return jax.jit(jax.shard_map(scores, mesh=mesh, in_specs=(stack, stack), out_specs=SAME, check_vma=False))
 
 

@@ -12,16 +12,16 @@ from ..runtime.workers import ALONE, Worker
 from ..sketches.base import Sketcher
 from .programs import tile_scorer
 from .sketch_bank import SketchBank
-from .sketching import LayerRef
+from .sketching import StoredLayer
 from .stacks import put_tile, sketch_bytes, sketch_shapes, stack_tile
-from .tiling import held_bytes, share_contractions, study_blocks
+from .tiling import held_bytes, share_kernels, study_blocks
 
 
 def score_study(
     metrics: dict[str, Metric],
     sketcher: Sketcher,
-    refs_x: Sequence[LayerRef],
-    refs_y: Sequence[LayerRef] | None,
+    refs_x: Sequence[StoredLayer],
+    refs_y: Sequence[StoredLayer] | None,
     bank: SketchBank,
     grid: Any,
     *,
@@ -38,9 +38,9 @@ def score_study(
     columns_of = refs_x if refs_y is None else refs_y
     mirrored = {key for key, metric in metrics.items() if refs_y is None and metric.symmetric}
     size, shapes = grid.tile[next(iter(metrics))], sketch_shapes(shape)
-    groups = share_contractions(metrics)
+    groups = share_kernels(metrics)
 
-    def load(refs: Sequence[LayerRef], tiles: Sequence[int], *, spread: bool) -> Any:
+    def load(refs: Sequence[StoredLayer], tiles: Sequence[int], *, spread: bool) -> Any:
         parts = [refs[tile * size : (tile + 1) * size] for tile in tiles]
         filled = [ref for part in parts for ref in (*part, *[part[-1]] * (size - len(part)))]
         runs = ((bank.get(sketcher, ref.name, shapes[0]), len(list(run))) for ref, run in itertools.groupby(filled))

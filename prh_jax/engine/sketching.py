@@ -12,10 +12,10 @@ from tqdm.auto import tqdm
 
 from ..errors import StoreError
 from ..runtime.host import compiling_threads, kept_memory, quiet_blas, reading_threads
-from ..sketches.base import Maker, Sketcher
+from ..sketches.base import Sketcher, Summarizer
 from ..stores.reader import FeatureStore
 from .preprocess import Preprocess
-from .programs import products_program, reduce_products
+from .programs import sketch_summary, summary_program
 from .read_ahead import read_ahead
 from .sketch_bank import SketchBank
 
@@ -24,7 +24,7 @@ IN_FLIGHT = 2
 
 
 @dataclass(frozen=True)
-class LayerRef:
+class StoredLayer:
     """A layer of a store, and a name of its features after preprocessing, by their contents."""
 
     store: FeatureStore
@@ -32,27 +32,27 @@ class LayerRef:
     name: str
 
 
-def name_layers(stores: Iterable[FeatureStore], preprocess: Preprocess, precision: str) -> dict[str, list[LayerRef]]:
+def name_layers(stores: Iterable[FeatureStore], preprocess: Preprocess, precision: str) -> dict[str, list[StoredLayer]]:
     """All layers of each store, by its path."""
     refs = {}
     for store in stores:
         contents = f"{store.checksum()} {asdict(preprocess)} {precision}"
-        refs[str(store.path)] = [LayerRef(store, i, f"{contents} {i}") for i in range(len(store.layers))]
+        refs[str(store.path)] = [StoredLayer(store, i, f"{contents} {i}") for i in range(len(store.layers))]
     return refs
 
 
-def shape_of(sketcher: Sketcher | Maker, n: int, width: int) -> Any:
+def shape_of(sketcher: Sketcher | Summarizer, n: int, width: int) -> Any:
     """The shapes of a sketch, or of what it is made of; they do not depend on the width."""
     return jax.eval_shape(sketcher, jax.ShapeDtypeStruct((n, width), np.float32))
 
 
-def make_maker(sketcher: Sketcher, precision: str) -> Maker:
+def summarizer_of(sketcher: Sketcher, precision: str) -> Summarizer:
     """What makes a sketcher's arrays from features, in a precision."""
-    return replace(sketcher.products, bfloat16=precision == "bfloat16")
+    return replace(sketcher.summarizer, bfloat16=precision == "bfloat16")
 
 
 def make_sketches(
-    refs: dict[str, list[LayerRef]],
+    refs: dict[str, list[StoredLayer]],
     sketchers: Sequence[Sketcher],
     preprocess: Preprocess,
     bank: SketchBank,
@@ -63,7 +63,7 @@ def make_sketches(
     quiet: bool | None,
 ) -> None:
     """Fill the bank with each layer's sketches; a layer that has them all is not read."""
-    makers = {sketcher: make_maker(sketcher, precision) for sketcher in sketchers}
+    summarizers = {sketcher: summarizer_of(sketcher, precision) for sketcher in sketchers}
     missing = {
         ref: [sketcher for sketcher in sketchers if not bank.has(sketcher, ref.name)]
         for layers in refs.values()
@@ -73,7 +73,7 @@ def make_sketches(
     if not missing:
         return
     devices = list(mesh.devices.flat)
-    waiting: list[tuple[LayerRef, dict[Sketcher, Any], Any]] = []
+    waiting: list[tuple[StoredLayer, dict[Sketcher, Any], Any]] = []
 
     def store_oldest() -> None:
         ref, sketches, degenerate = waiting.pop(0)
@@ -85,13 +85,13 @@ def make_sketches(
     shown = tqdm(total=len(missing), desc="sketching", unit=" layers", disable=quiet, leave=False)
     with quiet_blas(), kept_memory(memory), shown as bar:
         layers = read_ahead(_prepared(refs, set(missing), preprocess, memory), IN_FLIGHT)
-        wanted = {ref: tuple(dict.fromkeys(makers[sketcher] for sketcher in missing[ref])) for ref in missing}
+        wanted = {ref: tuple(dict.fromkeys(summarizers[sketcher] for sketcher in missing[ref])) for ref in missing}
         programs = _compile_ahead(wanted, preprocess, devices)
         for turn, (ref, x, threshold) in enumerate(layers):
             device = devices[turn % len(devices)]
-            made = programs[x.shape, wanted[ref], device].result()(*jax.device_put((x, threshold), device))
-            products = dict(zip(wanted[ref], made, strict=True))
-            sketches = {s: reduce_products(products[makers[s]], sketcher=s) for s in missing[ref]}
+            made = programs[x.shape, x.dtype, wanted[ref], device].result()(*jax.device_put((x, threshold), device))
+            summaries = dict(zip(wanted[ref], made, strict=True))
+            sketches = {s: sketch_summary(summaries[summarizers[s]], sketcher=s) for s in missing[ref]}
             waiting.append((ref, sketches, made[0].degenerate))
             if len(waiting) >= IN_FLIGHT * len(devices):
                 store_oldest()
@@ -101,30 +101,30 @@ def make_sketches(
 
 
 def _compile_ahead(
-    wanted: dict[LayerRef, tuple[Any, ...]], preprocess: Preprocess, devices: Sequence[Any]
+    wanted: dict[StoredLayer, tuple[Any, ...]], preprocess: Preprocess, devices: Sequence[Any]
 ) -> dict[Any, Future[Any]]:
     """Programs for all widths, compiled by threads while layers are read and the first ones are computed."""
     pool = ThreadPoolExecutor(compiling_threads())
     programs: dict[Any, Future[Any]] = {}
-    for ref, makers in wanted.items():
+    for ref, summarizers in wanted.items():
         shape = (ref.store.n, ref.store.layers[ref.layer].dim)
         for device in devices:
-            if (shape, makers, device) not in programs:
-                arguments = (shape, ref.store.dtype, makers, preprocess, device)
-                programs[shape, makers, device] = pool.submit(products_program, *arguments)
+            key = (shape, ref.store.dtype, summarizers)
+            if (*key, device) not in programs:
+                programs[*key, device] = pool.submit(summary_program, *key, preprocess, device)
     pool.shutdown(wait=False)
     return programs
 
 
 def _prepared(
-    refs: dict[str, list[LayerRef]], wanted: set[LayerRef], preprocess: Preprocess, memory: int
-) -> Iterator[tuple[LayerRef, np.ndarray, np.float32]]:
+    refs: dict[str, list[StoredLayer]], wanted: set[StoredLayer], preprocess: Preprocess, memory: int
+) -> Iterator[tuple[StoredLayer, np.ndarray, np.float32]]:
     """Features and clipping threshold of each wanted layer; models that fit into a part of the budget are read once.
 
     A model is read, and its thresholds found, while the layers of the one before are computed.
     """
 
-    def models() -> Iterator[tuple[list[LayerRef], list[np.ndarray] | None, np.ndarray]]:
+    def models() -> Iterator[tuple[list[StoredLayer], list[np.ndarray] | None, np.ndarray]]:
         for layers in refs.values():
             if wanted.isdisjoint(layers):
                 continue
@@ -141,7 +141,7 @@ def _prepared(
                 yield ref, x, thresholds[ref.layer]
 
 
-def refuse_constant(ref: LayerRef) -> None:
+def refuse_constant(ref: StoredLayer) -> None:
     """StoreError: a layer with the same features for all samples has no score."""
     raise StoreError(
         f"{ref.store.path}, layer {ref.store.layers[ref.layer].name!r} is constant: all {ref.store.n} samples have the "

@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 from ..metrics.base import Metric
 from ..runtime.workers import Worker
 from .programs import tile_scorer
-from .sketching import LayerRef
+from .sketching import StoredLayer
 from .stacks import sketch_bytes, sketch_shapes
 
 TILE = 128
@@ -17,11 +17,11 @@ FILLED = 2048
 """Most samples with which tiles of few layers are filled up to the usual size."""
 
 
-def share_contractions(metrics: dict[str, Metric]) -> list[dict[str, Metric]]:
-    """Metrics of one sketch in groups that are scored by one program: those with a contraction in common."""
+def share_kernels(metrics: dict[str, Metric]) -> list[dict[str, Metric]]:
+    """Metrics of one sketch in groups that are scored by one program: those whose kernels share a first step."""
     groups: dict[Any, dict[str, Metric]] = {}
     for key, metric in metrics.items():
-        groups.setdefault(metric.contraction or key, {})[key] = metric
+        groups.setdefault(metric.tile_kernel.shared or key, {})[key] = metric
     return list(groups.values())
 
 
@@ -39,10 +39,10 @@ def fit_tile(metrics: dict[str, Metric], sketch: Any, mesh: Mesh, memory: int, *
     Tiles are filled up with copies, so that one program serves any number of layers. Of more than FILLED samples that
     would take longer than compiling another: the tile is then no larger than the layers of the larger side need.
     """
-    size = min([TILE, *(metric.tile for metric in metrics.values() if metric.tile)])
+    size = min(metric.tile_kernel.largest_tile or TILE for metric in metrics.values())
     if n > FILLED:
         size = min(size, 1 << (layers - 1).bit_length())
-    groups = share_contractions(metrics)
+    groups = share_kernels(metrics)
     while size > 1:
         if 4 * size * sketch_bytes(sketch) < memory and held_bytes(groups, sketch, size, mesh) <= memory:
             break
@@ -75,15 +75,15 @@ def study_blocks(
 
 def layers_of(
     metrics: dict[str, Metric],
-    refs_x: Sequence[LayerRef],
-    refs_y: Sequence[LayerRef] | None,
+    refs_x: Sequence[StoredLayer],
+    refs_y: Sequence[StoredLayer] | None,
     grid: Any,
     mesh: Mesh,
     worker: Worker,
-) -> set[LayerRef]:
+) -> set[StoredLayer]:
     """The layers that the blocks of a share need, those that are scored already aside."""
     size, columns_of = grid.tile[next(iter(metrics))], refs_x if refs_y is None else refs_y
-    needed: set[LayerRef] = set()
+    needed: set[StoredLayer] = set()
     counts = len(refs_x), None if refs_y is None else len(refs_y)
     for tiles, column in study_blocks(metrics, *counts, size, mesh, worker):
         if all(grid.done(key, t, column) for key in metrics for t in tiles):

@@ -9,17 +9,14 @@ ask which feature is which keep the features themselves, filled up to the widest
 
 import dataclasses
 import math
-from collections.abc import Callable
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from ..numerics.blocks import COMPARED_AT_ONCE, in_chunks
-from ..sketches.base import Sketcher
+from ..sketches.base import SketchContext, Sketcher
+from .kernels import PairwiseKernel, TileKernel
 
 Score = Float[Array, ""]
 
@@ -44,10 +41,25 @@ class Metric:
     """
 
     name: ClassVar[str]
-    source: ClassVar[str]
+    source: ClassVar[str] = ""
+    """Where the metric is defined: paper, equation, DOI or arXiv number."""
     larger_is_closer: ClassVar[bool] = True
     paired: ClassVar[bool] = True
     """Whether it matters which sample of one layer is which of the other; where not, the null says nothing."""
+
+    # What follows depends on the settings in some metrics, which declare a property of that name.
+    bounds: ClassVar[Any] = (0.0, 1.0)
+    """Lowest and highest attainable score."""
+    symmetric: ClassVar[Any] = True
+    """Whether the two layers may be exchanged."""
+    differentiable: ClassVar[Any] = False
+    """Whether the score has a derivative by the features: it is no count, and ranks nothing."""
+    permutable: ClassVar[Any] = True
+    """Whether sketches can be reordered, as a null by permutation needs it."""
+    self_score: ClassVar[Any] = 1.0
+    """Score of a layer with itself; None where it depends on the layer."""
+    invariances: ClassVar[Any] = frozenset()
+    """Names in INVARIANCES of the transformations of either layer that leave the score unchanged."""
 
     def __post_init__(self):
         """Settings of the type of their defaults: whole numbers as int, so that equal settings are one."""
@@ -56,42 +68,7 @@ class Metric:
             object.__setattr__(self, field.name, _checked(self.name, field.name, value, field.default))
 
     @property
-    def tile(self) -> int | None:
-        """Most layers a side to score in one call, where a pair takes so long that more would keep a study waiting."""
-        return None
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """Lowest and highest attainable score."""
-        return (0.0, 1.0)
-
-    @property
-    def symmetric(self) -> bool:
-        """Whether the two layers may be exchanged."""
-        return True
-
-    @property
-    def differentiable(self) -> bool:
-        """Whether the score has a derivative by the features: it is no count, and ranks nothing."""
-        return False
-
-    @property
-    def permutable(self) -> bool:
-        """Whether sketches can be reordered, as a null by permutation needs it."""
-        return True
-
-    @property
-    def self_score(self) -> float | None:
-        """Score of a layer with itself; None where it depends on the layer."""
-        return 1.0
-
-    @property
-    def invariances(self) -> frozenset[str]:
-        """Names in INVARIANCES of the transformations of either layer that leave the score unchanged."""
-        return frozenset()
-
-    @property
-    def sketch(self) -> Sketcher:
+    def sketcher(self) -> Sketcher:
         """What makes this metric's sketch of one layer."""
         raise NotImplementedError
 
@@ -99,42 +76,15 @@ class Metric:
         """Score of two sketches."""
         raise NotImplementedError
 
-    def compare_tile(self, a: Any, b: Any) -> Float[Array, "x y"]:
-        """Scores of all pairs of two stacks of sketches (leading axis = layer)."""
-        if self.contraction is not None:
-            return self.finish_tile(self.contraction(a, b), a, b)
-        return jax.vmap(lambda p: jax.vmap(lambda q: self.compare(p, q))(b))(a)
-
     @property
-    def contraction(self) -> Callable[[Any, Any], Any] | None:
-        """What `compare_tile` first makes of two stacks, hashable; metrics of one sketch with equal ones share it.
-
-        Then `compare_tile(a, b)` is `finish_tile(contraction(a, b), a, b)`.
-        """
-        return None
-
-    def finish_tile(self, contracted: Any, a: Any, b: Any) -> Float[Array, "x y"]:
-        """Scores of all pairs of two stacks, from what `contraction` made of them."""
-        raise NotImplementedError
-
-    def compare_orders(self, a: Any, b: Any, orders: Int[Array, "orders n"]) -> Float[Array, "orders x y"]:
-        """Scores of all pairs of two stacks with b re-paired by each order: the null of a tile.
-
-        Orders of b are more layers of b: a few orders at a time go through `compare_tile`.
-        """
-        layers = jax.tree.leaves(b)[0].shape[0]
-
-        def some(chunk):
-            again = jax.vmap(lambda order: jax.vmap(lambda sketch: sketch.reorder(order))(b))(chunk)
-            scores = self.compare_tile(a, jax.tree.map(lambda z: z.reshape(-1, *z.shape[2:]), again))
-            return scores.reshape(scores.shape[0], chunk.shape[0], layers).transpose(1, 0, 2)
-
-        return in_chunks(some, orders, max(1, COMPARED_AT_ONCE // layers))
+    def tile_kernel(self) -> TileKernel:
+        """What scores all layer pairs of a tile."""
+        return TileKernel(self)
 
     def inner_form(self, sketch: Any) -> Any:
         """The matrix A of a layer, where scores are inner products: `score = sum_ij A_ij B_ij`; `reorder` permutes A.
 
-        In a form of `null_forms` or `null_factors`: with it the null has moments in closed form. None for a metric of
+        In a form of `null.forms` or `null.low_rank`: with it the null has moments in closed form. None for a metric of
         another kind.
         """
         return None
@@ -149,6 +99,12 @@ class Metric:
         return dataclasses.asdict(self)
 
     def __call__(self, x: Any, y: Any) -> Score:
+        x, y = self._checked_pair(x, y)
+        sketcher = self.sketcher.specialise(SketchContext(x.shape[0], tuple(sorted({x.shape[1], y.shape[1]}))))
+        return self.compare(sketcher(x), sketcher(y))
+
+    def _checked_pair(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """Both layers as arrays; ValueError unless row i of both can be the same sample."""
         x, y = jnp.asarray(x), jnp.asarray(y)
         if x.ndim != 2 or y.ndim != 2 or x.shape[0] != y.shape[0]:
             raise ValueError(
@@ -157,8 +113,7 @@ class Metric:
             )
         if x.shape[0] < 4 or 0 in (x.shape[1], y.shape[1]):
             raise ValueError(f"{self.name} needs at least 4 samples and 1 feature, got shapes {x.shape} and {y.shape}.")
-        sketch = self.sketch.for_samples(x.shape[0], max(x.shape[1], y.shape[1]))
-        return self.compare(sketch(x), sketch(y))
+        return x, y
 
     def __str__(self) -> str:
         defaults = {f.name: f.default for f in dataclasses.fields(self)}
@@ -190,34 +145,22 @@ def check_positive(metric: str, **settings: float) -> None:
 
 def highest_score(metric: Metric) -> float | None:
     """The score that calibrates to 1: the highest attainable, else that of a layer with itself, else none."""
-    sign = _sign(metric)
+    sign = sign_of(metric)
     bound = max(sign * bound for bound in metric.bounds)
     if math.isfinite(bound):
         return bound
     return None if metric.self_score is None else sign * metric.self_score
 
 
-def _sign(metric: Metric) -> int:
+def sign_of(metric: Metric) -> int:
     """+1 where larger scores are closer: scores times it have their best at the top."""
     return 1 if metric.larger_is_closer else -1
 
 
 @dataclasses.dataclass(frozen=True)
-class PairMetric(Metric):
+class PairwiseMetric(Metric):
     """A metric that takes a large step for every pair, a decomposition say: one after another, in the memory of one."""
 
     @property
-    def tile(self) -> int | None:
-        return SLOW
-
-    def compare_tile(self, a: Any, b: Any) -> Float[Array, "x y"]:
-        return pair_by_pair(self, a, b)
-
-
-SLOW = 8
-"""Layers a side of a tile whose pairs take a large step each."""
-
-
-def pair_by_pair(metric: Metric, a: Any, b: Any) -> Float[Array, "x y"]:
-    """Scores of all pairs of two stacks, one after another."""
-    return lax.map(lambda p: lax.map(lambda q: metric.compare(p, q), b), a)
+    def tile_kernel(self) -> TileKernel:
+        return PairwiseKernel(self)

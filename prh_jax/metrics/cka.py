@@ -5,14 +5,14 @@ from typing import Any
 
 from ..null.forms import Dense
 from ..null.low_rank import LowRank
-from ..sketches.gram import CenteredGram, Gram, Kernel
-from ..sketches.gram_factor import Factor
+from ..sketches.gram import Gram, GramSketcher, Kernel
+from ..sketches.gram_factor import GramFactor
 from .base import Score, check_positive
-from .inner_product import InnerMetric, unbiased_cosine
+from .inner_product import InnerProductMetric, unbiased_cosine
 
 
 @dataclasses.dataclass(frozen=True)
-class Cka(InnerMetric):
+class Cka(InnerProductMetric):
     """Cosine of the two layers' centred Gram matrices.
 
     `score = <HKH, HLH> / (|HKH| |HLH|)`, in [0, 1]; K, L Gram matrices of the kernel, `H = I - 11'/n`. Independent
@@ -26,6 +26,7 @@ class Cka(InnerMetric):
 
     name = "cka"
     source = "Kornblith et al. 2019, arXiv:1905.00414"
+    differentiable = True
 
     kernel: Kernel = "linear"
     sigma: float = 1.0
@@ -43,24 +44,20 @@ class Cka(InnerMetric):
             raise ValueError(f"{self.name} needs eps >= 0, got {self.eps!r}.")
 
     @property
-    def differentiable(self) -> bool:
-        return True
-
-    @property
     def invariances(self) -> frozenset[str]:
         scale_free = (self.kernel == "linear" and self.eps == 0) or self.median
         return frozenset({"orthogonal", "translation"} | ({"isotropic_scaling"} if scale_free else set()))
 
     @property
-    def sketch(self) -> CenteredGram:
-        return CenteredGram(self.kernel, self.sigma if self.kernel == "rbf" else 1.0, self.median)
+    def sketcher(self) -> GramSketcher:
+        return GramSketcher(self.kernel, self.sigma if self.kernel == "rbf" else 1.0, self.median)
 
-    def inner_form(self, sketch: Gram | Factor) -> Dense | LowRank | None:
+    def inner_form(self, sketch: Gram | GramFactor) -> Dense | LowRank | None:
         if self.eps:
             return None
-        return LowRank.of(sketch.columns) if isinstance(sketch, Factor) else Dense(sketch.matrix())
+        return LowRank.of(sketch.columns) if isinstance(sketch, GramFactor) else Dense(sketch.matrix())
 
-    def score(self, upper: Any, diagonal: Any, a: Gram | Factor, b: Gram | Factor) -> Any:
+    def score(self, upper: Any, diagonal: Any, a: Gram | GramFactor, b: Gram | GramFactor) -> Any:
         cosine = 2 * upper + diagonal
         return cosine / (1 + self.eps * a.inverse_norm * b.inverse_norm) if self.eps else cosine
 
@@ -78,17 +75,14 @@ class UnbiasedCka(Cka):
 
     name = "unbiased_cka"
     source = "Song et al. 2012, JMLR 13, eq. 5; Szekely and Rizzo 2014, arXiv:1310.2926"
+    bounds = (-1.0, 1.0)
 
-    @property
-    def bounds(self) -> tuple[float, float]:
-        return (-1.0, 1.0)
-
-    def score(self, upper: Any, diagonal: Any, a: Gram | Factor, b: Gram | Factor) -> Any:
+    def score(self, upper: Any, diagonal: Any, a: Gram | GramFactor, b: Gram | GramFactor) -> Any:
         n = a.diagonal.shape[-1]
         extra = self.eps * float(n * (n - 3)) * a.inverse_norm * b.inverse_norm if self.eps else 0
         return unbiased_cosine(upper, diagonal, a, b, extra=extra)
 
-    def inner_form(self, sketch: Gram | Factor) -> Dense | LowRank | None:
+    def inner_form(self, sketch: Gram | GramFactor) -> Dense | LowRank | None:
         form = super().inner_form(sketch)
         return None if form is None else form.u_centered(sketch.unbiased_norm)
 

@@ -5,13 +5,13 @@ from typing import Any
 
 from ..null.forms import Dense
 from ..numerics import linalg
-from ..sketches.gram import CenteredGram, Gram
+from ..sketches.gram import Gram, GramSketcher
 from .base import Score
-from .inner_product import InnerMetric, unbiased_cosine
+from .inner_product import InnerProductMetric, unbiased_cosine
 
 
 @dataclasses.dataclass(frozen=True)
-class DistanceCorrelation(InnerMetric):
+class DistanceCorrelation(InnerProductMetric):
     """Root of the cosine of the two layers' centred matrices of Euclidean distances.
 
     `score = sqrt(<HDH, HEH> / (|HDH| |HEH|))`, in [0, 1]; D, E the distances between samples, `H = I - 11'/n`. In the
@@ -24,24 +24,18 @@ class DistanceCorrelation(InnerMetric):
 
     name = "distance_correlation"
     source = "Szekely et al. 2007, arXiv:0803.4101; bias-corrected: Szekely and Rizzo 2014, arXiv:1310.2926"
+    differentiable = True
+    invariances = frozenset({"orthogonal", "isotropic_scaling", "translation"})
 
     biased: bool = True
-
-    @property
-    def differentiable(self) -> bool:
-        return True
 
     @property
     def bounds(self) -> tuple[float, float]:
         return (0.0, 1.0) if self.biased else (-1.0, 1.0)
 
     @property
-    def invariances(self) -> frozenset[str]:
-        return frozenset({"orthogonal", "isotropic_scaling", "translation"})
-
-    @property
-    def sketch(self) -> CenteredGram:
-        return CenteredGram("distance")
+    def sketcher(self) -> GramSketcher:
+        return GramSketcher("distance")
 
     def score(self, upper: Any, diagonal: Any, a: Gram, b: Gram) -> Any:
         if self.biased:

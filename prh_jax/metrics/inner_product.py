@@ -11,17 +11,18 @@ from jaxtyping import Array, Float, Int
 
 from ..numerics import linalg
 from ..numerics.packing import order_inner
-from ..sketches.gram_factor import Factor, factor_product
-from ..sketches.sample_axis import HERE, Rows
+from ..sketches.gram_factor import GramFactor, factor_product
+from ..sketches.sample_axis import LOCAL, SampleAxis
 from .base import Metric, Score
+from .kernels import TileKernel
 
 
 @dataclasses.dataclass(frozen=True)
-class InnerMetric(Metric):
+class InnerProductMetric(Metric):
     """A metric that looks at a pair through the inner product of two symmetric matrices, and at numbers of each layer.
 
     Its sketch holds the matrix packed, as `upper` and `diagonal`: `<A, B> = 2 upper + diagonal` of their products; or,
-    of many samples, the `Factor` of a Gram matrix.
+    of many samples, the `GramFactor` of a Gram matrix.
     """
 
     def score(self, upper: Any, diagonal: Any, a: Any, b: Any) -> Any:
@@ -35,40 +36,49 @@ class InnerMetric(Metric):
     def compare(self, a: Any, b: Any) -> Score:
         p, q = self.sides(a, b)
         diagonal = linalg.inner(p.diagonal, q.diagonal)
-        if isinstance(p, Factor):
+        if isinstance(p, GramFactor):
             return self.score((factor_product(p.columns, q.columns) - diagonal) / 2, diagonal, a, b)
         return self.score(linalg.inner(p.upper, q.upper), diagonal, a, b)
 
     @property
-    def contraction(self) -> Callable[[Any, Any], Any] | None:
+    def tile_kernel(self) -> TileKernel:
+        return InnerProductKernel(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class InnerProductKernel(TileKernel):
+    """All pairs of a tile in one matrix product of the halves, and one of the diagonals."""
+
+    @property
+    def shared(self) -> Callable[[Any, Any], Any] | None:
         return packed_products
 
-    def finish_tile(self, contracted: Any, a: Any, b: Any) -> Float[Array, "x y"]:
-        upper, diagonal = contracted
+    def finish(self, made: Any, a: Any, b: Any) -> Float[Array, "x y"]:
+        upper, diagonal = made
         one, other = jax.tree.map(lambda z: z[:, None], a), jax.tree.map(lambda z: z[None], b)
-        return self.score(upper, diagonal, one, other)
+        return self.metric.score(upper, diagonal, one, other)
 
-    def compare_orders(self, a: Any, b: Any, orders: Int[Array, "orders n"]) -> Float[Array, "orders x y"]:
-        p, q = self.sides(a, b)
-        if isinstance(p, Factor):
-            return super().compare_orders(a, b, orders)
+    def orders(self, a: Any, b: Any, orders: Int[Array, "orders n"]) -> Float[Array, "orders x y"]:
+        p, q = self.metric.sides(a, b)
+        if isinstance(p, GramFactor):
+            return super().orders(a, b, orders)
         upper = order_inner(p.upper, q.upper, orders)
         diagonal = jax.vmap(lambda order: linalg.tile_inner(p.diagonal, q.diagonal[:, order]))(orders)
         one, other = jax.tree.map(lambda z: z[None, :, None], a), jax.tree.map(lambda z: z[None, None], b)
-        return self.score(upper, diagonal, one, other)
+        return self.metric.score(upper, diagonal, one, other)
 
 
-def packed_products(a: Any, b: Any, rows: Rows = HERE) -> tuple[Float[Array, "x y"], Float[Array, "x y"]]:
+def packed_products(a: Any, b: Any, rows: SampleAxis = LOCAL) -> tuple[Float[Array, "x y"], Float[Array, "x y"]]:
     """Inner products of the halves and of the diagonals of all pairs: all that a metric of them needs."""
     diagonal = linalg.tile_inner(a.diagonal, b.diagonal)
-    if isinstance(a, Factor):  # one product of features after another: together they would fill the memory
+    if isinstance(a, GramFactor):  # one product of features after another: together they would fill the memory
         whole = lax.map(lambda p: lax.map(lambda q: factor_product(p, q, rows), b.columns), a.columns)
         return (whole - diagonal) / 2, diagonal
     return linalg.tile_inner(a.upper, b.upper), diagonal
 
 
 def unbiased_cosine(upper: Any, diagonal: Any, a: Any, b: Any, *, extra: Any = 0) -> Any:
-    """Cosine of two U-centred matrices from products of their double-centred ones (sketches of `CenteredGram`)."""
+    """Cosine of two U-centred matrices from products of their double-centred ones (sketches of `GramSketcher`)."""
     traces = jnp.sum(a.diagonal, axis=-1) * jnp.sum(b.diagonal, axis=-1)
     own = a.unbiased_norm * b.unbiased_norm + extra
     return linalg.u_centered(upper, diagonal, traces, a.diagonal.shape[-1]) / own

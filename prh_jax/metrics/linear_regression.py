@@ -6,14 +6,15 @@ from typing import Any
 
 from jaxtyping import Array, Float
 
-from ..sketches.packed_matrix import Packed
-from ..sketches.root_matrices import Regression, Regressions
+from ..sketches.packed_matrix import PackedMatrix
+from ..sketches.root_matrices import Regression, RegressionSketcher
 from .base import Score
-from .inner_product import InnerMetric, packed_products
+from .inner_product import InnerProductKernel, InnerProductMetric, packed_products
+from .kernels import TileKernel
 
 
 @dataclasses.dataclass(frozen=True)
-class LinearRegression(InnerMetric):
+class LinearRegression(InnerProductMetric):
     """Share of the variance of x that a linear map of y explains, over all features.
 
     `score = 1 - |X - F_y X|^2 / |X|^2`, in [0, 1], not symmetric; X the centred features, F_y the hat matrix of (ridge)
@@ -27,6 +28,9 @@ class LinearRegression(InnerMetric):
 
     name = "linear_regression"
     source = "Kornblith et al. 2019, arXiv:1905.00414"
+    differentiable = True
+    symmetric = False
+    invariances = frozenset({"orthogonal", "isotropic_scaling", "translation"})
 
     ridge: float = 0.0
     leave_one_out: bool = False
@@ -41,34 +45,31 @@ class LinearRegression(InnerMetric):
         return (float("-inf") if self.leave_one_out else 0.0, 1.0)
 
     @property
-    def differentiable(self) -> bool:
-        return True
-
-    @property
-    def symmetric(self) -> bool:
-        return False
-
-    @property
     def self_score(self) -> float | None:
         return None if self.ridge else 1.0
 
     @property
-    def invariances(self) -> frozenset[str]:
-        return frozenset({"orthogonal", "isotropic_scaling", "translation"})
+    def sketcher(self) -> RegressionSketcher:
+        return RegressionSketcher(self.ridge, self.leave_one_out)
 
-    @property
-    def sketch(self) -> Regressions:
-        return Regressions(self.ridge, self.leave_one_out)
-
-    def sides(self, a: Regression, b: Regression) -> tuple[Packed, Packed]:
+    def sides(self, a: Regression, b: Regression) -> tuple[PackedMatrix, PackedMatrix]:
         return a.gram, b.smoother
 
     @property
-    def contraction(self) -> Callable[[Regression, Regression], Any]:
-        return predictions
+    def tile_kernel(self) -> TileKernel:
+        return RegressionKernel(self)
 
     def score(self, upper: Any, diagonal: Any, a: Regression, b: Regression) -> Any:
         return 2 * upper + diagonal
+
+
+@dataclasses.dataclass(frozen=True)
+class RegressionKernel(InnerProductKernel):
+    """Inner products of what one layer is with what the other predicts."""
+
+    @property
+    def shared(self) -> Callable[[Regression, Regression], Any]:
+        return predictions
 
 
 def predictions(a: Regression, b: Regression) -> tuple[Float[Array, "x y"], Float[Array, "x y"]]:

@@ -9,9 +9,9 @@ from jaxtyping import Array, Float
 from ..numerics import linalg
 from ..numerics.assignment import best_match
 from ..numerics.linalg import HIGHEST
-from ..sketches.feature_columns import Features, KeptFeatures, same_width
+from ..sketches.feature_columns import ColumnSketcher, FeatureColumns, same_width
 from ..sketches.packed_matrix import squared_norm
-from .base import PairMetric, Score
+from .base import PairwiseMetric, Score
 
 
 def products(a: Float[Array, "n p"], b: Float[Array, "n q"]) -> Float[Array, "p q"]:
@@ -20,33 +20,26 @@ def products(a: Float[Array, "n p"], b: Float[Array, "n q"]) -> Float[Array, "p 
 
 
 @dataclasses.dataclass(frozen=True)
-class MatchMetric(PairMetric):
+class MatchMetric(PairwiseMetric):
     """A metric whose sketch is the features themselves: as large as the widest layer of a study.
 
     A pair costs `n d_x d_y` operations, and what matching takes. Derivatives are those at a fixed match, as the best
     match stays the best nearby. Features may be reordered, not rotated.
     """
 
-    @property
-    def differentiable(self) -> bool:
-        return True
+    differentiable = True
 
 
 @dataclasses.dataclass(frozen=True)
 class CorrelationMatch(MatchMetric):
     """A mean of correlations between features of the two layers."""
 
-    @property
-    def bounds(self) -> tuple[float, float]:
-        return (-1.0, 1.0)
+    bounds = (-1.0, 1.0)
+    invariances = frozenset({"isotropic_scaling", "column_scaling", "translation"})
 
     @property
-    def invariances(self) -> frozenset[str]:
-        return frozenset({"isotropic_scaling", "column_scaling", "translation"})
-
-    @property
-    def sketch(self) -> KeptFeatures:
-        return KeptFeatures("standard")
+    def sketcher(self) -> ColumnSketcher:
+        return ColumnSketcher("standard")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +54,7 @@ class SoftCorrelationMatch(CorrelationMatch):
     name = "soft_correlation_match"
     source = "Li et al. 2016, arXiv:1511.07543; both directions: Klabunde et al. 2025, arXiv:2305.06329"
 
-    def compare(self, a: Features, b: Features) -> Score:
+    def compare(self, a: FeatureColumns, b: FeatureColumns) -> Score:
         correlations = products(a.columns, b.columns)
 
         def best(rows, one, other):
@@ -85,7 +78,7 @@ class HardCorrelationMatch(CorrelationMatch):
     name = "hard_correlation_match"
     source = "Li et al. 2016, arXiv:1511.07543"
 
-    def compare(self, a: Features, b: Features) -> Score:
+    def compare(self, a: FeatureColumns, b: FeatureColumns) -> Score:
         p, q = same_width(a, b)
         matched = linalg.inner(p, q[:, best_match(products(p, q), a.count, b.count)])
         return matched / jnp.minimum(a.count, b.count).astype(matched.dtype)
@@ -106,6 +99,7 @@ class PermutationProcrustes(MatchMetric):
     name = "permutation_procrustes"
     source = "Williams et al. 2021, arXiv:2110.14739"
     larger_is_closer = False
+    self_score = 0.0
 
     centered: bool = True
     unit_norm: bool = True
@@ -115,19 +109,15 @@ class PermutationProcrustes(MatchMetric):
         return (0.0, 2.0 if self.unit_norm else float("inf"))
 
     @property
-    def self_score(self) -> float:
-        return 0.0
-
-    @property
     def invariances(self) -> frozenset[str]:
         scaling = {"isotropic_scaling"} if self.unit_norm else set()
         return frozenset(scaling | ({"translation"} if self.centered else set()))
 
     @property
-    def sketch(self) -> KeptFeatures:
-        return KeptFeatures("centered" if self.centered else "given")
+    def sketcher(self) -> ColumnSketcher:
+        return ColumnSketcher("centered" if self.centered else "given")
 
-    def compare(self, a: Features, b: Features) -> Score:
+    def compare(self, a: FeatureColumns, b: FeatureColumns) -> Score:
         p, q = same_width(a, b)
         match = best_match(products(p, q), a.count, b.count)
         if not self.unit_norm:

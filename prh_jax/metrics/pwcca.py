@@ -6,12 +6,12 @@ from typing import Any
 import jax.numpy as jnp
 
 from ..numerics.linalg import HIGHEST
-from ..sketches.feature_columns import Axes, SampleAxes
-from .base import PairMetric, Score
+from ..sketches.feature_columns import Axes, AxesSketcher
+from .base import PairwiseMetric, Score
 
 
 @dataclasses.dataclass(frozen=True)
-class Pwcca(PairMetric):
+class Pwcca(PairwiseMetric):
     """Mean canonical correlation of the two layers, weighted by what of the features of x lies along each direction.
 
     `score = sum_i w_i rho_i / sum_i w_i`, in [0, 1], over the min(r_x, r_y) canonical correlations rho of cca;
@@ -27,18 +27,12 @@ class Pwcca(PairMetric):
 
     name = "pwcca"
     source = "Morcos et al. 2018, arXiv:1806.05759"
+    symmetric = False
+    invariances = frozenset({"isotropic_scaling", "translation"})
 
     @property
-    def symmetric(self) -> bool:
-        return False
-
-    @property
-    def invariances(self) -> frozenset[str]:
-        return frozenset({"isotropic_scaling", "translation"})
-
-    @property
-    def sketch(self) -> SampleAxes:
-        return SampleAxes()
+    def sketcher(self) -> AxesSketcher:
+        return AxesSketcher()
 
     def compare(self, a: Axes, b: Axes) -> Score:
         overlap = jnp.matmul(a.vectors.T, b.vectors, precision=HIGHEST)

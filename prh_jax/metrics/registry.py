@@ -73,6 +73,11 @@ GROUPS: dict[str, list[str]] = {"prh": SUPPORTED_METRICS, "all": list(METRICS)}
 """Words that stand for several metrics."""
 
 
+def is_known(name: str) -> bool:
+    """Whether this process has a metric of that name."""
+    return name in METRICS
+
+
 def make_metric(name: str, *, base: Metric | None = None, **settings: Any) -> Metric:
     """A metric by name with settings; ValueError that lists the metrics, or the settings, where one is unknown."""
     if name not in METRICS:

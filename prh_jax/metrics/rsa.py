@@ -1,21 +1,20 @@
 """Representational similarity analysis: do two layers agree on which samples are unlike?"""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, Literal
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int
 
 from ..null.forms import Dense
 from ..numerics.inversions import LANES, entries, inversions, share
 from ..sketches.base import Sketcher
-from ..sketches.dissimilarities import Dissimilarities, Dissimilarity
-from ..sketches.packed_matrix import Packed
-from ..sketches.pair_order import PairOrder, PairOrders
-from .base import SLOW, Metric, Score, pair_by_pair
-from .inner_product import InnerMetric
+from ..sketches.dissimilarities import Dissimilarity, DissimilaritySketcher
+from ..sketches.packed_matrix import PackedMatrix
+from ..sketches.pair_order import PairOrder, PairOrderSketcher
+from .base import Score
+from .inner_product import InnerProductMetric
+from .kernels import PairwiseKernel, TileKernel
 
 
 def tau(a: PairOrder, b: PairOrder) -> Score:
@@ -47,7 +46,7 @@ FORMS: dict[Comparison, Literal["ranks", "centered", "unit"]] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Rsa(InnerMetric):
+class Rsa(InnerProductMetric):
     """Correlation of the two layers' dissimilarities between samples, over all pairs of samples.
 
     `score = corr_{i<j}(D_ij, E_ij)`, in [-1, 1] ([0, 1] for the cosine); 0 on average at chance, but for the cosine.
@@ -76,10 +75,6 @@ class Rsa(InnerMetric):
             raise ValueError(f"{self.name} compares by {', '.join(FORMS)} and kendall, got {self.compare_by!r}.")
 
     @property
-    def tile(self) -> int | None:
-        return SLOW if self.compare_by == "kendall" else None
-
-    @property
     def differentiable(self) -> bool:
         return self.compare_by not in ("spearman", "kendall")
 
@@ -97,33 +92,24 @@ class Rsa(InnerMetric):
         return frozenset({"isotropic_scaling"} | others[self.rdm])
 
     @property
-    def sketch(self) -> Sketcher:
+    def sketcher(self) -> Sketcher:
         if self.compare_by == "kendall":
-            return PairOrders(self.rdm)
-        return Dissimilarities(self.rdm, FORMS[self.compare_by])
+            return PairOrderSketcher(self.rdm)
+        return DissimilaritySketcher(self.rdm, FORMS[self.compare_by])
 
-    def score(self, upper: Any, diagonal: Any, a: Packed, b: Packed) -> Any:
+    def score(self, upper: Any, diagonal: Any, a: PackedMatrix, b: PackedMatrix) -> Any:
         return 2 * upper + diagonal
 
     def inner_form(self, sketch: Any) -> Dense | None:
         return None if self.compare_by == "kendall" else Dense(sketch.matrix())
 
-    # tau is no inner product: it is counted pair by pair
-
     @property
-    def contraction(self) -> Callable[[Any, Any], Any] | None:
-        return None if self.compare_by == "kendall" else super().contraction
+    def tile_kernel(self) -> TileKernel:
+        # tau is no inner product: it is counted pair by pair
+        return PairwiseKernel(self) if self.compare_by == "kendall" else super().tile_kernel
 
     def compare(self, a: Any, b: Any) -> Score:
         return tau(a, b) if self.compare_by == "kendall" else super().compare(a, b)
-
-    def compare_tile(self, a: Any, b: Any) -> Float[Array, "x y"]:
-        return pair_by_pair(self, a, b) if self.compare_by == "kendall" else super().compare_tile(a, b)
-
-    def compare_orders(self, a: Any, b: Any, orders: Int[Array, "orders n"]) -> Float[Array, "orders x y"]:
-        if self.compare_by == "kendall":
-            return Metric.compare_orders(self, a, b, orders)
-        return super().compare_orders(a, b, orders)
 
     def chance(self, n: int) -> float | None:
         return None if self.compare_by == "cosine" else 0.0

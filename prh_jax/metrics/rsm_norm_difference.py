@@ -7,15 +7,15 @@ import jax.numpy as jnp
 
 from ..numerics import linalg
 from ..numerics.packing import unpack_upper
-from ..sketches.dissimilarities import Dissimilarities, Dissimilarity
-from ..sketches.packed_matrix import Packed
-from .base import PairMetric, Score
+from ..sketches.dissimilarities import Dissimilarity, DissimilaritySketcher
+from ..sketches.packed_matrix import PackedMatrix
+from .base import PairwiseMetric, Score
 
 Norm = Literal["frobenius", "spectral"]
 
 
 @dataclasses.dataclass(frozen=True)
-class RsmNormDifference(PairMetric):
+class RsmNormDifference(PairwiseMetric):
     """Norm of the difference of the two layers' matrices of dissimilarities between samples.
 
     `score = |D - E|`, 0 for equal matrices, smaller is closer; it is on the scale of the features for the Euclidean
@@ -29,6 +29,9 @@ class RsmNormDifference(PairMetric):
     name = "rsm_norm_difference"
     source = "Yin and Shen 2018, arXiv:1812.04224; Klabunde et al. 2025, arXiv:2305.06329"
     larger_is_closer = False
+    differentiable = True
+    bounds = (0.0, float("inf"))
+    self_score = 0.0
 
     rdm: Dissimilarity = "euclidean"
     norm: Norm = "frobenius"
@@ -41,18 +44,6 @@ class RsmNormDifference(PairMetric):
             raise ValueError(f"{self.name} has norms 'frobenius' and 'spectral', got {self.norm!r}.")
 
     @property
-    def differentiable(self) -> bool:
-        return True
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        return (0.0, float("inf"))
-
-    @property
-    def self_score(self) -> float:
-        return 0.0
-
-    @property
     def invariances(self) -> frozenset[str]:
         names = {
             "euclidean": {"orthogonal", "translation"},
@@ -62,10 +53,10 @@ class RsmNormDifference(PairMetric):
         return frozenset(names[self.rdm])
 
     @property
-    def sketch(self) -> Dissimilarities:
-        return Dissimilarities(self.rdm, "raw")
+    def sketcher(self) -> DissimilaritySketcher:
+        return DissimilaritySketcher(self.rdm, "raw")
 
-    def compare(self, a: Packed, b: Packed) -> Score:
+    def compare(self, a: PackedMatrix, b: PackedMatrix) -> Score:
         difference = a.upper - b.upper
         if self.norm == "frobenius":
             return linalg.safe_sqrt(2 * linalg.inner(difference, difference))

@@ -10,9 +10,9 @@ from jaxtyping import Array, Float
 
 from ..numerics import linalg
 from ..numerics.linalg import HIGHEST
-from ..sketches.packed_matrix import Packed, squared_norm
-from ..sketches.root_matrices import RootMatrix
-from .base import PairMetric, Score
+from ..sketches.packed_matrix import PackedMatrix, squared_norm
+from ..sketches.root_matrices import RootSketcher
+from .base import PairwiseMetric, Score
 
 
 def rotated(a: Float[Array, "n n"], b: Float[Array, "n n"]) -> Float[Array, "n n"]:
@@ -30,7 +30,7 @@ def length(matrix: Float[Array, "n n"]) -> Float[Array, ""]:
 
 
 @dataclasses.dataclass(frozen=True)
-class ShapeMetric(PairMetric):
+class ShapeMetric(PairwiseMetric):
     """A distance of the roots of two layers' Gram matrices, which have the shape of the features themselves.
 
     An n x n matrix is decomposed for every pair. The distance is that of the rotated matrices, not a difference of
@@ -38,20 +38,14 @@ class ShapeMetric(PairMetric):
     """
 
     larger_is_closer = False
+    differentiable = True
+    self_score = 0.0
 
     centered: bool = True
 
     @property
-    def differentiable(self) -> bool:
-        return True
-
-    @property
-    def self_score(self) -> float:
-        return 0.0
-
-    @property
-    def sketch(self) -> RootMatrix:
-        return RootMatrix(self.centered)
+    def sketcher(self) -> RootSketcher:
+        return RootSketcher(self.centered)
 
     def _invariances(self, *more: str) -> frozenset[str]:
         return frozenset({"orthogonal", *more} | ({"translation"} if self.centered else set()))
@@ -82,7 +76,7 @@ class ProcrustesDistance(ShapeMetric):
     def invariances(self) -> frozenset[str]:
         return self._invariances(*(["isotropic_scaling"] if self.unit_norm else []))
 
-    def compare(self, a: Packed, b: Packed) -> Score:
+    def compare(self, a: PackedMatrix, b: PackedMatrix) -> Score:
         p, q = a.matrix(), b.matrix()
         if not self.unit_norm:
             p, q = p * a.size, q * b.size
@@ -103,6 +97,7 @@ class AngularShapeDistance(ShapeMetric):
 
     name = "angular_shape_distance"
     source = "Williams et al. 2021, arXiv:2110.14739"
+    bounds = (0.0, math.pi / 2)
 
     alpha: float = 1.0
 
@@ -112,26 +107,22 @@ class AngularShapeDistance(ShapeMetric):
             raise ValueError(f"{self.name} needs 0 <= alpha <= 1, got {self.alpha!r}.")
 
     @property
-    def bounds(self) -> tuple[float, float]:
-        return (0.0, math.pi / 2)
-
-    @property
     def invariances(self) -> frozenset[str]:
         whitened = ["column_scaling", "invertible_linear"] if self.alpha == 0 else []
         return self._invariances("isotropic_scaling", *whitened)
 
     @property
-    def sketch(self) -> RootMatrix:
-        return RootMatrix(self.centered, self.alpha)
+    def sketcher(self) -> RootSketcher:
+        return RootSketcher(self.centered, self.alpha)
 
-    def compare(self, a: Packed, b: Packed) -> Score:
+    def compare(self, a: PackedMatrix, b: PackedMatrix) -> Score:
         p = a.matrix()
         q = rotated(p, b.matrix())
         return 2 * jnp.arctan2(length(p - q), length(p + q))
 
 
 @dataclasses.dataclass(frozen=True)
-class NormalizedBures(PairMetric):
+class NormalizedBures(PairwiseMetric):
     """Normalized Bures similarity: cosine of the angle that is the angular shape distance.
 
     `score = |X' Y|_* / (|X| |Y|) = tr (K^(1/2) L K^(1/2))^(1/2) / sqrt(tr K tr L)`, in [0, 1]; X, Y centred, K, L their
@@ -140,26 +131,20 @@ class NormalizedBures(PairMetric):
 
     name = "normalized_bures"
     source = "Tang et al. 2020, arXiv:2003.11498; Harvey et al. 2023, arXiv:2311.11436"
+    differentiable = True
+    invariances = frozenset({"orthogonal", "translation", "isotropic_scaling"})
 
     @property
-    def differentiable(self) -> bool:
-        return True
+    def sketcher(self) -> RootSketcher:
+        return RootSketcher(centered=True)
 
-    @property
-    def invariances(self) -> frozenset[str]:
-        return frozenset({"orthogonal", "translation", "isotropic_scaling"})
-
-    @property
-    def sketch(self) -> RootMatrix:
-        return RootMatrix(centered=True)
-
-    def compare(self, a: Packed, b: Packed) -> Score:
+    def compare(self, a: PackedMatrix, b: PackedMatrix) -> Score:
         p = a.matrix()
         return linalg.inner(p, rotated(p, b.matrix()))
 
 
 @dataclasses.dataclass(frozen=True)
-class AlignedCosine(PairMetric):
+class AlignedCosine(PairwiseMetric):
     """Mean cosine of a sample's two rows, once one layer is rotated onto the other as well as it can be.
 
     `score = mean_i cos(x_i, Q' y_i)`, in [-1, 1]; Q the orthogonal matrix with the least `|X - Y Q|`. Features are not
@@ -168,20 +153,14 @@ class AlignedCosine(PairMetric):
 
     name = "aligned_cosine"
     source = "Hamilton et al. 2016, arXiv:1605.09096"
+    bounds = (-1.0, 1.0)
+    invariances = frozenset({"orthogonal", "isotropic_scaling"})
 
     @property
-    def bounds(self) -> tuple[float, float]:
-        return (-1.0, 1.0)
+    def sketcher(self) -> RootSketcher:
+        return RootSketcher(centered=False)
 
-    @property
-    def invariances(self) -> frozenset[str]:
-        return frozenset({"orthogonal", "isotropic_scaling"})
-
-    @property
-    def sketch(self) -> RootMatrix:
-        return RootMatrix(centered=False)
-
-    def compare(self, a: Packed, b: Packed) -> Score:
+    def compare(self, a: PackedMatrix, b: PackedMatrix) -> Score:
         p = a.matrix()
         q = rotated(p, b.matrix())
         one, other = jnp.sum(p * p, axis=1), jnp.sum(q * q, axis=1)

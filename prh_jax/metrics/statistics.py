@@ -8,7 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..sketches.base import Sketcher
-from ..sketches.layer_statistics import TEMPERATURES, Concentricity, HeatTrace, Magnitude, Statistic, Uniformity
+from ..sketches.layer_statistics import (
+    TEMPERATURES,
+    ConcentricitySketcher,
+    HeatTraceSketcher,
+    LayerStatistic,
+    MagnitudeSketcher,
+    UniformitySketcher,
+)
 from .base import Metric, Score, check_positive
 
 
@@ -27,20 +34,11 @@ class StatisticMetric(Metric):
 
     larger_is_closer = False
     paired = False
+    self_score = 0.0
+    differentiable = True
+    bounds = (0.0, float("inf"))
 
-    @property
-    def self_score(self) -> float:
-        return 0.0
-
-    @property
-    def differentiable(self) -> bool:
-        return True
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        return (0.0, float("inf"))
-
-    def compare(self, a: Statistic, b: Statistic) -> Score:
+    def compare(self, a: LayerStatistic, b: LayerStatistic) -> Score:
         return jnp.abs(a.value - b.value)
 
 
@@ -54,14 +52,11 @@ class MagnitudeDifference(StatisticMetric):
 
     name = "magnitude_difference"
     source = "Klabunde et al. 2025, arXiv:2305.06329"
+    invariances = frozenset({"orthogonal"})
 
     @property
-    def invariances(self) -> frozenset[str]:
-        return frozenset({"orthogonal"})
-
-    @property
-    def sketch(self) -> Sketcher:
-        return Magnitude()
+    def sketcher(self) -> Sketcher:
+        return MagnitudeSketcher()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,18 +69,12 @@ class ConcentricityDifference(StatisticMetric):
 
     name = "concentricity_difference"
     source = "Klabunde et al. 2025, arXiv:2305.06329"
+    bounds = (0.0, 2.0)
+    invariances = frozenset({"orthogonal", "isotropic_scaling"})
 
     @property
-    def bounds(self) -> tuple[float, float]:
-        return (0.0, 2.0)
-
-    @property
-    def invariances(self) -> frozenset[str]:
-        return frozenset({"orthogonal", "isotropic_scaling"})
-
-    @property
-    def sketch(self) -> Sketcher:
-        return Concentricity()
+    def sketcher(self) -> Sketcher:
+        return ConcentricitySketcher()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +90,7 @@ class UniformityDifference(StatisticMetric):
 
     name = "uniformity_difference"
     source = "Wang and Isola 2020, arXiv:2005.10242; Klabunde et al. 2025, arXiv:2305.06329"
+    invariances = frozenset({"orthogonal", "translation"})
 
     t: float = 2.0
 
@@ -109,12 +99,8 @@ class UniformityDifference(StatisticMetric):
         check_positive(self.name, t=self.t)
 
     @property
-    def invariances(self) -> frozenset[str]:
-        return frozenset({"orthogonal", "translation"})
-
-    @property
-    def sketch(self) -> Sketcher:
-        return Uniformity(self.t)
+    def sketcher(self) -> Sketcher:
+        return UniformitySketcher(self.t)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,6 +117,9 @@ class Imd(StatisticMetric):
 
     name = "imd"
     source = "Tsitsulin et al. 2020, arXiv:1905.11141"
+    differentiable = False
+    bounds = (0.0, HIGHEST_DISTANCE)
+    invariances = frozenset({"orthogonal", "isotropic_scaling", "translation"})
 
     k: int = 5
 
@@ -139,22 +128,10 @@ class Imd(StatisticMetric):
         check_positive(self.name, k=self.k)
 
     @property
-    def differentiable(self) -> bool:
-        return False
+    def sketcher(self) -> Sketcher:
+        return HeatTraceSketcher(self.k)
 
-    @property
-    def bounds(self) -> tuple[float, float]:
-        return (0.0, HIGHEST_DISTANCE)
-
-    @property
-    def invariances(self) -> frozenset[str]:
-        return frozenset({"orthogonal", "isotropic_scaling", "translation"})
-
-    @property
-    def sketch(self) -> Sketcher:
-        return HeatTrace(self.k)
-
-    def compare(self, a: Statistic, b: Statistic) -> Score:
+    def compare(self, a: LayerStatistic, b: LayerStatistic) -> Score:
         return jnp.max(jnp.asarray(heat_weights(), a.value.dtype) * jnp.abs(a.value - b.value))
 
 

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 
 from ..null.forms import Dense
 from ..numerics.linalg import HIGHEST
-from ..sketches.packed_matrix import Packed
-from ..sketches.root_matrices import HatMatrix
-from .base import PairMetric, Score
-from .inner_product import InnerMetric
+from ..sketches.packed_matrix import PackedMatrix
+from ..sketches.root_matrices import HatSketcher
+from .base import PairwiseMetric, Score
+from .inner_product import InnerProductMetric
 
 RIGID = frozenset({"orthogonal", "isotropic_scaling", "translation"})
 AFFINE = RIGID | {"column_scaling", "invertible_linear"}
@@ -19,7 +19,7 @@ Average = Literal["squared", "yanai", "pillai"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Cca(InnerMetric):
+class Cca(InnerProductMetric):
     """Mean squared canonical correlation of the two layers.
 
     `score = sum_i rho_i^2 / min(r_x, r_y)`, in [0, 1]; rho the singular values of `U_x' U_y`, U orthonormal bases of
@@ -33,6 +33,8 @@ class Cca(InnerMetric):
 
     name = "cca"
     source = "Hotelling 1936; Ramsay et al. 1984; Kornblith et al. 2019, arXiv:1905.00414"
+    differentiable = True
+    invariances = AFFINE
 
     average: Average = "squared"
 
@@ -40,10 +42,6 @@ class Cca(InnerMetric):
         super().__post_init__()
         if self.average not in ("squared", "yanai", "pillai"):
             raise ValueError(f"{self.name} has averages 'squared', 'yanai' and 'pillai', got {self.average!r}.")
-
-    @property
-    def differentiable(self) -> bool:
-        return True
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -54,27 +52,23 @@ class Cca(InnerMetric):
         return None if self.average == "pillai" else 1.0
 
     @property
-    def invariances(self) -> frozenset[str]:
-        return AFFINE
+    def sketcher(self) -> HatSketcher:
+        return HatSketcher()
 
-    @property
-    def sketch(self) -> HatMatrix:
-        return HatMatrix()
-
-    def score(self, upper: Any, diagonal: Any, a: Packed, b: Packed) -> Any:
+    def score(self, upper: Any, diagonal: Any, a: PackedMatrix, b: PackedMatrix) -> Any:
         total = 2 * upper + diagonal
         if self.average == "squared":
             return total / jnp.minimum(a.size, b.size)
         return total if self.average == "pillai" else total / jnp.sqrt(a.size * b.size)
 
-    def inner_form(self, sketch: Packed) -> Dense | None:
+    def inner_form(self, sketch: PackedMatrix) -> Dense | None:
         if self.average == "squared":
             return None
         return Dense(sketch.matrix() / (1 if self.average == "pillai" else jnp.sqrt(sketch.size)))
 
 
 @dataclasses.dataclass(frozen=True)
-class MeanCca(PairMetric):
+class MeanCca(PairwiseMetric):
     """Mean canonical correlation of the two layers.
 
     `score = sum_i rho_i / min(r_x, r_y)`, in [0, 1]; rho and r as for cca. An n x n matrix is decomposed for every
@@ -86,6 +80,7 @@ class MeanCca(PairMetric):
 
     name = "mean_cca"
     source = "Hotelling 1936; Kornblith et al. 2019, arXiv:1905.00414"
+    differentiable = True
 
     variance: float = 1.0
 
@@ -95,24 +90,20 @@ class MeanCca(PairMetric):
             raise ValueError(f"{self.name} needs 0 < variance <= 1, got {self.variance!r}.")
 
     @property
-    def differentiable(self) -> bool:
-        return True
-
-    @property
     def invariances(self) -> frozenset[str]:
         return AFFINE if self.variance == 1 else RIGID
 
     @property
-    def sketch(self) -> HatMatrix:
-        return HatMatrix(variance=self.variance)
+    def sketcher(self) -> HatSketcher:
+        return HatSketcher(variance=self.variance)
 
-    def compare(self, a: Packed, b: Packed) -> Score:
+    def compare(self, a: PackedMatrix, b: PackedMatrix) -> Score:
         cosines = jnp.linalg.svd(jnp.matmul(a.matrix(), b.matrix(), precision=HIGHEST), compute_uv=False)
         return jnp.sum(cosines) / jnp.minimum(a.size, b.size)
 
 
 @dataclasses.dataclass(frozen=True)
-class EigenspaceOverlap(InnerMetric):
+class EigenspaceOverlap(InnerProductMetric):
     """Share of the larger of the two layers' spans that lies in the other.
 
     `score = |U_x' U_y|^2 / max(r_x, r_y)`, in [0, 1]; U orthonormal bases of the features, not centred, r their ranks.
@@ -121,25 +112,19 @@ class EigenspaceOverlap(InnerMetric):
 
     name = "eigenspace_overlap"
     source = "May et al. 2019, arXiv:1909.01264"
+    differentiable = True
+    invariances = AFFINE - {"translation"}
 
     @property
-    def differentiable(self) -> bool:
-        return True
+    def sketcher(self) -> HatSketcher:
+        return HatSketcher(centered=False)
 
-    @property
-    def invariances(self) -> frozenset[str]:
-        return AFFINE - {"translation"}
-
-    @property
-    def sketch(self) -> HatMatrix:
-        return HatMatrix(centered=False)
-
-    def score(self, upper: Any, diagonal: Any, a: Packed, b: Packed) -> Any:
+    def score(self, upper: Any, diagonal: Any, a: PackedMatrix, b: PackedMatrix) -> Any:
         return (2 * upper + diagonal) / jnp.maximum(a.size, b.size)
 
 
 @dataclasses.dataclass(frozen=True)
-class Gulp(InnerMetric):
+class Gulp(InnerProductMetric):
     """Squared distance of the two layers in what ridge regression can predict from them.
 
     `score = |F_x - F_y|^2`, 0 for equal layers and at most `r_x + r_y`; `F = K (K + ridge)^-1` with K the centred Gram
@@ -152,6 +137,9 @@ class Gulp(InnerMetric):
     name = "gulp"
     source = "Boix-Adsera et al. 2022, arXiv:2210.06545"
     larger_is_closer = False
+    differentiable = True
+    bounds = (0.0, float("inf"))
+    self_score = 0.0
 
     ridge: float = 0.01
 
@@ -161,26 +149,14 @@ class Gulp(InnerMetric):
             raise ValueError(f"{self.name} needs ridge >= 0, got {self.ridge!r}.")
 
     @property
-    def differentiable(self) -> bool:
-        return True
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        return (0.0, float("inf"))
-
-    @property
-    def self_score(self) -> float:
-        return 0.0
-
-    @property
     def invariances(self) -> frozenset[str]:
         return RIGID if self.ridge else AFFINE
 
     @property
-    def sketch(self) -> HatMatrix:
-        return HatMatrix(self.ridge)
+    def sketcher(self) -> HatSketcher:
+        return HatSketcher(self.ridge)
 
-    def score(self, upper: Any, diagonal: Any, a: Packed, b: Packed) -> Any:
+    def score(self, upper: Any, diagonal: Any, a: PackedMatrix, b: PackedMatrix) -> Any:
         return jnp.maximum(a.size + b.size - 2 * (2 * upper + diagonal), 0)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from ..numerics.linalg import HIGHEST
-from ..sketches.basis import Basis, ColumnBasis
+from ..sketches.basis import Basis, BasisSketcher
 from .base import Metric, Score, check_positive
 
 
@@ -23,6 +23,8 @@ class Svcca(Metric):
 
     name = "svcca"
     source = "Raghu et al. 2017, arXiv:1706.05806"
+    differentiable = True
+    invariances = frozenset({"isotropic_scaling", "column_scaling", "translation"})
 
     dim: int = 10
 
@@ -31,16 +33,8 @@ class Svcca(Metric):
         check_positive(self.name, dim=self.dim)
 
     @property
-    def differentiable(self) -> bool:
-        return True
-
-    @property
-    def invariances(self) -> frozenset[str]:
-        return frozenset({"isotropic_scaling", "column_scaling", "translation"})
-
-    @property
-    def sketch(self) -> ColumnBasis:
-        return ColumnBasis(self.dim)
+    def sketcher(self) -> BasisSketcher:
+        return BasisSketcher(self.dim)
 
     def compare(self, a: Basis, b: Basis) -> Score:
         overlap = jnp.matmul(a.vectors.T, b.vectors, precision=HIGHEST)

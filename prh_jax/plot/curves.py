@@ -21,7 +21,7 @@ def depth_curve(
     from matplotlib.ticker import PercentFormatter
 
     scores = result.layers(metric, model_x, model_y).transpose("layer_x", "layer_y")
-    sign = 1 if result.protocol["metrics"][metric]["larger_is_closer"] else -1
+    sign = result.provenance.sign(metric)
     values = sign * scores.values.astype(float)
     known = ~np.isnan(values).all(axis=1)
     best = np.full(len(values), np.nan)

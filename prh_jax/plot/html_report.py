@@ -60,7 +60,7 @@ def report(
     content = {
         "title": plain_name(title),
         "summary": _summary(result),
-        "protocol": origin_lines(result.protocol, result.calibration and result.calibration.settings),
+        "protocol": origin_lines(result.provenance, result.calibration and result.calibration.settings),
         "models": {side: _models(result, side) for side in "xy"},
         "metrics": {key: _metric(result, key) for key in result.metrics},
         "covariates": _covariates(result, covariates or {}),
@@ -96,7 +96,7 @@ def _packed(values: Any) -> str:
 def _summary(result: Alignment) -> str:
     models = " x ".join(str(len(model_blocks(result.dataset[f"model_{side}"].values))) for side in "xy")
     layers = " x ".join(str(result.dataset.sizes[f"layer_{side}"]) for side in "xy")
-    return f"{models} models, {layers} layers, {result.protocol['n']} samples"
+    return f"{models} models, {layers} layers, {result.provenance.n} samples"
 
 
 def _models(result: Alignment, side: str) -> list[dict[str, Any]]:
@@ -118,7 +118,7 @@ def _metric(result: Alignment, key: str) -> dict[str, Any]:
     scores, best = result.layers(key).transpose("layer_x", "layer_y"), result.best(key)
     tables = {how: _packed(result.reduce(key, how).values) for how in HOW}
     made: dict[str, Any] = {
-        "larger": result.protocol["metrics"][key]["larger_is_closer"],
+        "larger": result.provenance.larger_is_closer(key),
         "scores": _packed(scores.values),
         "tables": tables,
         "best": np.stack([best["depth_x"].values, best["depth_y"].values], axis=-1).reshape(-1, 2).tolist(),
@@ -152,11 +152,11 @@ def _covariates(result: Alignment, given: Mapping[str, Mapping[str, float]]) -> 
     """Numbers that at least three models of a side have, and how alignment goes with them (Spearman) by metric."""
     made = []
     for name, by in given.items():
-        if not any(entry["label"] in by for side in "xy" for entry in result.protocol[f"models_{side}"]):
+        if not any(model.label in by for side in "xy" for model in result.provenance.models(side)):
             raise ValueError(f"The covariate {name!r} has a number of no model of this result; it has {list(by)}.")
     for side, other in (("x", "y"), ("y", "x")):
         models = list(model_blocks(result.dataset[f"model_{side}"].values))
-        recorded = [(m["result"] or {}) | m["spec"] for m in result.protocol[f"models_{side}"]]
+        recorded = [model.recorded for model in result.provenance.models(side)]
         names = sorted(
             {k for e in recorded for k, v in e.items() if isinstance(v, int | float) and not isinstance(v, bool)}
         )

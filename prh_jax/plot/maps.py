@@ -107,7 +107,7 @@ def metric_map(result: Alignment, *, how: How = "best", per: str = "model", ax: 
     if per not in ("model", "layer"):
         raise ValueError(f"Scores are per 'model' or per 'layer' pair, got {per!r}.")
     tables = [result.layers(m) if per == "layer" else result.reduce(m, how) for m in result.metrics]
-    signs = [1 if result.protocol["metrics"][m]["larger_is_closer"] else -1 for m in result.metrics]
+    signs = [result.provenance.sign(m) for m in result.metrics]
     flat = [sign * table.values.ravel() for sign, table in zip(signs, tables, strict=True)]
     found = np.ones((len(flat), len(flat)))
     for i, one in enumerate(flat):

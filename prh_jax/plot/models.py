@@ -165,7 +165,7 @@ def model_distances(result: Alignment, metric: str, how: How = "best") -> tuple[
         raise ValueError("A space of models needs a study of one side with itself: prh_jax.align(stores) without y.")
     if len(models) < 3:
         raise ValueError(f"A space of models needs at least 3 of them; there are {len(models)}.")
-    sign = 1 if result.protocol["metrics"][metric]["larger_is_closer"] else -1
+    sign = result.provenance.sign(metric)
     scores = sign * table.values.astype(float)
     apart = ~np.eye(len(models), dtype=bool)
     if np.isnan(scores[apart]).any():

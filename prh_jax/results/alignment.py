@@ -1,6 +1,7 @@
 """Scores as labelled arrays with their origin, in memory and in Zarr."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ..stores.location import Place, local_file, place, store_at
 from ..stores.url import Url
 from .calibration import Calibration, load_calibration, save_calibration
 from .frames import join_rows, layer_rows, model_rows
+from .provenance import Provenance
 from .reduce import How, best_layers, reduce_layers
 from .storage import SCHEMA, create_result, digest
 from .tables import latex_table, markdown_table
@@ -21,13 +23,23 @@ class Alignment:
     """Scores of all layers of one set of models with all layers of another, labelled, with how they were made.
 
     `dataset` is an xarray Dataset: one (layer_x, layer_y) matrix per metric, with coordinates `model_x`,
-    `layer_name_x`, `depth_x` (position in its model) along layer_x, and the same for y. `protocol` tells the origin:
+    `layer_name_x`, `depth_x` (position in its model) along layer_x, and the same for y. `provenance` tells the origin:
     metric settings, preprocessing, models, samples, precision and versions. `calibration` is what chance gives, where
     it was asked for.
     """
 
-    def __init__(self, dataset: xr.Dataset, protocol: dict[str, Any], calibration: Calibration | None = None):
-        self.dataset, self.protocol, self.calibration = dataset, protocol, calibration
+    def __init__(
+        self,
+        dataset: xr.Dataset,
+        protocol: Provenance | Mapping[str, Any],
+        calibration: Calibration | None = None,
+    ):
+        self.dataset, self.provenance, self.calibration = dataset, Provenance.of(protocol), calibration
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """The provenance as plain values: what JSON can hold."""
+        return self.provenance.to_dict()
 
     @property
     def metrics(self) -> list[str]:
@@ -51,7 +63,7 @@ class Alignment:
 
     def best(self, metric: str) -> xr.Dataset:
         """The best layer pair of every model pair: `score` and where it lies (`layer_x`, `depth_x`, ...)."""
-        larger = self.protocol["metrics"][metric]["larger_is_closer"] if metric in self.dataset else True
+        larger = self.provenance.larger_is_closer(metric) if metric in self.dataset else True
         return best_layers(self.layers(metric), larger_is_closer=larger)
 
     def scores(self, metric: str) -> xr.DataArray:
@@ -65,7 +77,7 @@ class Alignment:
              the layer of y at the nearest relative depth; or a function of the scores (layers of x, layers of y)
         """
         scores = self.layers(metric)
-        larger = self.protocol["metrics"][metric]["larger_is_closer"]
+        larger = self.provenance.larger_is_closer(metric)
         return reduce_layers(scores, how, larger_is_closer=larger).rename(metric)
 
     def to_dataframe(self, metric: str | None = None, *, per: str = "layer", how: How = "best") -> Any:
@@ -78,7 +90,7 @@ class Alignment:
         if per not in ("layer", "model"):
             raise ValueError(f"A row is per 'layer' or per 'model', got {per!r}.")
         names = self.metrics if metric is None else [str(self.layers(metric).name)]
-        parts = self.dataset, self.protocol, self.calibration
+        parts = self.dataset, self.provenance, self.calibration
         return join_rows([layer_rows(*parts, n) if per == "layer" else model_rows(*parts, n, how) for n in names])
 
     def to_markdown(self, metric: str, how: How = "best", *, digits: int = 4) -> str:
@@ -94,7 +106,7 @@ class Alignment:
 
         At a URL a result that is overwritten is removed first, object by object: for some moments there is neither.
         """
-        where = create_result(self.dataset, self.protocol, place(path), overwrite=overwrite)
+        where = create_result(self.dataset, self.provenance, place(path), overwrite=overwrite)
         if self.calibration is not None:
             save_calibration(self.calibration, where)
         return where
@@ -115,7 +127,7 @@ class Alignment:
     def __repr__(self) -> str:
         x, y = (len(dict.fromkeys(self.dataset[f"model_{side}"].values)) for side in "xy")
         rows, columns = self.dataset.sizes["layer_x"], self.dataset.sizes["layer_y"]
-        size = f"{x} x {y} models, {rows} x {columns} layers, n = {self.protocol['n']}"
+        size = f"{x} x {y} models, {rows} x {columns} layers, n = {self.provenance.n}"
         return f"Alignment of {size}: {', '.join(self.metrics)}"
 
 
@@ -147,12 +159,12 @@ def load_alignment(path: str | Path | Url, *, calibration: bool = True) -> Align
         raise StoreError(f"{path} is unfinished. Run the same `prh align` again; it goes on where it stopped.")
     damaged = f"{path} is damaged: {{}}. Make it again with --force-remake (overwrite=True)."
     try:
-        protocol, recorded = json.loads(dataset.attrs.pop("protocol")), dataset.attrs.pop("sha256")
-        names = list(protocol["metrics"])
-    except (KeyError, TypeError, ValueError) as error:
+        provenance, recorded = Provenance.of(json.loads(dataset.attrs.pop("protocol"))), dataset.attrs.pop("sha256")
+        names = list(provenance.metrics)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StoreError(damaged.format(f"its attributes cannot be used ({error!r})")) from error
     if digest(dataset) != recorded:
         raise StoreError(damaged.format("its scores and labels do not match their recorded hash"))
     texts = {name: (c.dims, c.values.astype(object)) for name, c in dataset.coords.items() if c.dtype.kind == "T"}
     dataset = dataset.assign_coords(texts)
-    return Alignment(dataset[names], protocol, load_calibration(where) if calibration else None)
+    return Alignment(dataset[names], provenance, load_calibration(where) if calibration else None)

@@ -11,7 +11,7 @@ from .alignment import Alignment
 def covariate_values(result: Alignment, models: list[str], covariate: Any, side: str) -> np.ndarray:
     """The covariate of each model, NaN where it has none; ValueError where it does not fit the models."""
     if isinstance(covariate, str):
-        recorded = {m["label"]: (m["result"] or {}) | m["spec"] for m in result.protocol[f"models_{side}"]}
+        recorded = {model.label: model.recorded for model in result.provenance.models(side)}
         numbers = {name: entry.get(covariate) for name, entry in recorded.items()}
         if not any(isinstance(v, int | float) for v in numbers.values()):
             names = sorted({k for e in recorded.values() for k, v in e.items() if isinstance(v, int | float)})

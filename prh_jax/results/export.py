@@ -88,7 +88,7 @@ def _netcdf(result: Alignment, path: Path, *, metric: str | None, per: str, how:
         found = found.rename(names | pairs | {"metric": "calibrated_metric"})
         dataset = xr.merge([dataset, found], compat="no_conflicts", join="exact")
         dataset.attrs["calibration"] = json.dumps(result.calibration.settings)
-    dataset = dataset.assign_attrs(protocol=json.dumps(result.protocol))
+    dataset = dataset.assign_attrs(protocol=json.dumps(result.provenance.to_dict()))
     try:
         dataset.to_netcdf(path, engine="scipy")
     except (ValueError, TypeError, KeyError, ImportError) as error:
@@ -123,7 +123,7 @@ def _tables(result: Alignment, metric: str | None, how: How) -> list[tuple[str, 
     tables = []
     for name in result.metrics if metric is None else [metric]:
         words = how if isinstance(how, str) else getattr(how, "__name__", "a function")
-        tables.append((name, f"{words} over layer pairs, n = {result.protocol['n']}", result.reduce(name, how)))
+        tables.append((name, f"{words} over layer pairs, n = {result.provenance.n}", result.reduce(name, how)))
         if result.calibration is not None:
             null, pairs = result.calibration.settings["null"], result.calibration.pairs(name)
             title = f"calibrated {null['aggregate']} over layer pairs, {null['orders']} orders, 0 is chance"
@@ -156,7 +156,7 @@ def as_plain(result: Alignment, metrics: list[str], how: How) -> dict[str, Any]:
             tables[name]["calibration"] = {str(key): _listed(pairs[key]) for key in pairs.data_vars}
     how = how if isinstance(how, str) else getattr(how, "__name__", "a function")
     settings = None if result.calibration is None else result.calibration.settings
-    return {"protocol": result.protocol, "how": how, "metrics": tables, "null": settings}
+    return {"protocol": result.provenance.to_dict(), "how": how, "metrics": tables, "null": settings}
 
 
 def _texts(table: xr.DataArray, side: str) -> list[str]:

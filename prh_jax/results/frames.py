@@ -7,13 +7,14 @@ import numpy as np
 import xarray as xr
 
 from .calibration import Calibration
+from .provenance import Provenance
 from .reduce import How, best_layers, model_blocks, reduce_layers
 
 PAIR_COLUMNS = ("tau", "p", "q_bh", "q_by", "calibrated", "orders_used")
 CELL_COLUMNS = ("p_cell", "mean_cell", "sd_cell", "z_cell", "tail_cell")
 
 
-def layer_rows(dataset: xr.Dataset, protocol: dict[str, Any], calibration: Calibration | None, metric: str) -> Any:
+def layer_rows(dataset: xr.Dataset, provenance: Provenance, calibration: Calibration | None, metric: str) -> Any:
     """A data frame with a row for every layer pair of a metric, in the order of the matrix."""
     import pandas as pd
 
@@ -23,7 +24,7 @@ def layer_rows(dataset: xr.Dataset, protocol: dict[str, Any], calibration: Calib
     columns: dict[str, Any] = {}
     for side, turn in (("x", _down), ("y", _across)):
         names, codes = models[side]
-        widths, dtypes = _layers_of(protocol, side, scores[f"model_{side}"].values, scores[f"depth_{side}"].values)
+        widths, dtypes = _layers_of(provenance, side, scores[f"model_{side}"].values, scores[f"depth_{side}"].values)
         columns |= {
             f"model_{side}": pd.Categorical.from_codes(turn(codes, shape), names),
             f"layer_{side}": _category(turn(scores[f"layer_name_{side}"].values, shape)),
@@ -38,11 +39,11 @@ def layer_rows(dataset: xr.Dataset, protocol: dict[str, Any], calibration: Calib
         pairs = calibration.pairs(metric)
         at = np.ix_(models["x"][1], models["y"][1])
         columns |= {name: pairs[name].values[at].ravel() for name in PAIR_COLUMNS}
-    return _with_origin(columns, protocol, calibration, metric)
+    return _with_origin(columns, provenance, calibration, metric)
 
 
 def model_rows(
-    dataset: xr.Dataset, protocol: dict[str, Any], calibration: Calibration | None, metric: str, how: How
+    dataset: xr.Dataset, provenance: Provenance, calibration: Calibration | None, metric: str, how: How
 ) -> Any:
     """A data frame with a row for every model pair of a metric; with its layers where `how` is "best".
 
@@ -50,7 +51,7 @@ def model_rows(
     """
     import pandas as pd
 
-    larger = protocol["metrics"][metric]["larger_is_closer"]
+    larger = provenance.larger_is_closer(metric)
     scores = dataset[metric].transpose("layer_x", "layer_y")
     reduced = reduce_layers(scores, how, larger_is_closer=larger)
     shape = reduced.shape
@@ -67,12 +68,12 @@ def model_rows(
             columns[f"layer_{side}"] = best[f"layer_{side}"].values.ravel()
             columns[f"depth_{side}"] = depths
             labels = np.array(columns[f"model_{side}"], dtype=object)
-            columns[f"width_{side}"], dtypes = _layers_of(protocol, side, labels, depths)
+            columns[f"width_{side}"], dtypes = _layers_of(provenance, side, labels, depths)
         else:
-            known = {m["label"]: m for m in protocol.get(f"models_{side}", ())}
-            widths = [{width for _, width in known[name]["layers"]} if name in known else set() for name in names]
+            known = {model.label: model for model in provenance.models(side)}
+            widths = [set(known[name].widths) if name in known else set() for name in names]
             columns[f"width_{side}"] = turn(np.array([min(w) if len(w) == 1 else -1 for w in widths]), shape)
-            dtypes = turn(np.array([known[name]["dtype"] if name in known else "" for name in names], object), shape)
+            dtypes = turn(np.array([known[name].dtype if name in known else "" for name in names], object), shape)
         columns[f"dtype_{side}"] = _category(dtypes)
     columns["how"] = how if isinstance(how, str) else getattr(how, "__name__", repr(how))
     columns["score"] = reduced.values.ravel()
@@ -80,7 +81,7 @@ def model_rows(
         pairs = calibration.pairs(metric)
         columns["aggregate_score"] = pairs["score"].values.ravel()
         columns |= {name: pairs[name].values.ravel() for name in PAIR_COLUMNS}
-    return _with_origin(columns, protocol, calibration, metric)
+    return _with_origin(columns, provenance, calibration, metric)
 
 
 def model_codes(labels: np.ndarray) -> tuple[Any, np.ndarray]:
@@ -122,41 +123,38 @@ def _category(values: np.ndarray) -> Any:
     return pd.Categorical.from_codes(np.array([found[str(v)] for v in values]), pd.Index(list(found), dtype=object))
 
 
-def _layers_of(protocol: dict[str, Any], side: str, labels: np.ndarray, depths: np.ndarray) -> tuple[Any, Any]:
-    """Width and stored dtype of the layer at each (label, depth); -1 and "" where the protocol does not tell."""
-    known = {m["label"]: m for m in protocol.get(f"models_{side}", ())}
-    widths = {label: [width for _, width in m["layers"]] for label, m in known.items()}
+def _layers_of(provenance: Provenance, side: str, labels: np.ndarray, depths: np.ndarray) -> tuple[Any, Any]:
+    """Width and stored dtype of the layer at each (label, depth); -1 and "" where the provenance does not tell."""
+    known = {model.label: model for model in provenance.models(side)}
+    widths = {label: model.widths for label, model in known.items()}
     found = [
         widths[label][depth] if label in widths and depth >= 0 else -1
         for label, depth in zip(labels, depths, strict=True)
     ]
-    return np.array(found), np.array([known[label]["dtype"] if label in known else "" for label in labels], object)
+    return np.array(found), np.array([known[label].dtype if label in known else "" for label in labels], object)
 
 
-def _with_origin(
-    columns: dict[str, Any], protocol: dict[str, Any], calibration: Calibration | None, metric: str
-) -> Any:
+def _with_origin(columns: dict[str, Any], provenance: Provenance, calibration: Calibration | None, metric: str) -> Any:
     """The frame, metric first, and after the numbers what they were made with: the same for all rows."""
     import pandas as pd
 
-    preprocess = protocol.get("preprocess", {})
-    entry = protocol["metrics"][metric]
+    preprocess = provenance.preprocess
     constants: dict[str, Any] = {
-        "settings": json.dumps(entry.get("settings", {})),
-        "n": protocol["n"],
-        "ids_sha256": protocol.get("ids_sha256", ""),
+        "settings": json.dumps(provenance.metrics[metric].settings),
+        "n": provenance.n,
+        "ids_sha256": provenance.ids_sha256,
         "clip_quantile": preprocess.get("clip_quantile", np.nan),
         "clip_exact": preprocess.get("exact", np.nan),
         "clip_scope": preprocess.get("scope", ""),
         "normalize": preprocess.get("normalize", np.nan),
-        "precision": protocol.get("precision", ""),
-        "device": protocol.get("device", ""),
+        "precision": provenance.precision,
+        "device": provenance.device,
     }
     if calibration is not None:
         null = calibration.settings["null"]
         constants |= {f"null_{name}": null[name] for name in ("orders", "seed", "alpha", "aggregate")}
         constants["null_exact"] = calibration.settings["exact"]
-    constants |= {f"version_{name.replace('-', '_')}": text for name, text in protocol.get("versions", {}).items()}
+    constants |= {f"version_{name.replace('-', '_')}": text for name, text in provenance.versions.items()}
     rows = len(columns["score"])
     table = {"metric": _constant(metric, rows)} | columns | {k: _constant(v, rows) for k, v in constants.items()}
     return pd.DataFrame({name: _constant(v, rows) if isinstance(v, str) else v for name, v in table.items()})

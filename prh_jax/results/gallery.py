@@ -57,7 +57,7 @@ class Gallery:
 def best_pair(result: Alignment, metric: str) -> tuple[str, str]:
     """The two models that agree most, one with itself aside; ValueError where no pair has a score."""
     scores = result.scores(metric)
-    sign = 1 if result.protocol["metrics"][metric]["larger_is_closer"] else -1
+    sign = result.provenance.sign(metric)
     apart = scores["model_x"].values[:, None] != scores["model_y"].values[None, :]
     ranked = np.where(apart & np.isfinite(scores.values), sign * scores.values, -np.inf)
     if not np.isfinite(ranked).any():

@@ -11,7 +11,7 @@ import xarray as xr
 from ..null.pvalues import false_discovery
 from .alignment import Alignment
 from .calibration import Calibration
-from .provenance import NOT_THE_STUDY
+from .provenance import NOT_THE_STUDY, Provenance
 from .reduce import model_blocks
 
 LABELS = ("model", "layer_name", "depth")
@@ -34,7 +34,7 @@ def merge(results: Sequence[Alignment], *, missing: str = "error", calibration: 
         raise ValueError("There is nothing to merge: give at least one result.")
     if missing not in ("error", "nan"):
         raise ValueError(f"missing is 'error' or 'nan', got {missing!r}.")
-    protocol = _merged_protocol([result.protocol for result in results])
+    protocol = _merged_protocol([result.provenance.to_dict() for result in results])
     sides = {side: _layers(results, side) for side in "xy"}
     coords = {
         f"{name}_{side}": (f"layer_{side}", np.array([row[i] for row in rows], object if name != "depth" else np.int64))
@@ -68,7 +68,7 @@ def merge(results: Sequence[Alignment], *, missing: str = "error", calibration: 
 
 
 def _merged_protocol(protocols: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The protocol of all together; ValueError where two of them do not agree."""
+    """The provenance of all together, as plain values; ValueError where two of them do not agree."""
     first = protocols[0]
     merged = dict(first)
     for number, other in enumerate(protocols[1:], 2):
@@ -195,7 +195,7 @@ def _merged_calibration(results: Sequence[Alignment], merged: Alignment) -> Cali
         variables[name] = (dims, table)
     pairs = [(len(models["x"]), len(models["y"]))]
     if any((part.sizes["model_x"], part.sizes["model_y"]) not in pairs for part in found):
-        compared = ~_same_store(merged.protocol, pairs[0])
+        compared = ~_same_store(merged.provenance, pairs[0])
         dims, p = variables["p"]
         for method in ("bh", "by"):
             q = np.stack([false_discovery(np.where(compared, each, np.nan), method) for each in p])
@@ -205,9 +205,8 @@ def _merged_calibration(results: Sequence[Alignment], merged: Alignment) -> Cali
     return Calibration(dataset, settings[0] | {"metrics": merged.metrics})
 
 
-def _same_store(protocol: dict[str, Any], shape: tuple[int, int]) -> np.ndarray:
-    xs = protocol["stores_x"]
-    ys = protocol["stores_y"] or xs
+def _same_store(provenance: Provenance, shape: tuple[int, int]) -> np.ndarray:
+    xs, ys = (provenance.stores(side) or () for side in "xy")
     if (len(xs), len(ys)) != shape:
         return np.zeros(shape, bool)
     return np.array([[x is not None and y is not None and Path(x) == Path(y) for y in ys] for x in xs])

@@ -1,7 +1,8 @@
-"""What a result was made of, as words and texts: for the terminal and the report."""
+"""What a result was made of: samples, features, settings and versions, recorded with every score."""
 
+import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,46 +11,182 @@ from ..stores.location import Place, place
 from .tables import plain_name
 
 
-def origin_lines(protocol: dict[str, Any], null: dict[str, Any] | None) -> list[tuple[str, str]]:
-    """Samples, features, settings, models and versions of a protocol, and the settings of its null, as (word, text)."""
-    preprocess = protocol["preprocess"]
+@dataclasses.dataclass(frozen=True)
+class MetricRecord:
+    """A metric that was scored: its name and settings, which way is closer, and where it is defined."""
+
+    name: str
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    larger_is_closer: bool = True
+    source: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelRecord:
+    """A model that was scored.
+
+    Attributes
+    ----------
+    label
+        Its name in the result.
+    spec, spec_sha256
+        What extraction was asked for, and the hash of it.
+    contents
+        Hash of its features and samples.
+    result
+        Numbers that extraction recorded, such as `bits_per_byte`.
+    dtype
+        In which features are stored.
+    layers
+        Name and width of each layer, in order.
+    """
+
+    label: str
+    spec: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    spec_sha256: str = ""
+    contents: str = ""
+    result: Mapping[str, Any] | None = None
+    dtype: str = ""
+    layers: Sequence[Sequence[Any]] = ()
+
+    @property
+    def widths(self) -> list[int]:
+        """Width of each layer."""
+        return [width for _, width in self.layers]
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """All that extraction recorded and was asked for, by name."""
+        return {**(self.result or {}), **self.spec}
+
+
+NOT_THE_STUDY = {"pair", "device", "versions", "stores_x", "stores_y"}
+"""Fields that tell where and with what a study was run, not what it is."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Provenance:
+    """What the scores of a result depend on, and where and with what they were made.
+
+    Attributes
+    ----------
+    n, ids_sha256
+        Number of samples, and the hash of their ids in order.
+    preprocess
+        Settings of `Preprocess`.
+    metrics
+        The metrics by the key of their scores.
+    models_x, models_y
+        The models of either side.
+    stores_x, stores_y
+        Paths of their feature stores; `stores_y` is None where x was scored with itself.
+    precision, device, versions
+        Numerics, the kind of device, and the versions of packages.
+    pair
+        "exact", or "inner" where stores were cut down to the samples that all of them hold.
+    groups, exclude_own_group
+        The group of each sample, and whether a sample's own group holds none of its neighbours.
+    """
+
+    n: int
+    metrics: Mapping[str, MetricRecord]
+    ids_sha256: str = ""
+    preprocess: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    models_x: Sequence[ModelRecord] = ()
+    models_y: Sequence[ModelRecord] = ()
+    stores_x: Sequence[str | None] | None = None
+    stores_y: Sequence[str | None] | None = None
+    precision: str = ""
+    device: str = ""
+    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    pair: str = "exact"
+    groups: Sequence[int] | None = None
+    exclude_own_group: bool = False
+
+    @classmethod
+    def of(cls, record: "Provenance | Mapping[str, Any]") -> "Provenance":
+        """From the mapping that a result holds on disk; KeyError or TypeError where it cannot be used."""
+        if isinstance(record, Provenance):
+            return record
+        known = {field.name for field in dataclasses.fields(cls)}
+        made = {name: value for name, value in record.items() if name in known}
+        made["metrics"] = {
+            key: _record(MetricRecord, {"name": key, **entry}) for key, entry in record["metrics"].items()
+        }
+        for side in ("models_x", "models_y"):
+            made[side] = [_record(ModelRecord, entry) for entry in record.get(side) or ()]
+        return cls(**made)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As what JSON can hold: the `protocol` of a result."""
+        made = dataclasses.asdict(self)
+        if self.groups is None:
+            del made["groups"], made["exclude_own_group"]
+        return made
+
+    def sign(self, metric: str) -> int:
+        """+1 where larger scores are closer, else -1: scores times it have their best at the top."""
+        return 1 if self.larger_is_closer(metric) else -1
+
+    def larger_is_closer(self, metric: str) -> bool:
+        """Whether the larger score of a metric is the closer one."""
+        return self.metrics[metric].larger_is_closer
+
+    def models(self, side: str) -> Sequence[ModelRecord]:
+        """The models of side "x" or "y"."""
+        return self.models_x if side == "x" else self.models_y
+
+    def stores(self, side: str) -> Sequence[str | None] | None:
+        """Paths of the feature stores of side "x" or "y"; None where they are not known."""
+        return self.stores_x if side == "x" or self.stores_y is None else self.stores_y
+
+    def same_study(self, other: "Provenance") -> bool:
+        """Whether two studies score the same features in the same way, on whatever machine and versions."""
+        left, right = (json.loads(json.dumps(p.to_dict())) for p in (self, other))
+        return all(left.get(key) == right.get(key) for key in (left.keys() | right.keys()) - NOT_THE_STUDY)
+
+    def find_stores(self, side: str, name: str) -> list[Place]:
+        """The feature stores of a side; StoreError, which calls the result by `name`, where one is not there.
+
+        Those at URLs are looked for when they are opened.
+        """
+        return find_stores(name, self.stores(side), side)
+
+
+def _record(kind: type, entry: Mapping[str, Any]) -> Any:
+    """A record from a mapping, which may hold more than this version knows."""
+    return kind(**{field.name: entry[field.name] for field in dataclasses.fields(kind) if field.name in entry})
+
+
+def origin_lines(provenance: Provenance, null: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """Provenance and the settings of the null as (word, text), for the terminal and the report."""
+    preprocess = provenance.preprocess
     clip = preprocess["clip_quantile"]
     clipped = f"clipped at quantile {clip:g} ({preprocess['scope']})" if clip < 1 else "not clipped"
     rows = "rows of unit length" if preprocess["normalize"] else "rows as they are"
-    versions = ", ".join(f"{name} {text}" for name, text in protocol["versions"].items())
     lines = [
-        ("samples", f"{protocol['n']}, ids {protocol['ids_sha256'][:12]}, paired {protocol.get('pair', 'exact')}"),
+        ("samples", f"{provenance.n}, ids {provenance.ids_sha256[:12]}, paired {provenance.pair}"),
         ("features", f"{clipped}, {rows}"),
-        ("precision", f"{protocol['precision']}, on {protocol['device']}"),
-        ("versions", versions),
+        ("precision", f"{provenance.precision}, on {provenance.device}"),
+        ("versions", ", ".join(f"{name} {text}" for name, text in provenance.versions.items())),
     ]
-    if protocol.get("groups") is not None:
-        own = ", a sample's own left out of its neighbours" * bool(protocol.get("exclude_own_group"))
-        lines.append(("groups", f"{len(set(protocol['groups']))}{own}"))
-    for key, entry in protocol["metrics"].items():
-        settings = ", ".join(f"{name}={value}" for name, value in entry["settings"].items())
+    if provenance.groups is not None:
+        own = ", a sample's own left out of its neighbours" * provenance.exclude_own_group
+        lines.append(("groups", f"{len(set(provenance.groups))}{own}"))
+    for key, metric in provenance.metrics.items():
+        settings = ", ".join(f"{name}={value}" for name, value in metric.settings.items())
         lines.append(("metric", f"{key}: {settings or 'no settings'}"))
     for side in "xy":
-        for model in protocol[f"models_{side}"]:
-            widths = [width for _, width in model["layers"]]
+        for model in provenance.models(side):
+            widths = model.widths
             width = f"{min(widths)}" if min(widths) == max(widths) else f"{min(widths)}-{max(widths)}"
-            what = f"{len(widths)} layers x {width}, {model['dtype']}, contents {model['contents'][:12]}"
-            lines.append((f"model {side}", f"{plain_name(model['label'])}: {what}"))
+            what = f"{len(widths)} layers x {width}, {model.dtype}, contents {model.contents[:12]}"
+            lines.append((f"model {side}", f"{plain_name(model.label)}: {what}"))
     if null is not None:
         settings = null["null"]
         orders = "all orders" if null["exact"] else f"{settings['orders']} orders, seed {settings['seed']}"
         lines.append(("null", f"{orders}, level {settings['alpha']:g}, {settings['aggregate']} over layer pairs"))
     return lines
-
-
-NOT_THE_STUDY = {"pair", "device", "versions", "stores_x", "stores_y"}
-"""Parts of a protocol that tell where and with what a study was run, not what it is."""
-
-
-def same_study(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    """Whether two protocols score the same features in the same way, on whatever machine and versions."""
-    left, right = (json.loads(json.dumps(p)) for p in (a, b))
-    return all(left.get(key) == right.get(key) for key in (left.keys() | right.keys()) - NOT_THE_STUDY)
 
 
 def find_stores(result: str, recorded: Sequence[str | None] | None, side: str) -> list[Place]:

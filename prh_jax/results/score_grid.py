@@ -10,7 +10,7 @@ from ..errors import StoreError
 from ..stores.location import Place, open_group, writing
 from ..stores.publish import put_lacking
 from .alignment import Alignment
-from .provenance import same_study
+from .provenance import Provenance
 from .storage import create_result, digest, result_builder
 
 
@@ -19,37 +19,37 @@ class ScoreGrid:
 
     dataset   labels, and a matrix of NaN for each metric
     tile      layers a side of a tile, for each metric
-    path      where the result grows; one that is there with an equal protocol is gone on with (its tiles are kept)
+    path      where the result grows; one that is there of the same study is gone on with (its tiles are kept)
     """
 
     def __init__(
         self,
         dataset: xr.Dataset,
-        protocol: dict[str, Any],
+        provenance: Provenance,
         tile: dict[str, int],
         path: Place | None = None,
         *,
         overwrite: bool = False,
     ):
-        self.dataset, self.protocol, self.tile = dataset, protocol, tile
+        self.dataset, self.provenance, self.tile = dataset, provenance, tile
         self._group = None
         if path is not None:
             if overwrite or not path.exists():
                 try:
-                    create_result(dataset, protocol, path, overwrite=overwrite, status="running", tile=tile)
+                    create_result(dataset, provenance, path, overwrite=overwrite, status="running", tile=tile)
                 except StoreError:
                     if overwrite or not path.exists():
                         raise  # else another worker was faster
             self._group = open_group(path, mode="r+")
             attributes: dict[str, Any] = dict(self._group.attrs)
-            if not same_study(json.loads(attributes["protocol"]), protocol):
+            if not provenance.same_study(Provenance.of(json.loads(attributes["protocol"]))):
                 raise StoreError(
                     f"{path} holds a result made from other features or settings. Name another, or overwrite it with "
                     "--force-remake (overwrite=True)."
                 )
             self.tile = attributes["tile"]
             tiles = [f"{name}/c/" for key in self.tile for name in (key, f"done/{key}")]
-            put_lacking(result_builder(dataset, protocol, tile=self.tile), path, but=tiles)
+            put_lacking(result_builder(dataset, provenance, tile=self.tile), path, but=tiles)
         self.path = path
         self._values: dict[str, np.ndarray] = {}
         self._done: dict[str, np.ndarray] = {}
@@ -110,7 +110,7 @@ class ScoreGrid:
         if self._group is not None and self.path is not None:
             with writing(self.path):
                 self._group.attrs.update({"status": "complete", "sha256": digest(dataset)})
-        return Alignment(dataset, self.protocol)
+        return Alignment(dataset, self.provenance)
 
     def _read(self, name: str) -> np.ndarray:
         try:

@@ -13,6 +13,7 @@ from ..errors import StoreError
 from ..stores.location import Place, check_replaceable, open_group, place
 from ..stores.publish import Build, claim, publish
 from ..stores.url import Url
+from .provenance import Provenance
 
 FINAL, GROWING = "calibration", "calibration_growing"
 
@@ -31,7 +32,9 @@ def digest(dataset: xr.Dataset) -> str:
     return found.hexdigest()
 
 
-def create_result(dataset: xr.Dataset, protocol: Any, path: Place, *, overwrite: bool, **attributes: Any) -> Place:
+def create_result(
+    dataset: xr.Dataset, provenance: Provenance, path: Place, *, overwrite: bool, **attributes: Any
+) -> Place:
     """A result at `path`; a running one, of which attributes tell the size of `tile`s, for others to fill too."""
     if path.exists() and not overwrite:
         raise StoreError(
@@ -40,13 +43,13 @@ def create_result(dataset: xr.Dataset, protocol: Any, path: Place, *, overwrite:
     check_replaceable(path, SCHEMA)
     attributes = {"status": "complete", "sha256": digest(dataset)} | attributes
     begin = publish if attributes["status"] == "complete" else claim
-    begin(result_builder(dataset, protocol, **attributes), path, overwrite=overwrite)
+    begin(result_builder(dataset, provenance, **attributes), path, overwrite=overwrite)
     return path
 
 
-def result_builder(dataset: xr.Dataset, protocol: Any, **attributes: Any) -> Build:
+def result_builder(dataset: xr.Dataset, provenance: Provenance, **attributes: Any) -> Build:
     """What writes a result; of a running one labels, and matrices without a tile or a mark."""
-    dataset = dataset.assign_attrs(schema=SCHEMA, protocol=json.dumps(protocol), **attributes)
+    dataset = dataset.assign_attrs(schema=SCHEMA, protocol=json.dumps(provenance.to_dict()), **attributes)
     encoding: dict[Any, dict[str, Any]] = {name: {"compressors": [Crc32cCodec()]} for name in dataset.variables}
     tiles: dict[str, int] = attributes.get("tile", {})
     for key, tile in tiles.items():
@@ -62,12 +65,12 @@ def result_builder(dataset: xr.Dataset, protocol: Any, **attributes: Any) -> Bui
     return build
 
 
-def read_protocol(path: str | Path | Url) -> dict[str, Any]:
-    """The protocol of a result, finished or not; StoreError where there is none."""
+def read_provenance(path: str | Path | Url) -> Provenance:
+    """The provenance of a result, finished or not; StoreError where there is none."""
     try:
         attributes = open_group(place(path)).attrs
         if attributes["schema"] == SCHEMA:
-            return json.loads(str(attributes["protocol"]))
+            return Provenance.of(json.loads(str(attributes["protocol"])))
     except Exception as error:  # zarr raises many kinds for a broken or foreign folder
         raise StoreError(f"{path} could not be read as a result: {error}") from error
     raise StoreError(f"{path} is not a result of `prh align`.")

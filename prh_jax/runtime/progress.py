@@ -14,7 +14,7 @@ def progress(items: Iterable[Item], what: str, unit: str) -> Iterable[Item]:
     return tqdm(items, desc=what, unit=f" {unit}", disable=None, leave=False, delay=1)
 
 
-def say(text: str, quiet: bool | None) -> None:
+def report_progress(text: str, quiet: bool | None) -> None:
     """A line on standard error, unless progress was switched off."""
     if not quiet:
         print(text, file=sys.stderr)

@@ -1,24 +1,58 @@
 """The two steps of a sketch: a summary without a width, then the sketch."""
 
 import dataclasses
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
 from jaxtyping import Array, Int, Num
 
 Order = Int[Array, " n"]
 
-
-@runtime_checkable
-class Sketch(Protocol):
-    """What a metric keeps of one layer: a NamedTuple of arrays whose shapes do not depend on the layer's width."""
-
-    def reorder(self, order: Order) -> Any:
-        """The sketch of `features[order]`, from the sketch of `features`."""
+MANY = 8192
+"""Samples above which a matrix of all pairs is avoided where there is another way."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Maker:
-    """Makes arrays without a width from features; `bfloat16` lets it round features for its large products."""
+class SketchContext:
+    """What a sketcher may know of a study; it is the same for all of its layers.
+
+    Attributes
+    ----------
+    n
+        Number of samples.
+    widths
+        Widths of the layers, each once, in ascending order; empty where they are not known. Sketches that hold features
+        stack only with those of the same widths.
+    unit_rows
+        Whether preprocessing has given all rows length one.
+    groups
+        A number for each sample: no sample may be a neighbour of one of its own group. None where all may be.
+    pairwise_matrix
+        Whether a matrix of all pairs of samples may be made, however large it is.
+    """
+
+    n: int
+    widths: tuple[int, ...] = ()
+    unit_rows: bool = False
+    groups: tuple[int, ...] | None = None
+    pairwise_matrix: bool = True
+
+    @property
+    def width(self) -> int | None:
+        """Width of the widest layer; None where it is not known."""
+        return self.widths[-1] if self.widths else None
+
+    @property
+    def avoid_matrix(self) -> bool:
+        """Whether another way than a matrix of all pairs is to be taken, where there is one."""
+        return self.n > MANY or not self.pairwise_matrix
+
+
+@dataclasses.dataclass(frozen=True)
+class Summarizer:
+    """Reads the features of a layer and makes arrays whose shapes do not depend on the width.
+
+    `bfloat16` lets it round features for its large products.
+    """
 
     bfloat16: bool = dataclasses.field(default=False, kw_only=True)
 
@@ -28,42 +62,30 @@ class Maker:
 
 @dataclasses.dataclass(frozen=True)
 class Sketcher:
-    """Makes sketches in two steps; frozen, so that metrics with equal sketchers share one sketch.
+    """Makes the sketch of a layer in two steps; metrics with equal sketchers share one sketch.
 
-        sketch = reduce(products(x))
+        sketch = sketcher.sketch(sketcher.summarizer(x))
 
-    `products` is all that touches the width: inner products between samples, say. Sketchers with equal `products`
-    share them, and `reduce` compiles once for all widths.
+    Only the summarizer touches the features. Sketchers with equal summarizers share the summary, and `sketch` compiles
+    once for all widths. A sketch is a NamedTuple of arrays with a method `reorder(order)`, which returns the sketch of
+    `features[order]`.
     """
 
+    pairwise_matrix: ClassVar[bool] = True
+    """Whether making the sketch takes a matrix of all pairs of samples."""
+
     @property
-    def products(self) -> "Maker":
+    def summarizer(self) -> Summarizer:
         """What makes arrays without a width from features."""
         raise NotImplementedError
 
-    def reduce(self, products: Any) -> Any:
-        """The sketch, from what `products` made."""
+    def sketch(self, summary: Any) -> Any:
+        """The sketch, from what the summarizer made."""
         raise NotImplementedError
 
-    def on_unit_rows(self) -> "Sketcher":
-        """An equivalent sketcher for features whose rows have length one."""
-        return self
-
-    def for_samples(self, n: int, width: int | None = None) -> "Sketcher":
-        """An equivalent sketcher for n samples: one without a matrix of all pairs where that would be large.
-
-        `width` is that of the widest layer, where it is known; sketches may be as large as features of that width.
-        Sketches that hold features stack with others of the same `width` alone; without it they have their own.
-        """
-        return self
-
-    def without_pairs(self, width: int | None) -> "Sketcher | None":
-        """An equivalent sketcher that makes no matrix of all pairs of samples, whatever n; None if there is none."""
-        return None
-
-    def excluding(self, groups: tuple[int, ...]) -> "Sketcher":
-        """One whose neighbours of a sample are never of the sample's own group; itself where it has no neighbours."""
+    def specialise(self, context: SketchContext) -> "Sketcher":
+        """The sketcher to use in a study: equal scores, without the work that the context makes needless."""
         return self
 
     def __call__(self, x: Num[Array, "n d"]) -> Any:
-        return self.reduce(self.products(x))
+        return self.sketch(self.summarizer(x))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Num
 
 from ..numerics.subspace import left_vectors
-from .base import Maker, Order, Sketcher
+from .base import Order, Sketcher, Summarizer
 from .scaling import z_scores
 
 
@@ -19,7 +19,7 @@ class Directions(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class ZScores(Maker):
+class SummarizeDirections(Summarizer):
     """Makes Directions: columns to mean 0 and standard deviation 1 (with n - 1); a constant column counts as zero."""
 
     dim: int
@@ -40,14 +40,14 @@ class Basis(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class ColumnBasis(Sketcher):
+class BasisSketcher(Sketcher):
     """The first `dim` left singular vectors of the z-scored columns of a layer (constant columns count as zero)."""
 
     dim: int
 
     @property
-    def products(self) -> ZScores:
-        return ZScores(self.dim)
+    def summarizer(self) -> SummarizeDirections:
+        return SummarizeDirections(self.dim)
 
     def __call__(self, x: Num[Array, "n d"]) -> Basis:
         n, d = x.shape
@@ -58,5 +58,5 @@ class ColumnBasis(Sketcher):
             )
         return super().__call__(x)
 
-    def reduce(self, products: Directions) -> Basis:
-        return Basis(jnp.where(products.degenerate, jnp.nan, products.vectors))
+    def sketch(self, summary: Directions) -> Basis:
+        return Basis(jnp.where(summary.degenerate, jnp.nan, summary.vectors))

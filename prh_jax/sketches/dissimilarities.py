@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 
 from ..numerics import linalg
 from .base import Sketcher
-from .inner_products import InnerProducts, Products
-from .packed_matrix import Packed, pack, squared_norm
+from .inner_products import InnerProducts, SummarizeInnerProducts
+from .packed_matrix import PackedMatrix, pack, squared_norm
 
 Dissimilarity = Literal["correlation", "euclidean", "cosine"]
 
@@ -19,7 +19,7 @@ Form = Literal["raw", "unit", "centered", "ranks"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Dissimilarities(Sketcher):
+class DissimilaritySketcher(Sketcher):
     """Dissimilarities of all pairs of samples (an RDM), with a diagonal of zero.
 
     "euclidean" distances, or one minus the "cosine" of two rows, or minus their Pearson "correlation" over features.
@@ -31,8 +31,10 @@ class Dissimilarities(Sketcher):
     form: Form
 
     @property
-    def products(self) -> Products:
-        return Products(unit_rows=self.dissimilarity != "euclidean", row_centered=self.dissimilarity == "correlation")
+    def summarizer(self) -> SummarizeInnerProducts:
+        return SummarizeInnerProducts(
+            unit_rows=self.dissimilarity != "euclidean", row_centered=self.dissimilarity == "correlation"
+        )
 
     def matrix(self, products: InnerProducts) -> tuple[Float[Array, "n n"], Float[Array, ""]]:
         """The dissimilarities times a factor, and the factor."""
@@ -45,11 +47,11 @@ class Dissimilarities(Sketcher):
         missing = jnp.where(lax.stop_gradient(own) < factor * factor / 2, 0.5, 0) * factor * factor
         return linalg.without_diagonal(squares / 2 + missing[:, None] + missing[None, :]), factor * factor
 
-    def reduce(self, products: InnerProducts) -> Packed:
-        n = products.gram.shape[0]
-        matrix, factor = self.matrix(products)
+    def sketch(self, summary: InnerProducts) -> PackedMatrix:
+        n = summary.gram.shape[0]
+        matrix, factor = self.matrix(summary)
         if self.form == "raw":
-            bad, norm = products.degenerate, jnp.ones_like(factor)
+            bad, norm = summary.degenerate, jnp.ones_like(factor)
             return pack(matrix / factor, norm, bad)
         if self.form == "ranks":
             matrix = average_ranks(matrix)
@@ -58,7 +60,7 @@ class Dissimilarities(Sketcher):
         # nearer to 1 first: squares of ranks of many samples are large
         matrix = matrix * linalg.power_of_two(matrix)
         squares = squared_norm(matrix)
-        bad = products.degenerate | ~(squares > 0)
+        bad = summary.degenerate | ~(squares > 0)
         norm = jnp.sqrt(jnp.where(bad, 1, squares))
         return pack(matrix / norm, norm, bad)
 

@@ -13,13 +13,13 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from ..numerics import linalg
 from ..numerics.linalg import HIGHEST
 from ..numerics.matrix_root import left_singular
-from .base import Maker, Order, Sketcher
-from .scaling import scaled, z_scores
+from .base import Order, SketchContext, Sketcher, Summarizer
+from .scaling import scale_columns, z_scores
 
 Form = Literal["given", "centered", "standard"]
 
 
-class Features(NamedTuple):
+class FeatureColumns(NamedTuple):
     """Features with columns of length one ("standard"), or of Frobenius norm one; `count` of the columns are real.
 
     `size` is the norm that was divided by; NaN throughout for a degenerate layer.
@@ -29,11 +29,11 @@ class Features(NamedTuple):
     count: Int[Array, ""]
     size: Float[Array, ""]
 
-    def reorder(self, order: Order) -> "Features":
+    def reorder(self, order: Order) -> "FeatureColumns":
         return self._replace(columns=self.columns[order])
 
 
-class Kept(NamedTuple):
+class KeptColumns(NamedTuple):
     """Features times `factor`, filled up with zeros; so many columns are real."""
 
     columns: Float[Array, "n w"]
@@ -56,7 +56,7 @@ class Axes(NamedTuple):
         return self._replace(vectors=self.vectors[order])
 
 
-class Decomposed(NamedTuple):
+class Decomposition(NamedTuple):
     """Left singular vectors and singular values of centred features, and the features along the vectors."""
 
     vectors: Float[Array, "n m"]
@@ -66,34 +66,34 @@ class Decomposed(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Keeping(Maker):
+class SummarizeColumns(Summarizer):
     """Makes Kept of features as given, with columns of mean zero, or z-scored; `bfloat16` changes nothing."""
 
     form: Form
     width: int | None
 
-    def __call__(self, x: Num[Array, "n d"]) -> Kept:
+    def __call__(self, x: Num[Array, "n d"]) -> KeptColumns:
         if self.form == "standard":
             z, columns = z_scores(x)
         else:
-            z, columns = scaled(x, centered=self.form == "centered")
+            z, columns = scale_columns(x, centered=self.form == "centered")
         count = jnp.asarray(x.shape[1], jnp.int32)
-        return Kept(fill_up(z, z.shape[0], self.width), count, columns.factor, columns.degenerate)
+        return KeptColumns(fill_up(z, z.shape[0], self.width), count, columns.factor, columns.degenerate)
 
 
 @dataclasses.dataclass(frozen=True)
-class Decomposing(Maker):
+class SummarizeDecomposition(Summarizer):
     """Makes Decomposed of features; `bfloat16` changes nothing."""
 
     width: int | None
 
-    def __call__(self, x: Num[Array, "n d"]) -> Decomposed:
-        z, columns = scaled(x, centered=True)
+    def __call__(self, x: Num[Array, "n d"]) -> Decomposition:
+        z, columns = scale_columns(x, centered=True)
         vectors, values = left_singular(z)
         loadings = jnp.matmul(vectors.T, z, precision=HIGHEST)
         n, most = x.shape[0], min(x.shape[0], self.width or x.shape[1])
         vectors, loadings = fill_up(vectors, n, most), fill_up(loadings, most, self.width)
-        return Decomposed(vectors, jnp.pad(values, (0, most - values.shape[0])), loadings, columns.degenerate)
+        return Decomposition(vectors, jnp.pad(values, (0, most - values.shape[0])), loadings, columns.degenerate)
 
 
 def fill_up(z: Float[Array, "_ _"], rows: int, columns: int | None) -> Float[Array, "_ _"]:
@@ -103,56 +103,56 @@ def fill_up(z: Float[Array, "_ _"], rows: int, columns: int | None) -> Float[Arr
 
 
 @dataclasses.dataclass(frozen=True)
-class KeptFeatures(Sketcher):
+class ColumnSketcher(Sketcher):
     """Features of a layer, of Frobenius norm one: as "given", "centered", or "standard": each column of length one."""
 
     form: Form
     width: int | None = None
 
     @property
-    def products(self) -> Keeping:
-        return Keeping(self.form, self.width)
+    def summarizer(self) -> SummarizeColumns:
+        return SummarizeColumns(self.form, self.width)
 
-    def for_samples(self, n: int, width: int | None = None) -> "KeptFeatures":
-        return self if width is None else dataclasses.replace(self, width=width)
+    def specialise(self, context: SketchContext) -> "ColumnSketcher":
+        return self if context.width is None else dataclasses.replace(self, width=context.width)
 
-    def reduce(self, products: Kept) -> Features:
-        z, bad = products.columns, products.degenerate
+    def sketch(self, summary: KeptColumns) -> FeatureColumns:
+        z, bad = summary.columns, summary.degenerate
         if self.form == "standard":
-            norm = jnp.full_like(products.factor, (z.shape[0] - 1.0) ** 0.5)
+            norm = jnp.full_like(summary.factor, (z.shape[0] - 1.0) ** 0.5)
         else:
             squares = linalg.inner(z, z)
             bad = bad | ~(squares > 0)
             norm = jnp.sqrt(jnp.where(bad, 1, squares))
-        columns, size = (jnp.where(bad, jnp.nan, part) for part in (z / norm, norm / products.factor))
-        return Features(columns, products.count, size)
+        columns, size = (jnp.where(bad, jnp.nan, part) for part in (z / norm, norm / summary.factor))
+        return FeatureColumns(columns, summary.count, size)
 
 
 @dataclasses.dataclass(frozen=True)
-class SampleAxes(Sketcher):
+class AxesSketcher(Sketcher):
     """Axes of a layer. Singular values below n eps of the largest count as zero."""
 
     width: int | None = None
 
     @property
-    def products(self) -> Decomposing:
-        return Decomposing(self.width)
+    def summarizer(self) -> SummarizeDecomposition:
+        return SummarizeDecomposition(self.width)
 
-    def for_samples(self, n: int, width: int | None = None) -> "SampleAxes":
-        return self if width is None else dataclasses.replace(self, width=width)
+    def specialise(self, context: SketchContext) -> "AxesSketcher":
+        return self if context.width is None else dataclasses.replace(self, width=context.width)
 
-    def reduce(self, products: Decomposed) -> Axes:
-        values = products.values
-        kept = values > products.vectors.shape[0] * jnp.finfo(values.dtype).eps * values[:1]
-        bad = products.degenerate | ~kept[0]
+    def sketch(self, summary: Decomposition) -> Axes:
+        values = summary.values
+        kept = values > summary.vectors.shape[0] * jnp.finfo(values.dtype).eps * values[:1]
+        bad = summary.degenerate | ~kept[0]
         vectors, loadings = (
             jnp.where(bad, jnp.nan, jnp.where(mask, z, 0))
-            for mask, z in ((kept[None, :], products.vectors), (kept[:, None], products.loadings))
+            for mask, z in ((kept[None, :], summary.vectors), (kept[:, None], summary.loadings))
         )
         return Axes(vectors, loadings, jnp.sum(kept, dtype=jnp.int32))
 
 
-def same_width(a: Features, b: Features) -> tuple[Any, Any]:
+def same_width(a: FeatureColumns, b: FeatureColumns) -> tuple[Any, Any]:
     """Columns of both, filled up to one width, where they were sketched without a word of the widest layer."""
     width = max(a.columns.shape[1], b.columns.shape[1])
     return tuple(fill_up(side.columns, side.columns.shape[0], width) for side in (a, b))  # type: ignore[return-value]

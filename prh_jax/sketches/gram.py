@@ -8,10 +8,9 @@ from jaxtyping import Array, Float
 
 from ..numerics import linalg
 from ..numerics.packing import pack_upper, unpack_upper
-from .base import Order, Sketcher
-from .gram_factor import CenteredFactor
-from .inner_products import InnerProducts, Products
-from .nearest import pairs_fit
+from .base import Order, SketchContext, Sketcher
+from .gram_factor import GramFactorSketcher
+from .inner_products import InnerProducts, SummarizeInnerProducts
 
 Kernel = Literal["linear", "rbf"]
 
@@ -38,7 +37,7 @@ class Gram(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class CenteredGram(Sketcher):
+class GramSketcher(Sketcher):
     """Centred Gram matrix of a layer, scaled to Frobenius norm one: CKA is the inner product of two.
 
     `inverse_norm` refers to HSIC of the layer with itself as `tr(K H K H)`. The kernel "distance" is minus the
@@ -50,19 +49,18 @@ class CenteredGram(Sketcher):
     median: bool = False
 
     @property
-    def products(self) -> Products:
-        return Products()
+    def summarizer(self) -> SummarizeInnerProducts:
+        return SummarizeInnerProducts()
 
-    def for_samples(self, n: int, width: int | None = None) -> Sketcher:
-        smaller = self.kernel == "linear" and width is not None and 2 * width < n
-        return CenteredFactor(width) if not pairs_fit(n) and smaller and width else self
+    def specialise(self, context: SketchContext) -> Sketcher:
+        if self.kernel != "linear" or context.width is None:
+            return self
+        smaller = 2 * context.width < context.n or not context.pairwise_matrix
+        return GramFactorSketcher(context.width) if context.avoid_matrix and smaller else self
 
-    def without_pairs(self, width: int | None) -> Sketcher | None:
-        return CenteredFactor(width) if self.kernel == "linear" and width else None
-
-    def reduce(self, products: InnerProducts) -> Gram:
-        matrix, factor, n = products.gram, products.factor, products.gram.shape[0]
-        bad = products.degenerate
+    def sketch(self, summary: InnerProducts) -> Gram:
+        matrix, factor, n = summary.gram, summary.factor, summary.gram.shape[0]
+        bad = summary.degenerate
         if n < 4:
             raise ValueError(f"CKA needs at least 4 samples, got {n}.")
         if self.kernel == "linear":

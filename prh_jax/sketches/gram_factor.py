@@ -11,12 +11,12 @@ from jaxtyping import Array, Bool, Float, Num
 
 from ..numerics import linalg
 from ..numerics.linalg import HIGHEST
-from .base import Maker, Order, Sketcher
-from .sample_axis import HERE, Rows
-from .scaling import scaled
+from .base import Order, Sketcher, Summarizer
+from .sample_axis import LOCAL, SampleAxis
+from .scaling import scale_columns
 
 
-class Factor(NamedTuple):
+class GramFactor(NamedTuple):
     """Features F with columns of mean zero, filled up with zeros to one width, such that `F F'` has Frobenius norm one.
 
     The other fields are those of `sketches.Gram`, of that matrix.
@@ -27,11 +27,11 @@ class Factor(NamedTuple):
     inverse_norm: Float[Array, ""]
     unbiased_norm: Float[Array, ""]
 
-    def reorder(self, order: Order) -> "Factor":
+    def reorder(self, order: Order) -> "GramFactor":
         return self._replace(columns=self.columns[order], diagonal=self.diagonal[order])
 
 
-class Centered(NamedTuple):
+class CenteredColumns(NamedTuple):
     """Features times `factor`, with columns of mean zero, filled up with zeros to one width."""
 
     columns: Float[Array, "n w"]
@@ -40,43 +40,42 @@ class Centered(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Centering(Maker):
+class SummarizeCentered(Summarizer):
     """Makes Centered of features; `bfloat16` changes nothing."""
 
     width: int
 
-    def __call__(self, x: Num[Array, "n d"], rows: Rows = HERE) -> Centered:
-        z, columns = scaled(x, centered=True, rows=rows)
-        return Centered(jnp.pad(z, ((0, 0), (0, self.width - x.shape[1]))), columns.factor, columns.degenerate)
+    def __call__(self, x: Num[Array, "n d"], rows: SampleAxis = LOCAL) -> CenteredColumns:
+        z, columns = scale_columns(x, centered=True, rows=rows)
+        return CenteredColumns(jnp.pad(z, ((0, 0), (0, self.width - x.shape[1]))), columns.factor, columns.degenerate)
 
 
 @dataclasses.dataclass(frozen=True)
-class CenteredFactor(Sketcher):
-    """The factor of `CenteredGram`, the linear one, for layers of at most `width` features."""
+class GramFactorSketcher(Sketcher):
+    """The factor of `GramSketcher`, the linear one, for layers of at most `width` features."""
+
+    pairwise_matrix = False
 
     width: int
 
     @property
-    def products(self) -> Centering:
-        return Centering(self.width)
+    def summarizer(self) -> SummarizeCentered:
+        return SummarizeCentered(self.width)
 
-    def without_pairs(self, width: int | None) -> "CenteredFactor":
-        return self
-
-    def reduce(self, products: Centered, rows: Rows = HERE) -> Factor:
-        z = rows.held(products.columns)
+    def sketch(self, summary: CenteredColumns, rows: SampleAxis = LOCAL) -> GramFactor:
+        z = rows.held(summary.columns)
         squares = factor_product(z, z, rows)
-        bad = products.degenerate | ~(squares > 0)
+        bad = summary.degenerate | ~(squares > 0)
         inverse = 1 / jnp.sqrt(jnp.where(bad, 1, squares))
         columns = jnp.where(bad, jnp.nan, z * jnp.sqrt(inverse))
         diagonal = rows.gather(jnp.sum(columns * columns, axis=1))
         trace, squared = jnp.sum(diagonal), linalg.inner(diagonal, diagonal)
         unbiased = linalg.u_centered((1 - squared) / 2, squared, trace * trace, diagonal.shape[0])
         norm = jnp.where(unbiased > 0, jnp.sqrt(jnp.where(unbiased > 0, unbiased, 1)), jnp.nan)
-        return Factor(columns, diagonal, products.factor**2 * inverse, norm)
+        return GramFactor(columns, diagonal, summary.factor**2 * inverse, norm)
 
 
-def factor_product(a: Float[Array, "n w"], b: Float[Array, "n w"], rows: Rows = HERE) -> Float[Array, ""]:
+def factor_product(a: Float[Array, "n w"], b: Float[Array, "n w"], rows: SampleAxis = LOCAL) -> Float[Array, ""]:
     """`<a a', b b'>`, as `|a' b|^2`."""
     cross = rows.total(jnp.matmul(a.T, b, precision=HIGHEST))
     return linalg.inner(cross, cross)

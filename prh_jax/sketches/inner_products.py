@@ -9,15 +9,15 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from ..numerics import linalg
 from ..numerics.blocks import join_blocks, row_blocks, sum_over_columns
 from ..numerics.linalg import HIGHEST
-from .base import Maker
-from .scaling import look_near_mean
+from .base import Summarizer
+from .scaling import near_mean_of
 
 
 class InnerProducts(NamedTuple):
     """`<x_i, x_j> = gram_ij + offset_i + offset_j + square`, of features times `factor`; no width in any shape.
 
     `gram` is that of the features minus a point near their mean (`square` its squared norm), so that nothing cancels
-    where features share a large mean. `degenerate` marks a layer without similarities (see `look_at`).
+    where features share a large mean. `degenerate` marks a layer without similarities (see `column_ranges`).
     """
 
     gram: Float[Array, "n n"]
@@ -36,7 +36,7 @@ class InnerProducts(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Products(Maker):
+class SummarizeInnerProducts(Summarizer):
     """Makes InnerProducts of the rows as given, or of unit rows (cosines); `bfloat16` as in `pieces.gram`.
 
     `row_centered` subtracts each row's mean before it is made unit: cosines are Pearson correlations then.
@@ -46,7 +46,7 @@ class Products(Maker):
     row_centered: bool = False
 
     def __call__(self, x: Num[Array, "n d"]) -> InnerProducts:
-        x, columns, center = look_near_mean(x, self.unit_rows, self.row_centered)
+        x, columns, center = near_mean_of(x, self.unit_rows, self.row_centered)
         degenerate = columns.degenerate
 
         def products(z, center):

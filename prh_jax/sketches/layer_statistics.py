@@ -9,25 +9,25 @@ from jaxtyping import Array, Bool, Float, Num
 
 from ..numerics import linalg
 from ..numerics.linalg import HIGHEST
-from .base import Maker, Order, Sketcher
-from .inner_products import InnerProducts, Products
+from .base import Order, SketchContext, Sketcher, Summarizer
+from .inner_products import InnerProducts, SummarizeInnerProducts
 from .nearest import nearest
-from .scaling import scaled
+from .scaling import scale_columns
 
 TEMPERATURES = np.logspace(-1, 1, 256)
 """At which heat is looked at."""
 
 
-class Statistic(NamedTuple):
+class LayerStatistic(NamedTuple):
     """What one layer tells; NaN for a degenerate layer. The order of its samples changes nothing."""
 
     value: Float[Array, "*shape"]
 
-    def reorder(self, order: Order) -> "Statistic":
+    def reorder(self, order: Order) -> "LayerStatistic":
         return self
 
 
-class Mean(NamedTuple):
+class MeanRow(NamedTuple):
     """Length of the mean row, of features times `factor`, and the mean cosine of a row with it."""
 
     length: Float[Array, ""]
@@ -37,62 +37,62 @@ class Mean(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Means(Maker):
+class SummarizeMeanRow(Summarizer):
     """Makes Mean of features; `bfloat16` changes nothing."""
 
-    def __call__(self, x: Num[Array, "n d"]) -> Mean:
-        z, columns = scaled(x, centered=False)
+    def __call__(self, x: Num[Array, "n d"]) -> MeanRow:
+        z, columns = scale_columns(x, centered=False)
         mean = jnp.mean(z, axis=0, keepdims=True)
         length = linalg.safe_sqrt(linalg.inner(mean, mean))
         # a mean of zero up to rounding has no direction
         lost = length <= 4 * jnp.finfo(z.dtype).eps * jnp.sqrt(linalg.inner(z, z) / z.shape[0])
         cosines = jnp.matmul(linalg.unit_rows(z), linalg.unit_rows(mean)[0], precision=HIGHEST)
         cosine = jnp.where(lost, jnp.nan, jnp.mean(cosines))
-        return Mean(length, cosine, columns.factor, columns.degenerate)
+        return MeanRow(length, cosine, columns.factor, columns.degenerate)
 
 
 @dataclasses.dataclass(frozen=True)
-class Magnitude(Sketcher):
+class MagnitudeSketcher(Sketcher):
     """Length of the mean row."""
 
     @property
-    def products(self) -> Means:
-        return Means()
+    def summarizer(self) -> SummarizeMeanRow:
+        return SummarizeMeanRow()
 
-    def reduce(self, products: Mean) -> Statistic:
-        return Statistic(jnp.where(products.degenerate, jnp.nan, products.length / products.factor))
+    def sketch(self, summary: MeanRow) -> LayerStatistic:
+        return LayerStatistic(jnp.where(summary.degenerate, jnp.nan, summary.length / summary.factor))
 
 
 @dataclasses.dataclass(frozen=True)
-class Concentricity(Sketcher):
+class ConcentricitySketcher(Sketcher):
     """Mean cosine of a row with the mean row; a row of zeros counts as 0, and without a mean it is NaN."""
 
     @property
-    def products(self) -> Means:
-        return Means()
+    def summarizer(self) -> SummarizeMeanRow:
+        return SummarizeMeanRow()
 
-    def reduce(self, products: Mean) -> Statistic:
-        return Statistic(jnp.where(products.degenerate, jnp.nan, products.cosine))
+    def sketch(self, summary: MeanRow) -> LayerStatistic:
+        return LayerStatistic(jnp.where(summary.degenerate, jnp.nan, summary.cosine))
 
 
 @dataclasses.dataclass(frozen=True)
-class Uniformity(Sketcher):
+class UniformitySketcher(Sketcher):
     """`log mean_ij exp(-t |x_i - x_j|^2)`, over all i and j, equal ones too."""
 
     t: float
 
     @property
-    def products(self) -> Products:
-        return Products()
+    def summarizer(self) -> SummarizeInnerProducts:
+        return SummarizeInnerProducts()
 
-    def reduce(self, products: InnerProducts) -> Statistic:
-        squares = linalg.squared_distances(products.gram)
-        near = jnp.exp(-self.t * (squares / products.factor / products.factor))
-        return Statistic(jnp.where(products.degenerate, jnp.nan, jnp.log(jnp.mean(near))))
+    def sketch(self, summary: InnerProducts) -> LayerStatistic:
+        squares = linalg.squared_distances(summary.gram)
+        near = jnp.exp(-self.t * (squares / summary.factor / summary.factor))
+        return LayerStatistic(jnp.where(summary.degenerate, jnp.nan, jnp.log(jnp.mean(near))))
 
 
 @dataclasses.dataclass(frozen=True)
-class HeatTrace(Sketcher):
+class HeatTraceSketcher(Sketcher):
     """`h(t) / n = mean_i exp(-t l_i)` at all TEMPERATURES, l the eigenvalues of a graph's normalised Laplacian.
 
     The graph joins each sample with its k nearest by Euclidean distance, whichever of two has the other.
@@ -102,20 +102,20 @@ class HeatTrace(Sketcher):
     groups: tuple[int, ...] | None = None
 
     @property
-    def products(self) -> Products:
-        return Products()
+    def summarizer(self) -> SummarizeInnerProducts:
+        return SummarizeInnerProducts()
 
-    def excluding(self, groups: tuple[int, ...]) -> "HeatTrace":
-        return dataclasses.replace(self, groups=groups)
+    def specialise(self, context: SketchContext) -> "HeatTraceSketcher":
+        return self if context.groups is None else dataclasses.replace(self, groups=context.groups)
 
-    def reduce(self, products: InnerProducts) -> Statistic:
-        n = products.gram.shape[0]
-        lists = nearest(-linalg.squared_distances(products.gram), self.k, groups=self.groups)
+    def sketch(self, summary: InnerProducts) -> LayerStatistic:
+        n = summary.gram.shape[0]
+        lists = nearest(-linalg.squared_distances(summary.gram), self.k, groups=self.groups)
         rows = jnp.broadcast_to(jnp.arange(n, dtype=lists.dtype)[:, None], lists.shape)
-        edges = jnp.zeros((n, n), products.gram.dtype).at[rows, lists].set(1)
+        edges = jnp.zeros((n, n), summary.gram.dtype).at[rows, lists].set(1)
         edges = jnp.maximum(edges, edges.T)
         inverse = 1 / jnp.sqrt(jnp.sum(edges, axis=1))
         laplacian = jnp.eye(n, dtype=edges.dtype) - edges * inverse[:, None] * inverse[None, :]
         values = jnp.linalg.eigvalsh(laplacian)
         heat = jnp.exp(-jnp.asarray(TEMPERATURES, values.dtype)[:, None] * values[None, :])
-        return Statistic(jnp.where(products.degenerate, jnp.nan, jnp.mean(heat, axis=1)))
+        return LayerStatistic(jnp.where(summary.degenerate, jnp.nan, jnp.mean(heat, axis=1)))

@@ -12,22 +12,17 @@ from jaxtyping import Array, Bool, Float, Int
 from ..numerics.linalg import HIGHEST
 from .base import Order
 
-MANY, BLOCK, ENTRIES, GROUP = 8192, 512, 2**26, 64
-"""Samples above which no matrix of all pairs is made; rows of a block that is made in its place, and most entries; and
-entries of a row whose largest is found first."""
+ROWS_PER_BLOCK, ENTRIES, GROUP = 512, 2**26, 64
+"""Rows of a block that is made in place of a matrix of all pairs, and its most entries; and entries of a row whose
+largest is found first."""
 
 
-def _relabel(neighbors: Int[Array, "n k"], order: Order) -> Int[Array, "n k"]:
+def relabel(neighbors: Int[Array, "n k"], order: Order) -> Int[Array, "n k"]:
     """Neighbour lists of `features[order]`: row i is old row order[i], and old sample s is now at inverse[s]."""
     n = order.shape[0]
     inverse = jnp.zeros(n, neighbors.dtype).at[order].set(jnp.arange(n, dtype=neighbors.dtype))
     lists = neighbors[order]
     return jnp.where(lists < 0, lists, inverse[jnp.maximum(lists, 0)])
-
-
-def pairs_fit(n: int) -> bool:
-    """Whether a matrix of all pairs of n samples is made."""
-    return n <= MANY
 
 
 def check_k(n: int, k: int, groups: tuple[int, ...] | None) -> None:
@@ -110,7 +105,7 @@ def nearest_columns(
 def by_blocks(block: Callable[[Any], Any], rows: Int[Array, " rows"], n: int) -> Any:
     """What `block` makes of rows, for all of them: a few at a time, whose products with n others are a small matrix."""
     count = rows.shape[0]
-    size = min(count, max(16, min(BLOCK, ENTRIES // n)))
+    size = min(count, max(16, min(ROWS_PER_BLOCK, ENTRIES // n)))
     # the last block is filled up with its last row
     filled = jnp.pad(rows, (0, -count % size), mode="edge").reshape(-1, size)
     return jax.tree.map(lambda z: z.reshape(-1, *z.shape[2:])[:count], lax.map(block, filled))

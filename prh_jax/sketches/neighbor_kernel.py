@@ -8,10 +8,10 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from ..numerics import linalg
-from .base import Maker, Order, Sketcher
-from .inner_products import InnerProducts, Products
-from .nearest import _relabel, nearest, pairs_fit
-from .neighbors import NearestLists, NearestRows
+from .base import Order, SketchContext, Sketcher, Summarizer
+from .inner_products import InnerProducts, SummarizeInnerProducts
+from .nearest import nearest, relabel
+from .neighbors import NearestRows, SummarizeNearest
 
 
 class NeighborKernel(NamedTuple):
@@ -23,11 +23,11 @@ class NeighborKernel(NamedTuple):
     factor: Float[Array, ""]
 
     def reorder(self, order: Order) -> "NeighborKernel":
-        return self._replace(neighbors=_relabel(self.neighbors, order), values=self.values[order])
+        return self._replace(neighbors=relabel(self.neighbors, order), values=self.values[order])
 
 
 @dataclasses.dataclass(frozen=True)
-class MaskedKernel(Sketcher):
+class NeighborKernelSketcher(Sketcher):
     """Inner products of each sample with its k nearest, for CKNNA.
 
     `unbiased` leaves the sample itself out of its list; without it the diagonal competes. `row_centered` subtracts from
@@ -41,30 +41,26 @@ class MaskedKernel(Sketcher):
     groups: tuple[int, ...] | None = None
 
     @property
-    def products(self) -> Maker:
-        return Products()
-
-    def excluding(self, groups: tuple[int, ...]) -> "MaskedKernel":
-        return dataclasses.replace(self, groups=groups)
+    def summarizer(self) -> Summarizer:
+        return SummarizeInnerProducts()
 
     @property
     def with_self(self) -> bool:
         """Whether a sample may be its own neighbour."""
         return not self.unbiased and self.groups is None
 
-    def for_samples(self, n: int, width: int | None = None) -> "MaskedKernel":
-        return self if pairs_fit(n) else self.without_pairs(width)
+    def specialise(self, context: SketchContext) -> "NeighborKernelSketcher":
+        groups = self.groups if context.groups is None else context.groups
+        kind = BlockedNeighborKernelSketcher if context.avoid_matrix else NeighborKernelSketcher
+        return kind(self.k, self.unbiased, self.row_centered, groups)
 
-    def without_pairs(self, width: int | None) -> "BlockedMaskedKernel":
-        return BlockedMaskedKernel(**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
-
-    def reduce(self, products: InnerProducts) -> NeighborKernel:
-        if products.gram.shape[0] < 4:
-            raise ValueError(f"CKNNA needs at least 4 samples, got {products.gram.shape[0]}.")
-        ranking = products.ranking()
+    def sketch(self, summary: InnerProducts) -> NeighborKernel:
+        if summary.gram.shape[0] < 4:
+            raise ValueError(f"CKNNA needs at least 4 samples, got {summary.gram.shape[0]}.")
+        ranking = summary.ranking()
         neighbors = nearest(lax.stop_gradient(ranking), self.k, with_self=self.with_self, groups=self.groups)
         values, means = jnp.take_along_axis(ranking, neighbors, axis=1), jnp.mean(ranking, axis=1)
-        return self.keep(neighbors, values, means, products)
+        return self.keep(neighbors, values, means, summary)
 
     def keep(
         self,
@@ -117,15 +113,14 @@ class MaskedKernel(Sketcher):
 
 
 @dataclasses.dataclass(frozen=True)
-class BlockedMaskedKernel(MaskedKernel):
-    """`MaskedKernel` for many samples: by blocks of rows, no matrix of all pairs in memory."""
+class BlockedNeighborKernelSketcher(NeighborKernelSketcher):
+    """`NeighborKernelSketcher` for many samples: by blocks of rows, no matrix of all pairs in memory."""
+
+    pairwise_matrix = False
 
     @property
-    def products(self) -> NearestLists:
-        return NearestLists(self.k, False, self.groups, self.with_self)
+    def summarizer(self) -> SummarizeNearest:
+        return SummarizeNearest(self.k, False, self.groups, self.with_self)
 
-    def for_samples(self, n: int, width: int | None = None) -> "MaskedKernel":
-        return self
-
-    def reduce(self, products: NearestRows) -> NeighborKernel:
-        return self.keep(products.neighbors, products.values, products.means, products)
+    def sketch(self, summary: NearestRows) -> NeighborKernel:
+        return self.keep(summary.neighbors, summary.values, summary.means, summary)

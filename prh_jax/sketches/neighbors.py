@@ -9,10 +9,10 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from ..numerics import linalg
 from ..numerics.linalg import HIGHEST
-from .base import Maker, Order, Sketcher
-from .inner_products import InnerProducts, Products
-from .nearest import _relabel, by_blocks, check_k, nearest, nearest_columns, pairs_fit, query_rows
-from .scaling import look_near_mean
+from .base import Order, SketchContext, Sketcher, Summarizer
+from .inner_products import InnerProducts, SummarizeInnerProducts
+from .nearest import by_blocks, check_k, nearest, nearest_columns, query_rows, relabel
+from .scaling import near_mean_of
 
 
 class KnnGraph(NamedTuple):
@@ -24,7 +24,7 @@ class KnnGraph(NamedTuple):
     neighbors: Int[Array, "n k"]
 
     def reorder(self, order: Order) -> "KnnGraph":
-        return KnnGraph(_relabel(self.neighbors, order))
+        return KnnGraph(relabel(self.neighbors, order))
 
 
 class Similarities(NamedTuple):
@@ -34,7 +34,7 @@ class Similarities(NamedTuple):
     matrix: Float[Array, "n n"]
 
     def reorder(self, order: Order) -> "Similarities":
-        return Similarities(_relabel(self.neighbors, order), self.matrix[order[:, None], order[None, :]])
+        return Similarities(relabel(self.neighbors, order), self.matrix[order[:, None], order[None, :]])
 
 
 class NearestRows(NamedTuple):
@@ -50,7 +50,7 @@ class NearestRows(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Neighbors(Sketcher):
+class NeighborSketcher(Sketcher):
     """kNN graph of a layer; `normalize` makes rows unit first (cosine), else the dot product of rows as given ranks.
 
     With `groups`, a number for each sample, no sample is a neighbour of one of its own group. `queries` as in
@@ -63,30 +63,29 @@ class Neighbors(Sketcher):
     queries: int = 0
 
     @property
-    def products(self) -> Products:
-        return Products(unit_rows=self.normalize)
+    def summarizer(self) -> SummarizeInnerProducts:
+        return SummarizeInnerProducts(unit_rows=self.normalize)
 
-    def on_unit_rows(self) -> "Neighbors":
-        return dataclasses.replace(self, normalize=False)
+    def specialise(self, context: SketchContext) -> Sketcher:
+        own = {
+            "normalize": self.normalize and not context.unit_rows,
+            "groups": self.groups if context.groups is None else context.groups,
+        }
+        if not context.avoid_matrix:
+            return dataclasses.replace(self, **own)
+        return BlockedNeighborSketcher(self.k, queries=self.queries, **own)
 
-    def for_samples(self, n: int, width: int | None = None) -> Sketcher:
-        return self if pairs_fit(n) else self.without_pairs(width)
-
-    def without_pairs(self, width: int | None) -> "BlockedNeighbors":
-        return BlockedNeighbors(self.k, self.normalize, self.groups, self.queries)
-
-    def excluding(self, groups: tuple[int, ...]) -> "Neighbors":
-        return dataclasses.replace(self, groups=groups)
-
-    def reduce(self, products: InnerProducts) -> KnnGraph:
-        ranking = products.ranking()
+    def sketch(self, summary: InnerProducts) -> KnnGraph:
+        ranking = summary.ranking()
         lists = nearest(ranking, self.k, groups=self.groups)[query_rows(ranking.shape[0], self.queries)]
-        return KnnGraph(jnp.where(products.degenerate, -1, lists))
+        return KnnGraph(jnp.where(summary.degenerate, -1, lists))
 
 
 @dataclasses.dataclass(frozen=True)
-class BlockedNeighbors(Sketcher):
-    """The kNN graph of `Neighbors` for many samples: by blocks of rows, no matrix of all pairs in memory."""
+class BlockedNeighborSketcher(Sketcher):
+    """The kNN graph of `NeighborSketcher` for many samples: by blocks of rows, no matrix of all pairs in memory."""
+
+    pairwise_matrix = False
 
     k: int
     normalize: bool
@@ -94,24 +93,15 @@ class BlockedNeighbors(Sketcher):
     queries: int = 0
 
     @property
-    def products(self) -> "NearestLists":
-        return NearestLists(self.k, self.normalize, self.groups, queries=self.queries)
+    def summarizer(self) -> "SummarizeNearest":
+        return SummarizeNearest(self.k, self.normalize, self.groups, queries=self.queries)
 
-    def without_pairs(self, width: int | None) -> "BlockedNeighbors":
-        return self
-
-    def on_unit_rows(self) -> "BlockedNeighbors":
-        return dataclasses.replace(self, normalize=False)
-
-    def excluding(self, groups: tuple[int, ...]) -> "BlockedNeighbors":
-        return dataclasses.replace(self, groups=groups)
-
-    def reduce(self, products: NearestRows) -> KnnGraph:
-        return KnnGraph(jnp.where(products.degenerate, -1, products.neighbors))
+    def sketch(self, summary: NearestRows) -> KnnGraph:
+        return KnnGraph(jnp.where(summary.degenerate, -1, summary.neighbors))
 
 
 @dataclasses.dataclass(frozen=True)
-class NearestLists(Maker):
+class SummarizeNearest(Summarizer):
     """Makes NearestRows of features: similarities of a block of samples with all, of which the k largest are kept.
 
     `queries` as in `query_rows`: rows of these samples alone.
@@ -126,7 +116,7 @@ class NearestLists(Maker):
     def __call__(self, x: Num[Array, "n d"]) -> NearestRows:
         n = x.shape[0]
         check_k(n, self.k, self.groups)
-        x, columns, center = look_near_mean(x, self.unit_rows)
+        x, columns, center = near_mean_of(x, self.unit_rows)
         shifted = jnp.where(columns.degenerate, 0, x * columns.factor - center)
         offset = jnp.matmul(shifted, center[0], precision=HIGHEST)
         factors = shifted.astype(jnp.bfloat16) if self.bfloat16 else shifted
@@ -142,7 +132,7 @@ class NearestLists(Maker):
 
 
 @dataclasses.dataclass(frozen=True)
-class NeighborSimilarities(Sketcher):
+class NeighborSimilaritySketcher(Sketcher):
     """kNN graph by cosine, and all cosines; `unit_rows` makes rows unit first. `groups` as in Neighbors."""
 
     k: int
@@ -150,18 +140,16 @@ class NeighborSimilarities(Sketcher):
     groups: tuple[int, ...] | None = None
 
     @property
-    def products(self) -> Products:
-        return Products(unit_rows=self.unit_rows)
+    def summarizer(self) -> SummarizeInnerProducts:
+        return SummarizeInnerProducts(unit_rows=self.unit_rows)
 
-    def on_unit_rows(self) -> "NeighborSimilarities":
-        return dataclasses.replace(self, unit_rows=False)
+    def specialise(self, context: SketchContext) -> "NeighborSimilaritySketcher":
+        groups = self.groups if context.groups is None else context.groups
+        return dataclasses.replace(self, unit_rows=self.unit_rows and not context.unit_rows, groups=groups)
 
-    def excluding(self, groups: tuple[int, ...]) -> "NeighborSimilarities":
-        return dataclasses.replace(self, groups=groups)
-
-    def reduce(self, products: InnerProducts) -> Similarities:
-        ranking, bad = products.ranking(), products.degenerate
+    def sketch(self, summary: InnerProducts) -> Similarities:
+        ranking, bad = summary.ranking(), summary.degenerate
         neighbors = nearest(lax.stop_gradient(ranking), self.k, groups=self.groups)
-        row_part = (products.offset + products.square)[:, None]
-        cosines = (ranking + row_part) / products.factor / products.factor
+        row_part = (summary.offset + summary.square)[:, None]
+        cosines = (ranking + row_part) / summary.factor / summary.factor
         return Similarities(jnp.where(bad, -1, neighbors), jnp.where(bad, jnp.nan, cosines))

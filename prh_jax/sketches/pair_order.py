@@ -16,8 +16,8 @@ from jaxtyping import Array, Float, Int
 from ..numerics.inversions import entries, packed, share
 from ..numerics.packing import packed_places, upper_rows
 from .base import Order, Sketcher
-from .dissimilarities import Dissimilarities, Dissimilarity
-from .inner_products import InnerProducts, Products
+from .dissimilarities import Dissimilarity, DissimilaritySketcher
+from .inner_products import InnerProducts, SummarizeInnerProducts
 
 MOST = 5793
 """Samples whose pairs are fewer than 2^24: their counts add up in 32 bits, and floats tell them apart."""
@@ -40,20 +40,20 @@ class PairOrder(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class PairOrders(Sketcher):
-    """Order of a layer's dissimilarities (see `packed.Dissimilarities`); ValueError for more than MOST samples."""
+class PairOrderSketcher(Sketcher):
+    """Order of a layer's dissimilarities (see `DissimilaritySketcher`); ValueError for more than MOST samples."""
 
     dissimilarity: Dissimilarity
 
     @property
-    def products(self) -> Products:
-        return Dissimilarities(self.dissimilarity, "raw").products
+    def summarizer(self) -> SummarizeInnerProducts:
+        return DissimilaritySketcher(self.dissimilarity, "raw").summarizer
 
-    def reduce(self, products: InnerProducts) -> PairOrder:
-        n = products.gram.shape[0]
+    def sketch(self, summary: InnerProducts) -> PairOrder:
+        n = summary.gram.shape[0]
         if n > MOST:
             raise ValueError(f"Kendall's tau is for at most 5,793 samples, got {n}; compare by spearman instead.")
-        matrix, _ = Dissimilarities(self.dissimilarity, "raw").matrix(products)
+        matrix, _ = DissimilaritySketcher(self.dissimilarity, "raw").matrix(summary)
         values = lax.stop_gradient(entries(upper_rows(matrix)))
         order = jnp.argsort(values)
         ordered, place = values[order], jnp.arange(values.shape[0], dtype=jnp.int32)
@@ -65,5 +65,5 @@ class PairOrders(Sketcher):
         )
         # of a group of t equal ones, each has t - 1 others: t (t - 1) / 2 pairs
         tied = share(last - first) / 2
-        bad = products.degenerate | ~(tied < 1)
+        bad = summary.degenerate | ~(tied < 1)
         return PairOrder(packed(places, n), packed(mirrored, n), jnp.where(bad, jnp.nan, tied.astype(matrix.dtype)))

@@ -8,12 +8,12 @@ from jaxtyping import Array, Bool, Float, Num
 
 from ..numerics.linalg import HIGHEST
 from ..numerics.matrix_root import gram_root, hat_matrix
-from .base import Maker, Order, Sketcher
-from .packed_matrix import Packed, pack, squared_norm
-from .scaling import scaled
+from .base import Order, Sketcher, Summarizer
+from .packed_matrix import PackedMatrix, pack, squared_norm
+from .scaling import scale_columns
 
 
-class Root(NamedTuple):
+class GramRoot(NamedTuple):
     """Root of the Gram matrix of the features times `factor` (see `roots`)."""
 
     root: Float[Array, "n n"]
@@ -22,18 +22,18 @@ class Root(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Roots(Maker):
+class SummarizeRoot(Summarizer):
     """Makes the Root of features, with columns of mean zero or as given; `bfloat16` changes nothing."""
 
     centered: bool = True
 
-    def __call__(self, x: Num[Array, "n d"]) -> Root:
-        z, columns = scaled(x, centered=self.centered)
-        return Root(gram_root(z), columns.factor, columns.degenerate)
+    def __call__(self, x: Num[Array, "n d"]) -> GramRoot:
+        z, columns = scale_columns(x, centered=self.centered)
+        return GramRoot(gram_root(z), columns.factor, columns.degenerate)
 
 
 @dataclasses.dataclass(frozen=True)
-class RootMatrix(Sketcher):
+class RootSketcher(Sketcher):
     """Root of a layer's Gram matrix, of Frobenius norm one; `size` is the norm it had.
 
     `alpha` below 1 whitens in part: singular values `alpha s + (1 - alpha)` with s those of the unit norm.
@@ -43,11 +43,11 @@ class RootMatrix(Sketcher):
     alpha: float = 1.0
 
     @property
-    def products(self) -> Roots:
-        return Roots(self.centered)
+    def summarizer(self) -> SummarizeRoot:
+        return SummarizeRoot(self.centered)
 
-    def reduce(self, products: Root) -> Packed:
-        root, norm, bad = unit_root(products)
+    def sketch(self, summary: GramRoot) -> PackedMatrix:
+        root, norm, bad = unit_root(summary)
         if self.alpha < 1:
             root = self.alpha * root + (1 - self.alpha) * hat_matrix(root)
             size = jnp.sqrt(jnp.where(bad, 1, squared_norm(root)))
@@ -56,7 +56,7 @@ class RootMatrix(Sketcher):
 
 
 @dataclasses.dataclass(frozen=True)
-class HatMatrix(Sketcher):
+class HatSketcher(Sketcher):
     """Hat matrix of regression on a layer, `ridge` in units of its total variance; with 0 the projector on its span.
 
     `size` is its squared norm: the rank of a projector. `variance` keeps leading directions (see `roots.hat_matrix`).
@@ -67,11 +67,11 @@ class HatMatrix(Sketcher):
     variance: float = 1.0
 
     @property
-    def products(self) -> Roots:
-        return Roots(self.centered)
+    def summarizer(self) -> SummarizeRoot:
+        return SummarizeRoot(self.centered)
 
-    def reduce(self, products: Root) -> Packed:
-        root, _, bad = unit_root(products)
+    def sketch(self, summary: GramRoot) -> PackedMatrix:
+        root, _, bad = unit_root(summary)
         hat = hat_matrix(root, self.ridge, self.variance)
         return pack(hat, squared_norm(hat), bad)
 
@@ -82,15 +82,15 @@ class Regression(NamedTuple):
     The latter is `2 F - F^2` of its hat matrix F, or what `left_out` makes of it.
     """
 
-    gram: Packed
-    smoother: Packed
+    gram: PackedMatrix
+    smoother: PackedMatrix
 
     def reorder(self, order: Order) -> "Regression":
         return Regression(self.gram.reorder(order), self.smoother.reorder(order))
 
 
 @dataclasses.dataclass(frozen=True)
-class Regressions(Sketcher):
+class RegressionSketcher(Sketcher):
     """Both sides of a regression of one layer on another; `ridge` in units of the total variance.
 
     `leave_one_out` judges each sample by the regression on all others.
@@ -100,11 +100,11 @@ class Regressions(Sketcher):
     leave_one_out: bool = False
 
     @property
-    def products(self) -> Roots:
-        return Roots()
+    def summarizer(self) -> SummarizeRoot:
+        return SummarizeRoot()
 
-    def reduce(self, products: Root) -> Regression:
-        root, norm, bad = unit_root(products)
+    def sketch(self, summary: GramRoot) -> Regression:
+        root, norm, bad = unit_root(summary)
         hat = hat_matrix(root, self.ridge)
         if self.leave_one_out:
             smoother = left_out(hat)
@@ -130,7 +130,7 @@ def left_out(hat: Float[Array, "n n"]) -> Float[Array, "n n"]:
     return jnp.where(jnp.all(known), made, jnp.nan)
 
 
-def unit_root(products: Root) -> tuple[Any, Any, Any]:
+def unit_root(products: GramRoot) -> tuple[Any, Any, Any]:
     """The root with Frobenius norm one, the norm of the features, and whether there is none."""
     squares = squared_norm(products.root)
     bad = products.degenerate | ~(squares > 0)

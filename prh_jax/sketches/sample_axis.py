@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 
 
-class Rows:
+class SampleAxis:
     """All samples are here. Another kind, whose samples sit on several devices, is in `ring`."""
 
     def least(self, x: Any) -> Any:
@@ -37,4 +37,4 @@ class Rows:
         return x
 
 
-HERE = Rows()
+LOCAL = SampleAxis()

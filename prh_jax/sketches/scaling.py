@@ -7,7 +7,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Num
 
 from ..numerics import linalg
-from .sample_axis import HERE, Rows
+from .sample_axis import LOCAL, SampleAxis
 
 
 class Columns(NamedTuple):
@@ -24,7 +24,7 @@ class Columns(NamedTuple):
     degenerate: Bool[Array, ""]
 
 
-def look_at(x: Float[Array, "n d"], rows: Rows = HERE) -> Columns:
+def column_ranges(x: Float[Array, "n d"], rows: SampleAxis = LOCAL) -> Columns:
     """Columns of a layer, from three passes over it; no gradient flows."""
     x = lax.stop_gradient(x)
     low, high = rows.least(x), rows.most(x)
@@ -49,8 +49,8 @@ def near_mean(columns: Columns) -> Float[Array, "1 d"]:
     return jnp.where(high > low, jnp.round(columns.mean / grid) * grid, low)
 
 
-def look_near_mean(
-    x: Num[Array, "n d"], unit_rows: bool, row_centered: bool = False, rows: Rows = HERE
+def near_mean_of(
+    x: Num[Array, "n d"], unit_rows: bool, row_centered: bool = False, rows: SampleAxis = LOCAL
 ) -> tuple[Float[Array, "n d"], Columns, Float[Array, "1 d"]]:
     """Features as floats, with rows of mean zero and of length one if so asked; their columns; and the point near the
     mean, zero if degenerate.
@@ -58,22 +58,24 @@ def look_near_mean(
     What is made of a degenerate layer is marked NaN: zeros keep gradients finite.
     """
     x = linalg.at_least_float32(x)
-    columns = look_at(x, rows)
+    columns = column_ranges(x, rows)
     if unit_rows:
         given = columns.degenerate
         x = jnp.where(given, 0, x)  # the derivative of a row's length would be NaN
         if row_centered:
             x = linalg.centered_rows(x)
         x = linalg.unit_rows(x)
-        columns = look_at(x, rows)
+        columns = column_ranges(x, rows)
         columns = columns._replace(degenerate=given | columns.degenerate)
     return x, columns, jnp.where(columns.degenerate, 0, near_mean(columns))
 
 
-def scaled(x: Num[Array, "n d"], *, centered: bool, rows: Rows = HERE) -> tuple[Float[Array, "n d"], Columns]:
+def scale_columns(
+    x: Num[Array, "n d"], *, centered: bool, rows: SampleAxis = LOCAL
+) -> tuple[Float[Array, "n d"], Columns]:
     """Features times their factor, zero if degenerate, with columns of mean zero if so asked; and what a look told."""
     x = linalg.at_least_float32(x)
-    columns = look_at(x, rows)
+    columns = column_ranges(x, rows)
     z = jnp.where(columns.degenerate, 0, x * columns.factor)
     if centered:
         z = z - jnp.where(columns.degenerate, 0, near_mean(columns))
@@ -84,7 +86,7 @@ def scaled(x: Num[Array, "n d"], *, centered: bool, rows: Rows = HERE) -> tuple[
 def z_scores(x: Num[Array, "n d"]) -> tuple[Float[Array, "n d"], Columns]:
     """Columns to mean 0 and standard deviation 1 (with n - 1), constant ones zero; and what a look told."""
     x = linalg.at_least_float32(x)
-    columns = look_at(x)
+    columns = column_ranges(x)
     factor = linalg.power_of_two(jnp.concatenate([columns.low, columns.high]), axis=0)
     spread = (columns.high - columns.low) * factor
     skipped = columns.degenerate | ~(spread > 4 * jnp.finfo(x.dtype).eps)

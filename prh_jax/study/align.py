@@ -11,14 +11,12 @@ from ..metrics.base import Metric
 from ..metrics.registry import check_permutable
 from ..null.settings import Null
 from ..results.alignment import Alignment
-from ..results.storage import is_running
-from ..runtime.progress import say
 from ..runtime.workers import Worker
-from ..stores.location import place, remove
+from ..stores.location import place
 from ..stores.reader import Stores
 from ..stores.url import Url
-from .null import calibrate_study, is_calibrated
-from .study import Precision, finished_result, open_study
+from .run import Execution, run_study
+from .study import Precision, StudySettings, open_study
 
 
 def align(
@@ -66,11 +64,7 @@ def align(
     The result keeps the whole layer-by-layer matrix of each metric. StoreError where stores are unfinished, damaged,
     or of other samples; ValueError for an unknown metric or setting, or one that does not fit n.
     """
-    study = open_study(
-        stores_x,
-        stores_y,
-        metrics,
-        output,
+    settings = StudySettings(
         preprocess=preprocess,
         pair=pair,
         groups=groups,
@@ -80,38 +74,19 @@ def align(
         devices=devices,
         precision=precision,
     )
+    path = place(output) if output is not None else None
+    study = open_study(stores_x, stores_y, metrics, path, settings)
     if null is not None:
         check_permutable(study.metrics)
-    quiet = None if progress is None else not progress
-    path = place(output) if output is not None else None
-    null = Null(int(null)) if isinstance(null, int | np.integer) else null
-    if path is not None and path.exists() and not overwrite and not is_running(path):
-        alignment = finished_result(path, study.protocol, quiet, calibration=not overwrite_null)
-    else:
-        grid = study.grid(path, overwrite=overwrite)
-        if grid.finished:
-            say(f"{path}: going on, {grid.total - grid.finished} of {grid.total} tiles are left.", quiet)
-        study.score(grid, quiet=quiet)
-        alignment = grid.finish()
-    if null is not None and not is_calibrated(alignment, null):
-        alignment.calibration = calibrate_study(
-            alignment,
-            study.metrics,
-            study.xs,
-            None if study.same else study.ys,
-            study.preprocess,
-            null,
-            precision=precision,
-            groups=study.codes,
-            exclude_own_group=exclude_own_group,
-            bank=study.bank,
-            path=path,
-            mesh=study.mesh,
-            memory=study.free,
-            quiet=quiet,
-        )
-    if sketch_cache is None and study.cache is not None:
-        remove(study.cache)
+    alignment = run_study(
+        study,
+        path,
+        overwrite=overwrite,
+        null=Null(int(null)) if isinstance(null, int | np.integer) else null,
+        overwrite_null=overwrite_null,
+        quiet=None if progress is None else not progress,
+    )
+    assert alignment is not None, "a study of one process leaves no tiles to others"
     return alignment
 
 
@@ -135,21 +110,8 @@ def align_share(
     has not come to it yet. What a killed worker left is done by the same share again, or by `finish_alignment`.
     `settings` are those of `align` that say what is scored and how.
     """
-    study = open_study(stores_x, stores_y, metrics, output, sketch_cache=sketch_cache, **settings)
-    quiet, path = None if progress is None else not progress, place(output)
-    if path.exists() and not is_running(path):
-        finished_result(path, study.protocol, quiet, calibration=False)
-        return True
-    grid = study.grid(path)
-    study.score(grid, worker=Worker(index, count), quiet=quiet)
-    grid.reload()
-    if grid.finished < grid.total:
-        say(
-            f"{path}: this worker is done; {grid.total - grid.finished} of {grid.total} tiles are left to others.",
-            quiet,
-        )
-        return False
-    grid.finish()
-    if sketch_cache is None and study.cache is not None:
-        remove(study.cache)
-    return True
+    path = place(output)
+    study = open_study(stores_x, stores_y, metrics, path, StudySettings(sketch_cache=sketch_cache, **settings))
+    execution = Execution(Worker(index, count))
+    quiet = None if progress is None else not progress
+    return run_study(study, path, execution=execution, read_calibration=False, quiet=quiet) is not None

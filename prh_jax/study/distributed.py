@@ -4,6 +4,7 @@ For features that do not fit one device. Layers are sketched by all devices toge
 CKA is scored by all of them together too, metrics of neighbour lists by blocks of tiles that processes share.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,63 +15,57 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm.auto import tqdm
 
-from ..engine.preprocess import Part
-from ..engine.programs import sketcher_after
+from ..engine.preprocess import RowRange
 from ..engine.read_ahead import read_ahead
-from ..engine.ring import AXIS, RingRows, factor_scorer, sample_mesh, sketch_program
-from ..engine.sketching import IN_FLIGHT, LayerRef, make_maker, refuse_constant, shape_of
+from ..engine.ring import AXIS, SpreadSampleAxis, factor_scorer, sample_mesh, sketch_program
+from ..engine.sketching import IN_FLIGHT, StoredLayer, refuse_constant, shape_of, summarizer_of
 from ..engine.stacks import layer_mesh, sketch_bytes, sketch_shapes, stack_tile
 from ..engine.tiling import study_blocks
 from ..metrics.base import Metric
 from ..metrics.registry import METRICS
-from ..results.alignment import Alignment, load_alignment
+from ..results.alignment import Alignment
 from ..results.score_grid import ScoreGrid
-from ..results.storage import is_running
 from ..runtime.processes import meet, stacked
 from ..runtime.workers import ALONE, Worker
-from ..sketches.base import Sketcher
-from ..sketches.gram_factor import CenteredFactor, Factor
-from ..stores.location import place, remove
+from ..sketches.base import SketchContext, Sketcher
+from ..sketches.gram_factor import GramFactor, GramFactorSketcher
+from ..stores.location import place
 from ..stores.reader import Stores
 from ..stores.url import Url
-from .study import Study, finished_result, open_study
+from .run import Execution, run_study
+from .study import Study, StudySettings, open_study
 
 
-class SpreadStudy(Study):
+class DistributedStudy(Study):
     """A study whose layers are spread over all devices of all processes, by rows."""
 
     def check(self) -> None:
         """As of any study; and ValueError for a metric that needs a matrix of all pairs of samples."""
-        refused = [key for key, metric in self.metrics.items() if metric.sketch.without_pairs(self._width) is None]
+        refused = [key for key, sketcher in self.sketchers.items() if sketcher.pairwise_matrix]
         if refused:
-            able = [name for name, kind in METRICS.items() if kind().sketch.without_pairs(self._width) is not None]
+            able = [n for n, kind in METRICS.items() if not kind().sketcher.specialise(self.context).pairwise_matrix]
             raise ValueError(
                 f"{', '.join(refused)}: the matrix of all pairs of samples is not spread over processes. Metrics that "
                 f"are: {', '.join(able)} (of kernels, the linear one). Others can be shared with --worker."
             )
         super().check()
 
+    @cached_property
+    def context(self) -> SketchContext:
+        """As of any study, without matrices of all pairs of samples."""
+        return dataclasses.replace(super().context, pairwise_matrix=False)
+
     def _made(self, sketcher: Sketcher) -> int:
         return sketch_bytes(self.shapes[sketcher])
-
-    @cached_property
-    def sketchers(self) -> dict[str, Sketcher]:
-        """The sketcher of each metric: none makes a matrix of all pairs of samples."""
-        found = {}
-        for key, metric in self.metrics.items():
-            sketcher = sketcher_after(self.preprocess, metric.sketch).without_pairs(self._width)
-            assert sketcher is not None
-            found[key] = sketcher if self._excluded is None else sketcher.excluding(self._excluded)
-        return found
 
     @cached_property
     def shapes(self) -> dict[Sketcher, Any]:
         """The shapes of each sketcher's sketches, as far as they are held here."""
         n, held = self.xs[0].n, self.rows.size * len(self.spread.local_devices)
-        shapes = {sketcher: shape_of(sketcher, n, self._width) for sketcher in dict.fromkeys(self.sketchers.values())}
+        shapes = {sketcher: shape_of(sketcher, n, self.width) for sketcher in dict.fromkeys(self.sketchers.values())}
         for sketcher, shape in shapes.items():
-            if isinstance(shape, Factor):
-                columns = jax.ShapeDtypeStruct((held, self._width), np.float32)
+            if isinstance(shape, GramFactor):
+                columns = jax.ShapeDtypeStruct((held, self.width), np.float32)
                 shapes[sketcher] = shape._replace(columns=columns)
         return shapes
 
@@ -80,32 +75,32 @@ class SpreadStudy(Study):
         return sample_mesh()
 
     @cached_property
-    def rows(self) -> RingRows:
+    def rows(self) -> SpreadSampleAxis:
         """How samples are laid out over the devices."""
-        return RingRows(self.xs[0].n, self.spread.size)
+        return SpreadSampleAxis(self.xs[0].n, self.spread.size)
 
     @cached_property
-    def part(self) -> Part:
+    def part(self) -> RowRange:
         """The samples that this process holds."""
         here = [i for i, d in enumerate(self.spread.devices.flat) if d.process_index == jax.process_index()]
         first, last = (min(edge * self.rows.size, self.rows.n) for edge in (here[0], here[-1] + 1))
-        return Part(slice(first, last), stacked)
+        return RowRange(slice(first, last), stacked)
 
-    def _name(self, sketcher: Sketcher, ref: LayerRef) -> str:
+    def _name(self, sketcher: Sketcher, ref: StoredLayer) -> str:
         """What the bank calls a layer: of a Factor, each process keeps its own rows."""
-        own = f" rows {self.part.rows.start}:{self.part.rows.stop}" if isinstance(sketcher, CenteredFactor) else ""
+        own = f" rows {self.part.rows.start}:{self.part.rows.stop}" if isinstance(sketcher, GramFactorSketcher) else ""
         return ref.name + own
 
     def _sketch(self, sketchers: Sequence[Sketcher], grid: ScoreGrid, worker: Worker, quiet: bool | None) -> None:
-        every = [(ref, sketcher) for refs in self.refs.values() for ref in refs for sketcher in sketchers]
+        every = [(ref, sketcher) for refs in self.layers.values() for ref in refs for sketcher in sketchers]
         lacking = np.array([not self.bank.has(sketcher, self._name(sketcher, ref)) for ref, sketcher in every], bool)
-        wanted: dict[LayerRef, list[Sketcher]] = {}
+        wanted: dict[StoredLayer, list[Sketcher]] = {}
         for (ref, sketcher), lacks in zip(every, stacked(lacking).sum(axis=0), strict=True):
             if lacks:  # in one process at least
                 wanted.setdefault(ref, []).append(sketcher)
         layers = tqdm(self._prepared(wanted), desc="sketching", unit=" layers", total=len(wanted), disable=quiet)
         for ref, x, threshold in layers:
-            makers = {sketcher: make_maker(sketcher, self.precision) for sketcher in wanted[ref]}
+            makers = {sketcher: summarizer_of(sketcher, self.precision) for sketcher in wanted[ref]}
             for maker in dict.fromkeys(makers.values()):
                 group = tuple(sketcher for sketcher in wanted[ref] if makers[sketcher] == maker)
                 program = sketch_program(group, maker, self.preprocess, self.rows.n, self.spread)
@@ -113,13 +108,15 @@ class SpreadStudy(Study):
                 if bool(_held(degenerate)):
                     refuse_constant(ref)
                 for sketcher, sketch in zip(group, made, strict=True):
-                    own = isinstance(sketcher, CenteredFactor) or jax.process_index() == 0
+                    own = isinstance(sketcher, GramFactorSketcher) or jax.process_index() == 0
                     self.bank.put(sketcher, self._name(sketcher, ref), jax.tree.map(_held, sketch), on_disk=own)
 
-    def _prepared(self, wanted: dict[LayerRef, list[Sketcher]]) -> Iterator[tuple[LayerRef, np.ndarray, np.float32]]:
+    def _prepared(
+        self, wanted: dict[StoredLayer, list[Sketcher]]
+    ) -> Iterator[tuple[StoredLayer, np.ndarray, np.float32]]:
         """The rows held here, and the clipping threshold of each wanted layer; read ahead within a model."""
         rows = self.part.rows
-        for refs in self.refs.values():
+        for refs in self.layers.values():
             chosen = [ref for ref in refs if ref in wanted]
             if not chosen:
                 continue
@@ -128,7 +125,7 @@ class SpreadStudy(Study):
                 read = [store.read_layer(layer, rows) for layer in range(len(store.layers))]
             thresholds = self.preprocess.thresholds(store, read, memory=self.free // 4, part=self.part)
 
-            def features(chosen=chosen, store=store, read=read) -> Iterator[tuple[LayerRef, np.ndarray]]:
+            def features(chosen=chosen, store=store, read=read) -> Iterator[tuple[StoredLayer, np.ndarray]]:
                 for ref in chosen:
                     yield ref, store.read_layer(ref.layer, rows) if read is None else read[ref.layer]
 
@@ -145,14 +142,14 @@ class SpreadStudy(Study):
         return jax.make_array_from_process_local_data(place, filled, shape)
 
     def _score(self, sketcher: Sketcher, grid: ScoreGrid, worker: Worker, progress: Callable[[int], Any]) -> None:
-        if not isinstance(sketcher, CenteredFactor):
+        if not isinstance(sketcher, GramFactorSketcher):
             super()._score(sketcher, grid, Worker(jax.process_index(), jax.process_count()), progress)
             return
-        group, (x, y) = self._group(sketcher), self._sides
+        group, (x, y) = self._group(sketcher), self.sides
         size, treedef = grid.tile[next(iter(group))], sketch_shapes(self.shapes[sketcher])[0]
         mirrored = {key for key, metric in group.items() if y is None and metric.symmetric}
 
-        def load(refs: Sequence[LayerRef], tile: int) -> Factor:
+        def load(refs: Sequence[StoredLayer], tile: int) -> GramFactor:
             part = refs[tile * size : (tile + 1) * size]
             stack = stack_tile((self.bank.get(sketcher, self._name(sketcher, r), treedef) for r in part), len(part))
             return stack._replace(columns=self._put(stack.columns, 1))
@@ -176,6 +173,17 @@ def _held(array: jax.Array) -> np.ndarray:
         return np.asarray(array.addressable_data(0))
     shards = sorted(array.addressable_shards, key=lambda shard: shard.index[0].start or 0)
     return np.concatenate([np.asarray(shard.data) for shard in shards])
+
+
+@dataclasses.dataclass(frozen=True)
+class InStep(Execution):
+    """All processes of `jax.distributed`, which meet before and after each step."""
+
+    def agree(self, there: bool) -> bool:
+        return bool(stacked(np.array([there]))[0, 0])
+
+    def meet(self) -> None:
+        meet()
 
 
 def align_distributed(
@@ -202,21 +210,11 @@ def align_distributed(
     A process that dies ends all of them: with an error on the next message, or by JAX once it has not been heard of for
     the heartbeat timeout of `jax.distributed.initialize`. ValueError for a metric whose sketch cannot be spread.
     """
-    study = open_study(stores_x, stores_y, metrics, output, sketch_cache=sketch_cache, kind=SpreadStudy, **settings)
-    first, path = jax.process_index() == 0, place(output)
-    quiet = True if not first else None if progress is None else not progress
-    there = path.exists() and not overwrite and not is_running(path)
-    if stacked(np.array([there]))[0, 0]:
-        return finished_result(path, study.protocol, quiet, calibration=False)
-    grid = study.grid(path, overwrite=overwrite) if first else None
-    meet()
-    grid = grid or study.grid(path)
-    study.score(grid, quiet=quiet)
-    meet()
-    if first:
-        grid.reload()
-        grid.finish()
-    meet()
-    if first and sketch_cache is None and study.cache is not None:
-        remove(study.cache)
-    return load_alignment(path)
+    path = place(output)
+    given = StudySettings(sketch_cache=sketch_cache, **settings)
+    study = open_study(stores_x, stores_y, metrics, path, given, kind=DistributedStudy)
+    execution = InStep(leads=jax.process_index() == 0)
+    quiet = True if not execution.leads else None if progress is None else not progress
+    alignment = run_study(study, path, execution=execution, overwrite=overwrite, read_calibration=False, quiet=quiet)
+    assert alignment is not None, "all tiles are scored by these processes together"
+    return alignment

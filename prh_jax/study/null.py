@@ -8,17 +8,12 @@ from typing import Any
 import jax
 import numpy as np
 import xarray as xr
-from jax.sharding import Mesh
 from tqdm.auto import tqdm
 
 from ..engine.null_scores import fill_null
-from ..engine.preprocess import Preprocess
-from ..engine.programs import study_sketcher
-from ..engine.sketch_bank import SketchBank
-from ..engine.sketching import make_sketches, name_layers, shape_of
 from ..engine.stacks import sketch_shapes
 from ..errors import StoreError
-from ..metrics.base import Metric, _sign, highest_score
+from ..metrics.base import Metric, highest_score, sign_of
 from ..metrics.registry import check_permutable
 from ..null.moments import MatrixSums, NullMoments, matrix_sums, null_moments, tail_probability
 from ..null.orders import count_orders, make_orders, order_blocks
@@ -29,9 +24,9 @@ from ..results.calibration import PAIR_TABLES, Calibration, save_calibration
 from ..results.null_grid import NullGrid
 from ..results.reduce import model_blocks
 from ..runtime.memory import size_text
-from ..runtime.progress import say
+from ..runtime.progress import report_progress
 from ..stores.location import Place
-from ..stores.reader import FeatureStore
+from .study import Study
 
 
 @partial(jax.jit, static_argnums=0)
@@ -46,60 +41,41 @@ def layer_sums(metric: Metric, sketch: Any, *, third: bool) -> MatrixSums:
 
 
 def calibrate_study(
-    alignment: Alignment,
-    metrics: dict[str, Metric],
-    xs: Sequence[FeatureStore],
-    ys: Sequence[FeatureStore] | None,
-    preprocess: Preprocess,
-    null: Null,
-    *,
-    precision: str,
-    groups: tuple[int, ...] | None,
-    exclude_own_group: bool,
-    bank: SketchBank,
-    path: Place | None,
-    mesh: Mesh,
-    memory: int,
-    quiet: bool | None,
+    study: Study, alignment: Alignment, null: Null, *, path: Place | None, quiet: bool | None
 ) -> Calibration:
-    """The calibration of an alignment of stores xs with ys (of xs with itself if None); kept in the result at `path`.
+    """The calibration of a study's alignment; kept in the result at `path`.
 
     An interrupted run with the same settings goes on at its last block of orders.
     """
+    metrics, bank, mesh, memory = study.metrics, study.bank, study.mesh, study.free
     check_permutable(metrics)
-    n, width = xs[0].n, max(layer.dim for store in (*xs, *(ys or ())) for layer in store.layers)
-    orders = make_orders(n, null.orders, null.seed, groups)
-    exact = count_orders(n, groups) - 1 <= null.orders
+    n = study.context.n
+    orders = make_orders(n, null.orders, null.seed, study.codes)
     settings = {
         "null": null.settings | {"orders": len(orders)},
-        "exact": exact,
-        "groups": groups is not None,
+        "exact": count_orders(n, study.codes) - 1 <= null.orders,
+        "groups": study.codes is not None,
         "metrics": list(metrics),
     }
-    excluded, width = (
-        groups if exclude_own_group else None,
-        max(s.dim for store in (*xs, *(ys or ())) for s in store.layers),
-    )
-    sketcher_of = {key: study_sketcher(m, preprocess, n, excluded, width=width) for key, m in metrics.items()}
-    refs = name_layers({str(s.path): s for s in (*xs, *(ys or ()))}.values(), preprocess, precision)
-    refs_x, refs_y = ([ref for store in side for ref in refs[str(store.path)]] for side in (xs, ys or xs))
+    layers_x, layers_y = study.sides
+    mirrors, layers_y = layers_y is None, layers_x if layers_y is None else layers_y
     data = alignment.dataset
     blocks_x, blocks_y = (model_blocks(data[f"model_{side}"].values) for side in "xy")
     labels_x, labels_y = list(blocks_x), list(blocks_y)
     models = list(blocks_x.values()), list(blocks_y.values())
-    cells, pairs = (len(refs_x), len(refs_y)), (len(labels_x), len(labels_y))
+    cells, pairs = (len(layers_x), len(layers_y)), (len(labels_x), len(labels_y))
     ranges = order_blocks(len(orders), null.stop_after is not None, memory // 4 // (8 * cells[0] * cells[1]))
     grid = NullGrid((len(metrics), len(orders), *pairs), cells, ranges, settings, cells=null.cells, path=path)
     if grid.finished:
-        say(f"{path}: going on with the null, {grid.finished} of {len(ranges) * len(metrics)} blocks are done.", quiet)
-    shapes = {sketcher: shape_of(sketcher, n, width) for sketcher in dict.fromkeys(sketcher_of.values())}
-    make_sketches(refs, list(shapes), preprocess, bank, precision=precision, mesh=mesh, memory=memory, quiet=quiet)
+        done = f"{grid.finished} of {len(ranges) * len(metrics)} blocks are done"
+        report_progress(f"{path}: going on with the null, {done}.", quiet)
+    study.sketch(list(study.shapes), quiet=quiet)
 
-    same = np.array([[x.path == y.path for y in ys or xs] for x in xs])
+    same = np.array([[x.path == y.path for y in study.ys] for x in study.xs])
     found: list[dict[str, np.ndarray]] = []
     with tqdm(total=len(orders) * len(metrics), desc="null", unit=" orders", disable=quiet, leave=False) as bar:
         for number, (key, metric) in enumerate(metrics.items()):
-            sign, sketcher, mirror = _sign(metric), sketcher_of[key], ys is None and metric.symmetric
+            sign, sketcher, mirror = sign_of(metric), study.sketchers[key], mirrors and metric.symmetric
             observed = sign * data[key].values
             fill_null(
                 grid,
@@ -108,11 +84,11 @@ def calibrate_study(
                 sketcher,
                 observed,
                 models,
-                ([ref.name for ref in refs_x], [ref.name for ref in refs_y]),
+                ([layer.name for layer in layers_x], [layer.name for layer in layers_y]),
                 orders,
                 bank,
                 null,
-                shape=shapes[sketcher],
+                shape=study.shapes[sketcher],
                 mesh=mesh,
                 memory=memory // 2,
                 mirror=mirror,
@@ -120,18 +96,18 @@ def calibrate_study(
             )
             compared = ~same & np.triu(np.ones(pairs, bool)) if mirror else ~same
             tables = _tables(grid, number, metric, observed, models, null, compared, mirror=mirror)
-            form = None if groups is not None else jax.eval_shape(metric.inner_form, shapes[sketcher])
+            form = None if study.codes is not None else jax.eval_shape(metric.inner_form, study.shapes[sketcher])
             if form is not None and form.needed > memory:
                 needed = f"takes {size_text(form.needed)} of {n} samples, and the budget is {size_text(memory)}"
-                say(f"{key}: no closed form, as it {needed}.", quiet)
+                report_progress(f"{key}: no closed form, as it {needed}.", quiet)
             elif form is not None:
                 sums = {
                     ref.name: layer_sums(
-                        metric, bank.get(sketcher, ref.name, sketch_shapes(shapes[sketcher])[0]), third=null.tail
+                        metric, bank.get(sketcher, ref.name, sketch_shapes(study.shapes[sketcher])[0]), third=null.tail
                     )
-                    for ref in tqdm((*refs_x, *refs_y), desc="closed form", disable=quiet, leave=False)
+                    for ref in tqdm((*layers_x, *layers_y), desc="closed form", disable=quiet, leave=False)
                 }
-                moments = null_moments([sums[ref.name] for ref in refs_x], [sums[ref.name] for ref in refs_y], n)
+                moments = null_moments([sums[ref.name] for ref in layers_x], [sums[ref.name] for ref in layers_y], n)
                 tables |= closed_tables(data[key].values, moments, metric)
             found.append(tables)
     coords = {name: c for name, c in data.coords.items() if c.dims in (("layer_x",), ("layer_y",))}
@@ -177,7 +153,7 @@ def _tables(
             reached[lower] = reached[upper].T
             if cells is not None:
                 cells[:, lower[0], lower[1]] = cells[:, upper[0], upper[1]].transpose(0, 2, 1)
-    sign = _sign(metric)
+    sign = sign_of(metric)
     scores = np.array([[null.reduce(observed[r, c]) for c in models[1]] for r in models[0]])
     found = calibrate_scores(
         scores, aggregates, alpha=null.alpha, highest=highest_score(metric), stop_after=null.stop_after
@@ -202,14 +178,9 @@ def _tables(
     return tables
 
 
-def has_closed_form(metric: Metric, sketch: Any) -> bool:
-    """Whether scores are inner products of a matrix per layer; `sketch` or its shapes."""
-    return jax.eval_shape(metric.inner_form, sketch) is not None
-
-
 def closed_tables(scores: np.ndarray, moments: NullMoments, metric: Metric) -> dict[str, np.ndarray]:
     """Exact mean, standard deviation and z of every cell, and its approximate tail probability."""
-    sign = _sign(metric)
+    sign = sign_of(metric)
     turned = NullMoments(sign * moments.mean, moments.sd, sign * moments.skewness)
     with np.errstate(divide="ignore", invalid="ignore"):
         z = np.where(moments.sd > 0, (scores - moments.mean) / moments.sd, np.nan)

@@ -17,18 +17,17 @@ import jax
 import numpy as np
 
 from ..engine.preprocess import Preprocess
-from ..engine.programs import products_program, study_sketcher, tile_scorer
+from ..engine.programs import summary_program, tile_scorer
 from ..engine.sketch_bank import SketchBank
 from ..engine.sketching import make_sketches, name_layers, shape_of
 from ..engine.stacks import layer_mesh, put_tile, sketch_bytes, sketch_shapes, stack_tile
-from ..engine.tiling import fit_tile, held_bytes, share_contractions, study_blocks
+from ..engine.tiling import fit_tile, held_bytes, share_kernels, study_blocks
 from ..metrics.base import Metric
 from ..metrics.registry import check_permutable, make_metrics
 from ..runtime.host import compiling_threads
 from ..runtime.memory import default_memory, parse_bytes, size_text
 from ..runtime.workers import ALONE
-from ..sketches.base import Sketcher
-from ..sketches.nearest import MANY
+from ..sketches.base import MANY, SketchContext, Sketcher
 from ..stores.layout import DTYPES
 from ..stores.reader import open_store
 from ..stores.writer import write_features
@@ -110,7 +109,8 @@ def plan(
         check_permutable(chosen)
     rows = sum(map(len, widths_x))
     columns = rows if widths_y is None else sum(map(len, widths_y))
-    sketchers = {key: study_sketcher(metric, preprocess, n, width=max(widths)) for key, metric in chosen.items()}
+    context = SketchContext(n, tuple(sorted(set(widths))), unit_rows=preprocess.normalize)
+    sketchers = {key: metric.sketcher.specialise(context) for key, metric in chosen.items()}
     shapes = {sketcher: shape_of(sketcher, n, max(widths)) for sketcher in dict.fromkeys(sketchers.values())}
     item = 4 if dtype == "float32" else 2
     sketches = sum(map(sketch_bytes, shapes.values())) * len(widths)
@@ -118,7 +118,7 @@ def plan(
     free = budget - (sketches if in_memory else 0)
     samples = min(n, SAMPLES if n <= MANY else MANY)  # blocks of few rows would go another way
     fewer = {key: _of_fewer(metric, samples / n) for key, metric in chosen.items()}
-    small = {sketchers[key]: study_sketcher(m, preprocess, n, width=max(widths)) for key, m in fewer.items()}
+    small = {sketchers[key]: m.sketcher.specialise(context) for key, m in fewer.items()}
     rehearsed = _rehearse(list(small.values()), widths, samples, preprocess, dtype, mesh)
     growth = (n / samples) ** 2
     rounds = -(-len(set(widths)) * mesh.size // compiling_threads())
@@ -127,12 +127,12 @@ def plan(
     for sketcher, shape in shapes.items():
         group = {key: metric for key, metric in chosen.items() if sketchers[key] == sketcher}
         size = fit_tile(group, shape, mesh, free, n=n, layers=max(rows, columns))
-        held = held_bytes(share_contractions(group), shape, size, mesh) - size * sketch_bytes(shape)
+        held = held_bytes(share_kernels(group), shape, size, mesh) - size * sketch_bytes(shape)
         tiles_bytes = max(tiles_bytes, held)
         todo = study_blocks(group, rows, None if widths_y is None else columns, size, mesh, ALONE)
         blocks += len(todo)
         scale = sketch_bytes(shape) / sketch_bytes(shape_of(small[sketcher], samples, max(widths)))
-        for metrics_of in share_contractions({key: fewer[key] for key in group}):
+        for metrics_of in share_kernels({key: fewer[key] for key in group}):
             compiling, each = _pair_seconds(metrics_of, small[sketcher], samples, mesh)
             compile_s += compiling
             pair_s += each * scale * len(todo) * size**2  # tiles are filled up
@@ -142,8 +142,8 @@ def plan(
     largest = max(sum(model) * n * item for model in models)
     read_whole = largest <= free // 8
     flight = 2 * largest if read_whole else 3 * max(widths) * n * item
-    makers = tuple(dict.fromkeys(sketcher.products for sketcher in shapes))
-    program = products_program((n, max(widths)), DTYPES[dtype], makers, preprocess, mesh.devices.flat[0])
+    summarizers = tuple(dict.fromkeys(sketcher.summarizer for sketcher in shapes))
+    program = summary_program((n, max(widths)), DTYPES[dtype], summarizers, preprocess, mesh.devices.flat[0])
     temporary = getattr(program.memory_analysis(), "temp_size_in_bytes", 0) + 3 * 4 * n * max(widths)
     now = _resident()
     needed = max(flight + temporary, tiles_bytes) + (sketches if in_memory else 0)
@@ -263,7 +263,7 @@ def _order_seconds(metric: Metric, sketcher: Sketcher, samples: int) -> float:
     a, _ = _stack(sketcher, samples)
     rng = np.random.default_rng(0)
     orders = np.stack([rng.permutation(samples) for _ in range(ORDERS)]).astype(np.int32)
-    scorer = jax.jit(metric.compare_orders)
+    scorer = jax.jit(metric.tile_kernel.orders)
     return _best(lambda: scorer(a, a, orders)) / (PAIRED**2 * ORDERS)
 
 

@@ -1,4 +1,4 @@
-"""A result taken up again from its protocol: its features found, its null run, or its last tiles scored."""
+"""A result taken up again from its provenance: its features found, its null run, or its last tiles scored."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,8 +8,8 @@ from ..engine.preprocess import Preprocess
 from ..metrics.registry import make_metric
 from ..null.settings import Null
 from ..results.alignment import Alignment, load_alignment
-from ..results.provenance import find_stores
-from ..results.storage import read_protocol
+from ..results.provenance import Provenance
+from ..results.storage import read_provenance
 from ..stores.location import Place, place
 from ..stores.reader import Stores
 from ..stores.url import Url
@@ -39,10 +39,10 @@ def calibrate(
 
     StoreError where the stores are missing, or hold other features than those that were scored.
     """
-    protocol = load_alignment(result, calibration=False).protocol
+    provenance = load_alignment(result, calibration=False).provenance
     return _align_again(
         place(result),
-        protocol,
+        provenance,
         stores_x,
         stores_y,
         null=null,
@@ -69,25 +69,25 @@ def finish_alignment(
     StoreError where the stores are missing, or hold other features than those that were scored.
     """
     options: dict[str, Any] = {"memory": memory, "sketch_cache": sketch_cache, "devices": devices, "progress": progress}
-    return _align_again(place(result), read_protocol(result), stores_x, stores_y, **options)
+    return _align_again(place(result), read_provenance(result), stores_x, stores_y, **options)
 
 
 def _align_again(
-    path: Place, protocol: dict[str, Any], stores_x: Stores | None, stores_y: Stores | None, **options: Any
+    path: Place, provenance: Provenance, stores_x: Stores | None, stores_y: Stores | None, **options: Any
 ) -> Alignment:
-    """`align` as a protocol says, on the stores given or on those it names."""
+    """`align` as a result was made, on the stores given or on those it names."""
     if stores_x is None:
-        stores_x = find_stores(str(path), protocol.get("stores_x"), "x")
-        stores_y = find_stores(str(path), protocol["stores_y"], "y") if protocol.get("stores_y") else None
+        stores_x = provenance.find_stores("x", str(path))
+        stores_y = provenance.find_stores("y", str(path)) if provenance.stores_y else None
     return align(
         stores_x,
         stores_y,
-        [make_metric(entry["name"], **entry["settings"]) for entry in protocol["metrics"].values()],
-        preprocess=Preprocess(**protocol["preprocess"]),
+        [make_metric(record.name, **record.settings) for record in provenance.metrics.values()],
+        preprocess=Preprocess(**provenance.preprocess),
         output=path,
-        pair=protocol["pair"],
-        precision=next(name for name, words in PRECISIONS.items() if words == protocol["precision"]),
-        groups=protocol.get("groups"),
-        exclude_own_group=protocol.get("exclude_own_group", False),
+        pair=provenance.pair,  # type: ignore[arg-type]  # align checks it
+        precision=next(name for name, words in PRECISIONS.items() if words == provenance.precision),
+        groups=provenance.groups,
+        exclude_own_group=provenance.exclude_own_group,
         **options,
     )

@@ -1,4 +1,4 @@
-"""A study before and while it runs: what it is made of, checked before any work; its tiles, all or a share."""
+"""A study: what it is made of, checked before any work; its sketches, and its tiles, all or a share."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -15,26 +15,23 @@ from tqdm.auto import tqdm
 
 from .._version import __version__
 from ..engine.preprocess import Preprocess
-from ..engine.programs import study_sketcher
 from ..engine.scoring import score_study
 from ..engine.sketch_bank import SketchBank
-from ..engine.sketching import LayerRef, make_sketches, name_layers, shape_of
+from ..engine.sketching import StoredLayer, make_sketches, name_layers, shape_of
 from ..engine.stacks import layer_mesh, sketch_bytes
 from ..engine.tiling import fit_tile, layers_of
 from ..errors import StoreError
 from ..metrics.base import Metric
 from ..metrics.registry import make_metrics
 from ..null.orders import check_groups
-from ..results.alignment import Alignment, load_alignment
-from ..results.provenance import same_study
+from ..results.provenance import MetricRecord, ModelRecord, Provenance
 from ..results.score_grid import ScoreGrid
 from ..runtime.host import kept_memory
 from ..runtime.memory import default_memory, parse_bytes, size_text
-from ..runtime.progress import say
 from ..runtime.workers import ALONE, Worker
-from ..sketches.base import Sketcher
+from ..sketches.base import SketchContext, Sketcher
 from ..stores.checks import check_same_samples
-from ..stores.location import Place, place
+from ..stores.location import Place, place, remove
 from ..stores.paired import pair_inner
 from ..stores.reader import FeatureStore, Stores, label_stores, open_stores
 from ..stores.url import Url
@@ -49,14 +46,40 @@ MODEST = 2**30
 """Bytes of a layer's products that any study may take: smaller budgets are kept to as well as they can be."""
 
 
+@dataclasses.dataclass(frozen=True)
+class StudySettings:
+    """How a study is scored, and with what: the keywords of `align` of the same names, which tells of each."""
+
+    preprocess: Preprocess | None = None
+    pair: Literal["exact", "inner"] = "exact"
+    groups: Sequence[Any] | None = None
+    exclude_own_group: bool = False
+    memory: int | str | None = None
+    sketch_cache: str | Path | Url | None = None
+    devices: Sequence[Any] | None = None
+    precision: Precision = "float32"
+
+    def __post_init__(self):
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, got {self.precision!r}.")
+        if self.pair not in ("exact", "inner"):
+            raise ValueError(f"pair is 'exact' or 'inner', got {self.pair!r}.")
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Study:
     """Metrics, checked stores and settings: all that scores depend on, and where sketches go.
 
-    same    x is scored with itself
-    codes   the group of each sample, where there are groups
-    budget  bytes for features, sketches and temporaries
-    cache   folder of sketches, or a URL, or None
+    Attributes
+    ----------
+    same
+        Whether x is scored with itself.
+    codes
+        The group of each sample, where there are groups.
+    budget
+        Bytes for features, sketches and temporaries.
+    cache, keep_cache
+        Folder or URL of sketches, or None; and whether it stays when the study is done.
     """
 
     metrics: dict[str, Metric]
@@ -71,6 +94,7 @@ class Study:
     budget: int
     mesh: Mesh
     cache: Place | None
+    keep_cache: bool
 
     def check(self) -> None:
         """Let each metric judge n, its settings and every width by its shapes alone, before any work is done."""
@@ -81,7 +105,7 @@ class Study:
         for key, metric in self.metrics.items():
             for width, owner in owners.items():
                 try:
-                    sketcher = metric.sketch if self._excluded is None else metric.sketch.excluding(self._excluded)
+                    sketcher = metric.sketcher.specialise(SketchContext(n, groups=self.context.groups))
                     jax.eval_shape(sketcher, jax.ShapeDtypeStruct((n, width), np.float32))
                 except ValueError as error:
                     raise ValueError(f"{key} cannot score {owner}: {error}") from None
@@ -94,72 +118,69 @@ class Study:
 
     def _made(self, sketcher: Sketcher) -> int:
         """Bytes that a sketcher makes of the widest layer."""
-        return sketch_bytes(shape_of(sketcher.products, self.xs[0].n, self._width))
+        return sketch_bytes(shape_of(sketcher.summarizer, self.xs[0].n, self.width))
 
     @property
     def _stores(self) -> list[FeatureStore]:
         return list({str(store.path): store for store in (*self.xs, *self.ys)}.values())
 
     @property
-    def _width(self) -> int:
-        return max(layer.dim for store in self._stores for layer in store.layers)
-
-    @property
-    def _excluded(self) -> tuple[int, ...] | None:
-        return self.codes if self.exclude_own_group else None
+    def width(self) -> int:
+        """Width of the widest layer."""
+        return max(self.context.widths)
 
     @cached_property
-    def protocol(self) -> dict[str, Any]:
-        """What a result records of its origin: two results with equal protocols hold equal scores."""
-        grouped: dict[str, Any] = {}
-        if self.codes is not None:
-            grouped = {"groups": list(self.codes), "exclude_own_group": self.exclude_own_group}
-        return grouped | {
-            "n": self.xs[0].n,
-            "ids_sha256": self.xs[0].ids_sha256,
-            "preprocess": dataclasses.asdict(self.preprocess),
-            "metrics": {
-                key: {
-                    "name": m.name,
-                    "settings": m.settings,
-                    "larger_is_closer": m.larger_is_closer,
-                    "source": m.source,
-                }
-                for key, m in self.metrics.items()
+    def context(self) -> SketchContext:
+        """What sketchers may know of this study."""
+        return SketchContext(
+            n=self.xs[0].n,
+            widths=tuple(sorted({layer.dim for store in self._stores for layer in store.layers})),
+            unit_rows=self.preprocess.normalize,
+            groups=self.codes if self.exclude_own_group else None,
+        )
+
+    @cached_property
+    def provenance(self) -> Provenance:
+        """What a result records of its origin: results of equal studies hold equal scores."""
+        packages = ("jax", "jaxlib", "numpy", "zarr")
+        return Provenance(
+            n=self.xs[0].n,
+            metrics={
+                key: MetricRecord(m.name, m.settings, m.larger_is_closer, m.source) for key, m in self.metrics.items()
             },
-            "models_x": _models(self.xs),
-            "models_y": _models(self.ys),
-            "stores_x": [str(store.path) for store in self.xs],
-            "stores_y": None if self.same else [str(store.path) for store in self.ys],
-            "precision": PRECISIONS[self.precision],
-            "device": jax.devices()[0].device_kind,
-            "versions": {name: version(name) for name in ("jax", "jaxlib", "numpy", "zarr")} | {"prh-jax": __version__},
-            "pair": self.pair,
-        }
+            ids_sha256=self.xs[0].ids_sha256,
+            preprocess=dataclasses.asdict(self.preprocess),
+            models_x=_models(self.xs),
+            models_y=_models(self.ys),
+            stores_x=[str(store.path) for store in self.xs],
+            stores_y=None if self.same else [str(store.path) for store in self.ys],
+            precision=PRECISIONS[self.precision],
+            device=jax.devices()[0].device_kind,
+            versions={name: version(name) for name in packages} | {"prh-jax": __version__},
+            pair=self.pair,
+            groups=None if self.codes is None else list(self.codes),
+            exclude_own_group=self.exclude_own_group,
+        )
 
     @cached_property
     def sketchers(self) -> dict[str, Sketcher]:
         """The sketcher of each metric."""
-        n, width = self.xs[0].n, self._width
-        return {
-            key: study_sketcher(metric, self.preprocess, n, self._excluded, width=width)
-            for key, metric in self.metrics.items()
-        }
+        return {key: metric.sketcher.specialise(self.context) for key, metric in self.metrics.items()}
 
     @cached_property
     def shapes(self) -> dict[Sketcher, Any]:
         """The shapes of each sketcher's sketches."""
         n = self.xs[0].n
-        return {sketcher: shape_of(sketcher, n, self._width) for sketcher in dict.fromkeys(self.sketchers.values())}
+        return {sketcher: shape_of(sketcher, n, self.width) for sketcher in dict.fromkeys(self.sketchers.values())}
 
     @cached_property
-    def refs(self) -> dict[str, list[LayerRef]]:
+    def layers(self) -> dict[str, list[StoredLayer]]:
         """All layers of each store, by its path."""
         return name_layers(self._stores, self.preprocess, self.precision)
 
     @property
     def _held(self) -> int:
-        return sum(map(sketch_bytes, self.shapes.values())) * sum(map(len, self.refs.values()))
+        return sum(map(sketch_bytes, self.shapes.values())) * sum(map(len, self.layers.values()))
 
     @property
     def in_memory(self) -> bool:
@@ -184,7 +205,7 @@ class Study:
             layers = max(sum(len(store.layers) for store in side) for side in (self.xs, self.ys))
             size = fit_tile(group, shape, self.mesh, self.free, n=self.xs[0].n, layers=layers)
             tile |= dict.fromkeys(group, size)
-        return ScoreGrid(self._labelled(), self.protocol, tile, path, overwrite=overwrite)
+        return ScoreGrid(self._labelled(), self.provenance, tile, path, overwrite=overwrite)
 
     def score(self, grid: ScoreGrid, *, worker: Worker = ALONE, quiet: bool | None) -> None:
         """Fill the tiles that the grid lacks: all of them, or those of a worker's share.
@@ -200,24 +221,36 @@ class Study:
                 for sketcher in lacking:
                     self._score(sketcher, grid, worker, bar.update)
 
-    def _sketch(self, sketchers: Sequence[Sketcher], grid: ScoreGrid, worker: Worker, quiet: bool | None) -> None:
-        def sketch(refs: dict[str, list[LayerRef]], sketchers: Sequence[Sketcher]) -> None:
-            options: dict[str, Any] = {"precision": self.precision, "mesh": self.mesh, "memory": self.free}
-            make_sketches(refs, sketchers, self.preprocess, self.bank, quiet=quiet, **options)
+    def sketch(
+        self, sketchers: Sequence[Sketcher], layers: dict[str, list[StoredLayer]] | None = None, *, quiet: bool | None
+    ) -> None:
+        """Make the sketches that the bank lacks: of all layers unless some are named, by store."""
+        make_sketches(
+            self.layers if layers is None else layers,
+            sketchers,
+            self.preprocess,
+            self.bank,
+            precision=self.precision,
+            mesh=self.mesh,
+            memory=self.free,
+            quiet=quiet,
+        )
 
+    def _sketch(self, sketchers: Sequence[Sketcher], grid: ScoreGrid, worker: Worker, quiet: bool | None) -> None:
         if worker.alone:
-            sketch(self.refs, sketchers)
+            self.sketch(sketchers, quiet=quiet)
             return
-        sketch(dict(worker.share(list(self.refs.items()))), sketchers)
+        self.sketch(sketchers, dict(worker.share(list(self.layers.items()))), quiet=quiet)
         for sketcher in sketchers:
-            needed = layers_of(self._group(sketcher), *self._sides, grid, self.mesh, worker)
-            sketch({path: [ref for ref in refs if ref in needed] for path, refs in self.refs.items()}, [sketcher])
+            needed = layers_of(self._group(sketcher), *self.sides, grid, self.mesh, worker)
+            chosen = {path: [layer for layer in layers if layer in needed] for path, layers in self.layers.items()}
+            self.sketch([sketcher], chosen, quiet=quiet)
 
     def _score(self, sketcher: Sketcher, grid: ScoreGrid, worker: Worker, progress: Callable[[int], Any]) -> None:
         score_study(
             self._group(sketcher),
             sketcher,
-            *self._sides,
+            *self.sides,
             self.bank,
             grid,
             shape=self.shapes[sketcher],
@@ -227,10 +260,15 @@ class Study:
             progress=progress,
         )
 
+    def clean_up(self) -> None:
+        """Remove the sketches, once they are not needed any more, unless they are to be kept for further studies."""
+        if not self.keep_cache and self.cache is not None:
+            remove(self.cache)
+
     @property
-    def _sides(self) -> tuple[list[LayerRef], list[LayerRef] | None]:
+    def sides(self) -> tuple[list[StoredLayer], list[StoredLayer] | None]:
         """All layers of x, and of y; None in place of y where x is scored with itself."""
-        x, y = ([ref for store in side for ref in self.refs[str(store.path)]] for side in (self.xs, self.ys))
+        x, y = ([ref for store in side for ref in self.layers[str(store.path)]] for side in (self.xs, self.ys))
         return x, None if self.same else y
 
     def _group(self, sketcher: Sketcher) -> dict[str, Metric]:
@@ -252,17 +290,17 @@ class Study:
         return xr.Dataset(dict.fromkeys(self.metrics, (("layer_x", "layer_y"), empty)), coords=coords)
 
 
-def _models(stores: list[FeatureStore]) -> list[dict[str, Any]]:
+def _models(stores: list[FeatureStore]) -> list[ModelRecord]:
     return [
-        {
-            "label": label,
-            "spec": store.spec,
-            "spec_sha256": store.spec_sha256,
-            "contents": store.checksum(),
-            "result": store.result,
-            "dtype": str(store.dtype),
-            "layers": [[layer.name, layer.dim] for layer in store.layers],
-        }
+        ModelRecord(
+            label=label,
+            spec=store.spec,
+            spec_sha256=store.spec_sha256,
+            contents=store.checksum(),
+            result=store.result,
+            dtype=str(store.dtype),
+            layers=[[layer.name, layer.dim] for layer in store.layers],
+        )
         for store, label in zip(stores, label_stores(stores), strict=True)
     ]
 
@@ -271,58 +309,35 @@ def open_study(
     stores_x: Stores,
     stores_y: Stores | None,
     metrics: Any,
-    output: str | Path | Url | None,
+    output: Place | None,
+    settings: StudySettings,
     *,
-    preprocess: Preprocess | None = None,
-    pair: Literal["exact", "inner"] = "exact",
-    groups: Sequence[Any] | None = None,
-    exclude_own_group: bool = False,
-    memory: int | str | None = None,
-    sketch_cache: str | Path | Url | None = None,
-    devices: Sequence[Any] | None = None,
-    precision: Precision = "float32",
     kind: type[Study] = Study,
 ) -> Study:
     """What `align` was asked for, checked; StoreError or ValueError where it cannot be done."""
     chosen = make_metrics(metrics)
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, got {precision!r}.")
-    budget = parse_bytes(memory) if memory is not None else default_memory()
+    budget = parse_bytes(settings.memory) if settings.memory is not None else default_memory()
     xs = open_stores(stores_x)
     ys = xs if stores_y is None else open_stores(stores_y)
-    if pair not in ("exact", "inner"):
-        raise ValueError(f"pair is 'exact' or 'inner', got {pair!r}.")
-    if pair == "inner":
+    if settings.pair == "inner":
         xs, ys = pair_inner(xs, ys)
     for store in (*xs, *ys):
         check_same_samples(str(xs[0].path), xs[0].ids, str(store.path), store.ids)
-    where = place(output) if output is not None else None
-    beside = where.with_name(f".{where.name}.sketches") if where is not None else None
+    beside = output.with_name(f".{output.name}.sketches") if output is not None else None
     study = kind(
         metrics=chosen,
         xs=xs,
         ys=ys,
         same=stores_y is None,
-        preprocess=preprocess or Preprocess(),
-        precision=precision,
-        pair=pair,
-        codes=check_groups(groups, xs[0].n, exclude_own_group),
-        exclude_own_group=exclude_own_group,
+        preprocess=settings.preprocess or Preprocess(),
+        precision=settings.precision,
+        pair=settings.pair,
+        codes=check_groups(settings.groups, xs[0].n, settings.exclude_own_group),
+        exclude_own_group=settings.exclude_own_group,
         budget=budget,
-        mesh=layer_mesh(devices),
-        cache=place(sketch_cache) if sketch_cache is not None else beside,
+        mesh=layer_mesh(settings.devices),
+        cache=beside if settings.sketch_cache is None else place(settings.sketch_cache),
+        keep_cache=settings.sketch_cache is not None,
     )
     study.check()
     return study
-
-
-def finished_result(path: Place, origin: dict[str, Any], quiet: bool | None, *, calibration: bool) -> Alignment:
-    """The result at `path`, if it is the one asked for."""
-    alignment = load_alignment(path, calibration=calibration)
-    if not same_study(alignment.protocol, origin):
-        raise StoreError(
-            f"{path} holds a result made from other features or settings. Name another output, or overwrite it with "
-            "--force-remake (overwrite=True)."
-        )
-    say(f"{path} already holds this result.", quiet)
-    return alignment

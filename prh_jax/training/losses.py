@@ -139,7 +139,7 @@ def gathered(x: Any, y: Any, where: Any, axis_name: Any) -> tuple[Any, Any, Any]
 
 
 def constant(x: Float[Array, "n d"], where: Bool[Array, " n"]) -> Bool[Array, ""]:
-    """Whether the rows that count are equal up to rounding, as `products.look_at` judges a layer; others are zero."""
+    """Whether the rows that count are equal up to rounding, as `column_ranges` judges a layer; others are zero."""
     spread = jnp.max(jnp.where(where[:, None], jnp.abs(x - x[jnp.argmax(where)][None, :]), 0))
     return spread <= 4 * jnp.finfo(x.dtype).eps * jnp.max(jnp.abs(x))
 

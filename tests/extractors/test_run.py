@@ -129,7 +129,7 @@ def test_without_the_extra_the_command_says_how_to_install_it(tmp_path):
     code = (
         "import sys\n"
         "for name in ('torch', 'timm', 'transformers'): sys.modules[name] = None\n"
-        "from prh_jax.cli import main\n"
+        "from prh_jax.cli.main import main\n"
         "sys.exit(main(['extract', '--dataset', 'emoji_1024', '--model', 'hog']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)

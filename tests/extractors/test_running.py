@@ -29,8 +29,13 @@ def test_workers_are_read_from_the_command_line_and_the_environment():
     assert parse_worker("env", array | {"SLURM_ARRAY_TASK_STEP": "2"}) == Worker(2, 4)
     assert parse_worker("env", {"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}) == Worker(1, 2)
     assert parse_worker("auto", array) == Worker(0, 1)
-    for text, message in (("4/4", "does not exist"), ("x", "takes i/n"), ("1/", "takes i/n"), ("env", "finds neither")):
-        with pytest.raises(ExtractionError, match=message):
+    for text, message in (
+        ("4/4", "there is no worker 4 of 4"),
+        ("x", "takes i/n"),
+        ("1/", "takes i/n"),
+        ("env", "finds neither"),
+    ):
+        with pytest.raises(ValueError, match=message):
             parse_worker(text, {})
     shares = [Worker(i, 3).share(range(8)) for i in range(3)]
     assert sorted(shares[0] + shares[1] + shares[2]) == list(range(8)) and shares[1] == [1, 4, 7]

@@ -10,8 +10,9 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Num
 
 from ...numerics.linalg import exact_ratio
-from ...sketches.neighbors import KnnGraph, Neighbors
+from ...sketches.neighbors import KnnGraph, NeighborSketcher
 from ..base import Metric, Score, check_positive
+from ..kernels import TileKernel
 from .comparisons import ListComparison
 from .lists import any_lists, compact_lists, scan_samples, table_of, table_rows
 
@@ -35,8 +36,8 @@ class NeighborMetric(Metric):
         return frozenset({"orthogonal", "isotropic_scaling"} | ({"row_scaling"} if self.normalize else set()))
 
     @property
-    def sketch(self) -> Neighbors:
-        return Neighbors(self.k, self.normalize)
+    def sketcher(self) -> NeighborSketcher:
+        return NeighborSketcher(self.k, self.normalize)
 
     def count(self, a: Int[Array, "n k"], b: Int[Array, "n k"]) -> Num[Array, ""]:
         """The sum over samples, of one pair."""
@@ -51,15 +52,25 @@ class NeighborMetric(Metric):
         return n * self.k
 
     def compare(self, a: KnnGraph, b: KnnGraph) -> Score:
-        return self._score(self.count(a.neighbors, b.neighbors), a.neighbors, b.neighbors)
+        return self.share(self.count(a.neighbors, b.neighbors), a.neighbors, b.neighbors)
 
-    def compare_tile(self, a: KnnGraph, b: KnnGraph) -> Float[Array, "x y"]:
-        counts = self.count_tile(a.neighbors, b.neighbors)
-        return self._score(counts, a.neighbors[:, None], b.neighbors[None])
+    @property
+    def tile_kernel(self) -> TileKernel:
+        return CountKernel(self)
 
-    def _score(self, total: Any, a: Any, b: Any) -> Any:
+    def share(self, total: Any, a: Any, b: Any) -> Any:
+        """The score, from the sum over samples; NaN where a layer is degenerate, and its lists hold -1."""
         score = exact_ratio(total, self.largest(a.shape[-2]))
         return jnp.where((a[..., 0, 0] < 0) | (b[..., 0, 0] < 0), jnp.nan, score)
+
+
+@dataclasses.dataclass(frozen=True)
+class CountKernel(TileKernel):
+    """All pairs of a tile by the metric's own count of them."""
+
+    def tile(self, a: KnnGraph, b: KnnGraph) -> Float[Array, "x y"]:
+        counts = self.metric.count_tile(a.neighbors, b.neighbors)
+        return self.metric.share(counts, a.neighbors[:, None], b.neighbors[None])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,8 +93,8 @@ class ListMetric(NeighborMetric):
             raise ValueError(f"{self.name} needs queries >= 0, 0 for all samples, got {self.queries}.")
 
     @property
-    def sketch(self) -> Neighbors:
-        return Neighbors(self.k, self.normalize, queries=self.queries)
+    def sketcher(self) -> NeighborSketcher:
+        return NeighborSketcher(self.k, self.normalize, queries=self.queries)
 
     @property
     def permutable(self) -> bool:
@@ -129,5 +140,5 @@ class FractionMetric(ListMetric):
 
     kind = float
 
-    def _score(self, total: Any, a: Any, b: Any) -> Any:
+    def share(self, total: Any, a: Any, b: Any) -> Any:
         return jnp.where((a[..., 0, 0] < 0) | (b[..., 0, 0] < 0), jnp.nan, total / a.shape[-2])

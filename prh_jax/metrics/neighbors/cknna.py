@@ -9,8 +9,9 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from ...null.forms import Edges
-from ...sketches.neighbor_kernel import MaskedKernel, NeighborKernel
+from ...sketches.neighbor_kernel import NeighborKernel, NeighborKernelSketcher
 from ..base import Metric, Score, check_positive
+from ..kernels import TileKernel
 from .lists import any_lists, compact_lists, scan_samples, table_of, table_rows
 
 Formula = Literal["code", "paper"]
@@ -34,6 +35,8 @@ class Cknna(Metric):
 
     name = "cknna"
     source = "Huh et al. 2024, arXiv:2405.07987"
+    differentiable = True
+    bounds = (float("-inf"), float("inf"))
 
     k: int = 10
     unbiased: bool = True
@@ -53,14 +56,6 @@ class Cknna(Metric):
             raise ValueError(f"{self.name} needs eps >= 0, got {self.eps!r}.")
 
     @property
-    def differentiable(self) -> bool:
-        return True
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        return (float("-inf"), float("inf"))
-
-    @property
     def symmetric(self) -> bool:
         return self.formula == "paper" or not self.unbiased
 
@@ -70,20 +65,19 @@ class Cknna(Metric):
         return frozenset(names)
 
     @property
-    def sketch(self) -> MaskedKernel:
-        return MaskedKernel(self.k, self.unbiased, self.formula == "paper")
+    def sketcher(self) -> NeighborKernelSketcher:
+        return NeighborKernelSketcher(self.k, self.unbiased, self.formula == "paper")
 
     def compare(self, a: NeighborKernel, b: NeighborKernel) -> Score:
         same = a.neighbors[:, :, None] == b.neighbors[:, None, :]
         values_a = jnp.where(jnp.any(same, axis=2), a.values, 0)
         values_b = jnp.sum(jnp.where(same, b.values[:, None, :], 0), axis=2)
-        joint = self.sketch.align(a.neighbors, values_a, values_b)
-        return self._score(joint, a, b)
+        joint = self.sketcher.align(a.neighbors, values_a, values_b)
+        return self.ratio(joint, a, b)
 
-    def compare_tile(self, a: NeighborKernel, b: NeighborKernel) -> Float[Array, "x y"]:
-        joint = aligned_tile(self.sketch, a, b)
-        one, other = jax.tree.map(lambda z: z[:, None], a), jax.tree.map(lambda z: z[None], b)
-        return self._score(joint, one, other)
+    @property
+    def tile_kernel(self) -> TileKernel:
+        return SharedNeighborKernel(self)
 
     def inner_form(self, sketch: NeighborKernel) -> Edges | None:
         # the code's formula has row sums of shared neighbours in it
@@ -91,15 +85,26 @@ class Cknna(Metric):
             return None
         return Edges(sketch.neighbors, sketch.values / jnp.sqrt(sketch.self_alignment))
 
-    def _score(self, joint: Any, a: NeighborKernel, b: NeighborKernel) -> Any:
+    def ratio(self, joint: Any, a: NeighborKernel, b: NeighborKernel) -> Any:
+        """The score, from the alignment of the two layers with each other and of each with itself."""
         squared = a.self_alignment * b.self_alignment
         positive = squared > 0
         own = jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1)), jnp.nan)
         return joint / (own + self.eps * a.factor * b.factor) if self.eps else joint / own
 
 
-def aligned_tile(sketch: MaskedKernel, a: NeighborKernel, b: NeighborKernel) -> Float[Array, "x y"]:
-    """`MaskedKernel.align` on the shared neighbours of all pairs: sums over b's lists of tables of a's."""
+@dataclasses.dataclass(frozen=True)
+class SharedNeighborKernel(TileKernel):
+    """All pairs of a tile by tables of neighbour lists, a few samples at a time."""
+
+    def tile(self, a: NeighborKernel, b: NeighborKernel) -> Float[Array, "x y"]:
+        joint = aligned_tile(self.metric.sketcher, a, b)
+        one, other = jax.tree.map(lambda z: z[:, None], a), jax.tree.map(lambda z: z[None], b)
+        return self.metric.ratio(joint, one, other)
+
+
+def aligned_tile(sketch: NeighborKernelSketcher, a: NeighborKernel, b: NeighborKernel) -> Float[Array, "x y"]:
+    """`NeighborKernelSketcher.align` on the shared neighbours of all pairs: sums over b's lists of tables of a's."""
     lists_a, lists_b = any_lists(a.neighbors), any_lists(b.neighbors)
     (x, n, _), y = lists_a.shape, lists_b.shape[0]
     compact_a, compact_b, size = compact_lists(lists_a, lists_b)

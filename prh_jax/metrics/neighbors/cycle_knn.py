@@ -28,16 +28,10 @@ class CycleKnn(NeighborMetric):
 
     name = "cycle_knn"
     source = "Huh et al. 2024, arXiv:2405.07987"
+    symmetric = False
+    self_score = None
 
     swapped: bool = False
-
-    @property
-    def symmetric(self) -> bool:
-        return False
-
-    @property
-    def self_score(self) -> None:
-        return None
 
     def largest(self, n: int) -> int:
         return n

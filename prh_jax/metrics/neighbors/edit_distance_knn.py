@@ -22,8 +22,8 @@ class EditDistanceKnn(ListMetric):
     source = "Huh et al. 2024, arXiv:2405.07987"
     comparison = EditDistance()
 
-    def _score(self, total: Any, a: Any, b: Any) -> Any:
-        return super()._score(self.largest(a.shape[-2]) - total, a, b)
+    def share(self, total: Any, a: Any, b: Any) -> Any:
+        return super().share(self.largest(a.shape[-2]) - total, a, b)
 
 
 def edit_distance_knn(x: Any, y: Any, *, k: int = 10, normalize: bool = True, queries: int = 0) -> Score:

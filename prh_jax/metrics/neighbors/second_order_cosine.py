@@ -7,12 +7,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ...numerics.linalg import safe_sqrt
-from ...sketches.neighbors import NeighborSimilarities, Similarities
-from ..base import PairMetric, Score, check_positive
+from ...sketches.neighbors import NeighborSimilaritySketcher, Similarities
+from ..base import PairwiseMetric, Score, check_positive
 
 
 @dataclasses.dataclass(frozen=True)
-class SecondOrderCosine(PairMetric):
+class SecondOrderCosine(PairwiseMetric):
     """Mean cosine of a sample's similarities to its neighbours, those of either layer, in the two layers.
 
     `score = mean_i cos(s_x(i, N_i), s_y(i, N_i))`, in [-1, 1]; `N_i = knn_x(i) | knn_y(i)`, s cosines of rows. Where
@@ -24,6 +24,9 @@ class SecondOrderCosine(PairMetric):
 
     name = "second_order_cosine"
     source = "Hamilton et al. 2016, arXiv:1606.02821"
+    differentiable = True
+    bounds = (-1.0, 1.0)
+    invariances = frozenset({"orthogonal", "isotropic_scaling", "row_scaling"})
 
     k: int = 10
 
@@ -32,20 +35,8 @@ class SecondOrderCosine(PairMetric):
         check_positive(self.name, k=self.k)
 
     @property
-    def differentiable(self) -> bool:
-        return True
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        return (-1.0, 1.0)
-
-    @property
-    def invariances(self) -> frozenset[str]:
-        return frozenset({"orthogonal", "isotropic_scaling", "row_scaling"})
-
-    @property
-    def sketch(self) -> NeighborSimilarities:
-        return NeighborSimilarities(self.k)
+    def sketcher(self) -> NeighborSimilaritySketcher:
+        return NeighborSimilaritySketcher(self.k)
 
     def compare(self, a: Similarities, b: Similarities) -> Score:
         known = jnp.any(b.neighbors[:, :, None] == a.neighbors[:, None, :], axis=2)
