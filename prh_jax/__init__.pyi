@@ -6,6 +6,11 @@ from .analysis.intervals import interval as interval
 from .analysis.neighbor_gallery import neighbor_gallery as neighbor_gallery
 from .analysis.trend import trend as trend
 from .engine.preprocess import Preprocess as Preprocess
+from .errors import CorruptError as CorruptError
+from .errors import ExistsError as ExistsError
+from .errors import IncompleteError as IncompleteError
+from .errors import MismatchError as MismatchError
+from .errors import NotFoundError as NotFoundError
 from .errors import StoreError as StoreError
 from .metrics.base import Metric as Metric
 from .metrics.cka import Cka as Cka
@@ -14,6 +19,7 @@ from .metrics.cka import cka as cka
 from .metrics.cka import unbiased_cka as unbiased_cka
 from .metrics.distance_correlation import DistanceCorrelation as DistanceCorrelation
 from .metrics.distance_correlation import distance_correlation as distance_correlation
+from .metrics.function import FunctionMetric as FunctionMetric
 from .metrics.linear_regression import LinearRegression as LinearRegression
 from .metrics.linear_regression import linear_regression as linear_regression
 from .metrics.matching import HardCorrelationMatch as HardCorrelationMatch
@@ -46,6 +52,7 @@ from .metrics.registry import METRICS as METRICS
 from .metrics.registry import PRH_METRICS as PRH_METRICS
 from .metrics.registry import SUPPORTED_METRICS as SUPPORTED_METRICS
 from .metrics.registry import make_metric as make_metric
+from .metrics.registry import register_metric as register_metric
 from .metrics.rsa import Rsa as Rsa
 from .metrics.rsa import rsa as rsa
 from .metrics.rsm_norm_difference import RsmNormDifference as RsmNormDifference

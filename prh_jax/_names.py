@@ -51,13 +51,22 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "StreamingCka",
     ),
     "runtime.compilation_cache": ("keep_compiled",),
-    "errors": ("StoreError",),
+    "errors": (
+        "StoreError",
+        "NotFoundError",
+        "IncompleteError",
+        "CorruptError",
+        "MismatchError",
+        "ExistsError",
+    ),
     "metrics.base": ("Metric",),
+    "metrics.function": ("FunctionMetric",),
     "metrics.registry": (
         "METRICS",
         "PRH_METRICS",
         "SUPPORTED_METRICS",
         "make_metric",
+        "register_metric",
     ),
     "metrics.cka": (
         "Cka",

@@ -5,7 +5,6 @@ AlignmentMetrics.measure("cknna", feats_A, feats_B, topk=10)
 Alignment(["vit.zarr", "dino.zarr"]).score(features, metric="mutual_knn", topk=10)
 """
 
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -18,8 +17,8 @@ from .engine.programs import sketch_layer
 from .metrics.base import Metric
 from .metrics.registry import PRH_METRICS, SUPPORTED_METRICS, make_metric
 from .stores.checks import check_same_samples
-from .stores.layout import Layer
-from .stores.reader import FeatureStore, Stores, label_stores, open_stores
+from .stores.reader import Stores, label_stores, open_stores
+from .stores.source import GivenLayers, ModelSource
 
 _scored = jax.jit(lambda metric, x, y: metric(x, y), static_argnums=0)
 
@@ -181,10 +180,10 @@ class Alignment:
     def _sketch_stores(self, metric: Metric) -> list[Any]:
         return [self._sketch(store, metric) for store in self.stores]
 
-    def _sketch(self, source: FeatureStore | list[np.ndarray], metric: Metric) -> Any:
+    def _sketch(self, source: ModelSource | list[np.ndarray], metric: Metric) -> Any:
         """The sketches of all layers of a store or of a list, stacked."""
         layers = source if isinstance(source, list) else [source.read_layer(i) for i in range(len(source.layers))]
-        store = _Given(layers) if isinstance(source, list) else source
+        store = GivenLayers(layers) if isinstance(source, list) else source
         thresholds = self.preprocess.thresholds(store, layers)
         sketches = [
             sketch_layer(jnp.asarray(x), threshold, sketcher=metric.sketcher, preprocess=self.preprocess)
@@ -194,11 +193,3 @@ class Alignment:
 
 
 _tile = jax.jit(lambda metric, a, b: metric.tile_kernel.tile(a, b), static_argnums=0)
-
-
-class _Given(FeatureStore):
-    """Layers in memory, for preprocessing to take them as a store's."""
-
-    def __init__(self, layers: Sequence[np.ndarray]):
-        self.layers = [Layer(str(i), layer.shape[1]) for i, layer in enumerate(layers)]
-        self.ids, self.dtype = [""] * len(layers[0]), layers[0].dtype

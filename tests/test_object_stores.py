@@ -17,8 +17,10 @@ from prh_jax.cli.main import main
 from prh_jax.engine.sketch_bank import SketchBank
 from prh_jax.errors import StoreError
 from prh_jax.metrics.registry import METRICS
+from prh_jax.results.calibration import save_calibration
 from prh_jax.results.null_grid import NullGrid
 from prh_jax.results.score_grid import ScoreGrid
+from prh_jax.results.storage import create_result
 from prh_jax.stores.location import place
 from prh_jax.stores.publish import publish
 from prh_jax.stores.url import Url
@@ -110,7 +112,7 @@ def grid(path=URL, tile=TILE, **options):
     labels = made_result({"a": 4}, {"b": 4})
     empty = {key: (("layer_x", "layer_y"), np.full((4, 4), np.nan, np.float32)) for key in labels.metrics}
     dataset = labels.dataset.drop_vars(labels.metrics).assign(empty)
-    return ScoreGrid(dataset, labels.protocol, dict.fromkeys(labels.metrics, tile), place(path), **options)
+    return ScoreGrid(dataset, labels.provenance, dict.fromkeys(labels.metrics, tile), place(path), **options)
 
 
 def test_who_creates_second_destroys_nothing(monkeypatch):
@@ -128,9 +130,7 @@ def test_who_creates_second_destroys_nothing(monkeypatch):
 
     monkeypatch.setattr(Url, "exists", nothing_yet)
     with pytest.raises(StoreError, match="came to exist while"):
-        prh_jax.result_store.create_result(
-            first.dataset, first.protocol, Url(URL), overwrite=False, status="running", tile={"cka": 1}
-        )
+        create_result(first.dataset, first.provenance, Url(URL), overwrite=False, status="running", tile={"cka": 1})
     asked.clear()
     second = grid(tile=1)
     assert contents() == before
@@ -218,7 +218,7 @@ def test_calibrations(tmp_path):
     assert again.done(0, 1) and not again.done(0, 0) and again.reached.sum() == 4
     np.testing.assert_array_equal(again.null[0, :, 0, 0], [np.nan, np.nan, 0.5, 0.5])
     assert NullGrid(pairs, (2, 2), blocks, {"orders": 5}, cells=True, path=Url(URL)).finished == 0
-    prh_jax.null_store.save_calibration(result.calibration, Url(URL))
+    save_calibration(result.calibration, Url(URL))
     assert not [name for name in objects() if "growing" in name]
 
 

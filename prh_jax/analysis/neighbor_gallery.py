@@ -9,7 +9,7 @@ import xarray as xr
 
 from ..engine.preprocess import Preprocess
 from ..engine.programs import sketch_layer
-from ..errors import StoreError
+from ..errors import MismatchError
 from ..metrics.registry import is_known, make_metric
 from ..results.alignment import Alignment
 from ..results.gallery import Gallery, Picture
@@ -17,7 +17,8 @@ from ..results.provenance import MetricRecord, find_stores
 from ..sketches.neighbors import NeighborSketcher
 from ..stores.location import place
 from ..stores.paired import pair_inner
-from ..stores.reader import FeatureStore, open_stores
+from ..stores.reader import open_stores
+from ..stores.source import ModelSource
 
 
 def neighbor_gallery(
@@ -92,7 +93,7 @@ def _neighbors_of(record: MetricRecord, k: int) -> NeighborSketcher:
     return NeighborSketcher(record.settings.get("k", k))
 
 
-def _stores(result: Alignment, models: dict[str, str], given: dict[str, Any]) -> dict[str, FeatureStore]:
+def _stores(result: Alignment, models: dict[str, str], given: dict[str, Any]) -> dict[str, ModelSource]:
     """The store of a model on either side, with the samples that were scored, checked to be the one scored."""
     provenance = result.provenance
     recorded: dict[str, Any] = {side: provenance.stores(side) for side in "xy"}
@@ -110,7 +111,7 @@ def _stores(result: Alignment, models: dict[str, str], given: dict[str, Any]) ->
         contents = next(entry.contents for entry in provenance.models(side) if entry.label == models[side])
         fitting = [s for s in stores if s.ids_sha256 == provenance.ids_sha256 and s.checksum() == contents]
         if not fitting:
-            raise StoreError(
+            raise MismatchError(
                 f"Of the stores of side {side} at hand ({len(stores)}, such as {stores[0].path}), none holds the "
                 f"features that were scored for {models[side]!r}. Say where they are (stores_{side}=), or align again."
             )

@@ -275,7 +275,7 @@ def _pools(pool: str, modality: str) -> list[str]:
 
 
 def _require(args: argparse.Namespace, paths_x: list[Path], paths_y: list[Path]) -> None:
-    from ..errors import StoreError
+    from ..errors import NotFoundError
 
     if not paths_x or not paths_y:
         side = "y" if paths_x else "x"
@@ -290,7 +290,7 @@ def _require(args: argparse.Namespace, paths_x: list[Path], paths_y: list[Path])
             for side in ("x", "y")
         )
         commands = "\n".join(dict.fromkeys(commands.splitlines()))
-        raise StoreError(
+        raise NotFoundError(
             f"{len(missing)} of {len({*paths_x, *paths_y})} feature stores are missing, the first is {missing[0]}. "
             f"Make them with\n{commands}\nor point --input-dir at them."
         )

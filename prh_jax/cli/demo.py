@@ -75,11 +75,10 @@ def _shipped(name: str, folder: Path) -> Path:
     """A copy of a shipped store beside the others of the demo."""
     target = folder / "features" / f"{name}.zarr"
     if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        building = target.with_suffix(".partial")
-        shutil.rmtree(building, ignore_errors=True)
-        shutil.copytree(SHIPPED / f"{name}.zarr", building)
-        building.rename(target)
+        from ..stores.publish import write_whole
+
+        with write_whole(target, replace=False) as building:
+            shutil.copytree(SHIPPED / f"{name}.zarr", building)
     return target
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Num
 
 from ..numerics import linalg
 from ..stores.layout import blocks_of
-from ..stores.reader import FeatureStore
+from ..stores.source import LayerSource
 from .quantile import order_statistics, row_quantiles
 
 
@@ -58,7 +58,7 @@ class Preprocess:
 
     def thresholds(
         self,
-        store: FeatureStore,
+        store: LayerSource,
         layers: list[np.ndarray] | None = None,
         *,
         memory: int = 1 << 30,
@@ -82,7 +82,7 @@ class Preprocess:
         return np.repeat(np.asarray(values, np.float32), [len(group) for group in groups])
 
     def _order_statistic(
-        self, store: FeatureStore, group: list[int], layers: list[np.ndarray] | None, part: RowRange | None
+        self, store: LayerSource, group: list[int], layers: list[np.ndarray] | None, part: RowRange | None
     ) -> float:
         size = store.n * sum(store.layers[i].dim for i in group)
         rank = min(int(self.clip_quantile * size), size - 1)
@@ -93,7 +93,7 @@ class Preprocess:
 
     def _mean_sample_quantile(
         self,
-        store: FeatureStore,
+        store: LayerSource,
         groups: list[list[int]],
         layers: list[np.ndarray] | None,
         memory: int,

@@ -5,9 +5,7 @@ an interrupted run.
 import hashlib
 import io
 import json
-import os
 import tempfile
-import uuid
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..errors import StoreError
+from ..errors import CorruptError, NotFoundError, StoreError
 from ..sketches.base import Sketcher
-from ..stores.location import Place, place, writing
+from ..stores.location import Place, place
+from ..stores.publish import write_whole
 from ..stores.url import Url
 
 FORMAT = "prh-jax/sketch/2"
@@ -56,16 +55,8 @@ class SketchBank:
             np.savez(whole, *leaves)
             path.write_bytes(whole.getvalue())
             return
-        partial = path.with_suffix(f".{uuid.uuid4().hex}.partial")  # workers on several machines may share a process id
-        with writing(path):
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with open(partial, "wb") as file:
-                    np.savez(file, *leaves)
-                os.replace(partial, path)
-            except OSError:
-                partial.unlink(missing_ok=True)
-                raise
+        with write_whole(path, replace=True) as building, open(building, "wb") as file:
+            np.savez(file, *leaves)
 
     def get(self, sketcher: Sketcher, layer: str, treedef: Any) -> Any:
         """The sketch, on the host; `treedef` is its structure."""
@@ -77,14 +68,16 @@ class SketchBank:
             with np.load(source, allow_pickle=False) as file:
                 sketch = treedef.unflatten([file[f"arr_{i}"] for i in range(treedef.num_leaves)])
         except FileNotFoundError as error:
-            raise StoreError(
+            raise NotFoundError(
                 f"The sketch {path} is gone: another process has finished the study, or removed it. Run the same again."
             ) from error
         except StoreError:  # it could not be reached, whatever it holds
             raise
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             path.remove() if isinstance(path, Url) else path.unlink(missing_ok=True)
-            raise StoreError(f"The sketch {path} is damaged and was removed ({error}). Run the same again.") from error
+            raise CorruptError(
+                f"The sketch {path} is damaged and was removed ({error}). Run the same again."
+            ) from error
         if self._held is not None:
             self._held[sketcher, layer] = sketch
         return sketch

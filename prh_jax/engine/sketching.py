@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from ..errors import StoreError
 from ..runtime.host import compiling_threads, kept_memory, quiet_blas, reading_threads
 from ..sketches.base import Sketcher, Summarizer
-from ..stores.reader import FeatureStore
+from ..stores.source import ModelSource
 from .preprocess import Preprocess
 from .programs import sketch_summary, summary_program
 from .read_ahead import read_ahead
@@ -27,12 +27,12 @@ IN_FLIGHT = 2
 class StoredLayer:
     """A layer of a store, and a name of its features after preprocessing, by their contents."""
 
-    store: FeatureStore
+    store: ModelSource
     layer: int
     name: str
 
 
-def name_layers(stores: Iterable[FeatureStore], preprocess: Preprocess, precision: str) -> dict[str, list[StoredLayer]]:
+def name_layers(stores: Iterable[ModelSource], preprocess: Preprocess, precision: str) -> dict[str, list[StoredLayer]]:
     """All layers of each store, by its path."""
     refs = {}
     for store in stores:

@@ -3,6 +3,7 @@
 from .base import INVARIANCES, Metric
 from .cka import Cka, UnbiasedCka
 from .distance_correlation import DistanceCorrelation
+from .function import FunctionMetric
 from .linear_regression import LinearRegression
 from .matching import HardCorrelationMatch, PermutationProcrustes, SoftCorrelationMatch
 from .neighbors.cknna import Cknna
@@ -13,7 +14,16 @@ from .neighbors.mutual_knn import MutualKnn
 from .neighbors.rank_similarity import JointRankJaccard, KnnJaccard, RankSimilarity
 from .neighbors.second_order_cosine import SecondOrderCosine
 from .pwcca import Pwcca
-from .registry import GROUPS, METRICS, PRH_METRICS, SUPPORTED_METRICS, make_metric, make_metrics, parse_metric
+from .registry import (
+    GROUPS,
+    METRICS,
+    PRH_METRICS,
+    SUPPORTED_METRICS,
+    make_metric,
+    make_metrics,
+    parse_metric,
+    register_metric,
+)
 from .rsa import Rsa
 from .rsm_norm_difference import RsmNormDifference
 from .shapes import AlignedCosine, AngularShapeDistance, NormalizedBures, ProcrustesDistance
@@ -37,6 +47,7 @@ __all__ = [
     "DistanceCorrelation",
     "EditDistanceKnn",
     "EigenspaceOverlap",
+    "FunctionMetric",
     "Gulp",
     "HardCorrelationMatch",
     "Imd",
@@ -63,4 +74,5 @@ __all__ = [
     "make_metric",
     "make_metrics",
     "parse_metric",
+    "register_metric",
 ]

@@ -1,11 +1,15 @@
 """The table of metrics: everything else reads it, and nothing else names a metric."""
 
 import dataclasses
+import importlib
+import sys
+from pathlib import Path
 from typing import Any
 
 from .base import Metric
 from .cka import Cka, UnbiasedCka
 from .distance_correlation import DistanceCorrelation
+from .function import FunctionMetric
 from .linear_regression import LinearRegression
 from .matching import HardCorrelationMatch, PermutationProcrustes, SoftCorrelationMatch
 from .neighbors.cknna import Cknna
@@ -73,25 +77,105 @@ GROUPS: dict[str, list[str]] = {"prh": SUPPORTED_METRICS, "all": list(METRICS)}
 """Words that stand for several metrics."""
 
 
+_REGISTERED: dict[str, type[Metric] | Metric] = {}
+
+
+def register_metric(metric: Any) -> Any:
+    """Make a metric of your own known by its name, to this process.
+
+    Names then work wherever those of shipped metrics do: `align(..., metrics="mine")`, `make_metric("mine")`. Scoring a
+    saved result again needs the metric that it was scored by; reading, printing and plotting it does not.
+
+    Parameters
+    ----------
+    metric
+        A subclass of `Metric`, whose settings all have defaults, or a `FunctionMetric`. Registering the same name again
+        replaces what was registered before.
+
+    Returns
+    -------
+    The metric, so that this can decorate a class.
+
+    Raises
+    ------
+    ValueError
+        If it is no metric, its name is that of a shipped metric, or it cannot be made without settings.
+    """
+    if isinstance(metric, type) and issubclass(metric, Metric):
+        try:
+            made = metric()
+        except TypeError as error:
+            raise ValueError(
+                f"{metric.__name__} must be usable without settings: give each a default ({error})."
+            ) from error
+    elif isinstance(metric, Metric):
+        made = metric
+    else:
+        raise ValueError(f"A metric is a subclass of prh_jax.Metric or a FunctionMetric, got {metric!r}.")
+    name = getattr(made, "name", None)
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ValueError(f"A metric has a name of letters, digits and underscores; {metric!r} has {name!r}.")
+    if name in METRICS:
+        raise ValueError(f"{name!r} is a metric of prh_jax; give yours another name.")
+    _REGISTERED[name] = metric
+    return metric
+
+
+def known_metrics() -> list[str]:
+    """Names of all metrics that this process knows, shipped ones first."""
+    return [*METRICS, *_REGISTERED]
+
+
 def is_known(name: str) -> bool:
     """Whether this process has a metric of that name."""
-    return name in METRICS
+    return name in METRICS or name in _REGISTERED
 
 
 def make_metric(name: str, *, base: Metric | None = None, **settings: Any) -> Metric:
     """A metric by name with settings; ValueError that lists the metrics, or the settings, where one is unknown."""
-    if name not in METRICS:
-        raise ValueError(f"Unknown metric {name!r}; the metrics are {', '.join(METRICS)}.")
-    fields = {f.name for f in dataclasses.fields(METRICS[name])}
+    if not is_known(name):
+        raise ValueError(
+            f"Unknown metric {name!r}; the metrics are {', '.join(known_metrics())}. One of your own has to be "
+            "registered first: prh_jax.register_metric(...), or --metric MODULE:NAME on the command line."
+        )
+    known = METRICS.get(name) or _REGISTERED[name]
+    metric = base or (known() if isinstance(known, type) else known)
     for key in settings:
-        if key not in fields:
-            raise ValueError(f"{name} has no setting {key!r}; its settings are {', '.join(sorted(fields))}.")
-    return dataclasses.replace(base or METRICS[name](), **settings)
+        if key not in metric.settings:
+            names = ", ".join(sorted(metric.settings)) or "none"
+            raise ValueError(f"{name} has no setting {key!r}; its settings are {names}.")
+    return dataclasses.replace(metric, **settings) if settings else metric
+
+
+def import_metric(text: str) -> Metric:
+    """Import and register the metric that "module:name" stands for: a Metric, a subclass, or a function of two layers.
+
+    The working folder is looked at last, after all that is installed.
+    """
+    module, _, name = text.partition(":")
+    sys.path.append(str(Path.cwd()))
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"There is no metric {text!r}: {error}. It is written module:name, such as my_metrics:mine."
+        ) from error
+    finally:
+        sys.path.pop()
+    if not isinstance(found, Metric) and not isinstance(found, type) and callable(found):
+        found = FunctionMetric(name, found)
+    register_metric(found)
+    return found() if isinstance(found, type) else found
 
 
 def parse_metric(text: str, *, prh: bool = False, k: int | None = None) -> Metric:
-    """A metric from text such as `cka` or `cka:kernel=rbf,sigma=2`; `k` applies where the metric has such a setting."""
+    """A metric from text: `cka`, `cka:kernel=rbf,sigma=2`, or `module:name` for one of your own.
+
+    `k` applies where the metric has such a setting.
+    """
     name, _, tail = text.partition(":")
+    if tail and "=" not in tail and not is_known(name):
+        return import_metric(text)
     base = PRH_METRICS.get(name) if prh else None
     settings: dict[str, Any] = {}
     defaults = make_metric(name, base=base).settings

@@ -1,10 +1,8 @@
 """A result as one HTML file: opens anywhere, asks the network for nothing, and needs no Python to be read."""
 
 import base64
-import contextlib
 import html
 import json
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
@@ -12,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import StoreError, write_error
+from ..errors import ExistsError, StoreError
 from ..results.alignment import Alignment
 from ..results.covariates import covariate_values, spearman
 from ..results.gallery import Gallery, thumbnail
@@ -20,6 +18,7 @@ from ..results.provenance import origin_lines
 from ..results.reduce import HOW, model_blocks
 from ..results.tables import plain_name
 from ..stores.location import local_file
+from ..stores.publish import write_whole
 from .base import labels
 from .maps import leaf_order
 
@@ -50,7 +49,7 @@ def report(
     if path.is_dir():
         raise StoreError(f"{path} is a folder. Name the file in it: {path / 'report.html'}.")
     if path.exists() and not overwrite:
-        raise StoreError(
+        raise ExistsError(
             f"{path} already exists. Choose another name, or overwrite it with --force-remake (overwrite=True)."
         )
     try:
@@ -76,16 +75,9 @@ def report(
         content=json.dumps(content, allow_nan=False).replace("<", "\\u003c"),
         script=(PAGE / "page.js").read_text("utf-8"),
     )
-    building = path.with_name(f".{uuid.uuid4().hex}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with write_whole(path, replace=True) as building:
         building.write_text(text, "utf-8")
-        return building.replace(path)
-    except OSError as error:
-        raise write_error(error, path) from error
-    finally:
-        with contextlib.suppress(OSError):  # where there is no folder, there is nothing to remove either
-            building.unlink(missing_ok=True)
+    return path
 
 
 def _packed(values: Any) -> str:

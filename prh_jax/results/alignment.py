@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..errors import StoreError
+from ..errors import CorruptError, IncompleteError, MismatchError, NotFoundError
 from ..stores.location import Place, local_file, place, store_at
 from ..stores.url import Url
 from .calibration import Calibration, load_calibration, save_calibration
@@ -146,25 +146,25 @@ def load_alignment(path: str | Path | Url, *, calibration: bool = True) -> Align
     where = place(path)
     if not (where.is_dir() if isinstance(where, Path) else (where / "zarr.json").exists()):
         what = "is a file, not a result" if isinstance(where, Path) else "holds something, but no result"
-        raise StoreError(f"{path} {what if where.exists() else 'does not exist'}. `prh align` makes results.")
+        raise NotFoundError(f"{path} {what if where.exists() else 'does not exist'}. `prh align` makes results.")
     try:
         dataset = xr.open_zarr(store_at(where), consolidated=False).load()
     except Exception as error:  # xarray and zarr raise many kinds for a broken or foreign folder
-        raise StoreError(f"{path} could not be read as a result: {error}") from error
+        raise CorruptError(f"{path} could not be read as a result: {error}") from error
     schema = dataset.attrs.pop("schema", None)
     if schema != SCHEMA:
-        raise StoreError(f"{path} has schema {schema!r}, but this version of prh-jax reads {SCHEMA!r}.")
+        raise MismatchError(f"{path} has schema {schema!r}, but this version of prh-jax reads {SCHEMA!r}.")
     dataset.attrs.pop("tile", None)
     if dataset.attrs.pop("status", None) != "complete":
-        raise StoreError(f"{path} is unfinished. Run the same `prh align` again; it goes on where it stopped.")
+        raise IncompleteError(f"{path} is unfinished. Run the same `prh align` again; it goes on where it stopped.")
     damaged = f"{path} is damaged: {{}}. Make it again with --force-remake (overwrite=True)."
     try:
         provenance, recorded = Provenance.of(json.loads(dataset.attrs.pop("protocol"))), dataset.attrs.pop("sha256")
         names = list(provenance.metrics)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise StoreError(damaged.format(f"its attributes cannot be used ({error!r})")) from error
+        raise CorruptError(damaged.format(f"its attributes cannot be used ({error!r})")) from error
     if digest(dataset) != recorded:
-        raise StoreError(damaged.format("its scores and labels do not match their recorded hash"))
+        raise CorruptError(damaged.format("its scores and labels do not match their recorded hash"))
     texts = {name: (c.dims, c.values.astype(object)) for name, c in dataset.coords.items() if c.dtype.kind == "T"}
     dataset = dataset.assign_coords(texts)
     return Alignment(dataset[names], provenance, load_calibration(where) if calibration else None)

@@ -8,7 +8,7 @@ from typing import Any
 import xarray as xr
 from zarr.codecs import Crc32cCodec
 
-from ..errors import StoreError
+from ..errors import CorruptError, MismatchError
 from ..stores.location import Place, remove, store_at, writing
 from .storage import FINAL, GROWING
 
@@ -94,10 +94,10 @@ def load_calibration(path: Place) -> Calibration | None:
         schema, settings, recorded = (dataset.attrs.pop(name) for name in ("schema", "settings", "sha256"))
         settings = json.loads(settings)
     except Exception as error:  # xarray and zarr raise many kinds for a broken or foreign folder
-        raise StoreError(f"The calibration in {path} is damaged ({error!r}). {remedy}") from error
+        raise CorruptError(f"The calibration in {path} is damaged ({error!r}). {remedy}") from error
     if schema != SCHEMA:
-        raise StoreError(f"The calibration in {path} has schema {schema!r}; this version reads {SCHEMA!r}. {remedy}")
+        raise MismatchError(f"The calibration in {path} has schema {schema!r}; this version reads {SCHEMA!r}. {remedy}")
     if digest(dataset, settings) != recorded:
-        raise StoreError(f"The calibration in {path} is damaged: its numbers do not match their hash. {remedy}")
+        raise CorruptError(f"The calibration in {path} is damaged: its numbers do not match their hash. {remedy}")
     texts = {name: (c.dims, c.values.astype(object)) for name, c in dataset.coords.items() if c.dtype.kind == "T"}
     return Calibration(dataset.assign_coords(texts), settings)

@@ -1,8 +1,6 @@
 """Results as files for other programs: tables, arrays, text."""
 
 import json
-import os
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +8,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..errors import StoreError, write_error
+from ..errors import ExistsError
 from ..runtime.progress import progress
 from ..stores.location import local_file
+from ..stores.publish import write_whole
 from .alignment import Alignment
 from .reduce import How
 from .tables import escape_latex, escape_markdown, latex_table, markdown_table
@@ -43,20 +42,13 @@ def export(
     if path.suffix not in WRITERS:
         raise ValueError(f"The ending of {path.name!r} does not say what to write; there are {', '.join(WRITERS)}.")
     if path.exists() and not overwrite:
-        raise StoreError(
+        raise ExistsError(
             f"{path} already exists. Choose another path, or overwrite it with --force-remake (overwrite=True)."
         )
     if metric is not None:
         result.layers(metric)
-    building = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with write_whole(path, replace=True, suffix=path.suffix) as building:
         WRITERS[path.suffix](result, building, metric=metric, per=per, how=how)
-        os.replace(building, path)
-    except OSError as error:
-        raise write_error(error, path) from error
-    finally:
-        building.unlink(missing_ok=True)
     return path
 
 

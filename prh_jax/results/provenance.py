@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import StoreError
+from ..errors import NotFoundError
 from ..stores.location import Place, place
 from .tables import plain_name
 
@@ -198,7 +198,7 @@ def find_stores(result: str, recorded: Sequence[str | None] | None, side: str) -
     missing = [path for path in paths if isinstance(path, Path) and not path.exists()]
     if missing or not paths or len(paths) < len(recorded or ()):
         what = f"{missing[0]} is not there" if missing else "it does not say where they are"
-        raise StoreError(
+        raise NotFoundError(
             f"The features that {result} was made from are needed, but {what}. Say where the stores of side {side} "
             f"are: stores_{side}=, or --{side} of `prh align` (which goes on with a result) and `prh calibrate`."
         )

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..errors import StoreError
+from ..errors import CorruptError, ExistsError, IncompleteError, MismatchError
 from ..stores.location import Place, open_group, writing
 from ..stores.publish import put_lacking
 from .alignment import Alignment
@@ -37,13 +37,13 @@ class ScoreGrid:
             if overwrite or not path.exists():
                 try:
                     create_result(dataset, provenance, path, overwrite=overwrite, status="running", tile=tile)
-                except StoreError:
-                    if overwrite or not path.exists():
+                except ExistsError:
+                    if overwrite:
                         raise  # else another worker was faster
             self._group = open_group(path, mode="r+")
             attributes: dict[str, Any] = dict(self._group.attrs)
             if not provenance.same_study(Provenance.of(json.loads(attributes["protocol"]))):
-                raise StoreError(
+                raise MismatchError(
                     f"{path} holds a result made from other features or settings. Name another, or overwrite it with "
                     "--force-remake (overwrite=True)."
                 )
@@ -104,7 +104,7 @@ class ScoreGrid:
     def finish(self) -> Alignment:
         """The result, once every tile is done; the marks of tiles stay, as workers may still look at them."""
         if self.finished < self.total:
-            raise StoreError(f"{self.total - self.finished} of {self.total} tiles are not scored yet.")
+            raise IncompleteError(f"{self.total - self.finished} of {self.total} tiles are not scored yet.")
         matrices = {key: (("layer_x", "layer_y"), values) for key, values in self._values.items()}
         dataset = self.dataset.assign(matrices)
         if self._group is not None and self.path is not None:
@@ -116,6 +116,6 @@ class ScoreGrid:
         try:
             return np.asarray(self._group[name][...])  # type: ignore[index]
         except (ValueError, OSError, RuntimeError, KeyError) as error:
-            raise StoreError(
+            raise CorruptError(
                 f"{self.path} is damaged: {name} cannot be read ({error}). Overwrite it with --force-remake."
             ) from error

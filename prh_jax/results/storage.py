@@ -9,7 +9,7 @@ import xarray as xr
 import zarr
 from zarr.codecs import Crc32cCodec
 
-from ..errors import StoreError
+from ..errors import CorruptError, ExistsError, NotFoundError
 from ..stores.location import Place, check_replaceable, open_group, place
 from ..stores.publish import Build, claim, publish
 from ..stores.url import Url
@@ -37,7 +37,7 @@ def create_result(
 ) -> Place:
     """A result at `path`; a running one, of which attributes tell the size of `tile`s, for others to fill too."""
     if path.exists() and not overwrite:
-        raise StoreError(
+        raise ExistsError(
             f"{path} already exists. Choose another path, or overwrite it with --force-remake (overwrite=True)."
         )
     check_replaceable(path, SCHEMA)
@@ -72,8 +72,8 @@ def read_provenance(path: str | Path | Url) -> Provenance:
         if attributes["schema"] == SCHEMA:
             return Provenance.of(json.loads(str(attributes["protocol"])))
     except Exception as error:  # zarr raises many kinds for a broken or foreign folder
-        raise StoreError(f"{path} could not be read as a result: {error}") from error
-    raise StoreError(f"{path} is not a result of `prh align`.")
+        raise CorruptError(f"{path} could not be read as a result: {error}") from error
+    raise NotFoundError(f"{path} is not a result of `prh align`.")
 
 
 def is_running(path: Place) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ..errors import StoreError
+from ..errors import MismatchError, StoreError
 
 
 def check_ids(ids: Sequence[str]) -> list[str]:
@@ -29,11 +29,11 @@ def check_same_samples(
 ) -> None:
     """StoreError unless both hold the same samples in the same order; it names the first row that differs."""
     if len(a) != len(b):
-        raise StoreError(f"{name_a} has {len(a)} samples but {name_b} has {len(b)}. {way_out}")
+        raise MismatchError(f"{name_a} has {len(a)} samples but {name_b} has {len(b)}. {way_out}")
     if list(a) != list(b):
         row = next(i for i, (p, q) in enumerate(zip(a, b, strict=True)) if p != q)
         kind = "the same ids in another order" if set(a) == set(b) else "other ids"
-        raise StoreError(
+        raise MismatchError(
             f"{name_a} and {name_b} hold {kind}: row {row} is sample {a[row]!r} in the one and {b[row]!r} in the "
             f"other, and scores would pair unrelated samples. {way_out}"
         )

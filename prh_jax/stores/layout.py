@@ -1,4 +1,18 @@
-"""Layout of a feature store: names, dtypes, blocks, and the hashes of its records."""
+"""Features on disk: one Zarr v3 group a model, written block by block.
+
+
+Layout of a store (schema "prh-jax/features/1"):
+
+    features        (layer, sample, feature)  chunks (1, 256, d), crc32c, fill value NaN
+    features_<d>    one such array per width, where layers differ in width
+    sample          (sample,)  ids, in order          layer  (layer,)  names
+    done            (block,)   1 once the block's features are all on disk; written after them
+    <sample array>  (sample,)  optional, one number per sample (loss, tokens ...)
+    attributes      schema, status, spec, spec_sha256, ids_sha256, layers [{name, array, index, dim}], result, env
+
+A chunk that is missing reads as NaN, a flipped byte fails its checksum, and a block counts only once it is marked
+done: so that nothing half-written is ever taken for features.
+"""
 
 import hashlib
 import json

@@ -16,7 +16,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore, ZipStore
 
-from ..errors import StoreError, write_error
+from ..errors import MismatchError, StoreError, write_error
 from .url import FRESH, Url, url_error
 
 Place = Path | Url
@@ -73,7 +73,7 @@ def schema_of(where: Place) -> str | None:
 def check_replaceable(where: Place, schema: str) -> None:
     """StoreError unless what is at a place is of this schema (or nothing): all else is the user's own."""
     if where.exists() and schema_of(where) != schema:
-        raise StoreError(
+        raise MismatchError(
             f"{where} is there, but it is not {schema!r} (it says {schema_of(where)!r}), so it is not overwritten. "
             "Choose another path, or remove it yourself."
         )

@@ -1,16 +1,17 @@
 """How a Zarr group comes to where others may look for it: renamed there on a disk, put object by object at a URL."""
 
+import contextlib
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
-from ..errors import StoreError, write_error
+from ..errors import ExistsError, StoreError, write_error
 from .location import Place
 from .url import Url
 
@@ -34,18 +35,46 @@ def publish(build: Build, where: Place, *, overwrite: bool) -> None:
         where.write_below(objects)
         _put_root(root, where)
         return
-    building = where.parent / f".{where.name}.{uuid.uuid4().hex}.partial"
-    try:
-        where.parent.mkdir(parents=True, exist_ok=True)
+    with write_whole(where, replace=overwrite) as building:
         build(building)
-        if overwrite and where.exists():
-            shutil.rmtree(where)
-        os.rename(building, where)
+
+
+@contextlib.contextmanager
+def write_whole(path: Path, *, replace: bool, suffix: str = "") -> Iterator[Path]:
+    """A temporary name for a file or folder, which takes its place at `path` when the block ends.
+
+    Others see all of it or nothing. If the block fails, nothing is left, and what was at `path` is as it was. OSError
+    becomes a StoreError that names `path`.
+
+    Parameters
+    ----------
+    path
+        Where the file or folder belongs. Folders above it are made.
+    replace
+        Whether it replaces what is there. Without it, ExistsError where something came to be there meanwhile.
+    suffix
+        Ending of the temporary name, for programs that go by it.
+    """
+    building = path.parent / f".{path.name}.{uuid.uuid4().hex}.partial{suffix}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield building
+        if not replace and path.exists():
+            raise _too_late(path)
+        if path.is_dir() and building.is_dir():
+            retired = building.with_name(building.name + ".retired")
+            path.rename(retired)
+            building.rename(path)
+            shutil.rmtree(retired, ignore_errors=True)
+        else:
+            os.replace(building, path)
     except OSError as error:
-        shutil.rmtree(building, ignore_errors=True)
-        if not overwrite and where.exists():
-            raise _too_late(where) from error
-        raise write_error(error, where) from error
+        if not replace and path.exists():
+            raise _too_late(path) from error
+        raise write_error(error, path) from error
+    finally:
+        with contextlib.suppress(OSError):  # where there is no folder, there is nothing to remove either
+            shutil.rmtree(building) if building.is_dir() else building.unlink(missing_ok=True)
 
 
 def claim(build: Build, where: Place, *, overwrite: bool) -> None:
@@ -88,4 +117,4 @@ def _put_root(root: bytes, where: Url) -> None:
 
 
 def _too_late(where: Place) -> StoreError:
-    return StoreError(f"{where} came to exist while it was being made.")
+    return ExistsError(f"{where} came to exist while it was being made.")

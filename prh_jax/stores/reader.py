@@ -1,17 +1,4 @@
-"""Features on disk: one Zarr v3 group a model, written block by block, checked on every read.
-
-Layout of a store (schema "prh-jax/features/1"):
-
-    features        (layer, sample, feature)  chunks (1, 256, d), crc32c, fill value NaN
-    features_<d>    one such array per width, where layers differ in width
-    sample          (sample,)  ids, in order          layer  (layer,)  names
-    done            (block,)   1 once the block's features are all on disk; written after them
-    <sample array>  (sample,)  optional, one number per sample (loss, tokens ...)
-    attributes      schema, status, spec, spec_sha256, ids_sha256, layers [{name, array, index, dim}], result, env
-
-A chunk that is missing reads as NaN, a flipped byte fails its checksum, and a block counts only once it is marked
-done: so that nothing half-written is ever taken for features.
-"""
+"""Feature stores opened for reading, and checked on every read."""
 
 import hashlib
 import json
@@ -22,10 +9,11 @@ from typing import Any
 import numpy as np
 import zarr
 
-from ..errors import StoreError
+from ..errors import CorruptError, IncompleteError, MismatchError, NotFoundError, StoreError
 from .bfloat16 import BFLOAT16
 from .layout import SCHEMA, Layer, blocks_of, sha256_json, spec_sha256
 from .location import is_archive, open_group, place, tails
+from .source import ModelSource
 from .url import Url
 
 
@@ -70,12 +58,12 @@ class FeatureStore:
         """Itself, or StoreError when blocks are still missing."""
         done, blocks = int(self.done().sum()), len(blocks_of(self.n))
         if not self.complete:
-            raise StoreError(
+            raise IncompleteError(
                 f"{self.path} is unfinished: {done} of {blocks} blocks are done. Run the extraction again with the "
                 "same settings; it goes on where it stopped."
             )
         for problem in self.problems():
-            raise StoreError(f"{self.path} is corrupt: {problem}. Delete the store and extract it again.")
+            raise CorruptError(f"{self.path} is corrupt: {problem}. Delete the store and extract it again.")
         return self
 
     def problems(self) -> list[str]:
@@ -123,7 +111,7 @@ class FeatureStore:
         ]
         for name, tail in zip(chunks, tails(self.path, self.group, chunks, size=4), strict=True):
             if tail is None:
-                raise StoreError(f"{self.path} is corrupt: {name} cannot be read. Extract it again.")
+                raise CorruptError(f"{self.path} is corrupt: {name} cannot be read. Extract it again.")
             digest.update(tail)
         return digest.hexdigest()
 
@@ -146,11 +134,11 @@ class FeatureStore:
         try:
             array = self.group[name]
         except (KeyError, ValueError, TypeError, OSError) as error:
-            raise StoreError(
+            raise CorruptError(
                 f"{self.path} is corrupt: it has no readable array {name!r} ({error}). Extract it again."
             ) from error
         if not isinstance(array, zarr.Array):
-            raise StoreError(f"{self.path} is corrupt: {name!r} is not an array. Extract it again.")
+            raise CorruptError(f"{self.path} is corrupt: {name!r} is not an array. Extract it again.")
         return array
 
     def _read(self, name: str, selection) -> np.ndarray:
@@ -159,7 +147,7 @@ class FeatureStore:
         except StoreError:
             raise
         except (ValueError, OSError, RuntimeError, IndexError) as error:
-            raise StoreError(
+            raise CorruptError(
                 f"{self.path} is corrupt: array {name!r} could not be read ({error}). Delete the store and "
                 "extract it again."
             ) from error
@@ -168,7 +156,7 @@ class FeatureStore:
         bad = ~finite_rows(features)
         if bad.any():
             row = first_row + int(np.argmax(bad))
-            raise StoreError(
+            raise CorruptError(
                 f"{self.path}, layer {self.layers[layer].name!r}: {int(bad.sum())} samples are missing or not "
                 f"finite, the first is row {row} (sample {self.ids[row]!r}). A chunk was lost or the model returned "
                 "NaN; extract it again."
@@ -184,44 +172,44 @@ def open_store(path: str | Path | Url, storage_options: Mapping[str, Any] | None
     """
     where = place(path)
     if isinstance(where, Path) and not (where.is_dir() or is_archive(where)):
-        raise StoreError(f"There is no feature store at {path}. `prh extract` makes one.")
+        raise NotFoundError(f"There is no feature store at {path}. `prh extract` makes one.")
     try:
         group = open_group(where, storage_options)
     except StoreError:
         raise
     except Exception as error:  # zarr and file systems raise many kinds for a broken, foreign or absent store
-        raise StoreError(f"{path} is not a feature store: Zarr cannot open it ({error}).") from error
+        raise NotFoundError(f"{path} is not a feature store: Zarr cannot open it ({error}).") from error
     schema = group.attrs.get("schema")
     if str(schema).startswith("prh-jax/alignment"):
-        raise StoreError(f"{path} holds scores, not features: it is a result of `prh align`.")
+        raise MismatchError(f"{path} holds scores, not features: it is a result of `prh align`.")
     if schema != SCHEMA:
-        raise StoreError(f"{path} has schema {schema!r}, but this version of prh-jax reads {SCHEMA!r}.")
+        raise MismatchError(f"{path} has schema {schema!r}, but this version of prh-jax reads {SCHEMA!r}.")
     try:
         return FeatureStore(where, group)
     except (KeyError, TypeError, IndexError, AttributeError) as error:
-        raise StoreError(
+        raise CorruptError(
             f"{path} is corrupt: its attributes cannot be used ({type(error).__name__}: {error}). Extract it again."
         ) from error
 
 
-Stores = Sequence[str | Path | Url | FeatureStore] | str | Path | Url | FeatureStore
+Stores = Sequence[str | Path | Url | ModelSource] | str | Path | Url | ModelSource
 
 
-def open_stores(stores: Stores) -> list[FeatureStore]:
+def open_stores(stores: Stores) -> list[ModelSource]:
     """Feature stores opened and checked to be complete; StoreError names the first that is not."""
-    if isinstance(stores, str | Path | Url | FeatureStore):
+    if isinstance(stores, str | Path | Url | ModelSource):
         stores = [stores]
-    opened = [s if isinstance(s, FeatureStore) else open_store(s) for s in stores]
+    opened: list[ModelSource] = [open_store(s) if isinstance(s, str | Path | Url) else s for s in stores]
     if not opened:
         raise StoreError("No feature stores were given on one side.")
     places = [store.path.resolve() for store in opened]
     for store, where in zip(opened, places, strict=True):
         if places.count(where) > 1:
             raise StoreError(f"{store.path} was given more than once on one side; give each store once.")
-    return [store.require_complete() for store in opened]
+    return [store.require_complete() if isinstance(store, FeatureStore) else store for store in opened]
 
 
-def label_stores(stores: list[FeatureStore]) -> list[str]:
+def label_stores(stores: Sequence[ModelSource]) -> list[str]:
     """The models' names, random weights marked, with pooling or path where one occurs twice."""
     seeds = [store.spec.get("random_init") for store in stores]
     marks = ["" if seed is None else f" [random init {seed}]" for seed in seeds]

@@ -1,9 +1,6 @@
 """Writing feature stores, block by block, each block whole or not at all."""
 
-import errno
 import json
-import shutil
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +9,12 @@ import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec
 
-from ..errors import StoreError, write_error
+from ..errors import ExistsError, IncompleteError, MismatchError, StoreError, write_error
 from .bfloat16 import BFLOAT16
 from .checks import check_ids, check_same_samples
 from .layout import BLOCK, DTYPES, SCHEMA, Layer, blocks_of, sha256_json, spec_sha256
 from .location import check_replaceable
+from .publish import write_whole
 from .reader import FeatureStore, open_store
 
 
@@ -56,22 +54,11 @@ def open_writer(
     if path.exists() and not overwrite:
         return resumed()
     check_replaceable(path, SCHEMA)
-    building = path.parent / f".{path.name}.{uuid.uuid4().hex}.partial"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _create(building, spec, ids, layers, DTYPES[dtype], sample_arrays or {}, result or {}, env or {})
-        if path.exists() and overwrite:
-            retired = building.with_suffix(".retired")
-            path.rename(retired)
-            building.rename(path)
-            shutil.rmtree(retired)
-        else:
-            building.rename(path)
-    except OSError as error:
-        shutil.rmtree(building, ignore_errors=True)
-        if not overwrite and path.exists() and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            return resumed()  # another process was faster
-        raise write_error(error, path) from error
+        with write_whole(path, replace=overwrite) as building:
+            _create(building, spec, ids, layers, DTYPES[dtype], sample_arrays or {}, result or {}, env or {})
+    except ExistsError:  # another process was faster
+        return resumed()
     return FeatureWriter(open_store(path))
 
 
@@ -140,13 +127,15 @@ def _check_same(store: "FeatureStore", *, spec, ids, layers, dtype) -> None:
     old, new = store.spec, json.loads(json.dumps(dict(spec)))
     for key in sorted(set(old) | set(new)):
         if old.get(key) != new.get(key):
-            raise StoreError(
+            raise MismatchError(
                 f"{store.path} holds features with {key} = {old.get(key)!r}; asked for is {new.get(key)!r}. {way_out}"
             )
     if store.layers != list(layers):
-        raise StoreError(f"{store.path} holds {len(store.layers)} layers, other than the {len(layers)} now. {way_out}")
+        raise MismatchError(
+            f"{store.path} holds {len(store.layers)} layers, other than the {len(layers)} now. {way_out}"
+        )
     if DTYPES[dtype] != store.dtype:
-        raise StoreError(f"{store.path} is stored as {store.dtype}; asked for is {dtype}. {way_out}")
+        raise MismatchError(f"{store.path} is stored as {store.dtype}; asked for is {dtype}. {way_out}")
     check_same_samples(str(store.path), store.ids, "the data set", ids, way_out)
 
 
@@ -218,7 +207,7 @@ class FeatureWriter:
         stored = self._store.read_rows(self.blocks[block])
         for layer, old, new in zip(self._store.layers, stored, features, strict=True):
             if not np.array_equal(old, np.asarray(new).astype(old.dtype)):
-                raise StoreError(
+                raise MismatchError(
                     f"{self.path} holds other features for layer {layer.name!r} (first in block {block}). Choose "
                     "another path, or replace the store (overwrite=True)."
                 )
@@ -241,7 +230,7 @@ class FeatureWriter:
         """Mark the store complete, with results beside those known before; StoreError while blocks are pending."""
         pending = self.pending()
         if pending:
-            raise StoreError(f"{self.path} cannot be finished: blocks {pending[:10]} are not done.")
+            raise IncompleteError(f"{self.path} cannot be finished: blocks {pending[:10]} are not done.")
 
         def mark() -> None:
             for leftover in self.path.rglob("*.partial"):  # of writes that were killed

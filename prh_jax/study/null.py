@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from ..engine.null_scores import fill_null
 from ..engine.stacks import sketch_shapes
-from ..errors import StoreError
+from ..errors import MismatchError
 from ..metrics.base import Metric, highest_score, sign_of
 from ..metrics.registry import check_permutable
 from ..null.moments import MatrixSums, NullMoments, matrix_sums, null_moments, tail_probability
@@ -200,7 +200,7 @@ def is_calibrated(alignment: Alignment, null: Null) -> bool:
     exact = alignment.calibration.settings["exact"]
     if there == wanted and (exact or alignment.calibration.settings["null"]["orders"] == null.orders):
         return True
-    raise StoreError(
+    raise MismatchError(
         f"This result has a calibration with other settings ({alignment.calibration.settings['null']}). Ask for the "
         "same, or replace it with --force-null (overwrite_null=True)."
     )

@@ -33,7 +33,8 @@ from ..sketches.base import SketchContext, Sketcher
 from ..stores.checks import check_same_samples
 from ..stores.location import Place, place, remove
 from ..stores.paired import pair_inner
-from ..stores.reader import FeatureStore, Stores, label_stores, open_stores
+from ..stores.reader import Stores, label_stores, open_stores
+from ..stores.source import ModelSource
 from ..stores.url import Url
 
 Precision = Literal["float32", "bfloat16"]
@@ -83,8 +84,8 @@ class Study:
     """
 
     metrics: dict[str, Metric]
-    xs: list[FeatureStore]
-    ys: list[FeatureStore]
+    xs: list[ModelSource]
+    ys: list[ModelSource]
     same: bool
     preprocess: Preprocess
     precision: Precision
@@ -121,7 +122,7 @@ class Study:
         return sketch_bytes(shape_of(sketcher.summarizer, self.xs[0].n, self.width))
 
     @property
-    def _stores(self) -> list[FeatureStore]:
+    def _stores(self) -> list[ModelSource]:
         return list({str(store.path): store for store in (*self.xs, *self.ys)}.values())
 
     @property
@@ -290,7 +291,7 @@ class Study:
         return xr.Dataset(dict.fromkeys(self.metrics, (("layer_x", "layer_y"), empty)), coords=coords)
 
 
-def _models(stores: list[FeatureStore]) -> list[ModelRecord]:
+def _models(stores: list[ModelSource]) -> list[ModelRecord]:
     return [
         ModelRecord(
             label=label,

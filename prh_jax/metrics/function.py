@@ -1,0 +1,102 @@
+"""A metric from any JAX function of two layers."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from jax import lax
+
+from ..numerics import linalg
+from ..sketches.given_features import GivenFeatures, GivenSketcher
+from .base import Metric, Score
+from .kernels import PairwiseKernel, TileKernel
+
+
+@dataclasses.dataclass(frozen=True)
+class FunctionMetric(Metric):
+    """A metric from a function of two layers, for what has no sketch: `FunctionMetric("name", function)`.
+
+    `score = function(x, y)`. It goes wherever a metric goes: it is callable, `align` takes it, and has its null. It is
+    slower than a metric with a sketch, as it keeps the features of every layer and calls the function for every pair of
+    layers, one after another; a study compiles the function once for every two widths of layers.
+
+    Parameters
+    ----------
+    name
+        What the scores are called. Letters, digits and underscores.
+    function
+        From x (n, dx) and y (n, dy), whose row i is the same sample, to a scalar. It must be a JAX function: it is
+        called with tracers. `align` calls it with preprocessed features in float32.
+    larger_is_closer
+        Whether a larger score means that two layers are more alike.
+    symmetric
+        Whether `function(x, y)` equals `function(y, x)`: a study of models with themselves then takes half the time.
+    bounds
+        Lowest and highest attainable score; the calibrated score is 1 at the highest.
+    self_score
+        Score of a layer with itself, where it is the same for all layers.
+    source
+        Where the metric is defined, for the record.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> import prh_jax
+    >>> def mean_row_cosine(x, y):
+    ...     a, b = x.mean(axis=0), y.mean(axis=0)
+    ...     return jnp.vdot(a, b) / (jnp.linalg.norm(a) * jnp.linalg.norm(b))
+    >>> metric = prh_jax.FunctionMetric("mean_row_cosine", mean_row_cosine, symmetric=True, bounds=(-1.0, 1.0))
+    >>> float(metric(jnp.eye(5), 2 * jnp.eye(5)))
+    1.0
+    """
+
+    name: str  # type: ignore[misc]  # of other metrics the class has it
+    function: Callable[[Any, Any], Any]
+    _: dataclasses.KW_ONLY
+    larger_is_closer: bool = True  # type: ignore[misc]
+    symmetric: bool = False  # type: ignore[misc]
+    bounds: tuple[float, float] = (float("-inf"), float("inf"))  # type: ignore[misc]
+    self_score: float | None = None  # type: ignore[misc]
+    source: str = ""  # type: ignore[misc]
+
+    def __post_init__(self):
+        if not (isinstance(self.name, str) and self.name.isidentifier()):
+            raise ValueError(f"A metric's name is made of letters, digits and underscores, got {self.name!r}.")
+        if not callable(self.function):
+            raise ValueError(f"{self.name} needs a function of two layers, got {self.function!r}.")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """None: a function has no settings that a result could record."""
+        return {}
+
+    @property
+    def sketcher(self) -> GivenSketcher:
+        return GivenSketcher()
+
+    @property
+    def tile_kernel(self) -> TileKernel:
+        return PairwiseKernel(self)
+
+    def compare(self, a: GivenFeatures, b: GivenFeatures) -> Score:
+        """The function of the layers at their own widths: one branch for every two widths."""
+
+        def branch(dx: int, dy: int) -> Callable[[], Any]:
+            return lambda: self._score(a.columns[:, :dx], b.columns[:, :dy])
+
+        branches = [branch(dx, dy) for dx in a.widths for dy in b.widths]
+        return lax.switch(a.place * len(b.widths) + b.place, branches) if len(branches) > 1 else branches[0]()
+
+    def _score(self, x: Any, y: Any) -> Score:
+        score = jnp.asarray(self.function(x, y))
+        if score.shape != ():
+            raise ValueError(f"{self.name} must return one number for two layers, got an array of shape {score.shape}.")
+        return score.astype(x.dtype)
+
+    def __call__(self, x: Any, y: Any) -> Score:
+        x, y = (linalg.at_least_float32(z) for z in self._checked_pair(x, y))
+        return self._score(x, y)
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,80 @@
+"""Features as they are, for a metric that has no sketch of its own."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Num
+
+from .base import Order, SketchContext, Sketcher, Summarizer
+from .feature_columns import fill_up
+from .scaling import scale_columns
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class GivenFeatures:
+    """Features of a layer, filled up with zeros to the widest of a study; NaN throughout for a degenerate layer.
+
+    Attributes
+    ----------
+    columns
+        The features, (n, widest).
+    place
+        Which of `widths` is the layer's own.
+    widths
+        Widths of the layers of the study, in ascending order; the same for all layers.
+    """
+
+    columns: Float[Array, "n w"]
+    place: Int[Array, ""]
+    widths: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+
+    def reorder(self, order: Order) -> "GivenFeatures":
+        """The features with their samples in another order."""
+        return dataclasses.replace(self, columns=self.columns[order])
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class FeatureSummary:
+    """GivenFeatures, and whether all samples are alike or a value is not finite."""
+
+    features: GivenFeatures
+    degenerate: Bool[Array, ""]
+
+
+@dataclasses.dataclass(frozen=True)
+class SummarizeGiven(Summarizer):
+    """Fills features up to the widest of `widths`; `bfloat16` changes nothing."""
+
+    widths: tuple[int, ...]
+
+    def __call__(self, x: Num[Array, "n d"]) -> FeatureSummary:
+        z, columns = scale_columns(x, centered=False)
+        n, d = x.shape
+        widths = self.widths or (d,)
+        # the scale is a power of two: dividing by it gives the features to the bit
+        kept = fill_up(z / columns.factor, n, widths[-1])
+        place = jnp.asarray(widths.index(d), jnp.int32)
+        return FeatureSummary(GivenFeatures(kept, place, widths), columns.degenerate)
+
+
+@dataclasses.dataclass(frozen=True)
+class GivenSketcher(Sketcher):
+    """Keeps the features of a layer. `widths` are those of all layers of the study, where they are known."""
+
+    pairwise_matrix = False
+
+    widths: tuple[int, ...] = ()
+
+    @property
+    def summarizer(self) -> SummarizeGiven:
+        return SummarizeGiven(self.widths)
+
+    def specialise(self, context: SketchContext) -> "GivenSketcher":
+        return dataclasses.replace(self, widths=context.widths or self.widths)
+
+    def sketch(self, summary: FeatureSummary) -> GivenFeatures:
+        kept = summary.features
+        return dataclasses.replace(kept, columns=jnp.where(summary.degenerate, jnp.nan, kept.columns))
