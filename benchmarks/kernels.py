@@ -125,7 +125,7 @@ def _bfloat16_error(metric: Any, xs: Any, ys: Any, scores: np.ndarray) -> float:
     """Largest difference that `precision="bfloat16"` makes, over all pairs of the layers given."""
     sketcher = metric.sketcher
     rounding = dataclasses.replace(sketcher.summarizer, bfloat16=True)
-    a, b = ([jax.jit(lambda z: sketcher.reduce(rounding(z)))(z) for z in side] for side in (xs, ys))
+    a, b = ([jax.jit(lambda z: sketcher.sketch(rounding(z)))(z) for z in side] for side in (xs, ys))
     stacks = (jax.tree.map(lambda *leaves: jnp.stack(leaves), *side) for side in (a, b))
     rounded = np.asarray(jax.jit(metric.tile_kernel.tile)(*stacks))
     return float(np.abs(rounded - scores[: len(xs), : len(ys)]).max())
