@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from prh_jax import __version__
-from prh_jax.cli.main import _parser
+from prh_jax.cli.main import make_parser
 from prh_jax.metrics.registry import METRICS
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -85,7 +85,7 @@ def _metrics_page() -> str:
 
 def _commands_page() -> str:
     """The help of every command."""
-    parser = _parser()
+    parser = make_parser()
     commands = next(action for action in parser._actions if action.dest == "command").choices
     helps = {"prh": parser} | {f"prh {name}": command for name, command in commands.items()}
     parts = [f"## {name}\n\n```text\n{command.format_help().rstrip()}\n```\n" for name, command in helps.items()]

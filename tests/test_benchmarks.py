@@ -78,6 +78,7 @@ def test_a_folder_that_is_no_checkout_is_refused(tmp_path):
 
 def test_writing_is_no_bottleneck_and_memory_stays_flat(tmp_path):
     """The small size of the 65,536-sample measurement: the store writes ten times as fast as the model computes."""
+    pytest.importorskip("transformers")
     from benchmarks import extraction
 
     row = extraction.measure(tmp_path, samples=1100)

@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         action="extend",
         metavar="NAME[:setting=value,...]",
-        help='metrics, "prh" (the eight of the reference) or "all"; see `prh metrics` (mutual_knn)',
+        help='metrics, "prh" (the eight of the reference), "all", or MODULE:NAME of your own (mutual_knn)',
     )
     scoring.add_argument("--topk", type=int, default=10, help="k of the metrics that have one (%(default)s)")
     scoring.add_argument("--prh", action="store_true", help="the reference's settings (eps, unnormalised lcs, ...)")

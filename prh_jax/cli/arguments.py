@@ -39,6 +39,25 @@ def add_null_options(parser: argparse.ArgumentParser, *, default: int | None) ->
     group.add_argument("--force-null", action="store_true", help="replace a calibration with other settings")
 
 
+def add_own_metrics(parser: argparse.ArgumentParser) -> None:
+    """Metrics of one's own that a result holds, which this process has to know before it scores them again."""
+    parser.add_argument(
+        "--metric",
+        nargs="+",
+        action="extend",
+        metavar="MODULE:NAME",
+        help="metrics of your own that the result holds, from modules of the working folder or installed ones",
+    )
+
+
+def import_own_metrics(args: argparse.Namespace) -> None:
+    """Import and register what `add_own_metrics` was given."""
+    from ..metrics.registry import import_metric
+
+    for text in args.metric or ():
+        import_metric(text)
+
+
 def null_of(args: argparse.Namespace) -> Any:
     """The settings asked for; None without --null."""
     from ..null.settings import Null

@@ -2,7 +2,7 @@
 
 import argparse
 
-from .arguments import add_null_options, null_of
+from .arguments import add_null_options, add_own_metrics, import_own_metrics, null_of
 from .printing import print_calibration, print_json
 
 EPILOG = """\
@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--memory", metavar="SIZE", help="for sketches and temporaries, such as 8GiB")
     parser.add_argument("--sketch-cache", metavar="FOLDER", help="where `prh align --sketch-cache` kept sketches")
     parser.add_argument("--json", action="store_true", help="print JSON in place of tables, as `prh show --json`")
+    add_own_metrics(parser)
     add_null_options(parser, default=200)
 
 
@@ -30,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from ..study.resume import calibrate
 
     keep_compiled()
+    import_own_metrics(args)
     alignment = calibrate(
         args.result,
         null_of(args),

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from .arguments import add_own_metrics, import_own_metrics
+
 EPILOG = """\
 examples:
   prh finish results/features
@@ -21,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "path", nargs="+", help="feature stores, folders of them, or results (also URLs) of `prh align`"
     )
     parser.add_argument("--memory", metavar="SIZE", help="for the tiles that a result lacks, such as 8GiB")
+    add_own_metrics(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -34,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
     paths = [found for path in map(place, args.path) for found in (_below(path) or [path])]
     results = [path for path in paths if isinstance(path, Url) or schema_of(path) == SCHEMA]
     keep_compiled()
+    import_own_metrics(args)
     for path in results:
         print(f"{path}: {finish_alignment(path, memory=args.memory)!r}")
     return _finish_stores([path for path in paths if path not in results])

@@ -17,9 +17,9 @@ def sibling(name: str) -> None:
     file = ROOT / name / "__init__.py"
     known = sys.modules.get(name)
     if known is not None:
-        if Path(known.__file__ or "").resolve() == file.resolve():
+        if Path(getattr(known, "__file__", None) or "").resolve() == file.resolve():
             return
-        raise ImportError(f"prh needs its own package {name!r}, but {known.__file__} was imported under that name.")
+        raise ImportError(f"prh needs its own package {name!r}, but {known!r} was imported under that name.")
     spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=[str(file.parent)])
     if spec is None or spec.loader is None or not file.exists():
         raise ImportError(f"The package {name!r} is not beside prh_jax, in {ROOT}. Install prh-jax again.")

@@ -105,9 +105,7 @@ def register_metric(metric: Any) -> Any:
         try:
             made = metric()
         except TypeError as error:
-            raise ValueError(
-                f"{metric.__name__} must be usable without settings: give each a default ({error})."
-            ) from error
+            raise ValueError(f"{metric.__name__} needs a default for each of its settings ({error}).") from error
     elif isinstance(metric, Metric):
         made = metric
     else:

@@ -1,10 +1,11 @@
 """Features as they are, for a metric that has no sketch of its own."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Num
+from jaxtyping import Array, Num
 
 from .base import Order, SketchContext, Sketcher, Summarizer
 from .feature_columns import fill_up
@@ -26,8 +27,8 @@ class GivenFeatures:
         Widths of the layers of the study, in ascending order; the same for all layers.
     """
 
-    columns: Float[Array, "n w"]
-    place: Int[Array, ""]
+    columns: Any  # JAX also puts shapes and masks here, which are no arrays
+    place: Any
     widths: tuple[int, ...] = dataclasses.field(metadata={"static": True})
 
     def reorder(self, order: Order) -> "GivenFeatures":
@@ -41,7 +42,7 @@ class FeatureSummary:
     """GivenFeatures, and whether all samples are alike or a value is not finite."""
 
     features: GivenFeatures
-    degenerate: Bool[Array, ""]
+    degenerate: Any
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,12 @@ from typing import ClassVar
 import ml_dtypes
 import numpy as np
 from zarr.core.dtype.npy.float import BaseFloat
-from zarr.dtype import DataTypeValidationError, data_type_registry
+from zarr.dtype import data_type_registry
+
+try:
+    from zarr.errors import DataTypeValidationError
+except ImportError:  # Zarr before 3.2
+    from zarr.dtype import DataTypeValidationError
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 

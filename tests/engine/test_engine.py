@@ -23,7 +23,7 @@ from prh_jax.engine.tiling import fit_tile
 from prh_jax.metrics import Cka, ProcrustesDistance
 from prh_jax.runtime.memory import parse_bytes
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parent.parent
 NAMES = [name if name != "svcca" else "svcca:dim=3" for name in SUPPORTED_METRICS]
 NAMES += ["knn_jaccard", "linear_regression", "procrustes_distance"]  # of each further way to score a tile, one
 

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 import xarray as xr
-from results import EVIL, calibrated, edited, made_result
+from made_results import EVIL, calibrated, edited, made_result
 
 import prh_jax
 from prh_jax.results.gallery import best_pair

@@ -107,6 +107,7 @@ def test_stores_in_a_file_system_of_fsspec(tmp_path, capsys):
 
 
 def test_stores_behind_http(tmp_path):
+    pytest.importorskip("aiohttp")
     store = make(tmp_path / "a.zarr")
 
     class Quiet(http.server.SimpleHTTPRequestHandler):

@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from results import edited
+from made_results import edited
 
 import prh_jax
 from prh_jax.results.gallery import thumbnail

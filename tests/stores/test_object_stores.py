@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 from fsspec.implementations.memory import MemoryFileSystem
 from inputs import make_store
-from results import calibrated, made_result
+from made_results import calibrated, made_result
 
 import prh_jax
 from prh_jax import align as align_function

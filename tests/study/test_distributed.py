@@ -76,9 +76,19 @@ def count_bytes():
     return read
 
 
+@pytest.fixture(scope="module", autouse=True)
+def a_name_that_resolves():
+    """Processes find each other by the name of the machine."""
+    try:
+        socket.gethostbyname(socket.gethostname())
+    except OSError:
+        pytest.skip("the name of this machine does not resolve")
+
+
 def start(code, *arguments, devices=1):
     here = os.path.dirname(__file__)
-    path = os.pathsep.join([here, os.path.dirname(here)])
+    above = os.path.dirname(here)
+    path = os.pathsep.join([here, above, os.path.dirname(above)])
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": path, "JAX_NUM_CPU_DEVICES": str(devices)}
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)

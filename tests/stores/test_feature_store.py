@@ -203,7 +203,7 @@ def contents(path):
 
 def test_a_killed_writer_resumes_to_the_same_bits(tmp_path):
     def start(name):
-        code = WRITER.format(path=str(tmp_path / name), tests=os.path.dirname(__file__))
+        code = WRITER.format(path=str(tmp_path / name), tests=os.path.dirname(os.path.dirname(__file__)))
         return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
 
     whole = start("whole.zarr")
