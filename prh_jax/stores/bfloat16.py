@@ -9,7 +9,7 @@ from zarr.core.dtype.npy.float import BaseFloat
 from zarr.dtype import data_type_registry
 
 try:
-    from zarr.errors import DataTypeValidationError
+    from zarr.errors import DataTypeValidationError  # type: ignore[attr-defined]
 except ImportError:  # Zarr before 3.2
     from zarr.dtype import DataTypeValidationError
 
