@@ -16,7 +16,7 @@ from ..sketches.base import Sketcher
 from .sketch_bank import SketchBank
 from .stacks import put_tile, sketch_bytes, sketch_shapes, stack_tile, stacked_shapes
 
-ROWS, COLUMNS, FINE = 512, 96, 64
+LAYERS_X, LAYERS_Y, FINE = 512, 96, 64
 """Layers of x and of y scored in one call, and of either side where only a part of the pairs is wanted."""
 TILE_BYTES = 2**28
 """Sketches of x in one call: small ones fill a wide table, large ones gain nothing from more than this."""
@@ -50,8 +50,8 @@ def null_tile(
 ) -> tuple[int, int]:
     """Layers of x (on each device) and of y in one call, such that sketches and temporaries fit into `memory`."""
     size, shapes = sketch_bytes(shape), sketch_shapes(shape)
-    rows = FINE if fine else max(FINE, min(ROWS, TILE_BYTES // size))
-    tile = [even(-(-counts[0] // mesh.size), rows), even(counts[1], FINE if fine else COLUMNS)]
+    rows = FINE if fine else max(FINE, min(LAYERS_X, TILE_BYTES // size))
+    tile = [even(-(-counts[0] // mesh.size), rows), even(counts[1], FINE if fine else LAYERS_Y)]
     while tile != [1, 1]:
         held = 2 * (tile[0] * mesh.size + tile[1]) * size
         if held < memory:

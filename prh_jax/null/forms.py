@@ -2,7 +2,7 @@
 
     score = sum_ij A_ij B_ij
 
-A layer's matrix is `Dense`; or `Edges`, a few entries of each row; or, of many samples, `null_factors.LowRank`. Of the
+A layer's matrix is `Dense`; or `Edges`, a few entries of each row; or, of many samples, `low_rank.LowRank`. Of the
 latter two no matrix of all pairs ever exists, for mean, spread or skewness. All sums are in float64.
 """
 

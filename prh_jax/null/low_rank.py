@@ -1,4 +1,4 @@
-"""Gram matrices of so many samples that they are kept as factors: the sums of `null_forms` in feature space.
+"""Gram matrices of so many samples that they are kept as factors: the sums of `null.forms` in feature space.
 
 With `A = L R' + diag(e)` rows are summed by `R (L' 1)`, squares are `R (L'L) R'`, and only the cubes of entries take
 products of samples with samples, a block at a time.
@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from ..numerics.linalg import HIGHEST
 from .forms import Parts
 
-ROWS = 1024
+ROWS_PER_BLOCK = 1024
 """Samples of a block."""
 
 
@@ -46,7 +46,7 @@ class LowRank(NamedTuple):
     def needed(self) -> int:
         """Bytes that `parts` takes, about; from shapes alone. A GPU keeps more blocks of products than a CPU."""
         n, width = self.columns.shape
-        size = min(n, ROWS)
+        size = min(n, ROWS_PER_BLOCK)
         return 8 * (4 * size * (width + 2) + 3 * (width + 2) ** 2 + 5 * size**2 + 8 * n)
 
     def parts(self, *, third: bool) -> Parts:
@@ -67,7 +67,7 @@ def _column_sums(columns: Float[Array, "n w"]) -> Float[Array, " w"]:
 @partial(jax.jit, static_argnums=1)
 def _low_rank_parts(form: LowRank, third: bool) -> Parts:
     (n, width), kind = form.columns.shape, jnp.result_type(float)
-    size = min(n, ROWS)
+    size = min(n, ROWS_PER_BLOCK)
     blocks = jnp.arange(-(-n // size) * size).reshape(-1, size)
     sums = _column_sums(form.columns)
     inner = form.weight * (jnp.dot(sums, sums) - jnp.sum(_products(form.columns, form.columns)))

@@ -66,13 +66,13 @@ def check_groups(groups: Sequence[Any] | None, n: int, exclude_own_group: bool) 
     return group_codes(groups, n)
 
 
-BLOCK, FIRST_BLOCK, LATER_BLOCK = 50, 20, 200
+ORDERS_PER_BLOCK, FIRST_BLOCK, LATER_BLOCK = 50, 20, 200
 """Orders between two marks on disk: few at first where model pairs stop early, so that they stop soon, many later."""
 
 
 def order_blocks(count: int, stopping: bool, most: int) -> list[slice]:
     """Ranges of orders between two marks, none above `most`; where pairs stop early, five short ones come first."""
-    size = max(1, min(count, FIRST_BLOCK if stopping else BLOCK, most))
+    size = max(1, min(count, FIRST_BLOCK if stopping else ORDERS_PER_BLOCK, most))
     later = size * max(1, min(LATER_BLOCK, most) // size) if stopping else size
     ends = list(range(size, min(5 * size, count) + 1, size)) if stopping else [min(size, count)]
     ends += range(ends[-1] + later, count, later)

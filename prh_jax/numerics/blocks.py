@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Num, Shaped
 
 from .linalg import HIGHEST
 
-COLUMNS, ROWS = 2048, 256
+COLUMNS_PER_PIECE, ROWS_PER_BLOCK = 2048, 256
 """Columns of a piece, and rows of the blocks of a Gram matrix."""
 
 
@@ -22,7 +22,7 @@ def whole(x: Any) -> Any:
 def sum_over_columns(body: Callable[..., Any], *arrays: Num[Array, "_ d"]) -> Any:
     """Sum over pieces of columns of `body(*pieces)`, arrays without a width; on accelerators all columns at once."""
     d = arrays[0].shape[1]
-    if jax.default_backend() != "cpu" or d <= COLUMNS:
+    if jax.default_backend() != "cpu" or d <= COLUMNS_PER_PIECE:
         return body(*arrays)
 
     def piece(start, width):
@@ -41,8 +41,8 @@ def sum_over_columns(body: Callable[..., Any], *arrays: Num[Array, "_ d"]) -> An
 
 
 def _even_width(d: int) -> int:
-    """The widest piece that divides d, so that none is left over; COLUMNS where it would be narrow."""
-    return next((w for w in range(COLUMNS, COLUMNS // 4, -1) if d % w == 0), COLUMNS)
+    """The widest piece that divides d, so that none is left over; COLUMNS_PER_PIECE where it would be narrow."""
+    return next((w for w in range(COLUMNS_PER_PIECE, COLUMNS_PER_PIECE // 4, -1) if d % w == 0), COLUMNS_PER_PIECE)
 
 
 def gram(
@@ -64,7 +64,7 @@ def row_blocks(z: Float[Array, "n p"], *, bfloat16: bool = False) -> tuple[Array
     n, kind = z.shape[0], z.dtype
     z = z.astype(jnp.bfloat16) if bfloat16 else z
     # a GPU is quicker with one large product than with a few small ones
-    rows = max(ROWS, -(-n // 8)) if jax.default_backend() == "cpu" or n > 16 * ROWS else n
+    rows = max(ROWS_PER_BLOCK, -(-n // 8)) if jax.default_backend() == "cpu" or n > 16 * ROWS_PER_BLOCK else n
     return tuple(
         jnp.matmul(z[i : i + rows], z[i:].T, precision=HIGHEST, preferred_element_type=kind) for i in range(0, n, rows)
     )

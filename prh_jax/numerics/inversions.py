@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, UInt
 
-LANES, BLOCK = 128, 32
+LANES, COMPARED = 128, 32
 """Entries of a running sum that are one row of a matrix product; entries that are compared each with each."""
 
 
@@ -48,11 +48,11 @@ def inversions(order: Int[Array, " m"]) -> Int[Array, " m"]:
     """Counts whose sum is the number of inversions, i < j with order_i > order_j, of a permutation of 0 .. m - 1.
 
     Bit by bit from the highest, entries that agree in the bits so far stand together, in their first order: a 0 is
-    inverted with every 1 before it, and goes before them. Groups of BLOCK are compared each with each. m is a multiple
-    of LANES.
+    inverted with every 1 before it, and goes before them. Groups of COMPARED are compared each with each. m is a
+    multiple of LANES.
     """
     m = order.shape[0]
-    place, steps = jnp.arange(m, dtype=jnp.int32), (m - 1).bit_length() - (BLOCK - 1).bit_length()
+    place, steps = jnp.arange(m, dtype=jnp.int32), (m - 1).bit_length() - (COMPARED - 1).bit_length()
 
     def step(i, state):
         order, count = state
@@ -65,7 +65,7 @@ def inversions(order: Int[Array, " m"]) -> Int[Array, " m"]:
         return jnp.zeros_like(order).at[there].set(order, unique_indices=True, mode="promise_in_bounds"), count
 
     order, count = lax.fori_loop(0, steps, step, (order, jnp.zeros_like(order)))
-    groups = order.reshape(-1, BLOCK)
-    later = jnp.triu(jnp.ones((BLOCK, BLOCK), bool), 1)
+    groups = order.reshape(-1, COMPARED)
+    later = jnp.triu(jnp.ones((COMPARED, COMPARED), bool), 1)
     rest = (groups[:, :, None] > groups[:, None, :]) & later[None]
     return count + jnp.sum(rest, axis=2, dtype=jnp.int32).reshape(-1)

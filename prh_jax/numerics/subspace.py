@@ -10,7 +10,7 @@ from . import linalg
 from .blocks import gram, sum_over_columns, whole
 from .linalg import HIGHEST
 
-BLOCK, DEPTH = 16, 8
+VECTORS, DEPTH = 16, 8
 """Directions iterated at once, and products with each before the best are picked from all."""
 
 
@@ -21,7 +21,7 @@ def top_eigenvectors(matrix: Float[Array, "n n"], r: int) -> Float[Array, "n r"]
     fall as those of features do; where it does not settle, and in float64, the whole decomposition is made.
     """
     n = matrix.shape[0]
-    if matrix.dtype != jnp.float32 or n < 2 * BLOCK * DEPTH or r > BLOCK:
+    if matrix.dtype != jnp.float32 or n < 2 * VECTORS * DEPTH or r > VECTORS:
         return _eigenvectors(matrix, r)
     vectors, settled = iterate_subspace(matrix, r)
     return lax.cond(settled, lambda: vectors, lambda: _eigenvectors(matrix, r))
@@ -49,7 +49,7 @@ def iterate_subspace(matrix, r: int, *, limit: int = 5, tolerance: float = 3e-5)
     def extend(i, spaces):
         """The block that the last product brings, orthogonal to those before, and its own product."""
         basis, image = spaces
-        new = lax.dynamic_slice_in_dim(image, (i - 1) * BLOCK, BLOCK, axis=1)
+        new = lax.dynamic_slice_in_dim(image, (i - 1) * VECTORS, VECTORS, axis=1)
         new, _, _ = lax.while_loop(still_inside, lambda state: leave(state, basis), (new, jnp.zeros((), new.dtype), 0))
         return put(basis, new, i), put(image, products(new), i)
 
@@ -63,16 +63,16 @@ def iterate_subspace(matrix, r: int, *, limit: int = 5, tolerance: float = 3e-5)
         return (state[2] < 2) | ((state[2] < 3) & ~(state[1] > 0.5))
 
     def put(space, block, i):
-        return lax.dynamic_update_slice_in_dim(space, block, i * BLOCK, axis=1)
+        return lax.dynamic_update_slice_in_dim(space, block, i * VECTORS, axis=1)
 
     def improve(state):
         old, _, _, count = state
-        empty = jnp.zeros((old.shape[0], BLOCK * DEPTH), old.dtype)  # columns still to come are zero
+        empty = jnp.zeros((old.shape[0], VECTORS * DEPTH), old.dtype)  # columns still to come are zero
         start = put(empty, old, 0), put(empty, products(old), 0)
         basis, image = lax.fori_loop(1, DEPTH, extend, start)
         small = jnp.matmul(basis.T, image, precision=HIGHEST)
         values, rotation = jnp.linalg.eigh((small + small.T) / 2)
-        values, rotation = values[::-1], rotation[:, ::-1][:, :BLOCK]
+        values, rotation = values[::-1], rotation[:, ::-1][:, :VECTORS]
         new = jnp.matmul(basis, rotation, precision=HIGHEST)
         rest = jnp.matmul(image, rotation[:, :r], precision=HIGHEST) - new[:, :r] * values[None, :r]
         gap = values[r - 1] - values[r]
@@ -84,7 +84,7 @@ def iterate_subspace(matrix, r: int, *, limit: int = 5, tolerance: float = 3e-5)
         return (state[1] <= tolerance) | (state[2] <= 10 * tolerance)
 
     # numbers in the program, not a generator: that compiles slowly, and gives others on other devices
-    start = jnp.asarray(np.random.default_rng(0).standard_normal((matrix.shape[0], BLOCK)), matrix.dtype)
+    start = jnp.asarray(np.random.default_rng(0).standard_normal((matrix.shape[0], VECTORS)), matrix.dtype)
     far = jnp.full((), jnp.inf, matrix.dtype)
     state = (jnp.linalg.qr(start)[0], far, far, 0)
     state = lax.while_loop(lambda s: ~settled(s) & (s[3] < limit), improve, state)
@@ -122,7 +122,7 @@ def left_vectors(
 
     A Gram matrix squares singular values: where the r-th is far below the first, rounding would blur it. The directions
     above it are then taken out of z, and the rest is found from the Gram matrix of what remains. Derivatives are those
-    of the subspace (see `with_derivative`). `bfloat16` as in `pieces.gram`.
+    of the subspace (see `with_derivative`). `bfloat16` as in `blocks.gram`.
     """
     (n, d), fixed = z.shape, lax.stop_gradient(z)
 

@@ -1,6 +1,5 @@
 """A calibration beside the scores it belongs to: labelled arrays and settings, in memory and in the result's group."""
 
-import hashlib
 import json
 import warnings
 from typing import Any
@@ -10,7 +9,7 @@ from zarr.codecs import Crc32cCodec
 
 from ..errors import CorruptError, MismatchError
 from ..stores.location import Place, remove, store_at, writing
-from .storage import FINAL, GROWING
+from .storage import FINAL, GROWING, digest
 
 SCHEMA = "prh-jax/calibration/1"
 
@@ -52,16 +51,6 @@ class Calibration:
     def __repr__(self) -> str:
         kind = "all orders" if self.settings["exact"] else f"{self.dataset.sizes['order']} orders"
         return f"Calibration of {', '.join(map(str, self.dataset['metric'].values))}: {kind}, {self.settings['null']}"
-
-
-def digest(dataset: xr.Dataset, settings: dict[str, Any]) -> str:
-    """SHA-256 of all numbers and settings."""
-    found = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for name in sorted(map(str, dataset.variables)):
-        values = dataset[name].values
-        plain = values.dtype.kind in "fiu"
-        found.update(name.encode() + (values.tobytes() if plain else json.dumps([str(v) for v in values]).encode()))
-    return found.hexdigest()
 
 
 def save_calibration(calibration: Calibration, path: Place) -> None:

@@ -16,7 +16,7 @@ from .alignment import Alignment
 from .reduce import How
 from .tables import escape_latex, escape_markdown, latex_table, markdown_table
 
-ROWS = 20_000
+ROWS_AT_ONCE = 20_000
 """Rows of a .csv that are written in one go."""
 
 
@@ -57,8 +57,8 @@ def _csv(result: Alignment, path: Path, *, metric: str | None, per: str, how: Ho
 
     frame = result.to_dataframe(metric, per=per, how=how)
     with path.open("w", encoding="utf-8", newline="") as file:
-        for start in progress(range(0, len(frame), ROWS), "writing", f"x {ROWS} rows"):
-            part = frame.iloc[start : start + ROWS]
+        for start in progress(range(0, len(frame), ROWS_AT_ONCE), "writing", f"x {ROWS_AT_ONCE} rows"):
+            part = frame.iloc[start : start + ROWS_AT_ONCE]
             part.to_csv(file, index=False, header=start == 0, quoting=csv.QUOTE_NONNUMERIC)
 
 

@@ -21,9 +21,9 @@ FINAL, GROWING = "calibration", "calibration_growing"
 SCHEMA = "prh-jax/alignment/1"
 
 
-def digest(dataset: xr.Dataset) -> str:
-    """SHA-256 of all scores and labels: what a result on disk is held against when it is read."""
-    found = hashlib.sha256()
+def digest(dataset: xr.Dataset, settings: dict[str, Any] | None = None) -> str:
+    """SHA-256 of all numbers and labels, and of settings: what is on disk is held against it when it is read."""
+    found = hashlib.sha256(b"" if settings is None else json.dumps(settings, sort_keys=True).encode())
     for name in sorted(map(str, dataset.variables)):
         values = dataset[name].values
         found.update(name.encode())

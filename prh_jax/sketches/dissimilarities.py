@@ -15,7 +15,7 @@ from .packed_matrix import PackedMatrix, pack, squared_norm
 Dissimilarity = Literal["correlation", "euclidean", "cosine"]
 
 
-Form = Literal["raw", "unit", "centered", "ranks"]
+DissimilarityForm = Literal["raw", "unit", "centered", "ranks"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +28,7 @@ class DissimilaritySketcher(Sketcher):
     """
 
     dissimilarity: Dissimilarity
-    form: Form
+    form: DissimilarityForm
 
     @property
     def summarizer(self) -> SummarizeInnerProducts:

@@ -16,7 +16,7 @@ from ..numerics.matrix_root import left_singular
 from .base import Order, SketchContext, Sketcher, Summarizer
 from .scaling import scale_columns, z_scores
 
-Form = Literal["given", "centered", "standard"]
+ColumnForm = Literal["given", "centered", "standard"]
 
 
 class FeatureColumns(NamedTuple):
@@ -69,7 +69,7 @@ class Decomposition(NamedTuple):
 class SummarizeColumns(Summarizer):
     """Makes Kept of features as given, with columns of mean zero, or z-scored; `bfloat16` changes nothing."""
 
-    form: Form
+    form: ColumnForm
     width: int | None
 
     def __call__(self, x: Num[Array, "n d"]) -> KeptColumns:
@@ -106,7 +106,7 @@ def fill_up(z: Float[Array, "_ _"], rows: int, columns: int | None) -> Float[Arr
 class ColumnSketcher(Sketcher):
     """Features of a layer, of Frobenius norm one: as "given", "centered", or "standard": each column of length one."""
 
-    form: Form
+    form: ColumnForm
     width: int | None = None
 
     @property

@@ -7,16 +7,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..numerics import linalg
-from ..numerics.packing import pack_upper, unpack_upper
+from ..numerics.packing import pack_upper
 from .base import Order, SketchContext, Sketcher
 from .gram_factor import GramFactorSketcher
 from .inner_products import InnerProducts, SummarizeInnerProducts
+from .packed_matrix import reordered, unpacked
 
 Kernel = Literal["linear", "rbf"]
 
 
 class Gram(NamedTuple):
-    """A centred Gram matrix of unit Frobenius norm, by its upper half (see `linalg.pack_upper`) and its diagonal.
+    """A centred Gram matrix of unit Frobenius norm, by its upper half (see `pack_upper`) and its diagonal.
 
     `inverse_norm` is 1 / the norm it had. `unbiased_norm` is the root of its U-centred inner product with itself, NaN
     where that is not positive.
@@ -29,11 +30,10 @@ class Gram(NamedTuple):
 
     def matrix(self) -> Float[Array, "n n"]:
         """The matrix itself."""
-        return unpack_upper(self.upper) + jnp.diag(self.diagonal)
+        return unpacked(self)
 
     def reorder(self, order: Order) -> "Gram":
-        matrix = unpack_upper(self.upper)[order[:, None], order[None, :]]
-        return self._replace(upper=pack_upper(matrix), diagonal=self.diagonal[order])
+        return reordered(self, order)
 
 
 @dataclasses.dataclass(frozen=True)

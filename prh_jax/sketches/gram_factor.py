@@ -19,7 +19,7 @@ from .scaling import scale_columns
 class GramFactor(NamedTuple):
     """Features F with columns of mean zero, filled up with zeros to one width, such that `F F'` has Frobenius norm one.
 
-    The other fields are those of `sketches.Gram`, of that matrix.
+    The other fields are those of `Gram`, of that matrix.
     """
 
     columns: Float[Array, "n w"]

@@ -37,7 +37,7 @@ class InnerProducts(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class SummarizeInnerProducts(Summarizer):
-    """Makes InnerProducts of the rows as given, or of unit rows (cosines); `bfloat16` as in `pieces.gram`.
+    """Makes InnerProducts of the rows as given, or of unit rows (cosines); `bfloat16` as in `blocks.gram`.
 
     `row_centered` subtracts each row's mean before it is made unit: cosines are Pearson correlations then.
     """

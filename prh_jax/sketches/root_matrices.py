@@ -59,7 +59,7 @@ class RootSketcher(Sketcher):
 class HatSketcher(Sketcher):
     """Hat matrix of regression on a layer, `ridge` in units of its total variance; with 0 the projector on its span.
 
-    `size` is its squared norm: the rank of a projector. `variance` keeps leading directions (see `roots.hat_matrix`).
+    `size` is its squared norm: the rank of a projector. `variance` keeps leading directions (see `hat_matrix`).
     """
 
     ridge: float = 0.0

@@ -28,7 +28,7 @@ from .bfloat16 import BFLOAT16
 SCHEMA = "prh-jax/features/1"
 
 
-BLOCK = 256
+SAMPLES_PER_BLOCK = 256
 
 
 DTYPES = {"float32": np.dtype("float32"), "float16": np.dtype("float16"), "bfloat16": BFLOAT16}
@@ -80,7 +80,7 @@ def store_path(
 
 def blocks_of(n: int) -> list[slice]:
     """Sample ranges of the blocks of `n` samples."""
-    return [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
+    return [slice(start, min(start + SAMPLES_PER_BLOCK, n)) for start in range(0, n, SAMPLES_PER_BLOCK)]
 
 
 def spec_sha256(spec: Mapping[str, Any], layers: Iterable[Layer]) -> str:

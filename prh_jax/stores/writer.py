@@ -12,7 +12,7 @@ from zarr.codecs import Crc32cCodec
 from ..errors import ExistsError, IncompleteError, MismatchError, StoreError, write_error
 from .bfloat16 import BFLOAT16
 from .checks import check_ids, check_same_samples
-from .layout import BLOCK, DTYPES, SCHEMA, Layer, blocks_of, sha256_json, spec_sha256
+from .layout import DTYPES, SAMPLES_PER_BLOCK, SCHEMA, Layer, blocks_of, sha256_json, spec_sha256
 from .location import check_replaceable
 from .publish import write_whole
 from .reader import FeatureStore, open_store
@@ -110,10 +110,10 @@ def _create(path, spec, ids, layers, dtype, sample_arrays, result, env) -> None:
     for dim in widths:
         suffix = "" if len(widths) == 1 else f"_{dim}"
         dims = (f"layer{suffix}", "sample", f"feature{suffix}")
-        array(names[dim], (counts[dim], n, dim), (1, BLOCK, dim), dtype, float("nan"), dims)
+        array(names[dim], (counts[dim], n, dim), (1, SAMPLES_PER_BLOCK, dim), dtype, float("nan"), dims)
     for name, kind in sample_arrays.items():
         fill = float("nan") if np.dtype(kind).kind == "f" else -1
-        array(name, (n,), (BLOCK,), kind, fill, ("sample",))
+        array(name, (n,), (SAMPLES_PER_BLOCK,), kind, fill, ("sample",))
     array("done", (blocks,), (1,), "uint8", 0, ("block",))
     # One chunk each; the names of ragged layers keep a dimension of their own.
     array("sample", (n,), (n,), "string", "", ("sample",))[:] = np.array(ids, dtype=np.dtypes.StringDType())

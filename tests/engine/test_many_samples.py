@@ -95,7 +95,7 @@ def test_a_study_of_many_samples(tmp_path, many, monkeypatch):
         for m, widths in enumerate([(9, 12), (20, 7, 16)])
     ]
     metrics = ["mutual_knn", "cka", "unbiased_cka", "cknna"]
-    monkeypatch.setattr(low_rank, "ROWS", 64)
+    monkeypatch.setattr(low_rank, "ROWS_PER_BLOCK", 64)
     monkeypatch.setattr(forms, "ENTRIES", 1000)
     with monkeypatch.context() as patch:
         # matrices of all pairs are out of reach of the memory, which is as large as usual for the tiles

@@ -80,7 +80,7 @@ def test_closed_form_is_brute_force_over_all_orders(metric, n, x64):
 
 @pytest.mark.parametrize("metric", [Cka(), UnbiasedCka()], ids=str)
 def test_closed_form_of_factors_is_brute_force_over_all_orders(metric, x64, monkeypatch):
-    monkeypatch.setattr(low_rank, "ROWS", 4)  # of six samples a whole block, and half of another
+    monkeypatch.setattr(low_rank, "ROWS_PER_BLOCK", 4)  # of six samples a whole block, and half of another
     x, y = correlated(n=6, dx=3, dy=2, dtype=np.float64)
     expect_brute_force(metric, *(jax.jit(GramFactorSketcher(4))(jnp.asarray(z)) for z in (x, y)), 6)
 

@@ -31,7 +31,7 @@ def expect_sums_of(matrix, form):
 
 @pytest.mark.parametrize("mean", [0, 0.05])  # columns of features with mean zero, as those of sketches, and without
 def test_factors(mean, x64, monkeypatch):
-    monkeypatch.setattr(low_rank, "ROWS", 32)
+    monkeypatch.setattr(low_rank, "ROWS_PER_BLOCK", 32)
     features = np.random.default_rng(0).normal(size=(75, 9))
     features -= features.mean(axis=0)
     features = features / np.linalg.norm(features @ features.T) ** 0.5 + mean

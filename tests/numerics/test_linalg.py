@@ -62,7 +62,7 @@ def test_gram_by_blocks_is_the_product_and_symmetric(n):
 @pytest.mark.parametrize("d", [40, 64, 67, 150])
 def test_pieces_of_columns_add_up(d, monkeypatch):
     """Widths that equal pieces cover, and one with columns left over; what is done to columns is done in pieces."""
-    monkeypatch.setattr(blocks, "COLUMNS", 32)
+    monkeypatch.setattr(blocks, "COLUMNS_PER_PIECE", 32)
     x, _ = gram64(300, d)
     given, centred = jnp.asarray(x, jnp.float32), x - x.mean(axis=0)
     got = np.asarray(jax.jit(lambda z: gram(z, prepare=lambda z: z - jnp.mean(z, axis=0, keepdims=True)))(given))

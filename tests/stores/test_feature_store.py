@@ -16,7 +16,7 @@ from jaxtyping import TypeCheckError
 
 from prh_jax.errors import StoreError
 from prh_jax.stores.inspect import inspect_store
-from prh_jax.stores.layout import BLOCK, Layer, blocks_of, store_path
+from prh_jax.stores.layout import SAMPLES_PER_BLOCK, Layer, blocks_of, store_path
 from prh_jax.stores.reader import finite_rows, open_store
 from prh_jax.stores.writer import open_writer, write_features
 
@@ -87,7 +87,7 @@ def test_overwrite_replaces_the_store(store):
 
 def test_a_nan_is_refused_before_anything_is_written(tmp_path):
     writer = open_writer(tmp_path / "s.zarr", spec={"model": "m"}, ids=make_ids(), layers=[Layer("a", 4)])
-    bad = np.ones((BLOCK, 4), np.float32)
+    bad = np.ones((SAMPLES_PER_BLOCK, 4), np.float32)
     bad[7, 2] = np.nan
     with pytest.raises(StoreError, match=r"'a' of m gave NaN.*'sample/0007'"):
         writer.write_block(0, [bad])
@@ -230,7 +230,7 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
 
     writer = open_writer(tmp_path / "s.zarr", spec={"model": "m"}, ids=make_ids(), layers=[Layer("a", 4)])
     features = make_features()[0][:, :4]
-    writer.write_block(0, [features[:BLOCK]])
+    writer.write_block(0, [features[:SAMPLES_PER_BLOCK]])
     original = zarr.Array.__setitem__
 
     def full(self, *args):
@@ -240,11 +240,13 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(zarr.Array, "__setitem__", full)
     with pytest.raises(StoreError, match="disk is full.*run the same command again"):
-        writer.write_block(1, [features[BLOCK : 2 * BLOCK]])
+        writer.write_block(1, [features[SAMPLES_PER_BLOCK : 2 * SAMPLES_PER_BLOCK]])
     monkeypatch.undo()
     again = open_writer(tmp_path / "s.zarr", spec={"model": "m"}, ids=make_ids(), layers=[Layer("a", 4)])
     assert again.pending() == [1, 2]
-    np.testing.assert_array_equal(open_store(again.path).read_rows(slice(0, BLOCK))[0], features[:BLOCK])
+    np.testing.assert_array_equal(
+        open_store(again.path).read_rows(slice(0, SAMPLES_PER_BLOCK))[0], features[:SAMPLES_PER_BLOCK]
+    )
 
 
 def test_other_features_under_the_same_name_are_refused(tmp_path):

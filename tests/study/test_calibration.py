@@ -73,10 +73,10 @@ def test_what_chance_says_of_alignment_and_of_noise(whole):
 
 def test_tiles_blocks_and_the_choice_of_models_do_not_change_the_null(stores, whole, monkeypatch):
     xs, ys = stores
-    monkeypatch.setattr(null_scores, "ROWS", 1)
+    monkeypatch.setattr(null_scores, "LAYERS_X", 1)
     monkeypatch.setattr(null_scores, "FINE", 1)
-    monkeypatch.setattr(null_scores, "COLUMNS", 2)
-    monkeypatch.setattr("prh_jax.null.orders.BLOCK", 10)
+    monkeypatch.setattr(null_scores, "LAYERS_Y", 2)
+    monkeypatch.setattr("prh_jax.null.orders.ORDERS_PER_BLOCK", 10)
     small = align(xs, ys, METRICS, null=Null(orders=23, seed=4, cells=True))
     alone = align(xs[1], ys[0], METRICS, null=Null(orders=11, seed=4))
     for key in METRICS:
@@ -154,7 +154,7 @@ def test_a_calibration_comes_back_from_disk_and_is_not_made_twice(stores, whole,
 
 
 def test_an_interrupted_null_goes_on_to_the_same_bits(stores, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("prh_jax.null.orders.BLOCK", 6)
+    monkeypatch.setattr("prh_jax.null.orders.ORDERS_PER_BLOCK", 6)
     whole = align(*stores, METRICS, null=Null(orders=23, seed=4, cells=True))
     put, count = NullGrid.put, []
 
