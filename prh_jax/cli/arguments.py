@@ -90,6 +90,13 @@ def metrics_of(args: argparse.Namespace) -> list[Any]:
     return list(dict.fromkeys(made))
 
 
+def stores_below(path: Path) -> list[Path]:
+    """The stores and results in a folder of them, however deep; none for a store, a result or a file."""
+    if not path.is_dir() or (path / "zarr.json").exists():
+        return []
+    return sorted(found for found in path.rglob("*.zarr") if found.is_dir() and not found.name.startswith("."))
+
+
 def paths_of(given: list[str]) -> list[str | Path]:
     """The stores named, those in folders of them included; results that lie beside them are left out."""
     from ..results.storage import SCHEMA as RESULTS

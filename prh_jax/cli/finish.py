@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .arguments import add_own_metrics, import_own_metrics
+from .arguments import add_own_metrics, import_own_metrics, stores_below
 
 EPILOG = """\
 examples:
@@ -34,7 +34,9 @@ def run(args: argparse.Namespace) -> int:
     from ..stores.url import Url
     from ..study.resume import finish_alignment
 
-    paths = [found for path in map(place, args.path) for found in (_below(path) or [path])]
+    paths: list[Any] = []
+    for path in map(place, args.path):
+        paths += (isinstance(path, Path) and stores_below(path)) or [path]
     results = [path for path in paths if isinstance(path, Url) or schema_of(path) == SCHEMA]
     keep_compiled()
     import_own_metrics(args)
@@ -59,10 +61,3 @@ def _finish_stores(paths: list[Any]) -> int:
             unfinished += 1
             print(f"{path}: {error}")
     return 1 if unfinished else 0
-
-
-def _below(path: Any) -> list[Path]:
-    """The stores and results in a folder of them."""
-    if not isinstance(path, Path) or not path.is_dir() or (path / "zarr.json").exists():
-        return []
-    return sorted(found for found in path.rglob("*.zarr") if not found.name.startswith("."))

@@ -4,6 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
+from .arguments import stores_below
+
 EPILOG = """\
 examples:
   prh inspect results/features/emoji_1024
@@ -21,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read all that is at the paths; exit status 1 where something is incomplete or damaged."""
-    paths = [found for path in args.path for found in _stores_below(path)]
+    paths = [found for path in args.path for found in _chosen(path)]
     sound = True
     for path in paths:
         try:
@@ -38,18 +40,16 @@ def run(args: argparse.Namespace) -> int:
     return 0 if sound else 1
 
 
-def _stores_below(given: str) -> list[str | Path]:
+def _chosen(given: str) -> list[str | Path]:
     from ..stores.location import is_url
 
     path = Path(given)
-    if is_url(given):
+    if is_url(given) or (path / "zarr.json").exists() or not path.is_dir():
         return [given]
-    if (path / "zarr.json").exists() or not path.is_dir():
-        return [path]
-    found = sorted(f for f in path.rglob("*.zarr") if f.is_dir())
+    found = stores_below(path)
     if not found:
         raise ValueError(f"There is no feature store or result (a folder ending in .zarr) at or below {path}.")
-    return [f for f in found if not f.name.startswith(".")]
+    return [*found]
 
 
 def _inspect_one(path: str | Path) -> dict:
