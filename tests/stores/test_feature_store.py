@@ -174,12 +174,13 @@ def test_paths_stay_below_the_root_and_apart(tmp_path):
     )
 
 
+TESTS = [os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))]
 WRITER = """
 import sys, time
 import numpy as np
 from prh_jax.stores.layout import Layer
 from prh_jax.stores.writer import open_writer
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests!r}
 from test_feature_store import make_features, make_ids
 n = 256 * 12
 layers = [Layer(f"l{{i}}", d) for i, d in enumerate((24, 16, 24))]
@@ -203,7 +204,7 @@ def contents(path):
 
 def test_a_killed_writer_resumes_to_the_same_bits(tmp_path):
     def start(name):
-        code = WRITER.format(path=str(tmp_path / name), tests=os.path.dirname(os.path.dirname(__file__)))
+        code = WRITER.format(path=str(tmp_path / name), tests=TESTS)
         return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
 
     whole = start("whole.zarr")
