@@ -210,6 +210,8 @@ def make_metrics(metrics: Any = None) -> dict[str, Metric]:
     for metric in made:
         if not isinstance(metric, Metric):
             raise ValueError(f"A metric is a name or a Metric object such as MutualKnn(), got {metric!r}.")
+        if metric.name in METRICS and not isinstance(metric, METRICS[metric.name]):
+            raise ValueError(f"{metric.name!r} is a metric of prh_jax; give yours another name.")
     if not made:
         raise ValueError(f"No metric was asked for; the metrics are {', '.join(METRICS)}.")
     names = [metric.name for metric in made]
@@ -217,4 +219,8 @@ def make_metrics(metrics: Any = None) -> dict[str, Metric]:
         metric.name if names.count(metric.name) == 1 else asked if isinstance(asked, str) else str(metric)
         for asked, metric in zip(metrics, made, strict=True)
     ]
-    return dict(zip(keys, made, strict=True))
+    found = dict(zip(keys, made, strict=True))
+    for key, metric in zip(keys, made, strict=True):
+        if found[key] != metric:
+            raise ValueError(f"Two different metrics are named {key!r}; give each its own name.")
+    return found

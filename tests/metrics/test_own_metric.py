@@ -117,6 +117,12 @@ def test_wrong_metrics_are_refused(tmp_path):
     with pytest.raises(ValueError, match="subclass of prh_jax.Metric or a FunctionMetric"):
         prh_jax.register_metric(linear_cka)
 
+    store = make_store(tmp_path / "b.zarr", "b", (5,))
+    with pytest.raises(ValueError, match="'cka' is a metric of prh_jax"):
+        align(store, metrics=FunctionMetric("cka", linear_cka))
+    with pytest.raises(ValueError, match="Two different metrics are named 'mine'"):
+        align(store, metrics=[FunctionMetric("mine", linear_cka), FunctionMetric("mine", first_column_agreement)])
+
     @dataclasses.dataclass(frozen=True)
     class NoDefault(prh_jax.Metric):
         name = "no_default"
