@@ -145,13 +145,6 @@ class Provenance:
         left, right = (json.loads(json.dumps(p.to_dict())) for p in (self, other))
         return all(left.get(key) == right.get(key) for key in (left.keys() | right.keys()) - NOT_THE_STUDY)
 
-    def find_stores(self, side: str, name: str) -> list[Place]:
-        """The feature stores of a side; StoreError, which calls the result by `name`, where one is not there.
-
-        Those at URLs are looked for when they are opened.
-        """
-        return find_stores(name, self.stores(side), side)
-
 
 def _record(kind: type, entry: Mapping[str, Any]) -> Any:
     """A record from a mapping, which may hold more than this version knows."""

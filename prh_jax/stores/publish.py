@@ -64,7 +64,11 @@ def write_whole(path: Path, *, replace: bool, suffix: str = "") -> Iterator[Path
         if path.is_dir() and building.is_dir():
             retired = building.with_name(building.name + ".retired")
             path.rename(retired)
-            building.rename(path)
+            try:
+                building.rename(path)
+            except OSError:
+                retired.rename(path)
+                raise
             shutil.rmtree(retired, ignore_errors=True)
         else:
             os.replace(building, path)

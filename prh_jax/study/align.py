@@ -114,4 +114,4 @@ def align_share(
     study = open_study(stores_x, stores_y, metrics, path, StudySettings(sketch_cache=sketch_cache, **settings))
     execution = Execution(Worker(index, count))
     quiet = None if progress is None else not progress
-    return run_study(study, path, execution=execution, read_calibration=False, quiet=quiet) is not None
+    return run_study(study, path, execution=execution, quiet=quiet) is not None

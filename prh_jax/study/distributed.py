@@ -179,6 +179,10 @@ def _held(array: jax.Array) -> np.ndarray:
 class InStep(Execution):
     """All processes of `jax.distributed`, which meet before and after each step."""
 
+    @property
+    def alone(self) -> bool:
+        return False
+
     def agree(self, there: bool) -> bool:
         return bool(stacked(np.array([there]))[0, 0])
 
@@ -215,6 +219,6 @@ def align_distributed(
     study = open_study(stores_x, stores_y, metrics, path, given, kind=DistributedStudy)
     execution = InStep(leads=jax.process_index() == 0)
     quiet = True if not execution.leads else None if progress is None else not progress
-    alignment = run_study(study, path, execution=execution, overwrite=overwrite, read_calibration=False, quiet=quiet)
+    alignment = run_study(study, path, execution=execution, overwrite=overwrite, quiet=quiet)
     assert alignment is not None, "all tiles are scored by these processes together"
     return alignment

@@ -8,7 +8,7 @@ from ..engine.preprocess import Preprocess
 from ..metrics.registry import make_metric
 from ..null.settings import Null
 from ..results.alignment import Alignment, load_alignment
-from ..results.provenance import Provenance
+from ..results.provenance import Provenance, find_stores
 from ..results.storage import read_provenance
 from ..stores.location import Place, place
 from ..stores.reader import Stores
@@ -77,8 +77,8 @@ def _align_again(
 ) -> Alignment:
     """`align` as a result was made, on the stores given or on those it names."""
     if stores_x is None:
-        stores_x = provenance.find_stores("x", str(path))
-        stores_y = provenance.find_stores("y", str(path)) if provenance.stores_y else None
+        stores_x = find_stores(str(path), provenance.stores("x"), "x")
+        stores_y = find_stores(str(path), provenance.stores("y"), "y") if provenance.stores_y else None
     return align(
         stores_x,
         stores_y,

@@ -22,6 +22,11 @@ class Execution:
     leads: bool = True
     """Whether this process begins the result, finishes it and cleans up."""
 
+    @property
+    def alone(self) -> bool:
+        """Whether no other process scores tiles of the same result."""
+        return self.worker.alone
+
     def agree(self, there: bool) -> bool:
         """Whether the leading process finds a finished result."""
         return there
@@ -38,7 +43,6 @@ def run_study(
     overwrite: bool = False,
     null: Null | None = None,
     overwrite_null: bool = False,
-    read_calibration: bool = True,
     quiet: bool | None,
 ) -> Alignment | None:
     """Score what a result lacks, and calibrate it where a null is asked for; None where tiles are left to others.
@@ -49,7 +53,10 @@ def run_study(
     execution = execution or Execution()
     if execution.agree(path is not None and path.exists() and not overwrite and not is_running(path)):
         assert path is not None
-        alignment = finished_result(path, study.provenance, quiet, calibration=read_calibration and not overwrite_null)
+        calibration = execution.alone and not overwrite_null
+        alignment = finished_result(path, study.provenance, quiet, calibration=calibration)
+        if not execution.alone:  # the sketches may be in use: whoever scored the last tile removes them
+            return alignment
     else:
         grid = study.grid(path, overwrite=overwrite) if execution.leads else None
         execution.meet()
@@ -59,12 +66,15 @@ def run_study(
             report_progress(f"{path}: going on, {left} of {grid.total} tiles are left.", quiet)
         study.score(grid, worker=execution.worker, quiet=quiet)
         execution.meet()
-        grid.reload()
-        if grid.finished < grid.total:
-            left = f"{grid.total - grid.finished} of {grid.total} tiles are left to others"
-            report_progress(f"{path}: this worker is done; {left}.", quiet)
-            return None
-        finished = grid.finish() if execution.leads else None
+        finished = None
+        if execution.leads:
+            if not execution.alone:
+                grid.reload()
+            if grid.finished < grid.total:
+                left = f"{grid.total - grid.finished} of {grid.total} tiles are left to others"
+                report_progress(f"{path}: this worker is done; {left}.", quiet)
+                return None
+            finished = grid.finish()
         execution.meet()
         alignment = finished or load_alignment(path)  # type: ignore[arg-type]  # who does not lead has a path
     if null is not None and not is_calibrated(alignment, null):

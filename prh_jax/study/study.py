@@ -104,9 +104,9 @@ class Study:
             raise StoreError(f"{self.xs[0].path} has {n} samples; at least 4 are needed to score an alignment.")
         owners = {layer.dim: f"{s.path}, layer {layer.name!r}" for s in self._stores for layer in s.layers}
         for key, metric in self.metrics.items():
+            sketcher = metric.sketcher.specialise(SketchContext(n, groups=self.context.groups))
             for width, owner in owners.items():
                 try:
-                    sketcher = metric.sketcher.specialise(SketchContext(n, groups=self.context.groups))
                     jax.eval_shape(sketcher, jax.ShapeDtypeStruct((n, width), np.float32))
                 except ValueError as error:
                     raise ValueError(f"{key} cannot score {owner}: {error}") from None
