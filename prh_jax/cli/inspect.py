@@ -79,6 +79,7 @@ def _inspect_one(path: str | Path) -> dict:
         "complete": store.complete,
         "problems": list(report.problems),
         "spec_sha256": store.spec_sha256,
+        "contents_sha256": store.contents_sha256,
         "result": store.result,
     }
 
@@ -99,6 +100,9 @@ def _print_report(report: dict) -> None:
     if not report["complete"]:
         print("             run the same `prh extract` again; it goes on where it stopped")
     print(f"  intact     {'yes: every checksum holds' if not report['problems'] else 'NO'}")
+    if report["complete"] and report["contents_sha256"] is None:
+        print("             an earlier version wrote it, without a hash of all contents: chunks that changed places")
+        print("             are not told. `prh extract` or `write_features` anew records one")
     for problem in report["problems"]:
         print(f"             {problem}")
     print()

@@ -1,5 +1,6 @@
 """The arithmetic of all layer pairs: a sketch of each layer once, then the layer-by-layer matrix in equal tiles."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any
@@ -10,7 +11,7 @@ from jax.sharding import Mesh, PartitionSpec, SingleDeviceSharding
 
 from ..metrics.base import Metric
 from ..runtime.host import compile_quickly
-from ..sketches.base import SketchContext, Sketcher
+from ..sketches.base import Candidates, SketchContext, Sketcher, Summarizer
 from .preprocess import Preprocess
 from .stacks import stacked_shapes
 
@@ -40,16 +41,26 @@ def summary_program(
 
 
 @partial(jax.jit, static_argnames=("sketcher",))
-def sketch_summary(summary: Any, *, sketcher: Sketcher) -> Any:
-    """The sketch, from the summary of a layer of any width; compiled once."""
-    return sketcher.sketch(summary)
+def sketch_summary(summary: Any, *, sketcher: Sketcher) -> tuple[Any, Candidates | None]:
+    """The draft of a sketch, from the summary of a layer of any width; compiled once."""
+    return sketcher.draft(summary)
+
+
+def summarizer_of(sketcher: Sketcher, preprocess: Preprocess, precision: str = "float32") -> Summarizer:
+    """What makes a sketcher's arrays from features after preprocessing, in a precision."""
+    return dataclasses.replace(sketcher.summarizer, bfloat16=precision == "bfloat16", normalized=preprocess.normalize)
 
 
 def sketch_layer(x: Any, threshold: Any, *, sketcher: Sketcher, preprocess: Preprocess) -> Any:
     """The sketch of one layer after preprocessing."""
     sketcher = sketcher.specialise(SketchContext(x.shape[0], unit_rows=preprocess.normalize))
-    (summary,) = summarize_layer(x, threshold, summarizers=(sketcher.summarizer,), preprocess=preprocess)
-    return sketch_summary(summary, sketcher=sketcher)
+    (summary,) = summarize_layer(
+        x, threshold, summarizers=(summarizer_of(sketcher, preprocess),), preprocess=preprocess
+    )
+    sketch, candidates = sketch_summary(summary, sketcher=sketcher)
+    if candidates is None:
+        return sketch
+    return sketcher.settle(sketch, candidates, np.asarray(x), float(threshold), normalized=preprocess.normalize)
 
 
 def compare_tiles(metrics: Sequence[Metric], a: Any, b: Any) -> tuple[jax.Array, ...]:

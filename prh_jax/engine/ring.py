@@ -19,10 +19,9 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from ..metrics.base import Metric
 from ..metrics.inner_product import packed_products
 from ..numerics import linalg
-from ..numerics.linalg import HIGHEST
 from ..sketches.base import Sketcher, Summarizer
 from ..sketches.gram_factor import GramFactor, GramFactorSketcher, SummarizeCentered
-from ..sketches.nearest import by_blocks, check_k, nearest_columns, query_rows
+from ..sketches.nearest import by_blocks, candidates_of, check_k, nearest_columns, query_rows
 from ..sketches.neighbors import NearestRows, SummarizeNearest
 from ..sketches.sample_axis import SampleAxis
 from ..sketches.scaling import near_mean_of
@@ -84,11 +83,11 @@ def ring_nearest(maker: SummarizeNearest, x: Num[Array, "r d"], rows: SpreadSamp
     nearest of those and of what it has, ties to the lowest index: the lists of all rows at once, but where two
     similarities differ by rounding alone.
     """
-    n, k = rows.n, maker.k
-    check_k(n, k, maker.groups)
+    n, k = rows.n, candidates_of(rows.n, maker.k, maker.with_self)
+    check_k(n, maker.k, maker.groups)
     x, columns, center = near_mean_of(x, maker.unit_rows, rows=rows)
     shifted = rows.held(jnp.where(columns.degenerate, 0, x * columns.factor - center))
-    offset = jnp.matmul(shifted, center[0], precision=HIGHEST)
+    offset, margin = maker.offset_and_margin(x, shifted, center[0], columns, rows)
     factors = shifted.astype(jnp.bfloat16) if maker.bfloat16 else shifted
     here = rows.samples
     # the queries that each device holds: as many places for all
@@ -131,7 +130,8 @@ def ring_nearest(maker: SummarizeNearest, x: Num[Array, "r d"], rows: SpreadSamp
     (found, _), _ = lax.scan(step, start, length=rows.devices)
     lists, values, sums = (lax.all_gather(z, AXIS, tiled=True)[device * len(asked) + slot] for z in found)
     square = linalg.inner(center[0], center[0])
-    return NearestRows(lists, values, sums / n, rows.gather(offset), square, columns.factor, columns.degenerate)
+    margin, offset = rows.gather(margin)[queries], rows.gather(offset)
+    return NearestRows(lists, values, margin, sums / n, offset, square, columns.factor, columns.degenerate)
 
 
 @lru_cache(maxsize=256)

@@ -19,7 +19,7 @@ from ..stores.location import Place, place
 from ..stores.publish import write_whole
 from ..stores.url import Url
 
-FORMAT = "prh-jax/sketch/2"
+FORMAT = "prh-jax/sketch/3"
 
 
 class SketchBank:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import jax
@@ -15,7 +15,7 @@ from ..runtime.host import compiling_threads, kept_memory, quiet_blas, reading_t
 from ..sketches.base import Sketcher, Summarizer
 from ..stores.source import ModelSource
 from .preprocess import Preprocess
-from .programs import sketch_summary, summary_program
+from .programs import sketch_summary, summarizer_of, summary_program
 from .read_ahead import read_ahead
 from .sketch_bank import SketchBank
 
@@ -46,11 +46,6 @@ def shape_of(sketcher: Sketcher | Summarizer, n: int, width: int) -> Any:
     return jax.eval_shape(sketcher, jax.ShapeDtypeStruct((n, width), np.float32))
 
 
-def summarizer_of(sketcher: Sketcher, precision: str) -> Summarizer:
-    """What makes a sketcher's arrays from features, in a precision."""
-    return replace(sketcher.summarizer, bfloat16=precision == "bfloat16")
-
-
 def make_sketches(
     refs: dict[str, list[StoredLayer]],
     sketchers: Sequence[Sketcher],
@@ -63,7 +58,7 @@ def make_sketches(
     quiet: bool | None,
 ) -> None:
     """Fill the bank with each layer's sketches; a layer that has them all is not read."""
-    summarizers = {sketcher: summarizer_of(sketcher, precision) for sketcher in sketchers}
+    summarizers = {sketcher: summarizer_of(sketcher, preprocess, precision) for sketcher in sketchers}
     missing = {
         ref: [sketcher for sketcher in sketchers if not bank.has(sketcher, ref.name)]
         for layers in refs.values()
@@ -73,13 +68,15 @@ def make_sketches(
     if not missing:
         return
     devices = list(mesh.devices.flat)
-    waiting: list[tuple[StoredLayer, dict[Sketcher, Any], Any]] = []
+    waiting: list[tuple[StoredLayer, dict[Sketcher, Any], Any, tuple[np.ndarray, np.float32]]] = []
 
     def store_oldest() -> None:
-        ref, sketches, degenerate = waiting.pop(0)
+        ref, drafts, degenerate, (x, threshold) = waiting.pop(0)
         if bool(degenerate):
             refuse_constant(ref)
-        for sketcher, sketch in sketches.items():
+        for sketcher, (sketch, candidates) in drafts.items():
+            if candidates is not None:
+                sketch = sketcher.settle(sketch, candidates, x, float(threshold), normalized=preprocess.normalize)
             bank.put(sketcher, ref.name, jax.device_get(sketch))
 
     shown = tqdm(total=len(missing), desc="sketching", unit=" layers", disable=quiet, leave=False)
@@ -91,8 +88,8 @@ def make_sketches(
             device = devices[turn % len(devices)]
             made = programs[x.shape, x.dtype, wanted[ref], device].result()(*jax.device_put((x, threshold), device))
             summaries = dict(zip(wanted[ref], made, strict=True))
-            sketches = {s: sketch_summary(summaries[summarizers[s]], sketcher=s) for s in missing[ref]}
-            waiting.append((ref, sketches, made[0].degenerate))
+            drafts = {s: sketch_summary(summaries[summarizers[s]], sketcher=s) for s in missing[ref]}
+            waiting.append((ref, drafts, made[0].degenerate, (x, threshold)))
             if len(waiting) >= IN_FLIGHT * len(devices):
                 store_oldest()
             bar.update()

@@ -15,7 +15,7 @@ from .calibration import Calibration, load_calibration, save_calibration
 from .frames import join_rows, layer_rows, model_rows
 from .provenance import Provenance
 from .reduce import How, best_layers, reduce_layers
-from .storage import SCHEMA, create_result, digest
+from .storage import SCHEMA, create_result, digest, text_digest
 from .tables import latex_table, markdown_table
 
 
@@ -154,15 +154,19 @@ def load_alignment(path: str | Path | Url, *, calibration: bool = True) -> Align
     schema = dataset.attrs.pop("schema", None)
     if schema != SCHEMA:
         raise MismatchError(f"{path} has schema {schema!r}, but this version of prh-jax reads {SCHEMA!r}.")
-    dataset.attrs.pop("tile", None)
+    for name in ("tile", "run"):
+        dataset.attrs.pop(name, None)
     if dataset.attrs.pop("status", None) != "complete":
         raise IncompleteError(f"{path} is unfinished. Run the same `prh align` again; it goes on where it stopped.")
     damaged = f"{path} is damaged: {{}}. Make it again with --force-remake (overwrite=True)."
     try:
-        provenance, recorded = Provenance.of(json.loads(dataset.attrs.pop("protocol"))), dataset.attrs.pop("sha256")
+        text, recorded = dataset.attrs.pop("protocol"), dataset.attrs.pop("sha256")
+        provenance, described = Provenance.of(json.loads(text)), dataset.attrs.pop("protocol_sha256", None)
         names = list(provenance.metrics)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CorruptError(damaged.format(f"its attributes cannot be used ({error!r})")) from error
+    if described not in (None, text_digest(text)):
+        raise CorruptError(damaged.format("its record of what was scored, and how, does not match its hash"))
     if digest(dataset) != recorded:
         raise CorruptError(damaged.format("its scores and labels do not match their recorded hash"))
     texts = {name: (c.dims, c.values.astype(object)) for name, c in dataset.coords.items() if c.dtype.kind == "T"}

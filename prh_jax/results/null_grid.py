@@ -9,13 +9,19 @@ import zarr
 from zarr.codecs import Crc32cCodec
 
 from ..stores.location import Place, open_group, remove, writing
+from ..stores.runs import mark_of
 from .storage import GROWING
+
+FORMAT = 2
+"""Of an unfinished null: one of another format is begun anew."""
 
 
 class NullGrid:
     """A null as it grows, block of orders by block of orders; in memory, and at a path or URL where there is one.
 
     blocks   ranges of orders, each a whole number of the first one's, but for the last
+    A block on disk counts as done where its mark is that of its numbers: one that lost a chunk is computed again.
+
     null     (metric, order, model_x, model_y): aggregates over layers, NaN where not computed
     reached  (metric, layer_x, layer_y): how often a cell's null was at least the observed
     cells    (metric, order, layer_x, layer_y), or None
@@ -48,7 +54,8 @@ class NullGrid:
         if path.exists():
             try:
                 group = open_group(path, mode="r+")
-                if group.attrs["settings"] == text and group.attrs["blocks"] == self._ends:
+                same = group.attrs["settings"] == text and group.attrs["blocks"] == self._ends
+                if same and group.attrs.get("format") == FORMAT:
                     self._read(group)
                     return group
             except Exception:  # what cannot be read is made again: it holds nothing but a start
@@ -57,27 +64,30 @@ class NullGrid:
                 self.reached[...] = 0
             remove(path)
         group = open_group(path, mode="w")
-        group.attrs.update({"settings": text, "blocks": self._ends})
-        plain: dict[str, Any] = {"compressors": [Crc32cCodec()]}
-        group.create_array("null", shape=pairs, chunks=(1, self._chunk, *pairs[2:]), dtype="float32", **plain)
-        counts = (pairs[0], len(self.blocks), *cells)
-        group.create_array("reached", shape=counts, chunks=(1, 1, *cells), dtype="int32", **plain)
+        group.attrs.update({"settings": text, "blocks": self._ends, "format": FORMAT})
+        real: dict[str, Any] = {"compressors": [Crc32cCodec()], "dtype": "float32", "fill_value": np.nan}
+        whole: dict[str, Any] = {"compressors": [Crc32cCodec()], "dtype": "int32", "fill_value": -1}
+        group.create_array("null", shape=pairs, chunks=(1, self._chunk, *pairs[2:]), **real)
+        group.create_array("reached", shape=(pairs[0], len(self.blocks), *cells), chunks=(1, 1, *cells), **whole)
         if self.cells is not None:
-            group.create_array(
-                "cells", shape=self.cells.shape, chunks=(1, self._chunk, *cells), dtype="float32", **plain
-            )
-        group.create_array("done", shape=self._done.shape, chunks=(1, 1), dtype="uint8", fill_value=0)
+            group.create_array("cells", shape=self.cells.shape, chunks=(1, self._chunk, *cells), **real)
+        group.create_array("done", shape=self._done.shape, chunks=(1, 1), dtype="uint32", fill_value=0)
         return group
 
     def _read(self, group: zarr.Group) -> None:
-        done = np.asarray(group["done"][...]).astype(bool)  # type: ignore[index]
-        for m, b in np.argwhere(done):
+        arrays: dict[str, Any] = {name: group[name] for name, _ in group.arrays()}
+        marks = np.asarray(arrays["done"][...])
+        for m, b in np.argwhere(marks > 0):
             where = self.blocks[int(b)]
-            self.null[m, where] = group["null"][m, where]  # type: ignore[index]
-            self.reached[m] += np.asarray(group["reached"][m, b])  # type: ignore[index]
+            null, reached = arrays["null"][m, where], arrays["reached"][m, b]
+            cells = [] if self.cells is None else [arrays["cells"][m, where]]
+            if marks[m, b] != mark_of(FORMAT, null, reached, *cells):
+                continue
+            self._done[m, b] = True
+            self.null[m, where] = null
+            self.reached[m] += reached
             if self.cells is not None:
-                self.cells[m, where] = group["cells"][m, where]  # type: ignore[index]
-        self._done = done
+                self.cells[m, where] = cells[0]
 
     @property
     def finished(self) -> int:
@@ -102,10 +112,12 @@ class NullGrid:
         if self.cells is not None:
             self.cells[metric, where] = cells
         if self._group is not None and self._path is not None:
+            written = {"null": (where, self.null[metric, where]), "reached": (block, reached.astype(np.int32))}
+            if self.cells is not None:
+                written["cells"] = (where, self.cells[metric, where])
             with writing(self._path):
-                self._group["null"][metric, where] = self.null[metric, where]  # type: ignore[index]
-                self._group["reached"][metric, block] = reached  # type: ignore[index]
-                if self.cells is not None:
-                    self._group["cells"][metric, where] = self.cells[metric, where]  # type: ignore[index]
-                self._group["done"][metric, block] = 1  # type: ignore[index]
+                for name, (rows, values) in written.items():
+                    self._group[name][metric, rows] = values  # type: ignore[index]
+                mark = mark_of(FORMAT, *(values for _, values in written.values()))
+                self._group["done"][metric, block] = mark  # type: ignore[index]
         self._done[metric, block] = True

@@ -9,6 +9,7 @@ import xarray as xr
 from ..errors import CorruptError, ExistsError, IncompleteError, MismatchError
 from ..stores.location import Place, open_group, writing
 from ..stores.publish import put_lacking
+from ..stores.runs import check_run, mark_of
 from .alignment import Alignment
 from .provenance import Provenance
 from .storage import create_result, digest, result_builder
@@ -32,7 +33,7 @@ class ScoreGrid:
         overwrite: bool = False,
     ):
         self.dataset, self.provenance, self.tile = dataset, provenance, tile
-        self._group = None
+        self._group, self._run = None, None
         if path is not None:
             if overwrite or not path.exists():
                 try:
@@ -47,7 +48,7 @@ class ScoreGrid:
                     f"{path} holds a result made from other features or settings. Name another, or overwrite it with "
                     "--force-remake (overwrite=True)."
                 )
-            self.tile = attributes["tile"]
+            self.tile, self._run = attributes["tile"], attributes.get("run")
             tiles = [f"{name}/c/" for key in self.tile for name in (key, f"done/{key}")]
             put_lacking(result_builder(dataset, provenance, tile=self.tile), path, but=tiles)
         self.path = path
@@ -62,8 +63,13 @@ class ScoreGrid:
     def reload(self) -> None:
         """Take in what other workers have written."""
         for key in self.tile if self._group is not None else ():
-            self._done[key] = self._read(f"done/{key}").astype(bool)  # marks first: what they mark is there
-            self._values[key] = self._read(key)
+            marks = self._read(f"done/{key}")  # marks first: what they mark is there
+            values = self._values[key] = self._read(key)
+            self._done[key] = marks > 0
+            if marks.dtype != np.uint8:  # by earlier versions
+                for row, column in np.argwhere(marks > 0).tolist():
+                    tile = values[self._where(key, row, column)]
+                    self._done[key][row, column] = marks[row, column] == mark_of(self._run, tile)
 
     @property
     def total(self) -> int:
@@ -87,17 +93,18 @@ class ScoreGrid:
         """Keep the scores of a tile, cut to the matrix; `mirror` keeps them across the diagonal too. Tiles now done."""
         placed = [(x, y, values), (y, x, values.T)] if mirror and x != y else [(x, y, values)]
         for row, column, scores in placed:
-            size = self.tile[key]
-            where = np.s_[row * size : (row + 1) * size, column * size : (column + 1) * size]
+            where = self._where(key, row, column)
             inside = self._values[key][where]
             inside[...] = scores[: inside.shape[0], : inside.shape[1]]
             if mirror and row == column:
                 lower = np.tril_indices(len(inside), -1)
                 inside[lower] = inside.T[lower]
             if self._group is not None and self.path is not None:
+                check_run(self.path, self._run)
                 with writing(self.path):
                     self._group[key][where] = inside  # type: ignore[index]
-                    self._group[f"done/{key}"][row, column] = 1  # type: ignore[index]
+                    marks: Any = self._group[f"done/{key}"]
+                    marks[row, column] = 1 if marks.dtype == np.uint8 else mark_of(self._run, inside)
             self._done[key][row, column] = True
         return len(placed)
 
@@ -108,9 +115,15 @@ class ScoreGrid:
         matrices = {key: (("layer_x", "layer_y"), values) for key, values in self._values.items()}
         dataset = self.dataset.assign(matrices)
         if self._group is not None and self.path is not None:
+            check_run(self.path, self._run)
             with writing(self.path):
                 self._group.attrs.update({"status": "complete", "sha256": digest(dataset)})
         return Alignment(dataset, self.provenance)
+
+    def _where(self, key: str, x: int, y: int) -> Any:
+        """Where a tile is in the matrix of a metric."""
+        size = self.tile[key]
+        return np.s_[x * size : (x + 1) * size, y * size : (y + 1) * size]
 
     def _read(self, name: str) -> np.ndarray:
         try:

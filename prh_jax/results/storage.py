@@ -12,6 +12,7 @@ from zarr.codecs import Crc32cCodec
 from ..errors import CorruptError, ExistsError, NotFoundError
 from ..stores.location import Place, check_replaceable, open_group, place
 from ..stores.publish import Build, claim, publish
+from ..stores.runs import new_run
 from ..stores.url import Url
 from .provenance import Provenance
 
@@ -32,6 +33,11 @@ def digest(dataset: xr.Dataset, settings: dict[str, Any] | None = None) -> str:
     return found.hexdigest()
 
 
+def text_digest(text: str) -> str:
+    """SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def create_result(
     dataset: xr.Dataset, provenance: Provenance, path: Place, *, overwrite: bool, **attributes: Any
 ) -> Place:
@@ -41,15 +47,20 @@ def create_result(
             f"{path} already exists. Choose another path, or overwrite it with --force-remake (overwrite=True)."
         )
     check_replaceable(path, SCHEMA)
-    attributes = {"status": "complete", "sha256": digest(dataset)} | attributes
+    attributes = {"status": "complete", "sha256": digest(dataset), "run": new_run()} | attributes
     begin = publish if attributes["status"] == "complete" else claim
     begin(result_builder(dataset, provenance, **attributes), path, overwrite=overwrite)
     return path
 
 
 def result_builder(dataset: xr.Dataset, provenance: Provenance, **attributes: Any) -> Build:
-    """What writes a result; of a running one labels, and matrices without a tile or a mark."""
-    dataset = dataset.assign_attrs(schema=SCHEMA, protocol=json.dumps(provenance.to_dict()), **attributes)
+    """What writes a result; of a running one labels, and matrices without a tile or a mark.
+
+    A mark tells what the tile holds (see `mark_of`), 0 that it is not done.
+    """
+    protocol = json.dumps(provenance.to_dict())
+    described = {"schema": SCHEMA, "protocol": protocol, "protocol_sha256": text_digest(protocol)}
+    dataset = dataset.assign_attrs(described | attributes)
     encoding: dict[Any, dict[str, Any]] = {name: {"compressors": [Crc32cCodec()]} for name in dataset.variables}
     tiles: dict[str, int] = attributes.get("tile", {})
     for key, tile in tiles.items():
@@ -60,7 +71,7 @@ def result_builder(dataset: xr.Dataset, provenance: Provenance, **attributes: An
         group = zarr.open_group(store, mode="r+")
         for key, tile in tiles.items():
             shape = tuple(-(-size // tile) for size in dataset[key].shape)
-            group.create_array(f"done/{key}", shape=shape, chunks=(1, 1), dtype="uint8", fill_value=0)
+            group.create_array(f"done/{key}", shape=shape, chunks=(1, 1), dtype="uint32", fill_value=0)
 
     return build
 

@@ -1,9 +1,12 @@
 """The two steps of a sketch: a summary without a width, then the sketch."""
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-from jaxtyping import Array, Int, Num
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Num
 
 Order = Int[Array, " n"]
 
@@ -51,13 +54,31 @@ class SketchContext:
 class Summarizer:
     """Reads the features of a layer and makes arrays whose shapes do not depend on the width.
 
-    `bfloat16` lets it round features for its large products.
+    `bfloat16` lets it round features for its large products. `normalized` says that rows come with length one (or zero)
+    already.
     """
 
     bfloat16: bool = dataclasses.field(default=False, kw_only=True)
+    normalized: bool = dataclasses.field(default=False, kw_only=True)
 
     def __call__(self, x: Num[Array, "n d"]) -> Any:
         raise NotImplementedError
+
+
+class Candidates(NamedTuple):
+    """The samples nearest to each, nearest first: a few more than a list needs.
+
+    Attributes
+    ----------
+    places, values
+        The samples, and what ranks them, in descending order.
+    margin
+        How much two values of a row that differ may have come nearer by rounding; negative where nothing is in doubt.
+    """
+
+    places: Int[Array, "rows m"]
+    values: Float[Array, "rows m"]
+    margin: Float[Array, " rows"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,9 +104,26 @@ class Sketcher:
         """The sketch, from what the summarizer made."""
         raise NotImplementedError
 
+    def draft(self, summary: Any) -> tuple[Any, Candidates | None]:
+        """The sketch, and the candidates for its lists of neighbours where rounding may have changed their order."""
+        return self.sketch(summary), None
+
+    def settle(
+        self, sketch: Any, candidates: Candidates, x: Num[np.ndarray, "n d"], threshold: float, *, normalized: bool
+    ) -> Any:
+        """The sketch, on the host, with lists of neighbours in the order of float64 arithmetic on the features.
+
+        Features `x` are clipped at the threshold; `normalized` says that cosines rank them, whatever the sketcher says.
+        """
+        raise NotImplementedError
+
     def specialise(self, context: SketchContext) -> "Sketcher":
         """The sketcher to use in a study: equal scores, without the work that the context makes needless."""
         return self
 
     def __call__(self, x: Num[Array, "n d"]) -> Any:
-        return self.sketch(self.summarizer(x))
+        sketch, candidates = self.draft(self.summarizer(x))
+        if candidates is None or any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((x, sketch))):
+            return sketch
+        settled = self.settle(sketch, candidates, np.asarray(x), float("inf"), normalized=False)
+        return jax.tree.map(jnp.asarray, settled)

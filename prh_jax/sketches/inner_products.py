@@ -10,6 +10,7 @@ from ..numerics import linalg
 from ..numerics.blocks import join_blocks, row_blocks, sum_over_columns
 from ..numerics.linalg import HIGHEST
 from .base import Summarizer
+from .rounding import Rounding, own_offset, rounding_of
 from .scaling import near_mean_of
 
 
@@ -24,6 +25,7 @@ class InnerProducts(NamedTuple):
     offset: Float[Array, " n"]
     square: Float[Array, ""]
     factor: Float[Array, ""]
+    rounding: Rounding
     degenerate: Bool[Array, ""]
 
     def take(self, samples: Int[Array, " m"]) -> "InnerProducts":
@@ -33,6 +35,16 @@ class InnerProducts(NamedTuple):
     def ranking(self) -> Float[Array, "n n"]:
         """Similarities that order the samples nearest to each as the inner products do."""
         return self.gram + self.offset[None, :]
+
+    def margin(self) -> Float[Array, " n"]:
+        """How much two entries of each row of the ranking that differ may have come nearer by rounding."""
+        squares = jnp.diagonal(self.gram)
+        return self.rounding.margin(squares, linalg.safe_sqrt(jnp.max(squares)))
+
+    def distance_margin(self) -> Float[Array, " n"]:
+        """The same of squared distances."""
+        squares = jnp.diagonal(self.gram)
+        return self.rounding.distance_margin(squares, linalg.safe_sqrt(jnp.max(squares)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,5 +67,12 @@ class SummarizeInnerProducts(Summarizer):
             return row_blocks(shifted, bfloat16=self.bfloat16), offset
 
         blocks, offset = sum_over_columns(products, x, center)
-        square = linalg.inner(center, center)
-        return InnerProducts(join_blocks(blocks), offset, square, columns.factor, degenerate)
+        gram, square = join_blocks(blocks), linalg.inner(center, center)
+        unit, squares = self.unit_rows or self.normalized, jnp.diagonal(gram)
+        if unit and not self.bfloat16:
+            offset = own_offset(x, squares, square, columns.factor)
+        longest, from_center = linalg.safe_sqrt(jnp.max(squares)), linalg.safe_sqrt(square)
+        rounding = rounding_of(
+            x.shape[1], longest, from_center, columns.factor, degenerate, unit=unit, bfloat16=self.bfloat16
+        )
+        return InnerProducts(gram, offset, square, columns.factor, rounding, degenerate)

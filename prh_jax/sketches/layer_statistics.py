@@ -1,16 +1,20 @@
 """Sketches of what one layer alone tells, in one number or a curve, whatever the other layer's samples are."""
 
 import dataclasses
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Num
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from ..numerics import linalg
+from ..numerics.exact_neighbors import Ranking
 from ..numerics.linalg import HIGHEST
-from .base import Order, SketchContext, Sketcher, Summarizer
+from .base import Candidates, Order, SketchContext, Sketcher, Summarizer
 from .inner_products import InnerProducts, SummarizeInnerProducts
+from .lists import ListSketcher
 from .nearest import nearest
 from .scaling import scale_columns
 
@@ -92,7 +96,7 @@ class UniformitySketcher(Sketcher):
 
 
 @dataclasses.dataclass(frozen=True)
-class HeatTraceSketcher(Sketcher):
+class HeatTraceSketcher(ListSketcher):
     """`h(t) / n = mean_i exp(-t l_i)` at all TEMPERATURES, l the eigenvalues of a graph's normalised Laplacian.
 
     The graph joins each sample with its k nearest by Euclidean distance, whichever of two has the other.
@@ -108,14 +112,33 @@ class HeatTraceSketcher(Sketcher):
     def specialise(self, context: SketchContext) -> "HeatTraceSketcher":
         return self if context.groups is None else dataclasses.replace(self, groups=context.groups)
 
-    def sketch(self, summary: InnerProducts) -> LayerStatistic:
-        n = summary.gram.shape[0]
-        lists = nearest(-linalg.squared_distances(summary.gram), self.k, groups=self.groups)
+    @property
+    def ranking(self) -> Ranking:
+        return "distance"
+
+    def candidates(self, summary: Any) -> Candidates:
+        squares = linalg.squared_distances(summary.gram)
+        return nearest(-squares, self.k, summary.distance_margin(), groups=self.groups)
+
+    def from_candidates(self, summary: Any, candidates: Candidates) -> LayerStatistic:
+        return self.of_graph(candidates.places[:, : self.k], summary.degenerate, summary.gram.dtype)
+
+    def relist(self, sketch: LayerStatistic, lists: Any, changed: Any, exact: Any) -> LayerStatistic:
+        return jax.device_get(_of_graph(lists, sketcher=self, kind=sketch.value.dtype))
+
+    def of_graph(self, lists: Int[Array, "n k"], degenerate: Any, kind: Any) -> LayerStatistic:
+        """The sketch, from the lists that make the graph."""
+        n = lists.shape[0]
         rows = jnp.broadcast_to(jnp.arange(n, dtype=lists.dtype)[:, None], lists.shape)
-        edges = jnp.zeros((n, n), summary.gram.dtype).at[rows, lists].set(1)
+        edges = jnp.zeros((n, n), kind).at[rows, lists].set(1)
         edges = jnp.maximum(edges, edges.T)
         inverse = 1 / jnp.sqrt(jnp.sum(edges, axis=1))
         laplacian = jnp.eye(n, dtype=edges.dtype) - edges * inverse[:, None] * inverse[None, :]
         values = jnp.linalg.eigvalsh(laplacian)
         heat = jnp.exp(-jnp.asarray(TEMPERATURES, values.dtype)[:, None] * values[None, :])
-        return LayerStatistic(jnp.where(summary.degenerate, jnp.nan, jnp.mean(heat, axis=1)))
+        return LayerStatistic(jnp.where(degenerate, jnp.nan, jnp.mean(heat, axis=1)))
+
+
+@partial(jax.jit, static_argnames=("sketcher", "kind"))
+def _of_graph(lists: Any, *, sketcher: HeatTraceSketcher, kind: Any) -> LayerStatistic:
+    return sketcher.of_graph(lists, False, kind)

@@ -10,7 +10,11 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from ..numerics.linalg import HIGHEST
-from .base import Order
+from .base import Candidates, Order
+
+EXTRA = 6
+"""Samples that are looked at beyond the k nearest, so that one that rounding put behind them is seen; with the usual 10
+they are 16, as many as quick kernels for GPUs find."""
 
 ROWS_PER_BLOCK, ENTRIES, GROUP = 512, 2**26, 64
 """Rows of a block that is made in place of a matrix of all pairs, and its most entries; and entries of a row whose
@@ -49,21 +53,34 @@ def query_rows(n: int, queries: int) -> np.ndarray:
     return np.sort(np.random.default_rng(0).permutation(n)[:queries])
 
 
-def nearest(
-    similarities: Float[Array, "n n"], k: int, *, with_self: bool = False, groups: tuple[int, ...] | None = None
-) -> Int[Array, "n k"]:
-    """Indices of the k largest entries of each row, largest first, ties to the lowest index; the diagonal left out.
+def candidates_of(n: int, k: int, with_self: bool) -> int:
+    """How many candidates for a list of k are looked at."""
+    return min(k + EXTRA, n - 1 + with_self)
 
-    `with_self` lets the diagonal compete; `groups` leaves out the samples of a row's own group.
+
+def nearest(
+    similarities: Float[Array, "n n"],
+    k: int,
+    margin: Float[Array, " n"],
+    *,
+    with_self: bool = False,
+    groups: tuple[int, ...] | None = None,
+) -> Candidates:
+    """The largest entries of each row, k and a few more, largest first, ties to the lowest index.
+
+    The diagonal is left out, unless `with_self` lets it compete; `groups` leaves out the samples of a row's own group.
+    No gradient flows.
     """
     n = similarities.shape[0]
     check_k(n, k, groups)
+    similarities = lax.stop_gradient(similarities)
     if groups is not None:
         codes = np.asarray(groups)
         similarities = jnp.where(jnp.asarray(codes[:, None] == codes[None, :]), -jnp.inf, similarities)
     if not with_self:
         similarities = jnp.where(jnp.eye(n, dtype=bool), -jnp.inf, similarities)
-    return largest(similarities, k)
+    places = largest(similarities, candidates_of(n, k, with_self))
+    return Candidates(places, jnp.take_along_axis(similarities, places, axis=1), margin)
 
 
 def largest(values: Float[Array, "rows n"], k: int) -> Int[Array, "rows k"]:

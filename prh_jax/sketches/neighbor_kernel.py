@@ -1,15 +1,19 @@
 """Nearest neighbours with their inner products: what CKNNA keeps of a layer."""
 
 import dataclasses
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
-from jax import lax
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..numerics import linalg
-from .base import Order, SketchContext, Sketcher, Summarizer
+from ..numerics.exact_neighbors import ExactFeatures
+from .base import Candidates, Order, SketchContext, Summarizer
 from .inner_products import InnerProducts, SummarizeInnerProducts
+from .lists import ListSketcher
 from .nearest import nearest, relabel
 from .neighbors import NearestRows, SummarizeNearest
 
@@ -27,7 +31,7 @@ class NeighborKernel(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class NeighborKernelSketcher(Sketcher):
+class NeighborKernelSketcher(ListSketcher):
     """Inner products of each sample with its k nearest, for CKNNA.
 
     `unbiased` leaves the sample itself out of its list; without it the diagonal competes. `row_centered` subtracts from
@@ -54,13 +58,30 @@ class NeighborKernelSketcher(Sketcher):
         kind = BlockedNeighborKernelSketcher if context.avoid_matrix else NeighborKernelSketcher
         return kind(self.k, self.unbiased, self.row_centered, groups)
 
-    def sketch(self, summary: InnerProducts) -> NeighborKernel:
+    def candidates(self, summary: Any) -> Candidates:
         if summary.gram.shape[0] < 4:
             raise ValueError(f"CKNNA needs at least 4 samples, got {summary.gram.shape[0]}.")
         ranking = summary.ranking()
-        neighbors = nearest(lax.stop_gradient(ranking), self.k, with_self=self.with_self, groups=self.groups)
+        return nearest(ranking, self.k, summary.margin(), with_self=self.with_self, groups=self.groups)
+
+    def from_candidates(self, summary: Any, candidates: Candidates) -> NeighborKernel:
+        ranking, neighbors = summary.ranking(), candidates.places[:, : self.k]
         values, means = jnp.take_along_axis(ranking, neighbors, axis=1), jnp.mean(ranking, axis=1)
         return self.keep(neighbors, values, means, summary)
+
+    def relist(
+        self,
+        sketch: NeighborKernel,
+        lists: Int[np.ndarray, "n k"],
+        changed: Int[np.ndarray, " m"],
+        exact: ExactFeatures,
+    ) -> NeighborKernel:
+        values = np.array(sketch.values)
+        # the sketch has the square of the factor that features are multiplied by
+        products = exact.products(changed, lists[changed], centered=self.row_centered)
+        values[changed] = products * float(sketch.factor)
+        alignment = np.asarray(_self_alignment(lists, values, sketcher=self))
+        return sketch._replace(neighbors=lists, values=values, self_alignment=alignment)
 
     def keep(
         self,
@@ -122,5 +143,13 @@ class BlockedNeighborKernelSketcher(NeighborKernelSketcher):
     def summarizer(self) -> SummarizeNearest:
         return SummarizeNearest(self.k, False, self.groups, self.with_self)
 
-    def sketch(self, summary: NearestRows) -> NeighborKernel:
-        return self.keep(summary.neighbors, summary.values, summary.means, summary)
+    def candidates(self, summary: Any) -> Candidates:
+        return summary.candidates
+
+    def from_candidates(self, summary: Any, candidates: Candidates) -> NeighborKernel:
+        return self.keep(summary.neighbors[:, : self.k], summary.values[:, : self.k], summary.means, summary)
+
+
+@partial(jax.jit, static_argnames=("sketcher",))
+def _self_alignment(lists: Any, values: Any, *, sketcher: NeighborKernelSketcher) -> Array:
+    return sketcher.align(lists, values, values)

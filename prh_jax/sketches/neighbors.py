@@ -1,18 +1,20 @@
 """Nearest neighbours: kNN graphs, what metrics keep beside them, and the sketchers that make them."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from ..numerics import linalg
 from ..numerics.linalg import HIGHEST
-from .base import Order, SketchContext, Sketcher, Summarizer
-from .inner_products import InnerProducts, SummarizeInnerProducts
-from .nearest import by_blocks, check_k, nearest, nearest_columns, query_rows, relabel
-from .scaling import near_mean_of
+from .base import Candidates, Order, SketchContext, Sketcher, Summarizer
+from .inner_products import SummarizeInnerProducts
+from .lists import ListSketcher
+from .nearest import by_blocks, candidates_of, check_k, nearest, nearest_columns, query_rows, relabel
+from .rounding import own_offset, rounding_of
+from .sample_axis import LOCAL, SampleAxis
+from .scaling import Columns, near_mean_of
 
 
 class KnnGraph(NamedTuple):
@@ -38,19 +40,24 @@ class Similarities(NamedTuple):
 
 
 class NearestRows(NamedTuple):
-    """What blocks of rows of `InnerProducts` leave of their ranking: each row's k largest entries, and its mean."""
+    """What blocks of rows of `InnerProducts` leave of their ranking: each row's largest entries, and its mean."""
 
-    neighbors: Int[Array, "n k"]
-    values: Float[Array, "n k"]
+    neighbors: Int[Array, "n m"]
+    values: Float[Array, "n m"]
+    margin: Float[Array, " n"]
     means: Float[Array, " n"]
     offset: Float[Array, " n"]
     square: Float[Array, ""]
     factor: Float[Array, ""]
     degenerate: Bool[Array, ""]
 
+    @property
+    def candidates(self) -> Candidates:
+        return Candidates(self.neighbors, self.values, self.margin)
+
 
 @dataclasses.dataclass(frozen=True)
-class NeighborSketcher(Sketcher):
+class NeighborSketcher(ListSketcher):
     """kNN graph of a layer; `normalize` makes rows unit first (cosine), else the dot product of rows as given ranks.
 
     With `groups`, a number for each sample, no sample is a neighbour of one of its own group. `queries` as in
@@ -63,7 +70,15 @@ class NeighborSketcher(Sketcher):
     queries: int = 0
 
     @property
-    def summarizer(self) -> SummarizeInnerProducts:
+    def unit_rows(self) -> bool:
+        return self.normalize
+
+    @property
+    def asked(self) -> int:
+        return self.queries
+
+    @property
+    def summarizer(self) -> Summarizer:
         return SummarizeInnerProducts(unit_rows=self.normalize)
 
     def specialise(self, context: SketchContext) -> Sketcher:
@@ -75,34 +90,31 @@ class NeighborSketcher(Sketcher):
             return dataclasses.replace(self, **own)
         return BlockedNeighborSketcher(self.k, queries=self.queries, **own)
 
-    def sketch(self, summary: InnerProducts) -> KnnGraph:
-        ranking = summary.ranking()
-        lists = nearest(ranking, self.k, groups=self.groups)[query_rows(ranking.shape[0], self.queries)]
-        return KnnGraph(jnp.where(summary.degenerate, -1, lists))
+    def candidates(self, summary: Any) -> Candidates:
+        found = nearest(summary.ranking(), self.k, summary.margin(), groups=self.groups)
+        return Candidates(*(z[query_rows(summary.gram.shape[0], self.queries)] for z in found))
+
+    def from_candidates(self, summary: Any, candidates: Candidates) -> KnnGraph:
+        return KnnGraph(jnp.where(summary.degenerate, -1, candidates.places[:, : self.k]))
 
 
 @dataclasses.dataclass(frozen=True)
-class BlockedNeighborSketcher(Sketcher):
+class BlockedNeighborSketcher(NeighborSketcher):
     """The kNN graph of `NeighborSketcher` for many samples: by blocks of rows, no matrix of all pairs in memory."""
 
     pairwise_matrix = False
 
-    k: int
-    normalize: bool
-    groups: tuple[int, ...] | None
-    queries: int = 0
-
     @property
-    def summarizer(self) -> "SummarizeNearest":
+    def summarizer(self) -> Summarizer:
         return SummarizeNearest(self.k, self.normalize, self.groups, queries=self.queries)
 
-    def sketch(self, summary: NearestRows) -> KnnGraph:
-        return KnnGraph(jnp.where(summary.degenerate, -1, summary.neighbors))
+    def candidates(self, summary: Any) -> Candidates:
+        return summary.candidates
 
 
 @dataclasses.dataclass(frozen=True)
 class SummarizeNearest(Summarizer):
-    """Makes NearestRows of features: similarities of a block of samples with all, of which the k largest are kept.
+    """Makes NearestRows of features: similarities of a block of samples with all, of which k and a few more are kept.
 
     `queries` as in `query_rows`: rows of these samples alone.
     """
@@ -118,38 +130,69 @@ class SummarizeNearest(Summarizer):
         check_k(n, self.k, self.groups)
         x, columns, center = near_mean_of(x, self.unit_rows)
         shifted = jnp.where(columns.degenerate, 0, x * columns.factor - center)
-        offset = jnp.matmul(shifted, center[0], precision=HIGHEST)
+        square = linalg.inner(center[0], center[0])
+        offset, margin = self.offset_and_margin(x, shifted, center[0], columns)
         factors = shifted.astype(jnp.bfloat16) if self.bfloat16 else shifted
         owner = jnp.arange(n) if self.groups is None else jnp.asarray(self.groups)
+        queries, most = query_rows(n, self.queries), candidates_of(n, self.k, self.with_self)
 
         def block(samples):
             barred = False if self.with_self else owner[samples][:, None] == owner[None, :]
-            return nearest_columns(factors[samples], factors, offset, barred, self.k)
+            return nearest_columns(factors[samples], factors, offset, barred, most)
 
-        lists, values, sums = by_blocks(block, jnp.asarray(query_rows(n, self.queries)), n)
-        square = linalg.inner(center[0], center[0])
-        return NearestRows(lists, values, sums / n, offset, square, columns.factor, columns.degenerate)
+        lists, values, sums = by_blocks(block, jnp.asarray(queries), n)
+        return NearestRows(lists, values, margin[queries], sums / n, offset, square, columns.factor, columns.degenerate)
+
+    def offset_and_margin(
+        self,
+        x: Float[Array, "n d"],
+        shifted: Float[Array, "n d"],
+        center: Float[Array, " d"],
+        columns: Columns,
+        rows: SampleAxis = LOCAL,
+    ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+        """`offset` and `margin` of InnerProducts, from features and from those minus a point near their mean."""
+        unit, squares = self.unit_rows or self.normalized, jnp.sum(shifted * shifted, axis=1)
+        square, factor = linalg.inner(center, center), columns.factor
+        longest = linalg.safe_sqrt(rows.most(squares[:, None])[0, 0])
+        rounding = rounding_of(
+            x.shape[1],
+            longest,
+            linalg.safe_sqrt(square),
+            factor,
+            columns.degenerate,
+            unit=unit,
+            bfloat16=self.bfloat16,
+        )
+        own = unit and not self.bfloat16
+        offset = own_offset(x, squares, square, factor) if own else jnp.matmul(shifted, center, precision=HIGHEST)
+        return offset, rounding.margin(squares, longest)
 
 
 @dataclasses.dataclass(frozen=True)
-class NeighborSimilaritySketcher(Sketcher):
-    """kNN graph by cosine, and all cosines; `unit_rows` makes rows unit first. `groups` as in Neighbors."""
+class NeighborSimilaritySketcher(ListSketcher):
+    """kNN graph by cosine, and all cosines; `normalize` makes rows unit first. `groups` as in Neighbors."""
 
     k: int
-    unit_rows: bool = True
+    normalize: bool = True
     groups: tuple[int, ...] | None = None
 
     @property
+    def unit_rows(self) -> bool:
+        return self.normalize
+
+    @property
     def summarizer(self) -> SummarizeInnerProducts:
-        return SummarizeInnerProducts(unit_rows=self.unit_rows)
+        return SummarizeInnerProducts(unit_rows=self.normalize)
 
     def specialise(self, context: SketchContext) -> "NeighborSimilaritySketcher":
         groups = self.groups if context.groups is None else context.groups
-        return dataclasses.replace(self, unit_rows=self.unit_rows and not context.unit_rows, groups=groups)
+        return dataclasses.replace(self, normalize=self.normalize and not context.unit_rows, groups=groups)
 
-    def sketch(self, summary: InnerProducts) -> Similarities:
-        ranking, bad = summary.ranking(), summary.degenerate
-        neighbors = nearest(lax.stop_gradient(ranking), self.k, groups=self.groups)
-        row_part = (summary.offset + summary.square)[:, None]
-        cosines = (ranking + row_part) / summary.factor / summary.factor
-        return Similarities(jnp.where(bad, -1, neighbors), jnp.where(bad, jnp.nan, cosines))
+    def candidates(self, summary: Any) -> Candidates:
+        return nearest(summary.ranking(), self.k, summary.margin(), groups=self.groups)
+
+    def from_candidates(self, summary: Any, candidates: Candidates) -> Similarities:
+        bad, row_part = summary.degenerate, (summary.offset + summary.square)[:, None]
+        cosines = (summary.ranking() + row_part) / summary.factor / summary.factor
+        return Similarities(jnp.where(bad, -1, candidates.places[:, : self.k]), jnp.where(bad, jnp.nan, cosines))

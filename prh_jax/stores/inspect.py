@@ -25,7 +25,7 @@ class StoreReport:
 
     @property
     def intact(self) -> bool:
-        """Everything marked done reads back with a good checksum and no NaN."""
+        """Everything marked done reads back with a good checksum and no NaN, from its place."""
         return not self.problems
 
 
@@ -33,6 +33,11 @@ def inspect_store(path: str | Path | Url) -> StoreReport:
     """Read a whole store and report what it holds, whether it is complete and whether it is intact."""
     store = open_store(path)
     done, problems = store.done(), store.problems()
+    try:
+        if store.complete:
+            store.verify_contents()
+    except StoreError as error:
+        problems.append(str(error))
     for block in progress(np.flatnonzero(done), f"checking {store.model}", "blocks"):
         try:
             store.read_rows(blocks_of(store.n)[int(block)])

@@ -16,6 +16,12 @@ from .location import is_archive, open_group, place, tails
 from .source import ModelSource
 from .url import Url
 
+FEW_CHUNKS = 4096
+"""Chunks whose checksums are read in a moment."""
+
+NO_CHUNK = b"none"
+"""Stands for the checksum of a chunk of a sample array that was never written."""
+
 
 def finite_rows(features: np.ndarray) -> np.ndarray:
     """Which rows have neither NaN nor infinity; of bfloat16 by its bits, as numpy knows it only value by value."""
@@ -39,6 +45,8 @@ class FeatureStore:
         self.result: dict[str, Any] = attrs.get("result", {})
         self.env: dict[str, Any] = attrs.get("env", {})
         self.complete: bool = attrs["status"] == "complete"
+        self.contents_sha256: str | None = attrs.get("contents_sha256")
+        self._verified = not self.complete or self.contents_sha256 is None
         self._where = [(entry["array"], entry["index"]) for entry in attrs["layers"]]
         self.layers = [Layer(entry["name"], entry["dim"]) for entry in attrs["layers"]]
         self.ids = [str(i) for i in self._read("sample", slice(None))]
@@ -93,27 +101,73 @@ class FeatureStore:
 
         StoreError on a failed checksum, a missing chunk or a NaN.
         """
+        self._verify_once()
         array, index = self._where[layer]
         return self._check_finite(self._read(array, (index, rows)), layer, rows.start or 0)
 
     def read_rows(self, rows: slice) -> list[np.ndarray]:
         """Features of some samples, an array (rows, d) per layer."""
+        self._verify_once()
         return [
             self._check_finite(self._read(array, (index, rows)), layer, rows.start)
             for layer, (array, index) in enumerate(self._where)
         ]
 
     def checksum(self) -> str:
-        """SHA-256 of the checksums that its chunks of features end with, and of the samples: names the contents."""
+        """SHA-256 of the checksums that its chunks of features end with, and of the samples: names the contents.
+
+        Raises
+        ------
+        CorruptError
+            Where a chunk cannot be read, or the contents are not those that the store was finished with.
+        """
         digest = hashlib.sha256(json.dumps([self.spec_sha256, self.ids_sha256]).encode())
-        chunks = [
-            f"{array}/c/{index}/{block}/0" for array, index in self._where for block in range(len(blocks_of(self.n)))
+        found = self._checksums()
+        for tail in found[: len(self._where) * len(blocks_of(self.n))]:
+            digest.update(tail)
+        self.verify_contents(found)
+        return digest.hexdigest()
+
+    def contents(self, checksums: list[bytes] | None = None) -> str:
+        """SHA-256 of the checksums of all chunks at their places, and of what says how chunks are read.
+
+        Costs a read of the last bytes of every chunk, or nothing more where their `checksums` are at hand.
+        """
+        arrays = [*dict.fromkeys(name for name, _ in self._where), *self.sample_array_names]
+        read = [
+            [name, list(array.shape), list(array.chunks), str(array.dtype)]
+            for name, array in ((name, self._array(name)) for name in arrays)
         ]
-        for name, tail in zip(chunks, tails(self.path, self.group, chunks, size=4), strict=True):
+        table = [[*where, layer.name, layer.dim] for where, layer in zip(self._where, self.layers, strict=True)]
+        names = [str(name) for name in self._read("layer", slice(None))]
+        header = sha256_json([self.spec_sha256, self.ids_sha256, table, names, read, self.result])
+        return hashlib.sha256(b"".join([header.encode(), *(checksums or self._checksums())])).hexdigest()
+
+    def _verify_once(self) -> None:
+        """`verify_contents` before the first read, where the store is on a disk and has few chunks."""
+        chunks = (len(self._where) + len(self.sample_array_names)) * len(blocks_of(self.n)) if not self._verified else 0
+        if chunks and chunks <= FEW_CHUNKS and isinstance(self.path, Path):
+            self.verify_contents()
+
+    def verify_contents(self, checksums: list[bytes] | None = None) -> None:
+        """CorruptError where the contents are not those that the store was finished with; old stores do not say."""
+        self._verified = True
+        if self.contents_sha256 is not None and self.contents(checksums) != self.contents_sha256:
+            raise CorruptError(
+                f"{self.path} is corrupt: its chunks, each of which may be sound, are not those that it was finished "
+                "with, or not at their places. Restore it from a copy, or delete it and extract it again."
+            )
+
+    def _checksums(self) -> list[bytes]:
+        """The last bytes of all chunks: of features in order of layers and samples, then of sample arrays."""
+        blocks = range(len(blocks_of(self.n)))
+        chunks = [f"{array}/c/{index}/{block}/0" for array, index in self._where for block in blocks]
+        optional = [f"{name}/c/{block}" for name in self.sample_array_names for block in blocks]
+        found = tails(self.path, self.group, chunks + optional, size=4)
+        for name, tail in zip(chunks, found, strict=False):
             if tail is None:
                 raise CorruptError(f"{self.path} is corrupt: {name} cannot be read. Extract it again.")
-            digest.update(tail)
-        return digest.hexdigest()
+        return [tail or NO_CHUNK for tail in found]
 
     @property
     def nbytes(self) -> int:

@@ -16,6 +16,7 @@ from .layout import DTYPES, SAMPLES_PER_BLOCK, SCHEMA, Layer, blocks_of, sha256_
 from .location import check_replaceable
 from .publish import write_whole
 from .reader import FeatureStore, open_store
+from .runs import check_run, new_run
 
 
 def open_writer(
@@ -86,6 +87,7 @@ def _create(path, spec, ids, layers, dtype, sample_arrays, result, env) -> None:
         {
             "schema": SCHEMA,
             "status": "running",
+            "run": new_run(),
             "spec": dict(spec),
             "spec_sha256": spec_sha256(spec, layers),
             "ids_sha256": sha256_json(ids),
@@ -178,6 +180,7 @@ class FeatureWriter:
                 )
 
         def write() -> None:
+            self._check_run()
             for (array, index), values in zip(store._where, stored, strict=True):
                 self._array(array)[index, rows] = values
             for name, values in sample_values.items():
@@ -185,6 +188,10 @@ class FeatureWriter:
             self._array("done")[block] = 1
 
         self._retried(write)
+
+    def _check_run(self) -> None:
+        """ExistsError where another process has replaced the store since it was opened."""
+        check_run(self.path, self._group.attrs.get("run"))
 
     def _array(self, name: str) -> zarr.Array:
         """An array of the store, opened once: opening it parses its metadata anew."""
@@ -236,7 +243,9 @@ class FeatureWriter:
             for leftover in self.path.rglob("*.partial"):  # of writes that were killed
                 leftover.unlink(missing_ok=True)
             known = {"result": self._store.result | dict(result or {}), "env": self._store.env | dict(env or {})}
-            self._group.attrs.update({**known, "status": "complete"})
+            self._check_run()
+            self._store.result = known["result"]
+            self._group.attrs.update({**known, "status": "complete", "contents_sha256": self._store.contents()})
 
         self._retried(mark)
         self.complete = True

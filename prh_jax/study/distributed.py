@@ -16,9 +16,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm.auto import tqdm
 
 from ..engine.preprocess import RowRange
+from ..engine.programs import summarizer_of
 from ..engine.read_ahead import read_ahead
 from ..engine.ring import AXIS, SpreadSampleAxis, factor_scorer, sample_mesh, sketch_program
-from ..engine.sketching import IN_FLIGHT, StoredLayer, refuse_constant, shape_of, summarizer_of
+from ..engine.sketching import IN_FLIGHT, StoredLayer, refuse_constant, shape_of
 from ..engine.stacks import layer_mesh, sketch_bytes, sketch_shapes, stack_tile
 from ..engine.tiling import study_blocks
 from ..metrics.base import Metric
@@ -100,7 +101,7 @@ class DistributedStudy(Study):
                 wanted.setdefault(ref, []).append(sketcher)
         layers = tqdm(self._prepared(wanted), desc="sketching", unit=" layers", total=len(wanted), disable=quiet)
         for ref, x, threshold in layers:
-            makers = {sketcher: summarizer_of(sketcher, self.precision) for sketcher in wanted[ref]}
+            makers = {sketcher: summarizer_of(sketcher, self.preprocess, self.precision) for sketcher in wanted[ref]}
             for maker in dict.fromkeys(makers.values()):
                 group = tuple(sketcher for sketcher in wanted[ref] if makers[sketcher] == maker)
                 program = sketch_program(group, maker, self.preprocess, self.rows.n, self.spread)

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from ..engine.preprocess import Preprocess
-from ..engine.programs import summary_program, tile_scorer
+from ..engine.programs import summarizer_of, summary_program, tile_scorer
 from ..engine.sketch_bank import SketchBank
 from ..engine.sketching import make_sketches, name_layers, shape_of
 from ..engine.stacks import layer_mesh, put_tile, sketch_bytes, sketch_shapes, stack_tile
@@ -142,7 +142,7 @@ def plan(
     largest = max(sum(model) * n * item for model in models)
     read_whole = largest <= free // 8
     flight = 2 * largest if read_whole else 3 * max(widths) * n * item
-    summarizers = tuple(dict.fromkeys(sketcher.summarizer for sketcher in shapes))
+    summarizers = tuple(dict.fromkeys(summarizer_of(sketcher, preprocess) for sketcher in shapes))
     program = summary_program((n, max(widths)), DTYPES[dtype], summarizers, preprocess, mesh.devices.flat[0])
     temporary = getattr(program.memory_analysis(), "temp_size_in_bytes", 0) + 3 * 4 * n * max(widths)
     now = _resident()

@@ -1,0 +1,77 @@
+"""What sketchers of neighbour lists share: lists that are settled in float64 where float32 leaves them in doubt."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Int, Num
+
+from ..numerics.exact_neighbors import ExactFeatures, Ranking, settle
+from .base import Candidates, Sketcher
+from .nearest import query_rows
+
+
+class ListSketcher(Sketcher):
+    """A sketcher of the k nearest of each sample, whose lists are those of float64 arithmetic on the features.
+
+    Similarities are made in float32. Where two of them differ by less than rounding may have changed, the host puts the
+    samples in order in float64; samples that float64 cannot tell apart count as equal, and stand in the order of their
+    numbers. Under `jax.jit` and `jax.vmap`, which leave the host out, lists are those of float32.
+    """
+
+    k: int
+    groups: tuple[int, ...] | None
+
+    @property
+    def ranking(self) -> Ranking:
+        """What puts neighbours in order."""
+        return "product"
+
+    @property
+    def unit_rows(self) -> bool:
+        """Whether the sketcher divides rows by their lengths."""
+        return False
+
+    @property
+    def with_self(self) -> bool:
+        """Whether a sample may be its own neighbour."""
+        return False
+
+    @property
+    def asked(self) -> int:
+        """How many samples have lists; 0 for all (see `query_rows`)."""
+        return 0
+
+    def draft(self, summary: Any) -> tuple[Any, Candidates]:
+        candidates = self.candidates(summary)
+        return self.from_candidates(summary, candidates), candidates
+
+    def sketch(self, summary: Any) -> Any:
+        return self.draft(summary)[0]
+
+    def candidates(self, summary: Any) -> Candidates:
+        """The samples nearest to each, a few more than k."""
+        raise NotImplementedError
+
+    def from_candidates(self, summary: Any, candidates: Candidates) -> Any:
+        """The sketch, whose lists are the first k candidates."""
+        raise NotImplementedError
+
+    def relist(
+        self, sketch: Any, lists: Int[np.ndarray, "rows k"], changed: Int[np.ndarray, " m"], exact: ExactFeatures
+    ) -> Any:
+        """The sketch with these lists, of which those of some rows have changed."""
+        return sketch._replace(neighbors=lists)
+
+    def settle(
+        self, sketch: Any, candidates: Candidates, x: Num[np.ndarray, "n d"], threshold: float, *, normalized: bool
+    ) -> Any:
+        places, values, margin = (np.asarray(z) for z in jax.device_get(tuple(candidates)))
+        unit_rows = self.unit_rows or normalized
+        exact = ExactFeatures(x, self.ranking, unit_rows, threshold, self.groups, self.with_self)
+        changed, settled = settle(places, values, margin, query_rows(len(x), self.asked), self.k, exact)
+        if not len(changed):
+            return sketch
+        lists = places[:, : self.k].copy()
+        lists[changed] = settled
+        return self.relist(jax.device_get(sketch), lists, changed, exact)

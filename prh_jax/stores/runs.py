@@ -1,0 +1,47 @@
+"""Several processes at one place: whose it is, and whether what they marked as done is what is there."""
+
+import json
+import uuid
+import zlib
+from typing import Any
+
+import numpy as np
+
+from ..errors import ExistsError, StoreError
+from .location import Place, open_group
+
+
+def new_run() -> str:
+    """A name for a store or result that is made now, unlike all others."""
+    return uuid.uuid4().hex
+
+
+def check_run(path: Place, run: Any) -> None:
+    """ExistsError where what is at `path` is not what was opened: another process has made it anew, or removed it.
+
+    Parameters
+    ----------
+    path
+        Of a store or result.
+    run
+        Its `run` when it was opened; None of one that an earlier version made.
+    """
+    try:
+        there = open_group(path).attrs.get("run")
+    except StoreError:
+        raise
+    except Exception as error:  # zarr raises many kinds for a folder that is gone
+        raise ExistsError(f"{path} was removed while this process wrote to it; it stops here.") from error
+    if there != run:
+        raise ExistsError(
+            f"{path} was made anew by another process while this one wrote to it, so this one stops. Nothing of it is "
+            "in what is there now; name another place for it."
+        )
+
+
+def mark_of(run: Any, *arrays: np.ndarray) -> int:
+    """A mark, above 0, of arrays that were written in a run: other contents or another run give another one."""
+    checksum = zlib.crc32(json.dumps(run).encode())
+    for array in arrays:
+        checksum = zlib.crc32(np.ascontiguousarray(array).tobytes(), checksum)
+    return max(checksum, 1)
