@@ -10,6 +10,7 @@ import numpy as np
 
 from prh_jax.stores.layout import DTYPES
 from prh_jax.stores.reader import FeatureStore
+from prh_jax.stores.target import check_target
 from prh_jax.stores.writer import write_features
 
 from .errors import ExtractionError, first_line
@@ -52,6 +53,7 @@ def import_features(
     something else.
     """
     source = Path(source)
+    check_target(Path(output))
     if not source.is_file():
         raise ExtractionError(f"There is no file at {source} to import.")
     readers = {".pt": _torch, ".pth": _torch, ".npy": _npy, ".npz": _npz}

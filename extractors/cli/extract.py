@@ -1,6 +1,7 @@
 """`prh extract`: the command line of the reference's extract_features.py; importing this needs no torch."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 EPILOG = """\
@@ -103,11 +104,13 @@ def _batch_size(text: str) -> int | str:
 def run(args: argparse.Namespace) -> int:
     """Extract as asked; 0 when all models are complete, 1 when some failed, 2 when all did."""
     from prh_jax.runtime.workers import ALONE, parse_worker
+    from prh_jax.stores.target import check_target
 
     from ..errors import ExtractionError, require_extra
     from ..modelsets import models_of
 
     require_extra()
+    check_target(Path(args.output_dir) / "features")  # what is in it is checked for each model
     if args.batch_size != "auto" and args.batch_size < 1:
         raise ExtractionError(f"--batch-size must be at least 1, got {args.batch_size}.")
     worker = parse_worker(args.worker)

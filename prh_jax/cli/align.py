@@ -142,8 +142,9 @@ def _run(args: argparse.Namespace) -> int:
     from ..metrics.registry import make_metrics
     from ..runtime.compilation_cache import keep_compiled
     from ..runtime.workers import parse_worker
-    from ..stores.location import local_file, place
+    from ..stores.location import place
     from ..stores.reader import open_stores
+    from ..stores.target import file_target
     from ..stores.url import Url
     from ..study.align import align, align_share
 
@@ -165,8 +166,8 @@ def _run(args: argparse.Namespace) -> int:
             f"--npy goes beside the result, on disk, and {output} is a URL: leave it out, and write the files with "
             "`prh export`."
         )
-    if args.plot:
-        local_file(args.plot)
+    for path in (*([args.plot] if args.plot else ()), *(_npy_path(args, key) for key in metrics if args.npy)):
+        file_target(path, overwrite=True)
     study: tuple[Any, Any, Any] = xs, None if same else ys, list(metrics.values())
     settings: dict[str, Any] = {
         "preprocess": preprocess,
@@ -219,10 +220,11 @@ def _print_outcome(args: argparse.Namespace, output: Any, alignment: Any) -> int
             print(f"The reference's form: {alignment.save_npy(_npy_path(args, key), key)}", file=stream)
     if args.plot:
         from ..plot import heat_map
+        from ..plot.base import write_figure
 
         first = alignment.metrics[0]
-        heat_map(alignment.scores(first), title=f"{first}, best layer pair").figure.savefig(args.plot)
-        print(f"Heat map: {args.plot}", file=stream)
+        axes = heat_map(alignment.scores(first), title=f"{first}, best layer pair")
+        print(f"Heat map: {write_figure(axes, args.plot)}", file=stream)
     return 0
 
 

@@ -13,9 +13,9 @@ from ..errors import ExistsError, IncompleteError, MismatchError, StoreError, wr
 from .bfloat16 import BFLOAT16
 from .checks import check_ids, check_same_samples
 from .layout import DTYPES, SAMPLES_PER_BLOCK, SCHEMA, Layer, blocks_of, sha256_json, spec_sha256
-from .location import check_replaceable
 from .publish import write_whole
 from .reader import FeatureStore, open_store
+from .target import check_replaceable, check_target
 
 
 def open_writer(
@@ -38,6 +38,7 @@ def open_writer(
     what is known of them before the end.
     """
     path, ids = Path(path), check_ids(ids)
+    check_target(path)
     if dtype not in DTYPES:
         raise StoreError(f"Features cannot be stored as {dtype!r}; choose one of {', '.join(DTYPES)}.")
     _check_layers(path, layers)

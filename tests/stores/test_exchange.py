@@ -13,7 +13,7 @@ from jaxtyping import TypeCheckError
 
 import prh_jax
 from prh_jax.cli.main import main
-from prh_jax.errors import StoreError
+from prh_jax.errors import ExistsError, StoreError
 from prh_jax.stores.archive import pack, unpack
 from prh_jax.stores.paired import pair_inner
 from prh_jax.stores.writer import FeatureWriter
@@ -45,7 +45,7 @@ def test_packed_and_unpacked_to_the_same_bits(tmp_path):
     np.testing.assert_array_equal(packed.read_layer(1), store.read_layer(1))
     assert prh_jax.inspect_store(archive).intact
     for call, path in ((pack, store.path), (unpack, archive)):
-        with pytest.raises(StoreError, match="is there; name another"):
+        with pytest.raises(ExistsError, match="overwrite it with --force-remake"):
             call(path)
         assert call(path, overwrite=True).exists()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zarr", "a.zarr.zip", "b", "c"]
