@@ -109,8 +109,8 @@ def run(args: argparse.Namespace) -> int:
     from ..errors import ExtractionError, require_extra
     from ..modelsets import models_of
 
-    require_extra()
     check_target(Path(args.output_dir) / "features")  # what is in it is checked for each model
+    require_extra()
     if args.batch_size != "auto" and args.batch_size < 1:
         raise ExtractionError(f"--batch-size must be at least 1, got {args.batch_size}.")
     worker = parse_worker(args.worker)

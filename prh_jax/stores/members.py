@@ -14,7 +14,7 @@ ROOT = "zarr.json"
 LARGEST_RECORD = 1 << 26
 """Bytes of a zarr.json: that of a store with a hundred thousand layers has less."""
 TEXT, TEXT_COMPRESSED = 1 << 16, 1 << 10
-"""Bytes of an id of a sample or name of a layer, in the mean of an array, where an archive is as large and where not."""
+"""Bytes of an id of a sample or name of a layer, in the mean of an array; less where an archive compresses it."""
 _CHECKSUM = 4
 
 
