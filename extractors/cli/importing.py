@@ -7,8 +7,13 @@ EPILOG = """\
 examples:
   prh import bloomz_pool-avg.pt -o bloomz.zarr --model bloomz-560m --modality language --pool avg --ids rows
   prh import features.npz -o mine.zarr --model mine --modality vision --ids ids.txt
+  prh import layers.npy -o mine.zarr --model mine --modality vision --ids rows --axes layers,samples,features
   prh import features.parquet -o mine.zarr --model mine --modality vision --id-column image_id
 """
+
+
+AXES = ("samples,layers,features", "layers,samples,features")
+"""The names that `importing` knows: here too, as help must not wait for numpy."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--modality", required=True, choices=("vision", "language"))
     parser.add_argument("--pool", default="none", help="how the features were pooled, for the record (%(default)s)")
     parser.add_argument("--ids", metavar="FILE", help="sample ids, one a line in the order of the rows; or: rows")
+    parser.add_argument(
+        "--axes",
+        choices=AXES,
+        help="of one array of all layers; needed where neither the file's kind nor the number of ids tells",
+    )
     parser.add_argument("--id-column", default="id", metavar="NAME", help="of a parquet file (%(default)s)")
     parser.add_argument("--dataset", help="take the ids from this data set, as `prh extract` reads it")
     parser.add_argument("--subset", help="its revision")
@@ -50,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
         ids=ids,
         id_column=args.id_column,
         dataset=identity,
+        axes=args.axes,
         overwrite=args.force_remake,
     )
     widths = sorted({layer.dim for layer in store.layers})
