@@ -1,8 +1,11 @@
 """Sample ids: unique within a store, equal in all stores that are compared."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from ..errors import MismatchError, StoreError
+import numpy as np
+
+from ..errors import MismatchError, StoreError, not_real
 
 
 def check_ids(ids: Sequence[str]) -> list[str]:
@@ -18,6 +21,15 @@ def check_ids(ids: Sequence[str]) -> list[str]:
             "be unique. Rename or drop the duplicates."
         )
     return ids
+
+
+def check_real(layer: str, features: Any) -> np.ndarray:
+    """The features of a layer as an array; StoreError where they are no real numbers."""
+    for form in (features, array := np.asarray(features)):  # numpy drops masks, and finds what lists hold
+        reason = not_real(form)
+        if reason:
+            raise StoreError(f"Layer {layer!r} holds {reason}. Features are real numbers.")
+    return array
 
 
 def check_same_samples(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from ..errors import CorruptError, IncompleteError, MismatchError, NotFoundError, StoreError
+from ..errors import CorruptError, IncompleteError, MismatchError, NotFoundError, StoreError, not_real
 from .bfloat16 import BFLOAT16
 from .layout import SCHEMA, Layer, blocks_of, sha256_json, spec_sha256
 from .location import is_archive, open_group, place, tails
@@ -202,6 +202,10 @@ def open_stores(stores: Stores) -> list[ModelSource]:
     opened: list[ModelSource] = [open_store(s) if isinstance(s, str | Path | Url) else s for s in stores]
     if not opened:
         raise StoreError("No feature stores were given on one side.")
+    for store in opened:
+        reason = not_real(store)
+        if reason:
+            raise StoreError(f"{store.path} holds {reason}. Features are real numbers: store such.")
     places = [store.path.resolve() for store in opened]
     for store, where in zip(opened, places, strict=True):
         if places.count(where) > 1:
