@@ -23,18 +23,23 @@ def as_real(who: str, x: Any) -> Any:
     TypeError
         If they are complex numbers, masked values, records, texts or objects.
     """
+
+    def refused(reason: str) -> TypeError:
+        return TypeError(f"{who} compares real numbers, and was given {reason}.")
+
     reason = not_real(x)
+    if reason:
+        raise refused(reason)
     try:
-        array = None if reason else jnp.asarray(x)
+        array = jnp.asarray(x)
     except jax.errors.JAXTypeError:  # of a tracer, and it says what to do
         raise
     except (TypeError, ValueError) as error:
         line = next(iter(str(error).splitlines()), "")
-        reason = f"what is no array of them ({line}): convert it, np.asarray(x, np.float32)"
-        raise TypeError(f"{who} compares real numbers, and was given {reason}.") from error
-    reason = reason or not_real(array)
+        raise refused(f"what is no array of them ({line}): convert it, np.asarray(x, np.float32)") from error
+    reason = not_real(array)
     if reason is None and not any(jnp.issubdtype(array.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
         reason = f"values of type {array.dtype}: give an array of floats"
     if reason:
-        raise TypeError(f"{who} compares real numbers, and was given {reason}.")
+        raise refused(reason)
     return array
