@@ -21,6 +21,7 @@ examples:
   prh align --x stores/*.zarr --metric all --prh --npy -o result.zarr   all with all, the reference's numbers, files
 """
 
+DAY = 24 * 3600
 _POOLS = ("auto", "mean", "avg", "last", "cls", "none")
 
 
@@ -125,6 +126,8 @@ def run(args: argparse.Namespace) -> int:
         return _run(args)
     from ..runtime.processes import fail, start_processes
 
+    if not 1 <= args.timeout <= DAY:
+        raise ValueError(f"--timeout is from 1 second to a day ({DAY}), got {args.timeout}.")
     if args.null or args.worker != "auto":
         raise ValueError(
             "--distributed takes no --worker, and no --null: find the null of the result with `prh calibrate`."

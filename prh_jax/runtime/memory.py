@@ -25,8 +25,8 @@ def parse_bytes(text: str | int) -> int:
     size = float(match[1]) * unit if match else 0.0
     if not 1 <= size < MOST:
         raise ValueError(
-            "A size (--memory, memory=) is from 1 byte to 8 EiB and written such as 8GiB, 500MB or 2000000000 (bytes), "
-            f"got {str(text)[:40]!r}."
+            "A size is written such as 8GiB, 500MB or 2000000000 (bytes), and is from 1 byte to 8 EiB (--memory, "
+            f"memory=); got {str(text)[:40]!r}."
         )
     return int(size)
 
