@@ -1,7 +1,6 @@
 """`prh import`: features made elsewhere."""
 
 import argparse
-from pathlib import Path
 
 EPILOG = """\
 examples:
@@ -38,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Import one file."""
+    from prh_jax.stores.checks import lines_of
+
     from ..errors import ExtractionError
     from ..importing import import_features
 
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         data = load(args.dataset, args.subset, num_samples=args.num_samples)
         ids, identity = data.ids, data.identity()
     elif args.ids:
-        ids = args.ids if args.ids == "rows" else Path(args.ids).read_text().splitlines()
+        ids = args.ids if args.ids == "rows" else lines_of(args.ids, "--ids")
     store = import_features(
         args.source,
         args.output,

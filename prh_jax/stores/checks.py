@@ -1,11 +1,23 @@
 """Sample ids: unique within a store, equal in all stores that are compared."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import MismatchError, StoreError, not_real
+
+
+def lines_of(path: str | Path, option: str) -> list[str]:
+    """The lines of a text file that has one for each sample; StoreError where it cannot be read."""
+    try:
+        return Path(path).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        why = "it is no text in UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror or error
+        raise StoreError(
+            f"{option} {path} cannot be read: {why}. It is the path of a text file with a line for each sample."
+        ) from error
 
 
 def check_ids(ids: Sequence[str]) -> list[str]:

@@ -129,6 +129,8 @@ def test_too_little_memory_is_status_2(monkeypatch, capsys):
         ("align --x a.zarr -o r.zarr --distributed --timeout 0", "--timeout is from 1 second"),
         ("plan --n 40 --models 10000000000 --layers 1 --dim 6", "at most .*10000000000 layers"),
         ("plan --n 40 --models 1 --layers 1 --dim 100000000000000000000", "1,000,000,000 samples.*--dim 100000000000"),
+        ("align --x a.zarr -o r.zarr --groups a.zarr", "--groups a.zarr cannot be read: Is a directory"),
+        ("import x.npy -o x.zarr --model m --modality vision --ids a.zarr/done/c/0", "--ids .* is no text in UTF-8"),
         ("pack a.zarr -o ", "without a name"),
         ("merge a.zarr -o /", "without a name"),
         ("merge a.zarr -o a\0b", "NUL"),
