@@ -24,7 +24,9 @@ from extractors.pipeline.batches import BatchSize, extract_block
 from extractors.pipeline.prefetch import prepared
 from extractors.pipeline.run import Settings, extract_model
 from prh_jax.stores.inspect import inspect_store
+from prh_jax.stores.publish import write_whole
 from prh_jax.stores.reader import open_store
+from prh_jax.stores.target import file_target
 from prh_jax.stores.writer import open_writer
 
 from . import machine
@@ -174,6 +176,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--reference", metavar="DIR", help="checkout of the PRH reference code")
     parser.add_argument("--output", metavar="JSON", help="where results go (benchmarks/results/extraction.json)")
     args = parser.parse_args(argv)
+    path = file_target(args.output or RESULTS / "extraction.json", overwrite=True)
     results: dict[str, Any] = {"machine": machine.describe()}
     with tempfile.TemporaryDirectory() as temporary:
         results["writing"] = measure(Path(temporary), samples=args.samples)
@@ -181,9 +184,8 @@ def main(argv: list[str] | None = None) -> int:
         if args.reference:
             results["reference"] = against_reference(args.reference, Path(temporary))
             print(json.dumps(results["reference"], indent=1))
-    path = Path(args.output) if args.output else RESULTS / "extraction.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results, indent=1) + "\n")
+    with write_whole(path, replace=True) as building:
+        building.write_text(json.dumps(results, indent=1) + "\n")
     print(f"Results: {path}")
     return 0
 

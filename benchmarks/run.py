@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from prh_jax.metrics.registry import METRICS, SUPPORTED_METRICS
+from prh_jax.stores.publish import write_whole
+from prh_jax.stores.target import file_target
 
 from . import budgets, family, kernels, machine, many_samples, neighbors, null, study, sweep
 from .options import PARTS, SIZES, add_arguments
@@ -20,14 +22,14 @@ def run(args: argparse.Namespace) -> int:
     """Measure the parts asked for, beside those that the file of results holds."""
     results: dict[str, Any] = {"machine": machine.describe(), "size": args.size}
     path = Path(args.output) if args.output else RESULTS / f"{slug(results['machine'])}-{args.size}.json"
-    if path.exists():
+    if file_target(path, overwrite=True).exists():
         results = json.loads(path.read_text()) | results
-    path.parent.mkdir(parents=True, exist_ok=True)
     results["peaks"] = machine.peaks(SIZES[args.size]["peak"])
     with tempfile.TemporaryDirectory() as temporary:
         for part in [name for name in PARTS if name in args.parts]:
             results |= MEASURES[part](args, SIZES[args.size], Path(args.features or temporary), results["peaks"])
-            path.write_text(json.dumps(results, indent=1) + "\n")  # a run that is stopped loses its last part alone
+            with write_whole(path, replace=True) as building:  # a run that is stopped loses its last part alone
+                building.write_text(json.dumps(results, indent=1) + "\n")
             print(TABLES[part](results), flush=True)
     print(f"Results: {path}")
     return 0

@@ -8,6 +8,7 @@ import numpy as np
 
 from prh_jax.stores.checks import check_ids
 from prh_jax.stores.reader import FeatureStore, open_store
+from prh_jax.stores.target import check_target
 from prh_jax.stores.writer import FeatureWriter, open_writer
 
 from .errors import ExtractionError
@@ -43,6 +44,7 @@ def extract_module(
     """
     import torch
 
+    check_target(Path(path))
     ids = check_ids(ids)
     modules = dict(model.named_modules())
     unknown = [name for name in layers if name not in modules]

@@ -14,6 +14,7 @@ import numpy as np
 
 from .engine.preprocess import Preprocess
 from .engine.programs import sketch_layer
+from .errors import not_real
 from .metrics.base import Metric
 from .metrics.registry import PRH_METRICS, SUPPORTED_METRICS, make_metric
 from .stores.checks import check_same_samples
@@ -24,12 +25,23 @@ _scored = jax.jit(lambda metric, x, y: metric(x, y), static_argnums=0)
 
 
 def to_numpy(features: Any) -> np.ndarray:
-    """A torch tensor, JAX or numpy array on the host, 2-byte floats raised to float32; float64 stays so."""
+    """A torch tensor, JAX or numpy array on the host, 2-byte floats raised to float32; float64 stays so.
+
+    TypeError where it holds other than real numbers.
+    """
+    _require_real(features)
     if hasattr(features, "detach"):
         features = features.detach().cpu()
         features = (features if str(features.dtype) == "torch.float64" else features.float()).numpy()
     features = np.asarray(features)
+    _require_real(features)  # of what was a list
     return features if features.dtype == np.float64 else features.astype(np.float32)
+
+
+def _require_real(features: Any) -> None:
+    reason = not_real(features)
+    if reason:
+        raise TypeError(f"Features are real numbers, and these are {reason}.")
 
 
 class AlignmentMetrics:

@@ -1,6 +1,7 @@
 """`prh extract`: the command line of the reference's extract_features.py; importing this needs no torch."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 EPILOG = """\
@@ -92,6 +93,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     running.add_argument("--force-download", action="store_true", help="fetch language models and data sets anew")
 
 
+_RANGES = (
+    ("batch_size", 1, 2**31 - 1),
+    ("max_length", 1, 2**31 - 1),
+    ("data_workers", 0, 1024),
+    ("random_init", -(2**63), 2**63 - 1),
+)
+"""Options that are whole numbers, the least and the most of each."""
+
+
 def _index(text: str) -> int | str:
     return text if text == "all" else int(text)
 
@@ -103,13 +113,18 @@ def _batch_size(text: str) -> int | str:
 def run(args: argparse.Namespace) -> int:
     """Extract as asked; 0 when all models are complete, 1 when some failed, 2 when all did."""
     from prh_jax.runtime.workers import ALONE, parse_worker
+    from prh_jax.stores.target import check_target
 
     from ..errors import ExtractionError, require_extra
     from ..modelsets import models_of
 
+    check_target(Path(args.output_dir) / "features")  # what is in it is checked for each model
     require_extra()
-    if args.batch_size != "auto" and args.batch_size < 1:
-        raise ExtractionError(f"--batch-size must be at least 1, got {args.batch_size}.")
+    for name, least, most in _RANGES:
+        value = getattr(args, name)
+        if isinstance(value, int) and not least <= value <= most:
+            option = "--" + name.replace("_", "-")
+            raise ExtractionError(f"{option} must be at least {least} and at most {most}, got {value}.")
     worker = parse_worker(args.worker)
     if args.force_remake and not worker.alone:
         raise ExtractionError(

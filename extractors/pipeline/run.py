@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from prh_jax.runtime.workers import ALONE, Worker
 from prh_jax.stores.layout import store_path
 from prh_jax.stores.reader import open_store
+from prh_jax.stores.target import check_target
 from prh_jax.stores.writer import FeatureWriter, open_writer
 
 from ..datasets.broken import leave_out_broken
@@ -119,6 +120,8 @@ def extract_model(name: str, data: Dataset, settings: Settings, *, modality: str
         data.check_captions(settings.caption_index)
     else:
         data.check_pictures()
+    for place in _candidates(name, modality, data, settings):
+        check_target(place)
     done = _already_complete(name, modality, data, settings)
     if done:
         print(f"{name}: complete at {done}")
@@ -202,6 +205,13 @@ def _path(name: str, modality: str, pool: str, data: Dataset, settings: Settings
     return store_path(settings.output_dir, data.name, settings.subset, name, pool, **own)
 
 
+def _candidates(name: str, modality: str, data: Dataset, settings: Settings) -> list[Path]:
+    """Where the store of a model may come to be: pooling that is chosen for a model is known once it is loaded."""
+    pools = {"avg": ["mean"], "none": ["cls"], "auto": ["mean"] if modality == "language" else ["cls", "mean"]}
+    chosen = ["none"] if name in CLASSICAL else pools.get(settings.pool, [settings.pool])
+    return [_path(name, modality, pool, data, settings) for pool in chosen]
+
+
 def _load(name: str, modality: str, settings: Settings) -> Any:
     if name in CLASSICAL:
         return ClassicalExtractor(name)
@@ -234,8 +244,6 @@ def _already_complete(name: str, modality: str, data: Dataset, settings: Setting
     """
     if settings.force_remake:
         return None
-    pools = {"avg": ["mean"], "none": ["cls"], "auto": ["mean"] if modality == "language" else ["cls", "mean"]}
-    candidates = ["none"] if name in CLASSICAL else pools.get(settings.pool, [settings.pool])
     wanted: dict[str, Any] = {"model": name, "dataset": data.identity()}
     if name not in CLASSICAL:
         compute = str(environment.pick_dtype(settings.dtype, settings.device)).removeprefix("torch.")
@@ -254,8 +262,7 @@ def _already_complete(name: str, modality: str, data: Dataset, settings: Setting
             wanted["final_norm"] = settings.final_norm
         if Path(name).is_dir() and settings.random_init is None:
             wanted["revision"] = environment.file_sha256(Path(name))
-    for pool in candidates:
-        path = _path(name, modality, pool, data, settings)
+    for path in _candidates(name, modality, data, settings):
         if path.exists():
             store = open_store(path)
             if store.complete and all(store.spec.get(key) == value for key, value in wanted.items()):

@@ -13,6 +13,7 @@ import numpy as np
 from ..engine.preprocess import Preprocess
 from ..metrics.base import Metric
 from ..metrics.registry import parse_metric
+from ..numerics.real import as_real
 from ..sketches.base import SketchContext, Sketcher
 from ..stores.checks import check_same_samples
 from ..stores.reader import FeatureStore, open_store
@@ -38,8 +39,8 @@ def _layers(x: Any, preprocess: Preprocess) -> list[Any]:
         thresholds = preprocess.thresholds(x.require_complete())
         return [preprocess.apply(jnp.asarray(x.read_layer(i)), t) for i, t in enumerate(thresholds)]
     if hasattr(x, "ndim") and x.ndim == 2:
-        return [jnp.asarray(x)]
-    return [jnp.asarray(z) for z in x]
+        return [as_real("A score of layers", x)]
+    return [as_real("A score of layers", z) for z in x]
 
 
 def as_metric(metric: str | Metric) -> Metric:

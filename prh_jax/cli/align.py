@@ -21,6 +21,7 @@ examples:
   prh align --x stores/*.zarr --metric all --prh --npy -o result.zarr   all with all, the reference's numbers, files
 """
 
+DAY = 24 * 3600
 _POOLS = ("auto", "mean", "avg", "last", "cls", "none")
 
 
@@ -125,6 +126,8 @@ def run(args: argparse.Namespace) -> int:
         return _run(args)
     from ..runtime.processes import fail, start_processes
 
+    if not 1 <= args.timeout <= DAY:
+        raise ValueError(f"--timeout is from 1 second to a day ({DAY}), got {args.timeout}.")
     if args.null or args.worker != "auto":
         raise ValueError(
             "--distributed takes no --worker, and no --null: find the null of the result with `prh calibrate`."
@@ -142,8 +145,9 @@ def _run(args: argparse.Namespace) -> int:
     from ..metrics.registry import make_metrics
     from ..runtime.compilation_cache import keep_compiled
     from ..runtime.workers import parse_worker
-    from ..stores.location import local_file, place
+    from ..stores.location import place
     from ..stores.reader import open_stores
+    from ..stores.target import file_target
     from ..stores.url import Url
     from ..study.align import align, align_share
 
@@ -165,8 +169,8 @@ def _run(args: argparse.Namespace) -> int:
             f"--npy goes beside the result, on disk, and {output} is a URL: leave it out, and write the files with "
             "`prh export`."
         )
-    if args.plot:
-        local_file(args.plot)
+    for path in (*([args.plot] if args.plot else ()), *(_npy_path(args, key) for key in metrics if args.npy)):
+        file_target(path, overwrite=True)
     study: tuple[Any, Any, Any] = xs, None if same else ys, list(metrics.values())
     settings: dict[str, Any] = {
         "preprocess": preprocess,
@@ -219,10 +223,11 @@ def _print_outcome(args: argparse.Namespace, output: Any, alignment: Any) -> int
             print(f"The reference's form: {alignment.save_npy(_npy_path(args, key), key)}", file=stream)
     if args.plot:
         from ..plot import heat_map
+        from ..plot.base import write_figure
 
         first = alignment.metrics[0]
-        heat_map(alignment.scores(first), title=f"{first}, best layer pair").figure.savefig(args.plot)
-        print(f"Heat map: {args.plot}", file=stream)
+        axes = heat_map(alignment.scores(first), title=f"{first}, best layer pair")
+        print(f"Heat map: {write_figure(axes, args.plot)}", file=stream)
     return 0
 
 

@@ -69,10 +69,9 @@ def null_of(args: argparse.Namespace) -> Any:
 
 def groups_of(path: str | None) -> list[str] | None:
     """The group of each sample from a text file, a line each."""
-    if path is None:
-        return None
-    lines = Path(path).read_text().splitlines()
-    return [line.strip() for line in lines]
+    from ..stores.checks import lines_of
+
+    return None if path is None else [line.strip() for line in lines_of(path, "--groups")]
 
 
 def index_or_all(text: str) -> int | str:

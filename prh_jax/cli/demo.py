@@ -43,12 +43,17 @@ def run(args: argparse.Namespace) -> int:
     """Make the features, align language with vision by the reference's metrics, print and save what comes of it."""
     from ..metrics.registry import SUPPORTED_METRICS
     from ..null.settings import Null
+    from ..results.storage import SCHEMA
     from ..runtime.compilation_cache import keep_compiled
     from ..stores.reader import open_stores
+    from ..stores.target import check_replaceable, file_target
     from ..study.align import align
 
     keep_compiled()
     folder = Path(args.output_dir)
+    check_replaceable(folder / "alignment.zarr", SCHEMA)
+    for name in ("heat_map.png", "report.html"):
+        file_target(folder / name, overwrite=True)
     language = [_shipped("all-MiniLM-L6-v2_pool-mean", folder)]
     if args.quick:
         vision = [_shipped(f"{name}_pool-none", folder) for name in ("hog", "color_histogram")]
@@ -143,12 +148,12 @@ def _print_tables(result: Any) -> None:
 def _picture(result: Any, path: Path) -> Path:
     from ..metrics.registry import METRICS
     from ..plot import heat_map
+    from ..plot.base import write_figure
 
     scores = result.scores("mutual_knn")
     chance = METRICS["mutual_knn"]().chance(result.provenance.n)
     title = f"mutual_knn on emoji_1024, best layer pair; colours start at chance ({chance:.4f})"
-    heat_map(scores, title=title, low=chance).figure.savefig(path)
-    return path
+    return write_figure(heat_map(scores, title=title, low=chance), path)
 
 
 def _report(result: Any, path: Path) -> Path:

@@ -31,7 +31,9 @@ def run(args: argparse.Namespace) -> int:
     """Write a result as a file for other programs."""
     from ..results.alignment import load_alignment
     from ..results.export import export
+    from ..stores.target import file_target
 
+    file_target(args.output, overwrite=args.force_remake)
     result = load_alignment(args.result)
     options: dict[str, Any] = {"metric": args.metric, "per": args.per, "how": args.how}
     print(export(result, args.output, overwrite=args.force_remake, **options))

@@ -1,31 +1,15 @@
 """The command `prh`: its commands, and how any of them ends."""
 
 import argparse
+import atexit
+import contextlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from .._version import __version__
-from . import (
-    align,
-    bench,
-    calibrate,
-    completion,
-    demo,
-    doctor,
-    export,
-    finish,
-    inspect,
-    merge,
-    metrics,
-    pack,
-    plan,
-    report,
-    show,
-    unpack,
-)
-from .siblings import sibling
 
 EPILOG = """\
 a first look:
@@ -53,34 +37,67 @@ came from.
 """
 
 
+_INTERRUPTED = "\nprh {}: interrupted; what was finished is kept, run it again to go on."
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; exit status 0: success, 1: a part failed, 2: unusable input, 130: interrupted."""
     arguments = [_dashed(word) for word in (sys.argv[1:] if argv is None else argv)]
     command = next(iter(arguments), "")
+    listens = argv is None and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if listens:
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # the last: all is done, and the status is known
+        signal.signal(signal.SIGINT, lambda _, frame: _interrupted(command, frame))
     try:
-        if command == "bench" and not bench.is_here():
-            bench.refuse()
+        if command == "bench":
+            from . import bench
+
+            if not bench.is_here():
+                bench.refuse()
         parser = make_parser()
         args = parser.parse_args(arguments, argparse.Namespace(parser=parser))
         status = args.run(args)
         sys.stdout.flush()
+        if listens:  # what libraries do at the exit is of no use to who wants out
+            signal.signal(signal.SIGINT, lambda *_: os._exit(130))
         return status
     except BrokenPipeError:  # who read the output has left, as `head` does; nobody is there to be told
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ValueError, ImportError, OSError) as error:
+    except (ValueError, ImportError, OSError, MemoryError) as error:
         if os.environ.get("PRH_DEBUG"):
             raise
         print(f"prh {command}: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\nprh {command}: interrupted; what was finished is kept, run it again to go on.", file=sys.stderr)
-        if argv is not None:
-            return 130
-        # At once: threads of the numerics are still at work, and an orderly end would pull memory from under them.
+        if argv is None:
+            _leave(command)
+        print(_INTERRUPTED.format(command), file=sys.stderr)
+        return 130
+
+
+def _interrupted(command: str, frame: Any) -> None:
+    """Ctrl-C: KeyboardInterrupt, so that what is half-written is removed; while modules are imported, the end at once.
+
+    An import in a library's compiled code would make another error of it, or print it and go on.
+    """
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            _leave(command)
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
+def _leave(command: str) -> NoReturn:
+    """Say that the command was interrupted, and end at once.
+
+    Threads of the numerics are still at work, and an orderly end would pull memory from under them.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(Exception):  # the signal may have come in the midst of a line
         sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(130)
+    os.write(2, (_INTERRUPTED.format(command) + "\n").encode())
+    os._exit(130)
 
 
 def _dashed(word: str) -> str:
@@ -120,6 +137,26 @@ def command_table() -> dict[str, tuple[str, Any]]:
     A file has EPILOG, `add_arguments(parser)` and `run(args)`, and imports nothing heavy until it runs: help and
     completion come at once.
     """
+    from . import (
+        align,
+        bench,
+        calibrate,
+        completion,
+        demo,
+        doctor,
+        export,
+        finish,
+        inspect,
+        merge,
+        metrics,
+        pack,
+        plan,
+        report,
+        show,
+        unpack,
+    )
+    from .siblings import sibling
+
     sibling("extractors")
     from extractors.cli import extract, importing
 

@@ -25,7 +25,10 @@ def run(args: argparse.Namespace) -> int:
     """Join results."""
     from ..results.alignment import load_alignment
     from ..results.merge import merge
+    from ..stores.location import place
+    from ..stores.target import check_target
 
+    check_target(place(args.output))
     found = [load_alignment(path, calibration=not args.no_calibration) for path in args.results]
     merged = merge(found, missing=args.missing, calibration=not args.no_calibration)
     print(f"{merged.save(args.output, overwrite=args.force_remake)}: {merged!r}")

@@ -12,6 +12,7 @@ examples:
 
 A few layers are rehearsed on this machine (some seconds for each metric); the rest is scaled by the size of the work.
 """
+LARGEST, MOST_LAYERS = 10**9, 10**6
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +69,12 @@ def _study(args: argparse.Namespace) -> tuple[int, Any, Any, str]:
         raise ValueError("Say how large the study is: --n, --models, --layers and --dim (and all three of -y), or --x.")
     if min(size for size in (*sizes, *others) if size is not None) < 1:
         raise ValueError("All sizes of a study are at least 1.")
+    layers = args.models * args.layers, (args.models_y or 0) * (args.layers_y or 0)
+    if max(args.n, args.dim, args.dim_y or 0) > LARGEST or max(layers) > MOST_LAYERS:
+        raise ValueError(
+            f"A plan is for at most {LARGEST:,} samples, as many features of a layer, and {MOST_LAYERS:,} layers of a "
+            f"side (--models times --layers); got --n {args.n}, --dim {args.dim}, {max(layers)} layers. Plan a part."
+        )
     widths_y = None if None in others else [[args.dim_y] * args.layers_y] * args.models_y
     return args.n, [[args.dim] * args.layers] * args.models, widths_y, args.dtype
 

@@ -40,7 +40,9 @@ def run(args: argparse.Namespace) -> int:
     from ..plot.html_report import report
     from ..results.alignment import load_alignment
     from ..results.gallery import best_pair
+    from ..stores.target import file_target
 
+    file_target(args.output, overwrite=args.force_remake)
     result = load_alignment(args.result)
     galleries = []
     if not args.no_gallery:

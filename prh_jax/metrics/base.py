@@ -11,10 +11,10 @@ import dataclasses
 import math
 from typing import Any, ClassVar
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..numerics.real import as_real
 from ..sketches.base import SketchContext, Sketcher
 from .kernels import PairwiseKernel, TileKernel
 
@@ -37,7 +37,8 @@ class Metric:
 
     A metric is callable: `Cka()(x, y)` scores features `x` (n, dx) and `y` (n, dy), of which row i is the same sample.
     It works under `jit` and `vmap`, and under `grad` where `differentiable`. Features are raised to at least float32.
-    Degenerate input (all samples equal in a layer, a NaN, an infinity) gives NaN.
+    Degenerate input (all samples equal in a layer, a NaN, an infinity) gives NaN. TypeError for complex numbers, masked
+    values, records, texts and objects.
     """
 
     name: ClassVar[str]
@@ -104,8 +105,8 @@ class Metric:
         return self.compare(sketcher(x), sketcher(y))
 
     def _checked_pair(self, x: Any, y: Any) -> tuple[Any, Any]:
-        """Both layers as arrays; ValueError unless row i of both can be the same sample."""
-        x, y = jnp.asarray(x), jnp.asarray(y)
+        """Both layers as arrays; TypeError unless of real numbers, ValueError unless row i can be the same sample."""
+        x, y = as_real(self.name, x), as_real(self.name, y)
         if x.ndim != 2 or y.ndim != 2 or x.shape[0] != y.shape[0]:
             raise ValueError(
                 f"{self.name} compares features of shapes (n, dx) and (n, dy) whose row i is the same sample; "

@@ -22,6 +22,10 @@ AGGREGATES: dict[str, Aggregate] = {
 """From the scores (..., layers of x, layers of y) of a model pair to its alignment score."""
 
 
+MOST_ORDERS = 2**31 - 1
+"""Orders are numbered in 32 bits."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Null:
     """How chance is found: the same orders re-pair the samples of every layer of y with those of x.
@@ -50,6 +54,8 @@ class Null:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, int | np.integer) and value >= 1):
                 raise ValueError(f"A null needs {name} to be a whole number of at least 1, got {value!r}.")
+            if value is not None and value > MOST_ORDERS:
+                raise ValueError(f"A null has at most {MOST_ORDERS:,} orders, got {name} = {value}. Ask for fewer.")
         if not (isinstance(self.seed, int | np.integer) and self.seed >= 0):
             raise ValueError(f"A null's seed is a whole number of at least 0, got {self.seed!r}.")
         if not 0 < self.alpha < 1:

@@ -2,11 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..results.tables import plain_name, shorten
+from ..stores.publish import write_whole
+from ..stores.target import file_target
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 """Okabe and Ito's, for all kinds of colour vision."""
@@ -26,6 +29,15 @@ def new_axes(ax: Any, width: float, height: float) -> Any:
     figure = Figure(figsize=(width, height), layout="constrained", dpi=150)
     figure.set_gid(_OWN)
     return figure.subplots()
+
+
+def write_figure(ax: Any, path: str | Path) -> Path:
+    """Draw the figure of these axes into a file, whole or not at all; a file that is there is replaced."""
+    path = Path(path)
+    path = file_target(path if path.suffix else path.with_name(f"{path.name}.png"), overwrite=True)
+    with write_whole(path, replace=True, suffix=path.suffix) as building:
+        ax.figure.savefig(building)
+    return path
 
 
 def short_name(model: str, limit: int = 28) -> str:

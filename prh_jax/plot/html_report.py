@@ -10,15 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ExistsError, StoreError
 from ..results.alignment import Alignment
 from ..results.covariates import covariate_values, spearman
 from ..results.gallery import Gallery, thumbnail
 from ..results.provenance import origin_lines
 from ..results.reduce import HOW, model_blocks
 from ..results.tables import plain_name
-from ..stores.location import local_file
 from ..stores.publish import write_whole
+from ..stores.target import file_target
 from .base import labels
 from .maps import leaf_order
 
@@ -45,13 +44,7 @@ def report(
     Needs plotly (the extra "plot"), and pillow for galleries of pictures. StoreError where the file is there or cannot
     be written, ValueError for a covariate of no model of the result.
     """
-    path = local_file(path)
-    if path.is_dir():
-        raise StoreError(f"{path} is a folder. Name the file in it: {path / 'report.html'}.")
-    if path.exists() and not overwrite:
-        raise ExistsError(
-            f"{path} already exists. Choose another name, or overwrite it with --force-remake (overwrite=True)."
-        )
+    path = file_target(path, overwrite=overwrite)
     try:
         from plotly.offline import get_plotlyjs
     except ImportError as error:

@@ -10,6 +10,8 @@ import xarray as xr
 
 from ..errors import CorruptError, IncompleteError, MismatchError, NotFoundError
 from ..stores.location import Place, local_file, place, store_at
+from ..stores.publish import write_whole
+from ..stores.target import file_target
 from ..stores.url import Url
 from .calibration import Calibration, load_calibration, save_calibration
 from .frames import join_rows, layer_rows, model_rows
@@ -117,11 +119,12 @@ class Alignment:
         As there, an index pair is (layer of y, layer of x), and among equal scores the first in that order is taken.
         """
         path = local_file(path)
+        path = path if path.suffix == ".npy" else path.with_name(f"{path.name}.npy")
         best = best_layers(self.layers(metric).transpose("layer_y", "layer_x").rename(_SWAP))
         indices = np.stack([best["depth_x"].values.T, best["depth_y"].values.T], axis=-1).astype(float)
-        path.parent.mkdir(parents=True, exist_ok=True)
         contents: Any = {"scores": best["score"].values.T.astype(float), "indices": indices}
-        np.save(path, contents)
+        with write_whole(file_target(path, overwrite=True), replace=True) as building, building.open("wb") as file:
+            np.save(file, contents)
         return path
 
     def __repr__(self) -> str:

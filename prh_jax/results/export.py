@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..errors import ExistsError
 from ..runtime.progress import progress
 from ..stores.location import local_file
 from ..stores.publish import write_whole
+from ..stores.target import file_target
 from .alignment import Alignment
 from .reduce import How
 from .tables import escape_latex, escape_markdown, latex_table, markdown_table
@@ -41,10 +41,7 @@ def export(
     path = local_file(path)
     if path.suffix not in WRITERS:
         raise ValueError(f"The ending of {path.name!r} does not say what to write; there are {', '.join(WRITERS)}.")
-    if path.exists() and not overwrite:
-        raise ExistsError(
-            f"{path} already exists. Choose another path, or overwrite it with --force-remake (overwrite=True)."
-        )
+    path = file_target(path, overwrite=overwrite)
     if metric is not None:
         result.layers(metric)
     with write_whole(path, replace=True, suffix=path.suffix) as building:

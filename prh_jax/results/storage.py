@@ -10,9 +10,10 @@ import zarr
 from zarr.codecs import Crc32cCodec
 
 from ..errors import CorruptError, ExistsError, NotFoundError
-from ..stores.location import Place, check_replaceable, open_group, place
+from ..stores.location import Place, open_group, place
 from ..stores.publish import Build, claim, publish
 from ..stores.runs import new_run
+from ..stores.target import check_replaceable, check_target
 from ..stores.url import Url
 from .provenance import Provenance
 
@@ -42,6 +43,7 @@ def create_result(
     dataset: xr.Dataset, provenance: Provenance, path: Place, *, overwrite: bool, **attributes: Any
 ) -> Place:
     """A result at `path`; a running one, of which attributes tell the size of `tile`s, for others to fill too."""
+    check_target(path)
     if path.exists() and not overwrite:
         raise ExistsError(
             f"{path} already exists. Choose another path, or overwrite it with --force-remake (overwrite=True)."

@@ -5,6 +5,9 @@ import re
 
 import jax
 
+MOST = 2**63
+"""Bytes beyond what any address reaches."""
+
 
 def default_memory() -> int:
     """Bytes a study may take unless told: three quarters of what the device has, or half of the machine's memory."""
@@ -16,11 +19,16 @@ def default_memory() -> int:
 
 def parse_bytes(text: str | int) -> int:
     """A number of bytes from text such as 8GiB, 500MB or 1e9."""
-    match = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([kmgt]?)(i?)b?\s*", str(text), re.IGNORECASE)
-    if not match or float(match[1]) <= 0:
-        raise ValueError(f"A size is written such as 8GiB, 500MB or 2000000000 (bytes), got {text!r}.")
-    base = 1024 if match[3] else 1000
-    return int(float(match[1]) * base ** " kmgt".index(match[2].lower() or " "))
+    number = r"((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+]?[0-9]+)?)"
+    match = re.fullmatch(rf"\s*{number}\s*([kmgt]?)(i?)b?\s*", str(text), re.IGNORECASE | re.ASCII)
+    unit = (1024 if match[3] else 1000) ** " kmgt".index(match[2].lower() or " ") if match else 0
+    size = float(match[1]) * unit if match else 0.0
+    if not 1 <= size < MOST:
+        raise ValueError(
+            "A size is written such as 8GiB, 500MB or 2000000000 (bytes), and is from 1 byte to 8 EiB (--memory, "
+            f"memory=); got {str(text)[:40]!r}."
+        )
+    return int(size)
 
 
 def size_text(count: float) -> str:

@@ -51,9 +51,9 @@ def parse_worker(text: str, environment: Mapping[str, str] | None = None) -> Wor
     if text in ("auto", "env"):
         for rank, size, first in _RANKS if text == "env" else _RANKS[:1]:
             if rank in environment and size in environment:
-                low = int(environment.get(first, "0")) if first else 0
-                step = int(environment.get("SLURM_ARRAY_TASK_STEP", "1")) if first else 1
-                return _worker((int(environment[rank]) - low) // step, int(environment[size]), text)
+                low = _number(environment, first, 0) if first else 0
+                step = max(1, _number(environment, "SLURM_ARRAY_TASK_STEP", 1)) if first else 1
+                return _worker((_number(environment, rank) - low) // step, _number(environment, size), text)
         if text == "auto":
             return ALONE
         raise ValueError(
@@ -64,6 +64,17 @@ def parse_worker(text: str, environment: Mapping[str, str] | None = None) -> Wor
     if not (slash and index.isdecimal() and count.isdecimal()):
         raise ValueError(f"--worker takes i/n, such as 0/4, or env, got {text!r}.")
     return _worker(int(index), int(count), text)
+
+
+def _number(environment: Mapping[str, str], name: str, default: int = 0) -> int:
+    text = environment.get(name, str(default))
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(
+            f"--worker reads {name} from the environment, where it is {text!r} and should be a whole number. Say "
+            "--worker i/n, or set it right."
+        ) from None
 
 
 def _worker(index: int, count: int, text: str) -> Worker:

@@ -1,8 +1,23 @@
 """Sample ids: unique within a store, equal in all stores that are compared."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-from ..errors import MismatchError, StoreError
+import numpy as np
+
+from ..errors import MismatchError, StoreError, not_real
+
+
+def lines_of(path: str | Path, option: str) -> list[str]:
+    """The lines of a text file that has one for each sample; StoreError where it cannot be read."""
+    try:
+        return Path(path).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        why = "it is no text in UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror or error
+        raise StoreError(
+            f"{option} {path} cannot be read: {why}. It is the path of a text file with a line for each sample."
+        ) from error
 
 
 def check_ids(ids: Sequence[str]) -> list[str]:
@@ -18,6 +33,15 @@ def check_ids(ids: Sequence[str]) -> list[str]:
             "be unique. Rename or drop the duplicates."
         )
     return ids
+
+
+def check_real(layer: str, features: Any) -> np.ndarray:
+    """The features of a layer as an array; StoreError where they are no real numbers."""
+    for form in (features, array := np.asarray(features)):  # numpy drops masks, and finds what lists hold
+        reason = not_real(form)
+        if reason:
+            raise StoreError(f"Layer {layer!r} holds {reason}. Features are real numbers.")
+    return array
 
 
 def check_same_samples(

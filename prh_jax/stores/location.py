@@ -16,7 +16,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore, ZipStore
 
-from ..errors import MismatchError, StoreError, write_error
+from ..errors import StoreError, write_error
 from .url import FRESH, Url, url_error
 
 Place = Path | Url
@@ -64,19 +64,13 @@ def remove(where: Place) -> None:
 
 def schema_of(where: Place) -> str | None:
     """The schema that a Zarr group declares; None where there is none to read."""
+    record = where / "zarr.json"
+    if isinstance(record, Path) and not record.is_file():  # a pipe of that name would be waited for
+        return None
     try:
-        return json.loads((where / "zarr.json").read_text())["attributes"]["schema"]
+        return json.loads(record.read_text())["attributes"]["schema"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def check_replaceable(where: Place, schema: str) -> None:
-    """StoreError unless what is at a place is of this schema (or nothing): all else is the user's own."""
-    if where.exists() and schema_of(where) != schema:
-        raise MismatchError(
-            f"{where} is there, but it is not {schema!r} (it says {schema_of(where)!r}), so it is not overwritten. "
-            "Choose another path, or remove it yourself."
-        )
 
 
 def is_url(path: Any) -> bool:

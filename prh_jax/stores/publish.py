@@ -13,6 +13,7 @@ from zarr.storage import MemoryStore
 
 from ..errors import ExistsError, StoreError, write_error
 from .location import Place
+from .target import check_target
 from .url import Url
 
 Build = Callable[[Any], None]
@@ -44,7 +45,7 @@ def write_whole(path: Path, *, replace: bool, suffix: str = "") -> Iterator[Path
     """A temporary name for a file or folder, which takes its place at `path` when the block ends.
 
     Others see all of it or nothing. If the block fails, nothing is left, and what was at `path` is as it was. OSError
-    becomes a StoreError that names `path`.
+    becomes a StoreError that names `path`, and so does a place that `check_target` refuses.
 
     Parameters
     ----------
@@ -55,6 +56,7 @@ def write_whole(path: Path, *, replace: bool, suffix: str = "") -> Iterator[Path
     suffix
         Ending of the temporary name, for programs that go by it.
     """
+    check_target(path)
     building = path.parent / f".{path.name}.{uuid.uuid4().hex}.partial{suffix}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import zarr
 
-from ..errors import CorruptError, IncompleteError, MismatchError, NotFoundError, StoreError
+from ..errors import CorruptError, IncompleteError, MismatchError, NotFoundError, StoreError, not_real
 from .bfloat16 import BFLOAT16
-from .layout import SCHEMA, Layer, blocks_of, sha256_json, spec_sha256
+from .layout import SAMPLES_PER_BLOCK, SCHEMA, Layer, blocks_of, sha256_json, spec_sha256
 from .location import is_archive, open_group, place, tails
 from .source import ModelSource
 from .url import Url
@@ -21,6 +21,19 @@ FEW_CHUNKS = 4096
 
 NO_CHUNK = b"none"
 """Stands for the checksum of a chunk of a sample array that was never written."""
+_UNREADABLE = (ValueError, TypeError, OSError, RuntimeError, IndexError, ArithmeticError, MemoryError)
+"""What Zarr and numpy raise where a record says other than what is there, or what cannot be."""
+
+MANY = 1_000_000
+"""Ids whose chunk is looked for before room is made for them."""
+
+
+def _typed(entry: Any, key: str, kind: type) -> Any:
+    """A value of the table of layers; TypeError where it is of another type."""
+    value = entry[key]
+    if type(value) is not kind:
+        raise TypeError(f"the {key} of a layer is {value!r}, not of type {kind.__name__}")
+    return value
 
 
 def finite_rows(features: np.ndarray) -> np.ndarray:
@@ -47,10 +60,25 @@ class FeatureStore:
         self.complete: bool = attrs["status"] == "complete"
         self.contents_sha256: str | None = attrs.get("contents_sha256")
         self._verified = not self.complete or self.contents_sha256 is None
-        self._where = [(entry["array"], entry["index"]) for entry in attrs["layers"]]
-        self.layers = [Layer(entry["name"], entry["dim"]) for entry in attrs["layers"]]
+        self._where = [(_typed(entry, "array", str), _typed(entry, "index", int)) for entry in attrs["layers"]]
+        self.layers = [Layer(_typed(entry, "name", str), _typed(entry, "dim", int)) for entry in attrs["layers"]]
+        self._check_samples()
         self.ids = [str(i) for i in self._read("sample", slice(None))]
         self.dtype: np.dtype = self._array(self._where[0][0]).dtype
+
+    def _check_samples(self) -> None:
+        """CorruptError where there are other blocks than of so many samples, or their ids cannot be as many.
+
+        Looked at before the ids are read: what is allocated for them is as large as the record of their array says.
+        """
+        ids, done = self._array("sample"), self._array("done")
+        if len(ids.shape) != 1 or ids.chunks != ids.shape or done.shape != (-(-ids.shape[0] // SAMPLES_PER_BLOCK),):
+            raise CorruptError(
+                f"{self.path} is corrupt: its ids have shape {ids.shape} in chunks of {ids.chunks}, and {done.shape} "
+                "blocks are recorded. Extract it again."
+            )
+        if ids.shape[0] > MANY and tails(self.path, self.group, ["sample/c/0"], size=4) == [None]:
+            raise CorruptError(f"{self.path} is corrupt: the ids of {ids.shape[0]} samples are gone. Extract it again.")
 
     @property
     def n(self) -> int:
@@ -187,7 +215,7 @@ class FeatureStore:
     def _array(self, name: str) -> zarr.Array:
         try:
             array = self.group[name]
-        except (KeyError, ValueError, TypeError, OSError) as error:
+        except (KeyError, *_UNREADABLE) as error:
             raise CorruptError(
                 f"{self.path} is corrupt: it has no readable array {name!r} ({error}). Extract it again."
             ) from error
@@ -200,7 +228,7 @@ class FeatureStore:
             return np.asarray(self._array(name)[selection])
         except StoreError:
             raise
-        except (ValueError, OSError, RuntimeError, IndexError) as error:
+        except _UNREADABLE as error:
             raise CorruptError(
                 f"{self.path} is corrupt: array {name!r} could not be read ({error}). Delete the store and "
                 "extract it again."
@@ -240,7 +268,9 @@ def open_store(path: str | Path | Url, storage_options: Mapping[str, Any] | None
         raise MismatchError(f"{path} has schema {schema!r}, but this version of prh-jax reads {SCHEMA!r}.")
     try:
         return FeatureStore(where, group)
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
+    except StoreError:
+        raise
+    except (KeyError, AttributeError, *_UNREADABLE) as error:
         raise CorruptError(
             f"{path} is corrupt: its attributes cannot be used ({type(error).__name__}: {error}). Extract it again."
         ) from error
@@ -256,6 +286,10 @@ def open_stores(stores: Stores) -> list[ModelSource]:
     opened: list[ModelSource] = [open_store(s) if isinstance(s, str | Path | Url) else s for s in stores]
     if not opened:
         raise StoreError("No feature stores were given on one side.")
+    for store in opened:
+        reason = not_real(store)
+        if reason:
+            raise StoreError(f"{store.path} holds {reason}. Features are real numbers: store such.")
     places = [store.path.resolve() for store in opened]
     for store, where in zip(opened, places, strict=True):
         if places.count(where) > 1:

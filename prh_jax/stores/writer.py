@@ -10,13 +10,12 @@ import zarr
 from zarr.codecs import Crc32cCodec
 
 from ..errors import ExistsError, IncompleteError, MismatchError, StoreError, write_error
-from .bfloat16 import BFLOAT16
-from .checks import check_ids, check_same_samples
+from .checks import check_ids, check_real, check_same_samples
 from .layout import DTYPES, SAMPLES_PER_BLOCK, SCHEMA, Layer, blocks_of, sha256_json, spec_sha256
-from .location import check_replaceable
 from .publish import write_whole
 from .reader import FeatureStore, open_store
 from .runs import check_run, new_run
+from .target import check_replaceable, check_target
 
 
 def open_writer(
@@ -39,6 +38,7 @@ def open_writer(
     what is known of them before the end.
     """
     path, ids = Path(path), check_ids(ids)
+    check_target(path)
     if dtype not in DTYPES:
         raise StoreError(f"Features cannot be stored as {dtype!r}; choose one of {', '.join(DTYPES)}.")
     _check_layers(path, layers)
@@ -168,7 +168,7 @@ class FeatureWriter:
         if shapes != wanted:
             raise StoreError(f"Block {block} of {self.path} needs arrays of shapes {wanted}, not {shapes}.")
         with np.errstate(over="ignore"):
-            stored = [np.asarray(f).astype(store.dtype) for f in features]
+            stored = [check_real(e.name, f).astype(store.dtype) for e, f in zip(store.layers, features, strict=True)]
         for layer, values in zip(store.layers, stored, strict=True):
             bad = ~np.isfinite(values).all(axis=1)
             if bad.any():
@@ -268,15 +268,14 @@ def write_features(
     A store that is there already must hold these very features (an interrupted one is gone on with), or StoreError is
     raised; `overwrite=True` replaces it.
     """
-    features, ids = [np.asarray(f) for f in features], check_ids(ids)
+    features, ids = list(features), check_ids(ids)
     names = list(layer_names) if layer_names else [f"layer_{i}" for i in range(len(features))]
     if len(names) != len(features):
         raise StoreError(f"{len(names)} layer names were given for {len(features)} layers.")
+    features = [check_real(name, f) for name, f in zip(names, features, strict=True)]
     for name, f in zip(names, features, strict=True):
         if f.ndim != 2 or len(f) != len(ids):
             raise StoreError(f"Layer {name!r} has shape {f.shape}, but {len(ids)} ids were given; it must be (n, d).")
-        if f.dtype.kind not in "fiub" and f.dtype != BFLOAT16:
-            raise StoreError(f"Layer {name!r} holds {f.dtype}; features are real numbers.")
         if not np.isfinite(f.astype(np.float32)).all():
             raise StoreError(f"Layer {name!r} has NaN or infinite features; nothing was written.")
     layers = [Layer(name, f.shape[1]) for name, f in zip(names, features, strict=True)]

@@ -35,6 +35,7 @@ from ..stores.location import Place, place, remove
 from ..stores.paired import pair_inner
 from ..stores.reader import Stores, label_stores, open_stores
 from ..stores.source import ModelSource
+from ..stores.target import check_target
 from ..stores.url import Url
 
 Precision = Literal["float32", "bfloat16"]
@@ -316,6 +317,9 @@ def open_study(
     kind: type[Study] = Study,
 ) -> Study:
     """What `align` was asked for, checked; StoreError or ValueError where it cannot be done."""
+    for where in (output, None if settings.sketch_cache is None else place(settings.sketch_cache)):
+        if where is not None:
+            check_target(where)
     chosen = make_metrics(metrics)
     budget = parse_bytes(settings.memory) if settings.memory is not None else default_memory()
     xs = open_stores(stores_x)

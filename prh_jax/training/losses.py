@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Num
 
 from ..numerics import linalg
 from ..numerics.linalg import HIGHEST
+from ..numerics.real import as_real
 
 
 class Hsic(NamedTuple):
@@ -77,7 +78,7 @@ def gram_cka(gram_x: Any, gram_y: Any, *, unbiased: bool = False) -> Float[Array
     and [0, 1] for positive kernels and the biased form. NaN, with a finite gradient, for a constant matrix; ValueError
     for other shapes.
     """
-    grams = [linalg.at_least_float32(jnp.asarray(gram)) for gram in (gram_x, gram_y)]
+    grams = [linalg.at_least_float32(as_real("gram_cka", gram)) for gram in (gram_x, gram_y)]
     if grams[0].ndim != 2 or len({*grams[0].shape, *grams[1].shape}) > 1 or len(grams[0]) < 4:
         raise ValueError(
             f"gram_cka compares two (n, n) matrices with n >= 4, got shapes {grams[0].shape} and {grams[1].shape}."
@@ -127,7 +128,7 @@ def soft_mutual_knn(
 
 def gathered(x: Any, y: Any, where: Any, axis_name: Any) -> tuple[Any, Any, Any]:
     """Both layers and the samples that count, checked, and put together from all devices of an axis."""
-    x, y = jnp.asarray(x), jnp.asarray(y)
+    x, y = (as_real("A score of a batch", z) for z in (x, y))
     if x.ndim != 2 or y.ndim != 2 or x.shape[0] != y.shape[0]:
         raise ValueError(f"Row i of both layers is the same sample: (n, dx) and (n, dy); got {x.shape} and {y.shape}.")
     where = jnp.ones(x.shape[0], bool) if where is None else jnp.asarray(where)

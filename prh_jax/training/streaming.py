@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from ..numerics import linalg
 from ..numerics.linalg import HIGHEST
+from ..numerics.real import as_real
 from .losses import Hsic, gathered, hsic_sums, scaled_gram
 
 
@@ -59,10 +60,11 @@ class StreamingCka:
     def update(self, state: Moments, x: Any, y: Any, *, where: Any = None) -> Moments:
         """The state after a batch, x (n, dx) and y (n, dy); `where` (n,) tells the samples that count."""
         kind = state.x.dtype
+        x, y = (as_real("StreamingCka", z) for z in (x, y))
         widths, given = (*state.x.shape, *state.y.shape), tuple(jnp.shape(z)[-1] for z in (x, y))
         if widths != given:
             raise ValueError(f"This state is of layers {widths} wide, got {given}: empty{given} makes one for these.")
-        x, y = (jnp.asarray(z).astype(kind) for z in (x, y))
+        x, y = (z.astype(kind) for z in (x, y))
         x, y, keep = gathered(x, y, where, None)
         x, y = (jnp.where(keep[:, None], z, 0) for z in (x, y))
         p, q = (jnp.sum(z * z, axis=1) for z in (x, y))

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -65,20 +66,88 @@ def test_interruption_is_status_130(monkeypatch, capsys):
     assert "run it again to go on" in capsys.readouterr().err
 
 
-def test_a_reader_that_leaves_is_no_error():
-    command = f"{shlex.quote(sys.executable)} -m prh_jax metrics --json"
-    line = f"{command} | true; exit ${{PIPESTATUS[0]}}"
-    # a pipe whose reader is gone before anything is written
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (1, "")
-
-
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make_store("a.zarr", "a", (14, 14))
     make_store("b.zarr", "b", (12, 15), seed=1)
     return tmp_path
+
+
+SLOW = """
+import sys, time
+if sys.argv[1] == "import":
+    sys.path.insert(0, sys.argv[2])
+    import prh_jax.cli.metrics as metrics
+    metrics.run = lambda args: __import__("slow_module") and 0
+else:
+    import prh_jax.cli.metrics as metrics
+    metrics.run = lambda args: (print("ready", flush=True), time.sleep(60)) and 0
+from prh_jax.cli.main import main
+sys.argv = ["prh", "metrics"]
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("where", ["import", "work"])
+def test_interruption_of_a_process_is_status_130(where, tmp_path):
+    """Also where what is imported would swallow the exception, as compiled modules do."""
+    (tmp_path / "slow_module.py").write_text(
+        "import time\ntry:\n    print('ready', flush=True)\n    time.sleep(60)\nexcept BaseException as error:\n"
+        "    raise ImportError('initialization failed') from error\n"
+    )
+    command = [sys.executable, "-c", SLOW, where, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        told = process.communicate(timeout=30)[1]
+    assert process.returncode == 130
+    assert told == "\nprh metrics: interrupted; what was finished is kept, run it again to go on.\n"
+
+
+def test_too_little_memory_is_status_2(monkeypatch, capsys):
+    def greedy(_):
+        raise MemoryError("Unable to allocate 7.28 TiB")
+
+    monkeypatch.setattr(metrics, "run", greedy)
+    assert main(["metrics"]) == 2
+    assert capsys.readouterr().err == "prh metrics: error: Unable to allocate 7.28 TiB\n"
+
+
+@pytest.mark.parametrize(
+    "line, words",
+    [
+        *(
+            (f"{command} --memory={size}", f"such as 8GiB.*from 1 byte to 8 EiB.*got '{size}'")
+            for command in ("align --x a.zarr -o r.zarr", "plan --x a.zarr")
+            for size in ("1e400", "nan", "-1", "1.2.3GB", "0.1", "9EiB")
+        ),
+        ("align --x a.zarr -o r.zarr --null 99999999999", "at most 2,147,483,647 orders, got orders = 99999999999"),
+        ("align --x a.zarr -o r.zarr --null 1 --alpha 1e400", "0 < alpha < 1, got inf"),
+        ("align --x a.zarr -o r.zarr --worker 0/0", "--worker 0/0: .*no worker 0 of 0"),
+        ("align --x a.zarr -o r.zarr --metric mutual_knn:k=0", "k > 0, got 0"),
+        ("align --x a.zarr -o r.zarr --distributed --timeout 0", "--timeout is from 1 second"),
+        ("plan --n 40 --models 10000000000 --layers 1 --dim 6", "at most .*10000000000 layers"),
+        ("plan --n 40 --models 1 --layers 1 --dim 100000000000000000000", "1,000,000,000 samples.*--dim 100000000000"),
+        ("align --x a.zarr -o r.zarr --groups a.zarr", "--groups a.zarr cannot be read: Is a directory"),
+        ("import x.npy -o x.zarr --model m --modality vision --ids a.zarr/done/c/0", "--ids .* is no text in UTF-8"),
+        ("pack a.zarr -o ", "without a name"),
+        ("merge a.zarr -o /", "without a name"),
+        ("merge a.zarr -o a\0b", "NUL"),
+    ],
+)
+def test_numbers_and_paths_that_cannot_be(line, words, folder, capsys):
+    assert main(line.split(" ")) == 2
+    told = capsys.readouterr().err
+    assert re.search(words, told) and told.count("\n") == 1, told
+
+
+def test_a_reader_that_leaves_is_no_error():
+    command = f"{shlex.quote(sys.executable)} -m prh_jax metrics --json"
+    line = f"{command} | true; exit ${{PIPESTATUS[0]}}"
+    # a pipe whose reader is gone before anything is written
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 ALIGN = ["align", "--x", "a.zarr", "--y", "b.zarr", "-o", "r.zarr"]

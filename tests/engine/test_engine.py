@@ -124,7 +124,7 @@ def test_sizes_in_words(text, size):
     assert parse_bytes(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "GiB", "-3GB", "8 pounds", "0"])
+@pytest.mark.parametrize("text", ["", "GiB", "-3GB", "8 pounds", "0", "1.2.3GB", "1e400", "nan", "0.1", "8EB", "٣"])
 def test_sizes_that_are_none(text):
     with pytest.raises(ValueError, match="A size is written"):
         parse_bytes(text)

@@ -11,7 +11,9 @@ import torch
 
 import prh_jax
 from extractors import extract_module, import_features
+from extractors.cli import importing as cli
 from extractors.errors import ExtractionError
+from extractors.importing import AXES
 from extractors.modelsets import models_of, name_of
 from prh_jax.cli.main import main
 from prh_jax.errors import StoreError
@@ -75,6 +77,82 @@ def test_arrays_and_tables(tmp_path, layers):
     assert_holds(store, [layers[0], layers[1][:, :2]])
 
 
+def test_the_number_of_ids_tells_which_axis_has_the_samples(tmp_path):
+    whole = np.random.default_rng(0).normal(size=(3, 8, 5)).astype(np.float32)
+    layers, samples = list(whole), [f"s{i}" for i in range(8)]
+    np.save(tmp_path / "l.npy", whole)
+    np.save(tmp_path / "s.npy", whole.swapaxes(0, 1))
+    np.savez(tmp_path / "l.npz", all=whole, ids=np.array(samples))
+    torch.save(torch.tensor(whole), tmp_path / "l.pt")
+    torch.save({"feats": torch.tensor(whole).swapaxes(0, 1)}, tmp_path / "s.pt")
+    first, last = AXES
+    for name, settings in (
+        ("l.npy", {"ids": samples}),
+        ("s.npy", {"ids": samples}),
+        ("l.npz", {}),
+        ("l.pt", {"ids": samples}),
+        ("s.pt", {"ids": samples}),
+        ("s.pt", {"ids": "rows"}),
+        ("l.npy", {"ids": "rows", "axes": last}),
+        ("s.npy", {"ids": "rows", "axes": first}),
+        ("s.pt", {"ids": samples, "axes": first}),
+    ):
+        store = import_features(tmp_path / name, tmp_path / "s.zarr", **WHO, **settings, overwrite=True)
+        assert_holds(store, layers)
+        assert store.ids == (samples if settings.get("ids") != "rows" else [str(i) for i in range(8)])
+        assert store.spec["imported"].get("axes") == (last if name.startswith("l") else None)
+    np.save(tmp_path / "square.npy", whole[:, :3])
+    np.save(tmp_path / "flat.npy", whole[0])
+    for name, settings, message in (
+        ("l.npy", {"ids": "rows"}, r"\(3, 8, 5\), without ids.*3 samples of 8 layers or 3 layers of 8.*--axes"),
+        ("l.npy", {}, "without ids.*--axes"),
+        ("l.pt", {"ids": "rows"}, "without ids.*--axes"),
+        ("square.npy", {"ids": samples[:3]}, r"\(3, 3, 5\), with 3 ids.*--axes"),
+        ("l.npy", {"ids": samples[:4]}, "but 4 ids were given"),
+        ("s.pt", {"ids": samples[:3]}, "8 rows, but 3 ids were given. If its layers come first, say --axes"),
+        ("l.npy", {"ids": samples, "axes": first}, "3 rows, but 8 ids were given"),
+        ("l.npy", {"ids": samples, "axes": "features,samples,layers"}, "are samples,layers,features or"),
+        ("flat.npy", {"ids": samples, "axes": first}, "leave --axes"),
+    ):
+        with pytest.raises(ExtractionError, match=message):
+            import_features(tmp_path / name, tmp_path / "t.zarr", **WHO, **settings)
+    assert not (tmp_path / "t.zarr").exists()
+
+
+def test_the_command_knows_the_same_axes():
+    assert cli.AXES == AXES
+
+
+def test_tensors_of_every_kind(tmp_path):
+    """Parameters, transposed and bfloat16 ones are read; what numpy has no form for is named, with a way out."""
+    plain, ids = torch.randn(8, 2, 4), [f"s{i}" for i in range(8)]
+    half = plain.bfloat16().swapaxes(0, 1).contiguous().swapaxes(0, 1).requires_grad_()
+    for tensor in (plain.clone().requires_grad_(), torch.nn.Parameter(plain.clone()), half, plain.conj()):
+        torch.save({"feats": tensor}, tmp_path / "f.pt")
+        store = import_features(tmp_path / "f.pt", tmp_path / "f.zarr", **WHO, ids=ids, overwrite=True)
+        expected = tensor.detach().float().numpy()
+        for i in range(2):
+            np.testing.assert_array_equal(store.read_layer(i).astype(np.float32), expected[:, i])
+    for tensor, message in (
+        (torch.tensor(3.0), r"shape \(\) .*a single number"),
+        (plain.to_sparse(), "sparse_coo.*to_dense"),
+        (plain[:, 0].to_sparse_csr(), "sparse_csr.*to_dense"),
+        (plain.to(torch.float8_e4m3fn), "float8_e4m3fn.*float"),
+        (torch.quantize_per_tensor(plain, 0.1, 0, torch.qint8), "qint8.*dequantize"),
+        (plain.to("meta"), "on meta"),
+        (torch.complex(plain, plain), "complex64 numbers: take .*Features are real numbers"),
+        (torch.zeros(8, 0, 4), "no features"),
+    ):
+        torch.save({"feats": tensor}, tmp_path / "f.pt")
+        with pytest.raises((ExtractionError, StoreError), match=message) as told:
+            import_features(tmp_path / "f.pt", tmp_path / "g.zarr", **WHO, ids=ids)
+        assert "\n" not in str(told.value)
+    torch.save({"feats": plain, "loss": torch.ones(8)}, tmp_path / "f.pt")
+    with pytest.raises(ExtractionError, match=r"shape \(8,\) as 'loss', which is one number"):
+        import_features(tmp_path / "f.pt", tmp_path / "g.zarr", **WHO, ids=ids)
+    assert not (tmp_path / "g.zarr").exists()
+
+
 class Boom:
     def __reduce__(self):
         return (pytest.fail, ("code in a file was run",))
@@ -99,7 +177,14 @@ def test_files_that_cannot_be_used(tmp_path, layers):
     torch.save({"features": torch.zeros(2, 2)}, tmp_path / "f.pt")
     fails("f.pt", "no `feats`.*features", ids=["a", "b"])
     np.save(tmp_path / "g.npy", np.zeros((2, 2, 2, 2)))
-    fails("g.npy", r"\(n, d\) or \(n, layers, d\)", ids=["a", "b"])
+    fails("g.npy", r"\(n, d\) a layer, or \(n, layers, d\)", ids=["a", "b"])
+    np.save(tmp_path / "scalar.npy", np.float32(3))
+    fails("scalar.npy", r"of shape \(\)", ids=["a", "b"])
+    np.savez(tmp_path / "scalar.npz", x=np.zeros((2, 2)), ids=np.array("a"))
+    fails("scalar.npz", r"ids of shape \(\)")
+    header = (tmp_path / "d.npy").read_bytes()[:128]
+    (tmp_path / "huge.npy").write_bytes(header.replace(b"(300, 6), }" + b" " * 10, b"(300, 10000000000), }"))
+    fails("huge.npy", "cannot be read", ids=["a", "b"])
     fails("none.npy", "no file")
     (tmp_path / "h.csv").write_text("")
     fails("h.csv", "what can be read is .pt, .npy")

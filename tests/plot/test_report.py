@@ -88,7 +88,10 @@ def test_the_file_stands_alone(tmp_path):
 def test_a_report_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("mine")
-    for path, words in (("folder", "is a folder"), ("file/report.html", "could not be written")):
+    for path, words in (
+        ("folder", "is a folder"),
+        ("file/report.html", "could not be written, as .*file is not a folder"),
+    ):
         with pytest.raises(prh_jax.StoreError, match=words):
             prh_jax.report(simple(), tmp_path / path, overwrite=True)
 

@@ -3,6 +3,8 @@
 import functools
 import http.server
 import json
+import re
+import stat
 import threading
 import zipfile
 
@@ -13,7 +15,7 @@ from jaxtyping import TypeCheckError
 
 import prh_jax
 from prh_jax.cli.main import main
-from prh_jax.errors import StoreError
+from prh_jax.errors import CorruptError, ExistsError, StoreError
 from prh_jax.stores.archive import pack, unpack
 from prh_jax.stores.paired import pair_inner
 from prh_jax.stores.writer import FeatureWriter
@@ -45,7 +47,7 @@ def test_packed_and_unpacked_to_the_same_bits(tmp_path):
     np.testing.assert_array_equal(packed.read_layer(1), store.read_layer(1))
     assert prh_jax.inspect_store(archive).intact
     for call, path in ((pack, store.path), (unpack, archive)):
-        with pytest.raises(StoreError, match="is there; name another"):
+        with pytest.raises(ExistsError, match="overwrite it with --force-remake"):
             call(path)
         assert call(path, overwrite=True).exists()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zarr", "a.zarr.zip", "b", "c"]
@@ -71,10 +73,6 @@ def test_damaged_and_foreign_archives_are_errors(tmp_path):
     archive.write_bytes(data)
     with pytest.raises(StoreError, match="cannot be unpacked.*CRC"):
         unpack(archive, tmp_path / "b.zarr")
-    with zipfile.ZipFile(tmp_path / "slip.zip", "w") as slip:
-        slip.writestr("../outside", "x")
-    with pytest.raises(StoreError, match="outside of the store"):
-        unpack(tmp_path / "slip.zip")
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as other:
         other.writestr("thesis.tex", "x")
     with pytest.raises(StoreError, match="cannot be unpacked.*not a feature store"):
@@ -85,7 +83,92 @@ def test_damaged_and_foreign_archives_are_errors(tmp_path):
     chunk.write_bytes(bytes([chunk.read_bytes()[0] ^ 1]) + chunk.read_bytes()[1:])
     with pytest.raises(StoreError, match="not packed, as it is corrupt"):
         pack(store.path, tmp_path / "c.zip")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zarr", "a.zarr.zip", "other.zip", "slip.zip"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zarr", "a.zarr.zip", "other.zip"]
+
+
+def repacked(archive, *extra, edit=None, **settings):
+    """The archive with other members beside its own, and its own as `edit(name, data)` has them."""
+    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(archive.with_name("new.zip"), "w", **settings) as new:
+        for name in old.namelist():
+            data = old.read(name)
+            new.writestr(name, data if edit is None else edit(name, data))
+        for name, data, mode in extra:
+            info = zipfile.ZipInfo(name)
+            info.external_attr, info.compress_type = mode << 16, new.compression
+            new.writestr(info, data)
+    return archive.with_name("new.zip")
+
+
+def test_what_is_no_part_of_a_store_is_not_unpacked(tmp_path):
+    store = make(tmp_path / "a.zarr")
+    (store.path / "notes.txt").write_text("mine")
+    archive = pack(store.path)
+    with zipfile.ZipFile(archive) as packed:
+        names = packed.namelist()
+    assert "notes.txt" not in names and len(names) == len(contents(store.path)) - 1
+    record = json.loads((store.path / "features" / "zarr.json").read_text())
+    for name in (
+        "foo.exe",
+        "/etc/passwd",
+        "../outside",
+        "features/../../outside",
+        "features/c/2/0/0",
+        "features/c/0/03/0",
+        "features/c/0/0",
+        "features/c/0/0/0/0",
+        "features/c/0/0/-1",
+        "features\\c\\0",
+        "sample/x.exe",
+        "./done/c/9",
+        "empty/",
+    ):
+        with pytest.raises(CorruptError, match=f"{re.escape(repr(name))} is no part of a feature store.*Nothing"):
+            unpack(repacked(archive, (name, "x", 0o644)), tmp_path / "b.zarr")
+    wide = json.dumps(record | {"shape": [1, 10**9, 10**9]})
+    with pytest.raises(CorruptError, match=r"'wide/zarr.json' is no part of a feature store"):
+        unpack(repacked(archive, ("wide/zarr.json", wide, 0o644)), tmp_path / "b.zarr")
+    last = "features/c/1/2/0"
+    for mode, words in ((stat.S_IFLNK, "no regular file"), (stat.S_IFCHR, "no regular file"), (0o644, "there twice")):
+        with pytest.warns(UserWarning, match="Duplicate"):
+            twice = repacked(archive, (last, "/etc/passwd", mode))
+        with pytest.raises(CorruptError, match=f"'{last}' is {words}"):
+            unpack(twice, tmp_path / "b.zarr")
+    assert not (tmp_path / "b.zarr").exists() and not list(tmp_path.glob(".*"))
+
+
+def test_a_bomb_is_not_unpacked(tmp_path):
+    """Chunks of 256 rows of 12 float32 have 12,288 bytes and a checksum; ids 1 KiB each where they are compressed."""
+    archive = pack(make(tmp_path / "a.zarr").path)
+    for bomb, size in (("features/c/0/0/0", 13_000), ("sample/c/0", 700_000), ("layer/zarr.json", (1 << 26) + 1)):
+
+        def larger(name, data, bomb=bomb, size=size):
+            return data.ljust(size, b" ") if name == bomb else data
+
+        path = repacked(archive, edit=larger, compression=zipfile.ZIP_DEFLATED)
+        with pytest.raises(CorruptError, match=f"'{bomb}' (has {size} bytes|is larger)"):
+            unpack(path, tmp_path / "b.zarr")
+        lies = bytearray(path.read_bytes())  # its table of contents says that the member is small
+        at = lies.rindex(bomb.encode()) - 46
+        lies[at + 24 : at + 28] = (100).to_bytes(4, "little")
+        path.write_bytes(lies)
+        with pytest.raises(CorruptError, match="cannot be unpacked"):
+            unpack(path, tmp_path / "b.zarr")
+    assert not (tmp_path / "b.zarr").exists() and not list(tmp_path.glob(".*"))
+
+
+def test_an_archive_of_another_program_is_unpacked(tmp_path):
+    """Compressed, with folders among its members, and with modes that a store's files do not get."""
+    store = make(tmp_path / "a.zarr", widths=(12, 8))
+    folders = [("features_12/", "", 0o40777), ("features_12/c/0/", "", 0o40777)]
+
+    with zipfile.ZipFile(tmp_path / "new.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, data, mode in (*folders, *((name, data, 0o104777) for name, data in contents(store.path).items())):
+            info = zipfile.ZipInfo(name)
+            info.external_attr, info.compress_type = mode << 16, zipfile.ZIP_DEFLATED
+            packed.writestr(info, data)
+    again = unpack(tmp_path / "new.zip", tmp_path / "b.zarr")
+    assert contents(again) == contents(store.path)
+    assert not any(path.stat().st_mode & 0o7111 for path in again.rglob("*") if path.is_file())
 
 
 def test_stores_in_a_file_system_of_fsspec(tmp_path, capsys):

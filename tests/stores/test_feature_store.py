@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 from jaxtyping import TypeCheckError
 
-from prh_jax.errors import StoreError
+from prh_jax.errors import CorruptError, StoreError
 from prh_jax.stores.inspect import inspect_store
 from prh_jax.stores.layout import SAMPLES_PER_BLOCK, Layer, blocks_of, store_path
 from prh_jax.stores.reader import finite_rows, open_store
@@ -331,3 +331,42 @@ def test_checksum_names_the_contents(tmp_path):
     features[2][-1, -1] += 1
     other = write_features(tmp_path / "c.zarr", features, spec={"model": "m"}, ids=make_ids()).checksum()
     assert one == same != other
+
+
+@pytest.mark.parametrize(
+    "record, change",
+    [
+        ("sample/zarr.json", lambda r: r | {"shape": [10**12]}),
+        ("sample/zarr.json", lambda r: r | {"shape": [10**9], "chunk_grid": grid(10**9)}),
+        ("done/zarr.json", lambda r: r | {"shape": [10**12]}),
+        ("done/zarr.json", lambda r: r | {"fill_value": -1}),
+        ("done/zarr.json", lambda r: r | {"chunk_grid": grid(0)}),
+        ("zarr.json", lambda r: layer_of(r, index="0")),
+        ("zarr.json", lambda r: layer_of(r, index=True)),
+        ("zarr.json", lambda r: layer_of(r, dim=None)),
+        ("zarr.json", lambda r: layer_of(r, array=["features"])),
+        ("zarr.json", lambda r: r | {"attributes": r["attributes"] | {"spec": "m"}}),
+    ],
+)
+def test_an_edited_record_is_named_before_room_is_made_for_it(tmp_path, record, change):
+    path = write_features(tmp_path / "m.zarr", make_features(), spec={"model": "m"}, ids=make_ids()).path / record
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    with pytest.raises(CorruptError, match="is corrupt"):
+        open_store(tmp_path / "m.zarr").require_complete()
+
+
+def grid(chunk):
+    return {"name": "regular", "configuration": {"chunk_shape": [chunk]}}
+
+
+def layer_of(record, **changes):
+    record["attributes"]["layers"][0] |= changes
+    return record
+
+
+def test_the_ids_of_many_samples_are_looked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("prh_jax.stores.reader.MANY", 10)
+    store = write_features(tmp_path / "m.zarr", make_features(), spec={"model": "m"}, ids=make_ids())
+    (store.path / "sample/c/0").unlink()
+    with pytest.raises(CorruptError, match=f"the ids of {store.n} samples are gone"):
+        open_store(store.path)
