@@ -17,11 +17,12 @@ from ..metrics.base import Metric, highest_score, sign_of
 from ..metrics.registry import check_permutable
 from ..null.moments import MatrixSums, NullMoments, matrix_sums, null_moments, tail_probability
 from ..null.orders import count_orders, make_orders, order_blocks
-from ..null.pvalues import calibrate_scores, false_discovery
+from ..null.pvalues import calibrate_scores
 from ..null.settings import Null
 from ..results.alignment import Alignment
 from ..results.calibration import PAIR_TABLES, Calibration, save_calibration
 from ..results.null_grid import NullGrid
+from ..results.pairs import ModelPairs
 from ..results.reduce import model_blocks
 from ..runtime.memory import size_text
 from ..runtime.progress import report_progress
@@ -71,7 +72,6 @@ def calibrate_study(
         report_progress(f"{path}: going on with the null, {done}.", quiet)
     study.sketch(list(study.shapes), quiet=quiet)
 
-    same = np.array([[x.path == y.path for y in study.ys] for x in study.xs])
     found: list[dict[str, np.ndarray]] = []
     with tqdm(total=len(orders) * len(metrics), desc="null", unit=" orders", disable=quiet, leave=False) as bar:
         for number, (key, metric) in enumerate(metrics.items()):
@@ -94,8 +94,7 @@ def calibrate_study(
                 mirror=mirror,
                 progress=bar.update,
             )
-            compared = ~same & np.triu(np.ones(pairs, bool)) if mirror else ~same
-            tables = _tables(grid, number, metric, observed, models, null, compared, mirror=mirror)
+            tables = _tables(grid, number, metric, observed, models, null, alignment.model_pairs(key), mirror=mirror)
             form = None if study.codes is not None else jax.eval_shape(metric.inner_form, study.shapes[sketcher])
             if form is not None and form.needed > memory:
                 needed = f"takes {size_text(form.needed)} of {n} samples, and the budget is {size_text(memory)}"
@@ -139,11 +138,11 @@ def _tables(
     observed: np.ndarray,
     models: tuple[Sequence[slice], Sequence[slice]],
     null: Null,
-    compared: np.ndarray,
+    compared: ModelPairs,
     *,
     mirror: bool,
 ) -> dict[str, np.ndarray]:
-    """What the null says of model pairs and of cells; `compared` are the pairs that q-values are taken over."""
+    """What the null says of model pairs and of cells; `compared` tells which pairs q-values are taken over."""
     aggregates, reached = grid.null[number].copy(), grid.reached[number].copy()
     cells = None if grid.cells is None else grid.cells[number].copy()
     if mirror:
@@ -167,8 +166,7 @@ def _tables(
         "null": sign * aggregates,
     }
     for method in ("bh", "by"):
-        q = false_discovery(np.where(compared, found.p, np.nan), method)
-        tables[f"q_{method}"] = np.where(np.isnan(q), q.T, q) if mirror else q
+        tables[f"q_{method}"] = compared.rates(found.p, method, symmetric=bool(metric.symmetric))
     computed = np.isfinite(aggregates).sum(axis=0)
     lengths = [[block.stop - block.start for block in side] for side in models]
     spread = np.repeat(np.repeat(computed, lengths[0], axis=0), lengths[1], axis=1)
