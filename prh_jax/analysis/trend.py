@@ -34,8 +34,8 @@ def trend(
 
     A model with itself is not counted. Where both sides share models, the correlation with one of them is over the
     others, and as these are not the same models for each, "all" is the correlation of each model's mean score with the
-    models of the other side but itself. By a metric that is not symmetric, a model of x is the first of the two in all of
-    its scores with side="x", a model of y the second with side="y".
+    models of the other side but itself. By a metric that is not symmetric, a model of x is the first of the two in all
+    of its scores with side="x", a model of y the second with side="y".
 
     `correlation` and `p` (two-sided, add-one) with dimensions `scores` ("raw", and "calibrated" where the result has a
     calibration), `kind` and `model`. p for "all" permutes models, so that the models of the other side, which are not

@@ -28,8 +28,8 @@ class Alignment:
     metric settings, preprocessing, models, samples, precision and versions. `calibration` is what chance gives, where
     it was asked for.
 
-    Where both sides hold a model, its pair with itself is in the matrices, but is no evidence: `self_pairs` marks it, and
-    trends, rates, curves, figures and printed tables leave it out. Two models in both orders are one pair where the
+    Where both sides hold a model, its pair with itself is in the matrices, but is no evidence: `self_pairs` marks it,
+    and trends, rates, curves, figures and printed tables leave it out. Two models in both orders are one pair where the
     metric is symmetric: `counted_pairs` are the pairs that count.
     """
 
@@ -90,7 +90,7 @@ class Alignment:
     @property
     def self_pairs(self) -> xr.DataArray:
         """Model pairs (model_x, model_y) of one model with itself: the features of both have the same hash."""
-        return self._table(self._pairs().own)
+        return self._table(self.model_pairs().own)
 
     def counted_pairs(self, metric: str) -> xr.DataArray:
         """Model pairs (model_x, model_y) that count: none of one model with itself, and two models in both orders once.
@@ -99,13 +99,18 @@ class Alignment:
         """
         return self._table(self.model_pairs(metric).counted(symmetric=self.is_symmetric(metric)))
 
-    def model_pairs(self, metric: str) -> ModelPairs:
-        """What each model pair is: one model with itself, or the same two models as a pair before it."""
-        known = [
-            [bool(np.isfinite(self.dataset[metric].values[rows, columns]).any()) for columns in self._blocks("y")]
-            for rows in self._blocks("x")
-        ]
-        return self._pairs(np.array(known))
+    def model_pairs(self, metric: str | None = None) -> ModelPairs:
+        """What each model pair is: one model with itself, or two models that another pair has, too.
+
+        With a metric, a pair that has a score by it goes before one that has none.
+        """
+        models = (list(model_blocks(self.dataset[f"model_{side}"].values)) for side in "xy")
+        scored = None
+        if metric is not None:
+            known = np.isfinite(self.layers(metric).transpose("layer_x", "layer_y").values)
+            columns = self._blocks("y")
+            scored = np.array([[known[rows, c].any() for c in columns] for rows in self._blocks("x")])
+        return model_pairs(self.provenance, *models, scored)
 
     def is_symmetric(self, metric: str) -> bool:
         """Whether both orders of two layers have one score by this metric; from the scores if it is not recorded."""
@@ -113,19 +118,20 @@ class Alignment:
         if recorded is not None:
             return recorded
         labels = (self.dataset[f"model_{side}"].values for side in "xy")
-        return mirrored(self.layers(metric).transpose("layer_x", "layer_y").values, *labels, self._pairs())
+        return mirrored(self.layers(metric).transpose("layer_x", "layer_y").values, *labels, self.model_pairs())
 
     def _blocks(self, side: str) -> list[slice]:
         return list(model_blocks(self.dataset[f"model_{side}"].values).values())
 
-    def _pairs(self, scored: np.ndarray | None = None) -> ModelPairs:
-        models = (list(model_blocks(self.dataset[f"model_{side}"].values)) for side in "xy")
-        return model_pairs(self.provenance, *models, scored)
-
-    def _own_layers(self, scores: xr.DataArray) -> xr.DataArray:
-        """Where a layer of a model stands with itself, in the matrix of some layers."""
+    def own_blocks(self, scores: xr.DataArray) -> np.ndarray:
+        """Where both layers are of one model, in a matrix (layer_x, layer_y) that `layers` gives."""
         own = self.self_pairs.sel({f"model_{side}": scores[f"model_{side}"] for side in "xy"})
-        return own.variable & (scores["depth_x"].variable == scores["depth_y"].variable)
+        return own.transpose(*scores.dims).values
+
+    def _own_layers(self, scores: xr.DataArray) -> np.ndarray:
+        """Where a layer stands with itself, in the same."""
+        along = (scores[f"depth_{str(dim)[-1]}"].values for dim in scores.dims)
+        return self.own_blocks(scores) & np.equal.outer(*along)
 
     def _table(self, values: np.ndarray) -> xr.DataArray:
         models = {f"model_{side}": list(model_blocks(self.dataset[f"model_{side}"].values)) for side in "xy"}
@@ -133,7 +139,7 @@ class Alignment:
 
     def _marked(self, table: Any) -> Any:
         """A table of model pairs that marks those of one model with itself."""
-        return table.assign_coords(self_pair=(("model_x", "model_y"), self._pairs().own))
+        return table.assign_coords(self_pair=(("model_x", "model_y"), self.model_pairs().own))
 
     def reduce(self, metric: str, how: How = "best") -> xr.DataArray:
         """One number for every model pair, labelled.

@@ -74,8 +74,8 @@ def _parquet(result: Alignment, path: Path, *, metric: str | None, per: str, how
 
 def _netcdf(result: Alignment, path: Path, *, metric: str | None, per: str, how: How) -> None:
     dataset = result.dataset[result.metrics if metric is None else [metric]]
-    own = result.self_pairs.sel({f"model_{side}": dataset[f"model_{side}"] for side in "xy"})
-    dataset = dataset.assign(self_pair=(("layer_x", "layer_y"), own.values.astype(np.int8)))
+    whole = result.layers(result.metrics[0])
+    dataset = dataset.assign(self_pair=(whole.dims, result.own_blocks(whole).astype(np.int8)))
     if result.calibration is not None:
         found = result.calibration.dataset
         found = found.drop_vars([name for name in found.coords if name not in ("metric", "model_x", "model_y")])

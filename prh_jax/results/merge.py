@@ -9,7 +9,7 @@ import xarray as xr
 
 from .alignment import Alignment
 from .calibration import Calibration
-from .provenance import NOT_THE_STUDY, Provenance
+from .provenance import NOT_THE_STUDY
 from .reduce import model_blocks
 
 LABELS = ("model", "layer_name", "depth")

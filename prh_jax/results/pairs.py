@@ -1,21 +1,21 @@
-"""Which model pairs of a result are evidence: a model with itself is none, and two models in both orders are one pair."""
+"""Which model pairs of a result are evidence: a model with itself is none, two models in both orders are one pair."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..null.pvalues import false_discovery
 from .provenance import Provenance
-from .reduce import model_blocks
+from .reduce import How, model_blocks
 
 
 class ModelPairs(NamedTuple):
     """What each pair of a model of x with a model of y is.
 
     own    (x, y): whether both are one model: their features and samples have the same hash
-    first  (x, y): of the pairs of the same two models, in either order, the place of the first in the flat table; a pair
-           that has a score goes before one that has none
+    first  (x, y): of the pairs of the same two models, in either order, the place of the first in the flat table; a
+           pair that has a score goes before one that has none
     """
 
     own: np.ndarray
@@ -66,3 +66,33 @@ def mirrored(scores: np.ndarray, labels_x: np.ndarray, labels_y: np.ndarray, pai
         if not np.allclose(block[known], other[known], rtol=1e-4, atol=1e-6):
             return False
     return True
+
+
+def pair_scores(result: Any, metric: str, how: How | None) -> np.ndarray:
+    """The scores of every two different models of an Alignment: reduced by `how`, or of all their layer pairs if None.
+
+    The mean of both orders where both were scored. By every metric of a result the same pairs stand at the same place.
+    """
+    pairs = result.model_pairs()
+    if how is None:
+        scores = result.layers(metric).transpose("layer_x", "layer_y")
+        rows, columns = (list(model_blocks(scores[f"model_{side}"].values).values()) for side in "xy")
+        blocks = [scores.values[r, c].astype(float) for r in rows for c in columns]
+    else:
+        blocks = [np.array([[value]]) for value in result.reduce(metric, how).values.astype(float).ravel()]
+    width = pairs.own.shape[1]
+    found: dict[int, list[np.ndarray]] = {}
+    for place, first in enumerate(pairs.first.ravel().tolist()):
+        (i, j), (k, m) = divmod(place, width), divmod(first, width)
+        if pairs.own[i, j]:
+            continue
+        turned = place != first and pairs.own[i, m] and pairs.own[k, j]
+        found.setdefault(first, []).append(blocks[place].T if turned else blocks[place])
+    return np.concatenate([_mean(np.stack(same)).ravel() for same in found.values()] or [np.empty(0)])
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """The mean along the first axis, NaN passed over."""
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, values, 0).sum(axis=0) / known.sum(axis=0)
