@@ -81,9 +81,11 @@ def null_histogram(result: Alignment, metric: str, model_x: str, model_y: str, *
     ax.set_xlabel(f"{as_text(metric)}, {as_text(aggregate)} over layer pairs", fontsize=8)
     ax.set_ylabel("orders", fontsize=8)
     ax.tick_params(labelsize=8)
-    names = labels([model_x, model_y], 34)
-    tells = "no evidence" if pair["self_pair"] else f"p = {float(pair['p']):.3g}"
-    ax.set_title(f"{names[0]} with {'itself' if pair['self_pair'] else names[1]}: {tells}", fontsize=9)
+    if pair["self_pair"]:
+        words = f"{labels([model_x], 34)[0]} with itself: no evidence"
+    else:
+        words = f"{' with '.join(labels([model_x, model_y], 34))}: p = {float(pair['p']):.3g}"
+    ax.set_title(words, fontsize=9)
     return ax
 
 

@@ -13,6 +13,9 @@ from ..results.reduce import How
 from ..results.tables import self_cells
 from .base import as_text, families_of, family_colors, labels, new_axes, outside_legend, title
 
+HATCHED: dict[str, Any] = {"facecolor": "#ededed", "edgecolor": "#b5b5b5", "hatch": "////", "linewidth": 0}
+"""How a cell looks that stands for something with itself: no colour of the scale."""
+
 
 def heat_map(
     scores: xr.DataArray, *, ax: Any = None, title: str = "", low: float | None = None, high: float | None = None
@@ -80,7 +83,7 @@ def model_map(
         pale=pale,
         strips=families is not None,
     )
-    _explain(ax, sides, None if pale is None else f"pale: {significance} above {alpha:g}")
+    _explain(ax, sides, None if pale is None else f"pale: {significance} above {alpha:g}", own=bool(own.any()))
     return ax
 
 
@@ -106,7 +109,8 @@ def layer_map(result: Alignment, metric: str, model_x: str, model_y: str, *, ax:
         axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         getattr(ax, f"set_{name}label")(f"depth in {labels([model], 40)[0]}", fontsize=8)
     ax.tick_params(labelsize=8)
-    _bar(ax, image, metric)
+    if best["depth_x"] >= 0:
+        _bar(ax, image, metric)
     where = f"best {float(best['score']):.4f} at depths {int(best['depth_x'])}, {int(best['depth_y'])}"
     lone = "one layer, with itself: nothing to compare"
     nothing = lone if best["self_pair"] and scores.size == 1 else "no score"
@@ -210,8 +214,7 @@ def _hatch(ax: Any, own: np.ndarray) -> None:
     from matplotlib.patches import Rectangle
 
     for i, j in np.argwhere(own):
-        look = {"facecolor": "#ededed", "edgecolor": "#b5b5b5", "hatch": "////", "linewidth": 0}
-        ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, **look))
+        ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, **HATCHED))
 
 
 def _size(rows: list[str], columns: list[str]) -> tuple[float, float]:
@@ -226,7 +229,7 @@ def _bar(ax: Any, image: Any, name: str) -> None:
     bar.ax.tick_params(labelsize=7)
 
 
-def _explain(ax: Any, sides: list[list[str] | None], note: str | None) -> None:
+def _explain(ax: Any, sides: list[list[str] | None], note: str | None, *, own: bool) -> None:
     """Strips of the families along both axes, and what the colours mean."""
     from matplotlib.patches import Patch, Rectangle
 
@@ -250,5 +253,8 @@ def _explain(ax: Any, sides: list[list[str] | None], note: str | None) -> None:
     if note:
         handles.append(Patch(facecolor="white", edgecolor="#777777"))
         texts.append(note)
+    if own:
+        handles.append(Patch(**HATCHED))
+        texts.append("a model with itself")
     if handles:
         outside_legend(ax, handles, texts, where="below")

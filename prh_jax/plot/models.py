@@ -153,7 +153,10 @@ def metric_scatter(result: Alignment, metric_a: str, metric_b: str, *, how: How 
     a, b = (pair_scores(result, metric, how) for metric in (metric_a, metric_b))
     known = np.isfinite(a) & np.isfinite(b)
     if known.sum() < 3:
-        raise ValueError(f"Only {int(known.sum())} model pairs have a score by both {metric_a} and {metric_b}.")
+        raise ValueError(
+            f"Only {int(known.sum())} pairs of two different models have a score by both {metric_a} and {metric_b}; a "
+            "scatter needs at least 3."
+        )
     a, b = a[known], b[known]
     ax = new_axes(ax, 4.4, 3.8)
     ax.plot(a, b, "o", markersize=4, color=COLORS[0], alpha=0.6, markeredgewidth=0)
