@@ -56,7 +56,7 @@ def both_sides(x: Layers, y: Layers, preprocess: Preprocess | None) -> Sides:
             "x and y are one layer, and its score with itself tells nothing of another. Give the features of two "
             "models, or of several layers."
         )
-    return Sides(*sides, counts.pop(), own)
+    return Sides(sides[0], sides[1], counts.pop(), own)
 
 
 def _layers(x: Any, preprocess: Preprocess) -> list[Any]:

@@ -27,9 +27,17 @@ def heat_map(
     colours.
     """
     rows, columns = (labels(scores[f"model_{side}"].values) for side in "xy")
-    ends = {"low": low, "high": high}
-    name = str(scores.name or "")
-    return _cells(scores.values, rows, columns, ax=ax, heading=title, name=name, own=self_cells(scores), **ends)
+    return _cells(
+        scores.values,
+        rows,
+        columns,
+        ax=ax,
+        heading=title,
+        name=str(scores.name or ""),
+        low=low,
+        high=high,
+        own=self_cells(scores),
+    )
 
 
 def model_map(

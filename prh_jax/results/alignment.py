@@ -104,21 +104,21 @@ class Alignment:
 
         With a metric, a pair that has a score by it goes before one that has none.
         """
-        models = (list(model_blocks(self.dataset[f"model_{side}"].values)) for side in "xy")
+        models_x, models_y = (list(model_blocks(self.dataset[f"model_{side}"].values)) for side in "xy")
         scored = None
         if metric is not None:
             known = np.isfinite(self.layers(metric).transpose("layer_x", "layer_y").values)
             columns = self._blocks("y")
             scored = np.array([[known[rows, c].any() for c in columns] for rows in self._blocks("x")])
-        return model_pairs(self.provenance, *models, scored)
+        return model_pairs(self.provenance, models_x, models_y, scored)
 
     def is_symmetric(self, metric: str) -> bool:
         """Whether both orders of two layers have one score by this metric; from the scores if it is not recorded."""
         recorded = self.provenance.metrics[metric].symmetric
         if recorded is not None:
             return recorded
-        labels = (self.dataset[f"model_{side}"].values for side in "xy")
-        return mirrored(self.layers(metric).transpose("layer_x", "layer_y").values, *labels, self.model_pairs())
+        scores = self.layers(metric).transpose("layer_x", "layer_y")
+        return mirrored(scores.values, scores["model_x"].values, scores["model_y"].values, self.model_pairs())
 
     def _blocks(self, side: str) -> list[slice]:
         return list(model_blocks(self.dataset[f"model_{side}"].values).values())
