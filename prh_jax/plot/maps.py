@@ -212,7 +212,8 @@ def _cells(
         shown = f"{value:.{digits}f}" if np.isfinite(value) else "-"
         ax.text(j, i, shown, ha="center", va="center", fontsize=6.5, color=ink)
     ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
-    _bar(ax, image, name or "score")
+    if known.size:
+        _bar(ax, image, name or "score")
     title(ax, heading)
     return ax
 
@@ -226,9 +227,9 @@ def _hatch(ax: Any, own: np.ndarray) -> None:
 
 
 def _size(rows: list[str], columns: list[str]) -> tuple[float, float]:
-    """Width and height in inches that leave room for the names."""
+    """Width and height in inches that leave room for the names, and for a legend below."""
     wide, high = max(map(len, rows)), max(map(len, columns))
-    return 1.6 + 0.055 * max(wide, 0.65 * high) + 0.46 * len(columns), 1.1 + 0.045 * high + 0.32 * len(rows)
+    return max(3.2, 1.6 + 0.055 * max(wide, 0.65 * high) + 0.46 * len(columns)), 1.1 + 0.045 * high + 0.32 * len(rows)
 
 
 def _bar(ax: Any, image: Any, name: str) -> None:

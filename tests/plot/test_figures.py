@@ -190,8 +190,12 @@ def test_a_model_with_itself_is_hatched_and_does_not_use_up_the_colours():
     )
     assert hatched(plot.heat_map(part.scores("cka"))) == {(2, 0)}
     assert plot.heat_map(part.scores("cka")).images[0].get_clim() == (0, 3)
-    alone = plot.model_map(made_result({"a": 2}, {"a": 2}), "cka")
+    alone = calibrated(made_result({"a": 2}, {"a": 2}), lambda m, i, j: 0.5)
+    alone = plot.model_map(alone, "cka", significance="p")
     assert hatched(alone) == {(0, 0)} and not alone.texts
+    draw(alone)
+    box, canvas = legend_of(alone).get_window_extent(), alone.figure.bbox
+    assert box.x0 >= -1 and box.x1 <= canvas.x1 + 1 and len(alone.figure.axes) == 1  # no colours to explain
 
 
 def test_like_stands_with_like_whatever_a_model_is_with_itself():
