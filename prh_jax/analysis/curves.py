@@ -13,7 +13,7 @@ from ..metrics.base import Metric, highest_score
 from ..null.orders import make_orders
 from ..null.pvalues import calibrate_scores
 from ..null.settings import Null
-from .subsets import Layers, as_metric, both_sides, layer_parts, score_null, with_k
+from .subsets import Layers, Sides, as_metric, both_sides, layer_parts, score_null, with_k
 
 
 def curve_over_n(
@@ -32,13 +32,14 @@ def curve_over_n(
     `scale_k` keeps the share of the samples that are neighbours; by default k stays. Layers as in `interval`.
     """
     metric, null = as_metric(metric), null or Null()
-    xs, ys, n = both_sides(x, y, preprocess)
+    sides = both_sides(x, y, preprocess)
+    n = sides.n
     for size in sizes:
         if not 4 <= size <= n:
             raise ValueError(f"A subset of {size} samples cannot be taken from {n}; sizes are from 4 to {n}.")
-    parts = [layer_parts(metric.sketcher, side) for side in (xs, ys)]
+    parts = [layer_parts(metric.sketcher, side) for side in (sides.xs, sides.ys)]
     drawn = np.random.default_rng(null.seed).permutation(n).astype(np.int32)
-    points = [_point(parts, with_k(metric, n, m, scale_k), np.sort(drawn[:m]), null) for m in sizes]
+    points = [_point(parts, sides, with_k(metric, n, m, scale_k), np.sort(drawn[:m]), null) for m in sizes]
     return xr.concat(points, dim="n").assign_coords(n=list(sizes))
 
 
@@ -55,18 +56,19 @@ def curve_over_k(
     metric, null = as_metric(metric), null or Null()
     if "k" not in metric.settings:
         raise ValueError(f"{metric.name} has no setting k; its settings are {', '.join(metric.settings) or 'none'}.")
-    xs, ys, n = both_sides(x, y, preprocess)
-    parts = [layer_parts(metric.sketcher, side) for side in (xs, ys)]
-    points = [_point(parts, dataclasses.replace(metric, k=k), np.arange(n, dtype=np.int32), null) for k in ks]
+    sides = both_sides(x, y, preprocess)
+    parts = [layer_parts(metric.sketcher, side) for side in (sides.xs, sides.ys)]
+    every = np.arange(sides.n, dtype=np.int32)
+    points = [_point(parts, sides, dataclasses.replace(metric, k=k), every, null) for k in ks]
     return xr.concat(points, dim="k").assign_coords(k=list(ks))
 
 
-def _point(parts: list[Any], metric: Metric, samples: np.ndarray, null: Null) -> xr.Dataset:
+def _point(parts: list[Any], sides: Sides, metric: Metric, samples: np.ndarray, null: Null) -> xr.Dataset:
     orders = make_orders(len(samples), null.orders, null.seed)
     scores, chance = score_null(*parts, jnp.asarray(samples), jnp.asarray(orders), metric=metric)
     sign = 1 if metric.larger_is_closer else -1
-    score = null.reduce(sign * np.asarray(scores)[None])[0]
-    spread = null.reduce(sign * np.asarray(chance))
+    score = null.reduce(sign * sides.apart(scores)[None])[0]
+    spread = null.reduce(sign * sides.apart(chance))
     found = calibrate_scores(score, spread, alpha=null.alpha, highest=highest_score(metric), stop_after=null.stop_after)
     values = {
         "score": sign * score,

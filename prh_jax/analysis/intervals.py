@@ -45,7 +45,7 @@ def interval(
     recentred: where a score depends on n (biased CKA, mutual kNN), so does what the interval is for.
 
     x, y        features (n, d), a sequence of layers, or a feature store; of several layers, `aggregate` is taken anew
-                in each half
+                in each half; a layer that is on both sides is not compared with itself
     splits      number of splits
     scale_k     neighbours in a half: the same k (default), or the same share of the samples (k / 2, rounded), with
                 which intervals of mutual kNN were 20 % wider than with k in simulations, for the same coverage
@@ -60,13 +60,15 @@ def interval(
     if not 0 < confidence < 1 or splits < 2:
         raise ValueError(f"An interval needs 0 < confidence < 1 and at least 2 splits, got {confidence} and {splits}.")
     metric, reduce = as_metric(metric), Null(aggregate=aggregate).reduce
-    xs, ys, n = both_sides(x, y, preprocess)
+    sides = both_sides(x, y, preprocess)
+    n = sides.n
     if n < 8:
         raise ValueError(f"An interval needs at least 8 samples, 4 in each half, got {n}.")
-    parts = [layer_parts(metric.sketcher, side) for side in (xs, ys)]
-    score = float(reduce(np.asarray(score_subsets(*parts, jnp.arange(n)[None], metric=metric)))[0])
+    parts = [layer_parts(metric.sketcher, side) for side in (sides.xs, sides.ys)]
+    score = float(reduce(sides.apart(score_subsets(*parts, jnp.arange(n)[None], metric=metric)))[0])
     halves = jnp.asarray(draw_halves(n, splits, seed).reshape(2 * splits, n // 2))
-    values = reduce(np.asarray(score_subsets(*parts, halves, metric=with_k(metric, n, n // 2, scale_k)), np.float64))
+    values = score_subsets(*parts, halves, metric=with_k(metric, n, n // 2, scale_k))
+    values = reduce(sides.apart(np.asarray(values, np.float64)))
     error = float(split_error(values.reshape(splits, 2)))
     reach = float(stats.norm.ppf(0.5 + confidence / 2)) * error
     low, high = metric.bounds

@@ -37,7 +37,8 @@ def neighbor_gallery(
     """Neighbours in a layer pair of two models of a result, from the features that were scored.
 
     metric              the metric whose best layer pair is looked at; the result's first if None. Where it compares
-                        neighbour lists, they are its own (its k), else the k nearest by cosine
+                        neighbour lists, they are its own (its k), else the k nearest by cosine. Of a model with
+                        itself it is the best of two different layers
     depths              another layer pair, by position in the models
     stores_x, stores_y  the feature stores of the result, where they are no longer where they were
     captions, pictures  of the samples, in the result's order
@@ -48,8 +49,12 @@ def neighbor_gallery(
     metric = metric or result.metrics[0]
     shape = result.layers(metric, model_x, model_y).shape
     if depths is None:
-        best = result.best(metric).sel(model_x=model_x, model_y=model_y)
+        best = result.best(metric, with_self=False).sel(model_x=model_x, model_y=model_y)
         depths = int(best["depth_x"]), int(best["depth_y"])
+        if best["self_pair"] and shape == (1, 1):
+            raise ValueError(
+                f"{model_x!r} has one layer, which shares all neighbours with itself: name two different models."
+            )
         if depths[0] < 0:
             raise ValueError(
                 f"{model_x!r} and {model_y!r} have no score (NaN) by {metric}; name a layer pair (depths=)."

@@ -1,10 +1,11 @@
 """Scores of subsets of the samples, from inner products made once: what intervals and curves are made of."""
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +23,21 @@ Layers = Any
 """Features (n, d) of one layer, a sequence of layers, or a feature store or its path (prepared as `align` does)."""
 
 
-def both_sides(x: Layers, y: Layers, preprocess: Preprocess | None) -> tuple[list[Any], list[Any], int]:
-    """Layers of both sides as arrays, and n; ValueError where the samples are not the same."""
+class Sides(NamedTuple):
+    """Layers of both sides as arrays, the number of samples, and which layer pairs are one layer with itself."""
+
+    xs: list[Any]
+    ys: list[Any]
+    n: int
+    own: np.ndarray
+
+    def apart(self, scores: Any) -> np.ndarray:
+        """Scores (..., layers of x, layers of y), NaN for a layer with itself."""
+        return np.where(self.own, np.nan, scores)
+
+
+def both_sides(x: Layers, y: Layers, preprocess: Preprocess | None) -> Sides:
+    """Layers of both sides; ValueError where the samples are not the same, or nothing but one layer with itself."""
     stores = [open_store(z) if isinstance(z, str | Path) else z for z in (x, y)]
     if all(isinstance(store, FeatureStore) for store in stores):
         check_same_samples(str(stores[0].path), stores[0].ids, str(stores[1].path), stores[1].ids)
@@ -31,7 +45,19 @@ def both_sides(x: Layers, y: Layers, preprocess: Preprocess | None) -> tuple[lis
     counts = {len(z) for side in sides for z in side}
     if len(counts) != 1 or 0 in map(len, sides):
         raise ValueError(f"All layers need the same samples, row by row; there are layers of {sorted(counts)} samples.")
-    return sides[0], sides[1], counts.pop()
+    hashes = [[hashlib.sha256(np.asarray(z).tobytes()).digest() for z in side] for side in sides]
+    own = np.array(
+        [
+            [a == b and u.shape == v.shape for b, v in zip(hashes[1], sides[1], strict=True)]
+            for a, u in zip(hashes[0], sides[0], strict=True)
+        ]
+    )
+    if own.all():
+        raise ValueError(
+            "x and y are one layer, and its score with itself tells nothing of another. Give the features of two "
+            "models, or of several layers."
+        )
+    return Sides(sides[0], sides[1], counts.pop(), own)
 
 
 def _layers(x: Any, preprocess: Preprocess) -> list[Any]:

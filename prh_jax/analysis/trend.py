@@ -9,6 +9,7 @@ import xarray as xr
 
 from ..results.alignment import Alignment
 from ..results.covariates import covariate_values
+from ..results.tables import self_cells
 
 KINDS = ("kendall", "spearman")
 
@@ -31,6 +32,11 @@ def trend(
     orders     permutations of the models' covariate; all of them where there are no more. One permutation serves all
                correlations
 
+    A model with itself is not counted. Where both sides share models, the correlation with one of them is over the
+    others, and as these are not the same models for each, "all" is the correlation of each model's mean score with the
+    models of the other side but itself. By a metric that is not symmetric, a model of x is the first of the two in all
+    of its scores with side="x", a model of y the second with side="y".
+
     `correlation` and `p` (two-sided, add-one) with dimensions `scores` ("raw", and "calibrated" where the result has a
     calibration), `kind` and `model`. p for "all" permutes models, so that the models of the other side, which are not
     independent, are not counted as if they were. Negative where a smaller number is better, such as bits per byte.
@@ -38,9 +44,9 @@ def trend(
     if side not in ("x", "y"):
         raise ValueError(f"A side is 'x' or 'y', got {side!r}.")
     raw = result.scores(metric).transpose(f"model_{side}", ...)
-    tables = {"raw": raw.values}
+    tables = {"raw": raw}
     if result.calibration is not None:
-        tables["calibrated"] = result.calibration.pairs(metric)["calibrated"].transpose(f"model_{side}", ...).values
+        tables["calibrated"] = result.calibrated_pairs(metric)["calibrated"].transpose(f"model_{side}", ...)
     models = [str(m) for m in raw[f"model_{side}"].values]
     others = [str(m) for m in raw["model_y" if side == "x" else "model_x"].values]
     values = covariate_values(result, models, covariate, side)
@@ -51,16 +57,23 @@ def trend(
             "one."
         )
     values = values[known]
+    apart = ~self_cells(raw)[known]
     permuted = _orders(len(values), orders, seed)
     found = np.empty((2, len(tables), len(KINDS), len(others) + 1))
     for t, table in enumerate(tables.values()):
+        scores = table.values[known].astype(float)
         for kind, name in enumerate(KINDS):
-            columns = _scores_of(name, table[known].astype(float))
-            ranks = _ranked(name, values)
-            every = np.array([_correlate(name, columns, ranks, order) for order in permuted])
-            # a table without any variation has no correlation; the mean is over those that have one
-            defined = np.isfinite(every[0])
-            together = every[:, defined].mean(axis=1) if defined.any() else np.full(len(every), np.nan)
+            every = np.column_stack(
+                [_correlations(name, scores[rows, j], values[rows], permuted, rows) for j, rows in enumerate(apart.T)]
+            )
+            if apart.all():
+                # a table without any variation has no correlation; the mean is over those that have one
+                defined = np.isfinite(every[0])
+                together = every[:, defined].mean(axis=1) if defined.any() else np.full(len(every), np.nan)
+            else:
+                means = _means(scores, apart)
+                rows = np.isfinite(means)
+                together = _correlations(name, means[rows], values[rows], permuted, rows)
             every = np.column_stack([every, together])
             found[0, t, kind] = every[0]
             # an order that mathematically equals the observed counts, whatever rounding made of it
@@ -82,8 +95,27 @@ def _orders(n: int, count: int, seed: int) -> np.ndarray:
     return np.array([np.arange(n), *(rng.permutation(n) for _ in range(count))])
 
 
-def _scores_of(kind: str, table: np.ndarray) -> list[np.ndarray]:
-    return [_ranked(kind, column) for column in table.T]
+def _means(scores: np.ndarray, apart: np.ndarray) -> np.ndarray:
+    """The mean of each row over the pairs of different models that have a score; NaN where there are none."""
+    known = apart & np.isfinite(scores)
+    count = known.sum(axis=1)
+    return np.where(count > 0, np.where(known, scores, 0).sum(axis=1) / np.maximum(count, 1), np.nan)
+
+
+def _correlations(
+    kind: str, scores: np.ndarray, values: np.ndarray, orders: np.ndarray, rows: np.ndarray
+) -> np.ndarray:
+    """The correlation of scores with the values of the same models in each order; NaN for fewer than three.
+
+    orders  of all models; those of a part of them (`rows`) come in the same sequence
+    """
+    if len(scores) < 3:
+        return np.full(len(orders), np.nan)
+    place = np.cumsum(rows) - 1
+    chosen = place[orders[rows[orders]].reshape(len(orders), len(scores))]
+    column, ranks = _ranked(kind, scores), _ranked(kind, values)
+    again = (ranks[np.ix_(order, order)] if kind == "kendall" else ranks[order] for order in chosen)
+    return np.array([float(np.vdot(column, each)) for each in again])
 
 
 def _ranked(kind: str, values: np.ndarray) -> np.ndarray:
@@ -99,8 +131,3 @@ def _ranked(kind: str, values: np.ndarray) -> np.ndarray:
         made = made - made.mean()
     norm = np.linalg.norm(made)
     return made / norm if norm > 0 else np.full_like(made, np.nan)
-
-
-def _correlate(kind: str, columns: list[np.ndarray], ranks: np.ndarray, order: np.ndarray) -> list[float]:
-    again = ranks[np.ix_(order, order)] if kind == "kendall" else ranks[order]
-    return [float(np.vdot(column, again)) for column in columns]

@@ -241,7 +241,7 @@ def _print_tables(args: argparse.Namespace, alignment: Any, output: Any) -> None
         if undefined:
             print(f"{undefined} of {alignment.dataset[key].size} layer pairs have no score (NaN): see `prh metrics`.")
         if alignment.calibration is not None:
-            print_calibration(alignment.calibration, key)
+            print_calibration(alignment, key)
     print(f"\nAll {alignment.dataset.sizes['layer_x']} x {alignment.dataset.sizes['layer_y']} layer pairs: {output}")
 
 

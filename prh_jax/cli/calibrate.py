@@ -45,6 +45,6 @@ def run(args: argparse.Namespace) -> int:
         print_json(args.result, alignment)
         return 0
     for key in alignment.metrics:
-        print_calibration(alignment.calibration, key)
+        print_calibration(alignment, key)
     print(f"\nKept in {args.result} (prh_jax.load_alignment(...).calibration)")
     return 0

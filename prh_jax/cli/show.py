@@ -39,5 +39,5 @@ def run(args: argparse.Namespace) -> int:
         if undefined:
             print(f"{undefined} of {result.dataset[key].size} layer pairs have no score (NaN): see `prh metrics`.")
         if result.calibration is not None:
-            print_calibration(result.calibration, key)
+            print_calibration(result, key)
     return 0

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,16 @@ def count_orders(n: int, groups: Sequence[int] | None = None) -> int:
     """The number of orders of n samples that keep each sample in its group, the identity included."""
     sizes = [n] if groups is None else np.bincount(groups).tolist()
     return math.prod(math.factorial(size) for size in sizes)
+
+
+def log_arrangements(groups: Sequence[int], rows: Sequence[int]) -> float:
+    """Log of how many arrangements of the samples orders within `groups` make, where equal `rows` are one and the same.
+
+    0 where every order leaves the rows as they are.
+    """
+    sizes = Counter(groups).values()
+    alike = Counter(zip(groups, rows, strict=True)).values()
+    return sum(math.lgamma(size + 1) for size in sizes) - sum(math.lgamma(count + 1) for count in alike)
 
 
 def make_orders(n: int, count: int, seed: int, groups: Sequence[int] | None = None) -> np.ndarray:

@@ -49,6 +49,11 @@ def calibrate_scores(
     return Calibrated(p, tau, calibrated, used)
 
 
+def unmoved(observed: Any, null: Any) -> Any:
+    """Which observed scores all orders (orders, ...) leave as they are, to the bit."""
+    return (null == observed).all(axis=0)
+
+
 def still_open(observed: Any, null: Any, stop_after: int | None) -> Any:
     """Which scores still need orders, after those of the null so far (orders, ...)."""
     if stop_after is None or not len(null):

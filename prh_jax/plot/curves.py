@@ -17,10 +17,21 @@ def depth_curve(
 
     model_x  one model of x; all if None
     model_y  best over the layers of this model; over the layers of all models of y if None
+
+    A model is not compared with itself. Where `model_y` is a model of x too, its own line is the best over its other
+    layers. ValueError where nothing is left to compare.
     """
     from matplotlib.ticker import PercentFormatter
 
-    scores = result.layers(metric, model_x, model_y).transpose("layer_x", "layer_y")
+    scores = result.layers(metric, model_x, model_y, with_self=False).transpose("layer_x", "layer_y")
+    if model_y is None:
+        own = result.own_blocks(scores)
+        if own.all():
+            raise ValueError(
+                "Every pair of these models is a model with itself, which tells nothing of y. Name it on both sides "
+                "(model_x=, model_y=) to see its layers beside one another."
+            )
+        scores = scores.where(~own)
     sign = result.provenance.sign(metric)
     values = sign * scores.values.astype(float)
     known = ~np.isnan(values).all(axis=1)
@@ -45,14 +56,16 @@ def depth_curve(
 
 
 def null_histogram(result: Alignment, metric: str, model_x: str, model_y: str, *, ax: Any = None) -> Any:
-    """What chance gives for a model pair, order by order, beside its score and the critical score."""
-    if result.calibration is None:
-        raise ValueError("This result has no calibration: make one with `prh calibrate` (prh_jax.calibrate).")
+    """What chance gives for a model pair, order by order, beside its score and the critical score.
+
+    Of a model with itself the title says that its score is no evidence, in place of p.
+    """
     result.layers(metric, model_x, model_y)
     at = {"model_x": model_x, "model_y": model_y}
+    pair = result.calibrated_pairs(metric).sel(at)
+    assert result.calibration is not None  # else there were no pairs of it
     null = result.calibration.null(metric).sel(at).values.astype(float)
     null = null[np.isfinite(null)]
-    pair = result.calibration.pairs(metric).sel(at)
     ax = new_axes(ax, 5.4, 3.6)
     *_, bars = ax.hist(null, bins=min(30, max(5, int(len(null) ** 0.5))), color=COLORS[0], linewidth=0)
     observed = ax.axvline(float(pair["score"]), color=COLORS[1], lw=2)
@@ -68,8 +81,11 @@ def null_histogram(result: Alignment, metric: str, model_x: str, model_y: str, *
     ax.set_xlabel(f"{as_text(metric)}, {as_text(aggregate)} over layer pairs", fontsize=8)
     ax.set_ylabel("orders", fontsize=8)
     ax.tick_params(labelsize=8)
-    names = labels([model_x, model_y], 34)
-    ax.set_title(f"{names[0]} with {names[1]}: p = {float(pair['p']):.3g}", fontsize=9)
+    if pair["self_pair"]:
+        words = f"{labels([model_x], 34)[0]} with itself: no evidence"
+    else:
+        words = f"{' with '.join(labels([model_x, model_y], 34))}: p = {float(pair['p']):.3g}"
+    ax.set_title(words, fontsize=9)
     return ax
 
 

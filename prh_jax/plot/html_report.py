@@ -15,7 +15,7 @@ from ..results.covariates import covariate_values, spearman
 from ..results.gallery import Gallery, thumbnail
 from ..results.provenance import origin_lines
 from ..results.reduce import HOW, model_blocks
-from ..results.tables import plain_name
+from ..results.tables import plain_name, self_cells
 from ..stores.publish import write_whole
 from ..stores.target import file_target
 from .base import labels
@@ -41,6 +41,9 @@ def report(
                 that extraction recorded
     overwrite   replace a file that is there
 
+    A model with itself is grey in the map, where a click opens its layers, and counts nowhere else. The table has two
+    models once, and in both orders, model of x first, where the metric is not symmetric.
+
     Needs plotly (the extra "plot"), and pillow for galleries of pictures. StoreError where the file is there or cannot
     be written, ValueError for a covariate of no model of the result.
     """
@@ -54,6 +57,7 @@ def report(
         "summary": _summary(result),
         "protocol": origin_lines(result.provenance, result.calibration and result.calibration.settings),
         "models": {side: _models(result, side) for side in "xy"},
+        "own": result.self_pairs.values.ravel().tolist(),
         "metrics": {key: _metric(result, key) for key in result.metrics},
         "covariates": _covariates(result, covariates or {}),
         "galleries": [_gallery(gallery) for gallery in galleries],
@@ -81,7 +85,8 @@ def _packed(values: Any) -> str:
 def _summary(result: Alignment) -> str:
     models = " x ".join(str(len(model_blocks(result.dataset[f"model_{side}"].values))) for side in "xy")
     layers = " x ".join(str(result.dataset.sizes[f"layer_{side}"]) for side in "xy")
-    return f"{models} models, {layers} layers, {result.provenance.n} samples"
+    apart = result.model_pairs().counted(symmetric=True).sum()
+    return f"{models} models ({apart} pairs of two models), {layers} layers, {result.provenance.n} samples"
 
 
 def _models(result: Alignment, side: str) -> list[dict[str, Any]]:
@@ -99,8 +104,13 @@ def _models(result: Alignment, side: str) -> list[dict[str, Any]]:
 
 
 def _metric(result: Alignment, key: str) -> dict[str, Any]:
-    """Scores of all layer pairs, tables of model pairs, and where the best pairs are; flat, row by row."""
-    scores, best = result.layers(key).transpose("layer_x", "layer_y"), result.best(key)
+    """Scores of all layer pairs, tables of model pairs, and where the best pairs are; flat, row by row.
+
+    `counted` tells which model pairs the table has, and `listed` which of those stands for each.
+    """
+    scores, best = result.layers(key).transpose("layer_x", "layer_y"), result.best(key, with_self=False)
+    own, first = result.model_pairs(key)
+    listed = first if result.is_symmetric(key) else np.arange(own.size)
     tables = {how: _packed(result.reduce(key, how).values) for how in HOW}
     made: dict[str, Any] = {
         "larger": result.provenance.larger_is_closer(key),
@@ -108,15 +118,18 @@ def _metric(result: Alignment, key: str) -> dict[str, Any]:
         "tables": tables,
         "best": np.stack([best["depth_x"].values, best["depth_y"].values], axis=-1).reshape(-1, 2).tolist(),
         "order": {
-            side: leaf_order(table).tolist()
-            for side, table in zip("xy", (best["score"].values, best["score"].values.T), strict=True)
+            "x": leaf_order(best["score"].values, own).tolist(),
+            "y": leaf_order(best["score"].values.T, own.T).tolist(),
         },
+        "counted": result.counted_pairs(key).values.ravel().tolist(),
+        "listed": listed.ravel().tolist(),
         "undefined": int(scores.isnull().sum()),
     }
     if result.calibration is not None:
         pairs, null = result.calibration.pairs(key), result.calibration.null(key).values
         made["pairs"] = {name: _packed(pairs[name].values) for name in ("score", "tau", "p", "q_bh", "calibrated")}
-        made["null"] = _histograms(null.reshape(len(null), -1).T)
+        nulls = _histograms(null.reshape(len(null), -1).T)
+        made["null"] = [None if alone else bins for alone, bins in zip(own.ravel(), nulls, strict=True)]
     return made
 
 
@@ -161,7 +174,7 @@ def _covariates(result: Alignment, given: Mapping[str, Mapping[str, float]]) -> 
 
 def _rho(result: Alignment, key: str, side: str, other: str, values: np.ndarray) -> float | None:
     table = result.reduce(key, "best").transpose(f"model_{side}", f"model_{other}")
-    table = table.where(table[f"model_{side}"].values[:, None] != table[f"model_{other}"].values)  # none with itself
+    table = table.where(~self_cells(table))
     score = table.astype(float).mean(f"model_{other}", skipna=True).values
     known = np.isfinite(score) & np.isfinite(values)
     rho = spearman(score[known], values[known])

@@ -8,8 +8,13 @@ import xarray as xr
 
 from ..results.alignment import Alignment
 from ..results.covariates import spearman
+from ..results.pairs import pair_scores
 from ..results.reduce import How
+from ..results.tables import self_cells
 from .base import as_text, families_of, family_colors, labels, new_axes, outside_legend, title
+
+HATCHED: dict[str, Any] = {"facecolor": "#ededed", "edgecolor": "#b5b5b5", "hatch": "////", "linewidth": 0}
+"""How a cell looks that stands for something with itself: no colour of the scale."""
 
 
 def heat_map(
@@ -17,10 +22,22 @@ def heat_map(
 ) -> Any:
     """Model-by-model scores as coloured cells with the numbers in them; rows are models of x, columns models of y.
 
-    `low` and `high` set the ends of the colour scale (the scores' own range if None); chance is a good `low`.
+    `low` and `high` set the ends of the colour scale (the scores' own range if None); chance is a good `low`. A model
+    with itself (the coordinate `self_pair` of `Alignment.scores` and `reduce`) is hatched and has no part in the
+    colours.
     """
     rows, columns = (labels(scores[f"model_{side}"].values) for side in "xy")
-    return _cells(scores.values, rows, columns, ax=ax, heading=title, low=low, high=high, name=str(scores.name or ""))
+    return _cells(
+        scores.values,
+        rows,
+        columns,
+        ax=ax,
+        heading=title,
+        name=str(scores.name or ""),
+        low=low,
+        high=high,
+        own=self_cells(scores),
+    )
 
 
 def model_map(
@@ -42,24 +59,23 @@ def model_map(
     cluster       False keeps the order of the result
     families      of each model by name; drawn as coloured strips
     significance  "p", "q_bh" or "q_by" of the calibration: cells above `alpha` are pale. None masks nothing
+
+    A model with itself is hatched: it has no part in the colours and in the clustering, and is never pale.
     """
     if values not in ("score", "calibrated"):
         raise ValueError(f"values is 'score' or 'calibrated', got {values!r}.")
-    table = result.reduce(metric, how) if values == "score" else _pairs(result, metric)["calibrated"]
-    low, high = (0.0 if values == "calibrated" else None), None
-    if list(table["model_x"].values) == list(table["model_y"].values) and table.shape[0] > 1:
-        apart = table.values[~np.eye(len(table), dtype=bool)]  # a model with itself would use up the colours
-        if np.isfinite(apart).any():
-            low, high = (float(np.nanmin(apart)) if low is None else low), float(np.nanmax(apart))
+    table = result.reduce(metric, how) if values == "score" else result.calibrated_pairs(metric)["calibrated"]
     rows, columns = np.arange(table.shape[0]), np.arange(table.shape[1])
     if cluster:
-        rows, columns = leaf_order(table.values), leaf_order(table.values.T)
+        own = self_cells(table)
+        rows, columns = leaf_order(table.values, own), leaf_order(table.values.T, own.T)
     table = table[rows][:, columns]
+    own = self_cells(table)
     pale = None
     if significance is not None:
         if significance not in ("p", "q_bh", "q_by"):
             raise ValueError(f"significance is 'p', 'q_bh' or 'q_by', got {significance!r}.")
-        pale = _pairs(result, metric)[significance].values[rows][:, columns] > alpha
+        pale = (result.calibrated_pairs(metric)[significance].values[rows][:, columns] > alpha) & ~own
     sides = [families_of(table[f"model_{side}"].values, families) for side in "xy"]
     words = how if isinstance(how, str) else getattr(how, "__name__", "function")
     heading = f"{metric}, {f'{words} over layer pairs' if values == 'score' else 'calibrated: 0 is chance'}"
@@ -70,24 +86,29 @@ def model_map(
         ax=ax,
         heading=heading,
         name=values,
-        low=low,
-        high=high,
+        low=0.0 if values == "calibrated" else None,
+        own=own,
         pale=pale,
         strips=families is not None,
     )
-    _explain(ax, sides, None if pale is None else f"pale: {significance} above {alpha:g}")
+    _explain(ax, sides, None if pale is None else f"pale: {significance} above {alpha:g}", own=bool(own.any()))
     return ax
 
 
 def layer_map(result: Alignment, metric: str, model_x: str, model_y: str, *, ax: Any = None) -> Any:
-    """Layer-by-layer scores of one model pair, the best pair marked with a ring; depth grows to the right and down."""
+    """Layer-by-layer scores of one model pair, the best pair marked with a ring; depth grows to the right and down.
+
+    Of a model with itself, a layer with itself is hatched: the colours and the best pair are of different layers.
+    """
     from matplotlib.ticker import MaxNLocator
 
-    scores = result.layers(metric, model_x, model_y).transpose("layer_x", "layer_y")
-    best = result.best(metric).sel(model_x=model_x, model_y=model_y)
+    scores = result.layers(metric, model_x, model_y, with_self=False).transpose("layer_x", "layer_y")
+    best = result.best(metric, with_self=False).sel(model_x=model_x, model_y=model_y)
     ax = new_axes(ax, 5.2, 4.0)
     image = ax.imshow(np.ma.masked_invalid(scores.values.astype(float)), cmap="cividis", aspect="auto", origin="upper")
     ax.set_facecolor("lightgrey")
+    if best["self_pair"]:
+        _hatch(ax, np.eye(*scores.shape, dtype=bool))
     if best["depth_x"] >= 0:
         at = (float(best["depth_y"]), float(best["depth_x"]))
         ax.plot(*at, "o", markersize=11, markerfacecolor="none", markeredgecolor="white", markeredgewidth=3.2)
@@ -96,19 +117,24 @@ def layer_map(result: Alignment, metric: str, model_x: str, model_y: str, *, ax:
         axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         getattr(ax, f"set_{name}label")(f"depth in {labels([model], 40)[0]}", fontsize=8)
     ax.tick_params(labelsize=8)
-    _bar(ax, image, metric)
+    if best["depth_x"] >= 0:
+        _bar(ax, image, metric)
     where = f"best {float(best['score']):.4f} at depths {int(best['depth_x'])}, {int(best['depth_y'])}"
-    title(ax, where if best["depth_x"] >= 0 else "no score")
+    lone = "one layer, with itself: nothing to compare"
+    nothing = lone if best["self_pair"] and scores.size == 1 else "no score"
+    title(ax, where if best["depth_x"] >= 0 else nothing)
     return ax
 
 
 def metric_map(result: Alignment, *, how: How = "best", per: str = "model", ax: Any = None) -> Any:
-    """How far the metrics agree: Spearman correlation of their scores over model pairs (or all layer pairs)."""
+    """How far the metrics agree: Spearman correlation of their scores over model pairs (or all layer pairs).
+
+    No pair is a model with itself, and two models that were scored in both orders are one pair, with the mean of both.
+    """
     if per not in ("model", "layer"):
         raise ValueError(f"Scores are per 'model' or per 'layer' pair, got {per!r}.")
-    tables = [result.layers(m) if per == "layer" else result.reduce(m, how) for m in result.metrics]
-    signs = [result.provenance.sign(m) for m in result.metrics]
-    flat = [sign * table.values.ravel() for sign, table in zip(signs, tables, strict=True)]
+    over = None if per == "layer" else how
+    flat = [result.provenance.sign(m) * pair_scores(result, m, over) for m in result.metrics]
     found = np.ones((len(flat), len(flat)))
     for i, one in enumerate(flat):
         for j, other in enumerate(flat):
@@ -119,8 +145,11 @@ def metric_map(result: Alignment, *, how: How = "best", per: str = "model", ax: 
     return _cells(found, names, names, ax=ax, heading=heading, name="Spearman", low=-1, high=1, cmap="PuOr", digits=2)
 
 
-def leaf_order(table: np.ndarray) -> np.ndarray:
-    """Rows in the order of the leaves of their hierarchical clustering (average linkage, Euclidean distance)."""
+def leaf_order(table: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
+    """Rows in the order of the leaves of their hierarchical clustering (average linkage, Euclidean distance).
+
+    own  cells of a model with itself: two rows are compared in the columns where neither has one
+    """
     from scipy.cluster import hierarchy
     from scipy.spatial.distance import pdist
 
@@ -128,13 +157,14 @@ def leaf_order(table: np.ndarray) -> np.ndarray:
         return np.arange(len(table))
     known = np.isfinite(table)
     filled = np.where(known, table, table[known].mean() if known.any() else 0).astype(float)
-    return hierarchy.leaves_list(hierarchy.linkage(pdist(filled), "average", optimal_ordering=True))
-
-
-def _pairs(result: Alignment, metric: str) -> xr.Dataset:
-    if result.calibration is None:
-        raise ValueError("This result has no calibration: make one with `prh calibrate` (prh_jax.calibrate).")
-    return result.calibration.pairs(metric)
+    distances = pdist(filled)
+    if own is not None and own.any():
+        upper = np.triu_indices(len(table), 1)
+        gaps = (filled[upper[0]] - filled[upper[1]]) ** 2
+        apart = ~own[upper[0]] & ~own[upper[1]]
+        # as many columns as the others have: each pair of rows lacks one or two
+        distances = np.sqrt((gaps * apart).sum(axis=1) * table.shape[1] / np.maximum(apart.sum(axis=1), 1))
+    return hierarchy.leaves_list(hierarchy.linkage(distances, "average", optimal_ordering=True))
 
 
 def _cells(
@@ -147,27 +177,32 @@ def _cells(
     name: str,
     low: float | None = None,
     high: float | None = None,
+    own: Any = None,
     pale: Any = None,
     strips: bool = False,
     cmap: str = "cividis",
     digits: int = 3,
 ) -> Any:
-    """Cells with numbers and names."""
+    """Cells with numbers and names; of a model with itself (`own`) hatched ones that have no part in the colours."""
     ax = new_axes(ax, *_size(rows, columns))
     from matplotlib.patches import Rectangle
 
-    values = values.astype(float)
+    own = np.zeros(values.shape, bool) if own is None else own
+    values = np.where(own, np.nan, values.astype(float))
     known = values[np.isfinite(values)]
     low = (float(known.min()) if known.size else 0.0) if low is None else low
     high = (float(known.max()) if known.size else 1.0) if high is None else high
     high = high if high > low else low + 1e-9
     image = ax.imshow(np.ma.masked_invalid(values), cmap=cmap, vmin=low, vmax=high, aspect="auto")
     ax.set_facecolor("lightgrey")
+    _hatch(ax, own)
     gap = 10 if strips else 3
     ax.set_xticks(range(len(columns)), columns, rotation=50, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(rows)), rows)
     ax.tick_params(length=0, labelsize=7, pad=gap)
     for (i, j), value in np.ndenumerate(values):
+        if own[i, j]:
+            continue
         faint = pale is not None and pale[i, j]
         if faint:
             ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, color="white", alpha=0.8, linewidth=0))
@@ -177,15 +212,24 @@ def _cells(
         shown = f"{value:.{digits}f}" if np.isfinite(value) else "-"
         ax.text(j, i, shown, ha="center", va="center", fontsize=6.5, color=ink)
     ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
-    _bar(ax, image, name or "score")
+    if known.size:
+        _bar(ax, image, name or "score")
     title(ax, heading)
     return ax
 
 
+def _hatch(ax: Any, own: np.ndarray) -> None:
+    """Hatched grey over cells that stand for something with itself."""
+    from matplotlib.patches import Rectangle
+
+    for i, j in np.argwhere(own):
+        ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, **HATCHED))
+
+
 def _size(rows: list[str], columns: list[str]) -> tuple[float, float]:
-    """Width and height in inches that leave room for the names."""
+    """Width and height in inches that leave room for the names, and for a legend below."""
     wide, high = max(map(len, rows)), max(map(len, columns))
-    return 1.6 + 0.055 * max(wide, 0.65 * high) + 0.46 * len(columns), 1.1 + 0.045 * high + 0.32 * len(rows)
+    return max(3.2, 1.6 + 0.055 * max(wide, 0.65 * high) + 0.46 * len(columns)), 1.1 + 0.045 * high + 0.32 * len(rows)
 
 
 def _bar(ax: Any, image: Any, name: str) -> None:
@@ -194,7 +238,7 @@ def _bar(ax: Any, image: Any, name: str) -> None:
     bar.ax.tick_params(labelsize=7)
 
 
-def _explain(ax: Any, sides: list[list[str] | None], note: str | None) -> None:
+def _explain(ax: Any, sides: list[list[str] | None], note: str | None, *, own: bool) -> None:
     """Strips of the families along both axes, and what the colours mean."""
     from matplotlib.patches import Patch, Rectangle
 
@@ -218,5 +262,8 @@ def _explain(ax: Any, sides: list[list[str] | None], note: str | None) -> None:
     if note:
         handles.append(Patch(facecolor="white", edgecolor="#777777"))
         texts.append(note)
+    if own:
+        handles.append(Patch(**HATCHED))
+        texts.append("a model with itself")
     if handles:
         outside_legend(ax, handles, texts, where="below")

@@ -7,7 +7,9 @@ import numpy as np
 
 from ..results.alignment import Alignment
 from ..results.covariates import covariate_values, pearson, spearman
+from ..results.pairs import pair_scores
 from ..results.reduce import How
+from ..results.tables import self_cells
 from .base import (
     COLORS,
     GREY,
@@ -38,8 +40,8 @@ def covariate_scatter(
     """Alignment of every model of a side against a number that it has, with the line of least squares.
 
     covariate  as in `prh_jax.trend`: by model, in their order, or a name that extraction recorded
-    other      the model of the other side to align with; the mean over all of them if None, in a study of one side
-               with itself without the model itself
+    other      the model of the other side to align with; the mean over all of them if None. A model is not aligned with
+               itself: of a model on both sides, the mean is over the others, and `other` itself has no point
 
     The legend has Spearman's and Pearson's correlation. `prh_jax.trend` tests them.
     """
@@ -51,8 +53,8 @@ def covariate_scatter(
     if other is not None and other not in table[f"model_{far}"].values:
         names = ", ".join(map(str, table[f"model_{far}"].values))
         raise ValueError(f"Side {far} of this result has no model {other!r}; it has {names}.")
-    if models == [str(name) for name in table[f"model_{far}"].values]:
-        table = table.where(~np.eye(len(models), dtype=bool))
+    own = self_cells(table)
+    table = table.where(~own)
     chosen = table if other is None else table.sel({f"model_{far}": [other]})
     score = chosen.astype(float).mean(f"model_{far}", skipna=True).values
     number = covariate_values(result, models, covariate, side)
@@ -70,7 +72,8 @@ def covariate_scatter(
     outside_legend(ax, [line, *handles], [words, *texts])
     ax.margins(0.08)
     ax.set_xlabel(as_text(covariate) if isinstance(covariate, str) else "covariate", fontsize=8)
-    with_whom = f"mean over {table.sizes[f'model_{far}']} models" if other is None else labels([other], 28)[0]
+    of_all = f"mean over {table.sizes[f'model_{far}']} models" + ", itself aside" * bool(own.any())
+    with_whom = of_all if other is None else labels([other], 28)[0]
     ax.set_ylabel(f"{as_text(metric)}, {with_whom}", fontsize=8)
     ax.tick_params(labelsize=8)
     put_numbers(ax, number, score, groups)
@@ -142,11 +145,18 @@ def model_space(
 
 
 def metric_scatter(result: Alignment, metric_a: str, metric_b: str, *, how: How = "best", ax: Any = None) -> Any:
-    """Scores of all model pairs by two metrics, with their rank correlation."""
-    a, b = (result.reduce(metric, how).values.ravel().astype(float) for metric in (metric_a, metric_b))
+    """Scores of all model pairs by two metrics, with their rank correlation.
+
+    A point is two models: none is a model with itself, and where two models were scored in both orders, as in a study
+    of one side with itself, the point has the mean of both.
+    """
+    a, b = (pair_scores(result, metric, how) for metric in (metric_a, metric_b))
     known = np.isfinite(a) & np.isfinite(b)
     if known.sum() < 3:
-        raise ValueError(f"Only {int(known.sum())} model pairs have a score by both {metric_a} and {metric_b}.")
+        raise ValueError(
+            f"Only {int(known.sum())} pairs of two different models have a score by both {metric_a} and {metric_b}; a "
+            "scatter needs at least 3."
+        )
     a, b = a[known], b[known]
     ax = new_axes(ax, 4.4, 3.8)
     ax.plot(a, b, "o", markersize=4, color=COLORS[0], alpha=0.6, markeredgewidth=0)
@@ -161,13 +171,13 @@ def model_distances(result: Alignment, metric: str, how: How = "best") -> tuple[
     """Distances between the models of one side, and their names: the highest score less both directions' mean score."""
     table = result.reduce(metric, how)
     models = [str(name) for name in table["model_x"].values]
-    if models != [str(name) for name in table["model_y"].values]:
+    apart = ~np.eye(len(models), dtype=bool)
+    if not np.array_equal(self_cells(table), ~apart):
         raise ValueError("A space of models needs a study of one side with itself: prh_jax.align(stores) without y.")
     if len(models) < 3:
         raise ValueError(f"A space of models needs at least 3 of them; there are {len(models)}.")
     sign = result.provenance.sign(metric)
     scores = sign * table.values.astype(float)
-    apart = ~np.eye(len(models), dtype=bool)
     if np.isnan(scores[apart]).any():
         i, j = np.argwhere(np.isnan(scores) & apart)[0]
         raise ValueError(f"{models[i]!r} has no score (NaN) with {models[j]!r} by {metric}: leave one of them out.")

@@ -15,8 +15,9 @@ from ..stores.target import file_target
 from ..stores.url import Url
 from .calibration import Calibration, load_calibration, save_calibration
 from .frames import join_rows, layer_rows, model_rows
+from .pairs import ModelPairs, mirrored, model_pairs
 from .provenance import Provenance
-from .reduce import How, best_layers, reduce_layers
+from .reduce import How, best_layers, model_blocks, reduce_layers
 from .storage import SCHEMA, create_result, digest, text_digest
 from .tables import latex_table, markdown_table
 
@@ -28,6 +29,10 @@ class Alignment:
     `layer_name_x`, `depth_x` (position in its model) along layer_x, and the same for y. `provenance` tells the origin:
     metric settings, preprocessing, models, samples, precision and versions. `calibration` is what chance gives, where
     it was asked for.
+
+    Where both sides hold a model, its pair with itself is in the matrices, but is no evidence: `self_pairs` marks it,
+    and trends, rates, curves, figures and printed tables leave it out. Two models in both orders are one pair where the
+    metric is symmetric: `counted_pairs` are the pairs that count.
     """
 
     def __init__(
@@ -48,8 +53,13 @@ class Alignment:
         """Names of the metrics scored."""
         return [str(name) for name in self.dataset.data_vars]
 
-    def layers(self, metric: str, model_x: str | None = None, model_y: str | None = None) -> xr.DataArray:
-        """The layer-by-layer matrix of a metric, whole or for one model on either side."""
+    def layers(
+        self, metric: str, model_x: str | None = None, model_y: str | None = None, *, with_self: bool = True
+    ) -> xr.DataArray:
+        """The layer-by-layer matrix of a metric, whole or for one model on either side.
+
+        `with_self=False` puts NaN where a layer of a model stands with itself.
+        """
         if metric not in self.dataset:
             raise ValueError(f"This result has no metric {metric!r}; it has {', '.join(self.metrics)}.")
         scores = self.dataset[metric]
@@ -61,26 +71,98 @@ class Alignment:
                 models = ", ".join(dict.fromkeys(scores[f"model_{side}"].values))
                 raise ValueError(f"Side {side} of this result has no model {model!r}; it has {models}.")
             scores = scores.isel({f"layer_{side}": np.flatnonzero(chosen)})
-        return scores
+        return scores if with_self else scores.where(~self._own_layers(scores))
 
-    def best(self, metric: str) -> xr.Dataset:
-        """The best layer pair of every model pair: `score` and where it lies (`layer_x`, `depth_x`, ...)."""
+    def best(self, metric: str, *, with_self: bool = True) -> xr.Dataset:
+        """The best layer pair of every model pair: `score` and where it lies (`layer_x`, `depth_x`, ...).
+
+        The best of a model with itself is a layer with itself; `with_self=False` passes over those, and is the best of
+        two different layers.
+        """
         larger = self.provenance.larger_is_closer(metric) if metric in self.dataset else True
-        return best_layers(self.layers(metric), larger_is_closer=larger)
+        return self._marked(best_layers(self.layers(metric, with_self=with_self), larger_is_closer=larger))
 
     def scores(self, metric: str) -> xr.DataArray:
-        """Alignment score of every model pair, a labelled model-by-model table: the best over layer pairs."""
+        """Alignment score of every model pair, a labelled model-by-model table: the best over layer pairs.
+
+        The coordinate `self_pair` marks what is no evidence: a model with itself.
+        """
         return self.best(metric)["score"].rename(metric)
+
+    @property
+    def self_pairs(self) -> xr.DataArray:
+        """Model pairs (model_x, model_y) of one model with itself: the features of both have the same hash."""
+        return self._table(self.model_pairs().own)
+
+    def counted_pairs(self, metric: str) -> xr.DataArray:
+        """Model pairs (model_x, model_y) that count: none of one model with itself, and two models in both orders once.
+
+        Where a metric is not symmetric, both orders count: they are two scores.
+        """
+        return self._table(self.model_pairs(metric).counted(symmetric=self.is_symmetric(metric)))
+
+    def model_pairs(self, metric: str | None = None) -> ModelPairs:
+        """What each model pair is: one model with itself, or two models that another pair has, too.
+
+        With a metric, a pair that has a score by it goes before one that has none.
+        """
+        models_x, models_y = (list(model_blocks(self.dataset[f"model_{side}"].values)) for side in "xy")
+        scored = None
+        if metric is not None:
+            known = np.isfinite(self.layers(metric).transpose("layer_x", "layer_y").values)
+            columns = self._blocks("y")
+            scored = np.array([[known[rows, c].any() for c in columns] for rows in self._blocks("x")])
+        return model_pairs(self.provenance, models_x, models_y, scored)
+
+    def is_symmetric(self, metric: str) -> bool:
+        """Whether both orders of two layers have one score by this metric; from the scores if it is not recorded."""
+        recorded = self.provenance.metrics[metric].symmetric
+        if recorded is not None:
+            return recorded
+        scores = self.layers(metric).transpose("layer_x", "layer_y")
+        return mirrored(scores.values, scores["model_x"].values, scores["model_y"].values, self.model_pairs())
+
+    def _blocks(self, side: str) -> list[slice]:
+        return list(model_blocks(self.dataset[f"model_{side}"].values).values())
+
+    def own_blocks(self, scores: xr.DataArray) -> np.ndarray:
+        """Where both layers are of one model, in a matrix (layer_x, layer_y) that `layers` gives."""
+        own = self.self_pairs.sel({f"model_{side}": scores[f"model_{side}"] for side in "xy"})
+        return own.transpose(*scores.dims).values
+
+    def _own_layers(self, scores: xr.DataArray) -> np.ndarray:
+        """Where a layer stands with itself, in the same."""
+        along = (scores[f"depth_{str(dim)[-1]}"].values for dim in scores.dims)
+        return self.own_blocks(scores) & np.equal.outer(*along)
+
+    def _table(self, values: np.ndarray) -> xr.DataArray:
+        models = {f"model_{side}": list(model_blocks(self.dataset[f"model_{side}"].values)) for side in "xy"}
+        return xr.DataArray(values, dims=("model_x", "model_y"), coords=models)
+
+    def _marked(self, table: Any) -> Any:
+        """A table of model pairs that marks those of one model with itself."""
+        return table.assign_coords(self_pair=(("model_x", "model_y"), self.model_pairs().own))
 
     def reduce(self, metric: str, how: How = "best") -> xr.DataArray:
         """One number for every model pair, labelled.
 
         how  "best": the best layer pair; "mean": the mean of all; "same_depth": the mean over layers of x, each with
              the layer of y at the nearest relative depth; or a function of the scores (layers of x, layers of y)
+
+        The coordinate `self_pair` marks a model with itself.
         """
         scores = self.layers(metric)
         larger = self.provenance.larger_is_closer(metric)
-        return reduce_layers(scores, how, larger_is_closer=larger).rename(metric)
+        return self._marked(reduce_layers(scores, how, larger_is_closer=larger)).rename(metric)
+
+    def calibrated_pairs(self, metric: str) -> xr.Dataset:
+        """The model-by-model tables of the calibration of a metric; `self_pair` marks a model with itself.
+
+        ValueError where the result has no calibration.
+        """
+        if self.calibration is None:
+            raise ValueError("This result has no calibration: make one with `prh calibrate` (prh_jax.calibrate).")
+        return self._marked(self.calibration.pairs(metric))
 
     def to_dataframe(self, metric: str | None = None, *, per: str = "layer", how: How = "best") -> Any:
         """All scores in one long pandas table, each with what it was made with; all metrics if None.
@@ -92,11 +174,15 @@ class Alignment:
         if per not in ("layer", "model"):
             raise ValueError(f"A row is per 'layer' or per 'model', got {per!r}.")
         names = self.metrics if metric is None else [str(self.layers(metric).name)]
-        parts = self.dataset, self.provenance, self.calibration
-        return join_rows([layer_rows(*parts, n) if per == "layer" else model_rows(*parts, n, how) for n in names])
+        frames = []
+        for name in names:
+            marks = {"self_pair": self.self_pairs.values, "counted": self.counted_pairs(name).values}
+            parts = self.dataset, self.provenance, self.calibration, marks, name
+            frames.append(layer_rows(*parts) if per == "layer" else model_rows(*parts, how))
+        return join_rows(frames)
 
     def to_markdown(self, metric: str, how: How = "best", *, digits: int = 4) -> str:
-        """The model-by-model table in Markdown; names are shown as text, whatever they hold."""
+        """The model-by-model table in Markdown; names are shown as text, and a model with itself as "self"."""
         return markdown_table(self.reduce(metric, how), digits=digits, corner=metric)
 
     def to_latex(self, metric: str, how: How = "best", *, digits: int = 4) -> str:

@@ -32,9 +32,11 @@ def export(
     """Write a result to `path`, whole or not at all; the ending of the name says how.
 
     .csv, .parquet  the long table of `Alignment.to_dataframe`, per layer pair or per model pair
-    .nc             netCDF: matrices and labels, the calibration, and the protocol as JSON in an attribute
+    .nc             netCDF: matrices and labels, 1 in `self_pair` where both layers are of one model, the calibration,
+                    and the protocol as JSON in an attribute
     .npy            the reference's form, of one metric
-    .md, .tex       model-by-model tables, reduced by `how`, with calibrated scores where there are any
+    .md, .tex       model-by-model tables, reduced by `how`, with calibrated scores where there are any; "self" stands
+                    for a model with itself
 
     metric  one of the result's; all if None. Names stand in .csv as they are: import them as text, not as formulas.
     """
@@ -69,6 +71,8 @@ def _parquet(result: Alignment, path: Path, *, metric: str | None, per: str, how
 
 def _netcdf(result: Alignment, path: Path, *, metric: str | None, per: str, how: How) -> None:
     dataset = result.dataset[result.metrics if metric is None else [metric]]
+    whole = result.layers(result.metrics[0])
+    dataset = dataset.assign(self_pair=(whole.dims, result.own_blocks(whole).astype(np.int8)))
     if result.calibration is not None:
         found = result.calibration.dataset
         found = found.drop_vars([name for name in found.coords if name not in ("metric", "model_x", "model_y")])
@@ -114,7 +118,7 @@ def _tables(result: Alignment, metric: str | None, how: How) -> list[tuple[str, 
         words = how if isinstance(how, str) else getattr(how, "__name__", "a function")
         tables.append((name, f"{words} over layer pairs, n = {result.provenance.n}", result.reduce(name, how)))
         if result.calibration is not None:
-            null, pairs = result.calibration.settings["null"], result.calibration.pairs(name)
+            null, pairs = result.calibration.settings["null"], result.calibrated_pairs(name)
             title = f"calibrated {null['aggregate']} over layer pairs, {null['orders']} orders, 0 is chance"
             tables.append((name, title, pairs["calibrated"]))
             tables.append((name, "q-values (Benjamini-Hochberg)", pairs["q_bh"]))
@@ -137,6 +141,8 @@ def as_plain(result: Alignment, metrics: list[str], how: How) -> dict[str, Any]:
     for name in metrics:
         table = result.reduce(name, how)
         tables[name] = {"models_x": _texts(table, "x"), "models_y": _texts(table, "y"), "score": _listed(table)}
+        tables[name]["self_pair"] = result.self_pairs.values.tolist()
+        tables[name]["counted"] = result.counted_pairs(name).values.tolist()
         if how == "best":
             best = result.best(name)
             tables[name] |= {key: best[key].values.tolist() for key in ("layer_x", "layer_y", "depth_x", "depth_y")}

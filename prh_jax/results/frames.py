@@ -1,6 +1,7 @@
 """Scores as one long table: a row per layer pair or model pair, its origin beside each number."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,13 @@ PAIR_COLUMNS = ("tau", "p", "q_bh", "q_by", "calibrated", "orders_used")
 CELL_COLUMNS = ("p_cell", "mean_cell", "sd_cell", "z_cell", "tail_cell")
 
 
-def layer_rows(dataset: xr.Dataset, provenance: Provenance, calibration: Calibration | None, metric: str) -> Any:
+Marks = Mapping[str, np.ndarray]
+"""Of each model pair (x, y): whether it is one model with itself, and whether it counts."""
+
+
+def layer_rows(
+    dataset: xr.Dataset, provenance: Provenance, calibration: Calibration | None, marks: Marks, metric: str
+) -> Any:
     """A data frame with a row for every layer pair of a metric, in the order of the matrix."""
     import pandas as pd
 
@@ -33,17 +40,18 @@ def layer_rows(dataset: xr.Dataset, provenance: Provenance, calibration: Calibra
             f"dtype_{side}": _category(turn(dtypes, shape)),
         }
     columns["score"] = scores.values.ravel()
+    at = np.ix_(models["x"][1], models["y"][1])
+    columns |= {name: values[at].ravel() for name, values in marks.items()}
     if calibration is not None:
         cells = calibration.cells(metric)
         columns |= {name: cells[name].values.ravel() for name in CELL_COLUMNS if name in cells}
         pairs = calibration.pairs(metric)
-        at = np.ix_(models["x"][1], models["y"][1])
         columns |= {name: pairs[name].values[at].ravel() for name in PAIR_COLUMNS}
     return _with_origin(columns, provenance, calibration, metric)
 
 
 def model_rows(
-    dataset: xr.Dataset, provenance: Provenance, calibration: Calibration | None, metric: str, how: How
+    dataset: xr.Dataset, provenance: Provenance, calibration: Calibration | None, marks: Marks, metric: str, how: How
 ) -> Any:
     """A data frame with a row for every model pair of a metric; with its layers where `how` is "best".
 
@@ -77,6 +85,7 @@ def model_rows(
         columns[f"dtype_{side}"] = _category(dtypes)
     columns["how"] = how if isinstance(how, str) else getattr(how, "__name__", repr(how))
     columns["score"] = reduced.values.ravel()
+    columns |= {name: values.ravel() for name, values in marks.items()}
     if calibration is not None:
         pairs = calibration.pairs(metric)
         columns["aggregate_score"] = pairs["score"].values.ravel()

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from .alignment import Alignment
+from .tables import self_cells
 
 Picture = Any
 """A PIL image, the path or the bytes of an encoded one, or an array (rows, columns, 3) of bytes."""
@@ -58,10 +59,9 @@ def best_pair(result: Alignment, metric: str) -> tuple[str, str]:
     """The two models that agree most, one with itself aside; ValueError where no pair has a score."""
     scores = result.scores(metric)
     sign = result.provenance.sign(metric)
-    apart = scores["model_x"].values[:, None] != scores["model_y"].values[None, :]
-    ranked = np.where(apart & np.isfinite(scores.values), sign * scores.values, -np.inf)
+    ranked = np.where(~self_cells(scores) & np.isfinite(scores.values), sign * scores.values, -np.inf)
     if not np.isfinite(ranked).any():
-        raise ValueError(f"No two models have a score by {metric}.")
+        raise ValueError(f"No two models have a score by {metric}: a model with itself is not counted.")
     i, j = np.unravel_index(ranked.argmax(), ranked.shape)
     return str(scores["model_x"].values[i]), str(scores["model_y"].values[j])
 

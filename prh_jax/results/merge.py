@@ -2,16 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from ..null.pvalues import false_discovery
 from .alignment import Alignment
 from .calibration import Calibration
-from .provenance import NOT_THE_STUDY, Provenance
+from .provenance import NOT_THE_STUDY
 from .reduce import model_blocks
 
 LABELS = ("model", "layer_name", "depth")
@@ -80,6 +78,11 @@ def _merged_protocol(protocols: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for number, other in enumerate(protocols, 1):
         for name, entry in other["metrics"].items():
             known, at = metrics.setdefault(name, (entry, number))
+            if known.get("symmetric") is None:  # what was written earlier does not tell
+                known = known | {"symmetric": entry.get("symmetric")}
+                metrics[name] = (known, at)
+            elif entry.get("symmetric") is None:
+                entry = entry | {"symmetric": known["symmetric"]}
             _check_equal(known, entry, f"metric {name}", (at, number))
         for side in "xy":
             stores = other.get(f"stores_{side}") or (other.get("stores_x") if side == "y" else None) or ()
@@ -195,18 +198,13 @@ def _merged_calibration(results: Sequence[Alignment], merged: Alignment) -> Cali
         variables[name] = (dims, table)
     pairs = [(len(models["x"]), len(models["y"]))]
     if any((part.sizes["model_x"], part.sizes["model_y"]) not in pairs for part in found):
-        compared = ~_same_store(merged.provenance, pairs[0])
         dims, p = variables["p"]
         for method in ("bh", "by"):
-            q = np.stack([false_discovery(np.where(compared, each, np.nan), method) for each in p])
-            variables[f"q_{method}"] = (dims, q)
+            every = [
+                merged.model_pairs(name).rates(each, method, symmetric=merged.is_symmetric(name))
+                for name, each in zip(merged.metrics, p, strict=True)
+            ]
+            variables[f"q_{method}"] = (dims, np.stack(every))
     coords |= {"metric": np.array(merged.metrics, dtype=object), "model_x": models["x"], "model_y": models["y"]}
     dataset = xr.Dataset(variables, coords=coords)
     return Calibration(dataset, settings[0] | {"metrics": merged.metrics})
-
-
-def _same_store(provenance: Provenance, shape: tuple[int, int]) -> np.ndarray:
-    xs, ys = (provenance.stores(side) or () for side in "xy")
-    if (len(xs), len(ys)) != shape:
-        return np.zeros(shape, bool)
-    return np.array([[x is not None and y is not None and Path(x) == Path(y) for y in ys] for x in xs])

@@ -13,12 +13,16 @@ from .tables import plain_name
 
 @dataclasses.dataclass(frozen=True)
 class MetricRecord:
-    """A metric that was scored: its name and settings, which way is closer, and where it is defined."""
+    """A metric that was scored: its name and settings, which way is closer, and where it is defined.
+
+    `symmetric` tells whether both orders of two layers have one score; None where a result does not say.
+    """
 
     name: str
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     larger_is_closer: bool = True
     source: str = ""
+    symmetric: bool | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +147,8 @@ class Provenance:
     def same_study(self, other: "Provenance") -> bool:
         """Whether two studies score the same features in the same way, on whatever machine and versions."""
         left, right = (json.loads(json.dumps(p.to_dict())) for p in (self, other))
+        for study in (left, right):  # a property of the metric: what was written earlier does not tell it
+            study["metrics"] = {key: metric | {"symmetric": None} for key, metric in study["metrics"].items()}
         return all(left.get(key) == right.get(key) for key in (left.keys() | right.keys()) - NOT_THE_STUDY)
 
 

@@ -8,6 +8,8 @@ import numpy as np
 import xarray as xr
 
 EMPTY = "(empty name)"
+SELF = "self"
+"""Stands in a table for the score of a model with itself."""
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -51,12 +53,12 @@ def escape_latex(text: Any) -> str:
 
 
 def markdown_table(table: xr.DataArray, *, digits: int = 4, corner: str = "") -> str:
-    """Rows and columns of a two-dimensional table in Markdown; NaN is a dash."""
+    """Rows and columns of a two-dimensional table in Markdown; NaN is a dash, a model with itself "self"."""
     rows, columns = (_names(table, dim) for dim in table.dims)
     lines = ["| " + " | ".join([escape_markdown(corner) if corner else "", *map(escape_markdown, columns)]) + " |"]
     lines.append("|---|" + "---:|" * len(columns))
-    for name, values in zip(rows, table.values, strict=True):
-        lines.append("| " + " | ".join([escape_markdown(name), *(_number(v, digits, "-") for v in values)]) + " |")
+    for name, cells in zip(rows, cell_texts(table, digits, "-"), strict=True):
+        lines.append("| " + " | ".join([escape_markdown(name), *cells]) + " |")
     return "\n".join(lines)
 
 
@@ -72,13 +74,25 @@ def latex_table(table: xr.DataArray, *, digits: int = 4, corner: str = "") -> st
         " & ".join([escape_latex(corner) if corner else "", *heads]) + r" \\",
         r"\midrule",
     ]
-    for name, values in zip(rows, table.values, strict=True):
-        lines.append(" & ".join([escape_latex(name), *(_number(v, digits, "--") for v in values)]) + r" \\")
+    for name, cells in zip(rows, cell_texts(table, digits, "--"), strict=True):
+        lines.append(" & ".join([escape_latex(name), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
 
 
 def _names(table: xr.DataArray, dim: Any) -> list[str]:
     return [str(name) for name in table[dim].values]
+
+
+def self_cells(table: xr.DataArray) -> np.ndarray:
+    """Where a table of model pairs holds a model with itself: its coordinate `self_pair`, nowhere if it has none."""
+    marked = "self_pair" in table.coords
+    return table["self_pair"].transpose(*table.dims).values if marked else np.zeros(table.shape, bool)
+
+
+def cell_texts(table: xr.DataArray, digits: int, unknown: str) -> list[list[str]]:
+    """The cells of a table of model pairs as text."""
+    rows = zip(table.values, self_cells(table), strict=True)
+    return [[SELF if own else _number(v, digits, unknown) for v, own in zip(*row, strict=True)] for row in rows]
 
 
 def _number(value: Any, digits: int, unknown: str) -> str:

@@ -15,6 +15,7 @@ from ..runtime.workers import Worker
 from ..stores.location import place
 from ..stores.reader import Stores
 from ..stores.url import Url
+from .null import check_orders
 from .run import Execution, run_study
 from .study import Precision, StudySettings, open_study
 
@@ -51,7 +52,8 @@ def align(
                         cut down to the samples that all of them hold
     overwrite_null      replace a calibration of other settings that the result at `output` has
     null                also what chance gives: a number of orders, or a `Null` with its settings
-    groups              a label for each sample (its slide, image, language ...): the orders of the null stay within
+    groups              a label for each sample (its slide, image, language ...): the orders of the null stay within.
+                        Rows of a group that are all equal cannot be told from one another: a null of them is refused
     exclude_own_group   no sample is a neighbour of one of its own group (metrics of nearest neighbours; needs groups)
     memory              bytes for features, sketches and temporaries ("8GiB"), beyond what the process held before;
                         half of the machine's memory, or three quarters of the accelerator's, if None
@@ -62,7 +64,8 @@ def align(
     progress            progress bars on standard error; None shows them on a terminal
 
     The result keeps the whole layer-by-layer matrix of each metric. StoreError where stores are unfinished, damaged,
-    or of other samples; ValueError for an unknown metric or setting, or one that does not fit n.
+    or of other samples; ValueError for an unknown metric or setting, one that does not fit n, or a null whose orders
+    cannot change a score.
     """
     settings = StudySettings(
         preprocess=preprocess,
@@ -76,15 +79,18 @@ def align(
     )
     path = place(output) if output is not None else None
     study = open_study(stores_x, stores_y, metrics, path, settings)
+    quiet = None if progress is None else not progress
     if null is not None:
+        null = Null(int(null)) if isinstance(null, int | np.integer) else null
         check_permutable(study.metrics)
+        check_orders(study, null, quiet)
     alignment = run_study(
         study,
         path,
         overwrite=overwrite,
-        null=Null(int(null)) if isinstance(null, int | np.integer) else null,
+        null=null,
         overwrite_null=overwrite_null,
-        quiet=None if progress is None else not progress,
+        quiet=quiet,
     )
     assert alignment is not None, "a study of one process leaves no tiles to others"
     return alignment

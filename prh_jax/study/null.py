@@ -1,6 +1,8 @@
 """From a scored study to its calibration: orders, null, closed form, p-values and rates, in one flow."""
 
+import hashlib
 import itertools
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -16,16 +18,18 @@ from ..errors import MismatchError
 from ..metrics.base import Metric, highest_score, sign_of
 from ..metrics.registry import check_permutable
 from ..null.moments import MatrixSums, NullMoments, matrix_sums, null_moments, tail_probability
-from ..null.orders import count_orders, make_orders, order_blocks
-from ..null.pvalues import calibrate_scores, false_discovery
+from ..null.orders import count_orders, log_arrangements, make_orders, order_blocks
+from ..null.pvalues import calibrate_scores, unmoved
 from ..null.settings import Null
 from ..results.alignment import Alignment
 from ..results.calibration import PAIR_TABLES, Calibration, save_calibration
 from ..results.null_grid import NullGrid
+from ..results.pairs import ModelPairs
 from ..results.reduce import model_blocks
 from ..runtime.memory import size_text
 from ..runtime.progress import report_progress
 from ..stores.location import Place
+from ..stores.source import ModelSource
 from .study import Study
 
 
@@ -38,6 +42,72 @@ def layer_sums(metric: Metric, sketch: Any, *, third: bool) -> MatrixSums:
     """`matrix_sums` of one layer from its sketch, in float64, on the host."""
     with jax.enable_x64(True):
         return matrix_sums(jax.device_get(_form(metric, sketch).parts(third=third)), third=third)
+
+
+ROWS_AT_ONCE = 512
+"""Samples of a layer that are read in one go to see whether orders change it."""
+
+
+def check_orders(study: Study, null: Null, quiet: bool | None) -> None:
+    """Refuse a null whose orders are too few, or leave a model as it is, before anything is scored.
+
+    Features are read only where there are groups, and only until they are seen to differ within them: mostly some rows
+    of one layer of each model.
+    """
+    n, codes = study.context.n, study.codes
+    total = count_orders(n, codes)
+    if total == 1:
+        raise ValueError("Every group holds one sample, so no order but the identity is left; give coarser groups.")
+    if total < 1 / null.alpha:
+        raise ValueError(
+            f"{n} samples have {total} orders{' within groups' if codes else ''}, so p is never below {1 / total:.3g}, "
+            f"and alpha is {null.alpha:g}. Give more samples, coarser groups or a larger alpha."
+        )
+    if codes is None:
+        return
+    enough = math.log(max(1 / null.alpha, null.orders + 1))
+    for side, stores in (("x", study.xs), ("y", study.ys)):
+        for store in stores:
+            found = _log_arrangements(store, codes, enough)
+            words = f"{store.model!r} (side {side}, {store.path})"
+            if found == 0:
+                raise ValueError(
+                    f"No order within groups changes {words}: in all its {len(store.layers)} layers the rows of each "
+                    f"of the {len(set(codes))} groups are equal. p would be 1 whatever the scores are. Give each group "
+                    "one row in all stores (the mean of an image's captions, for one), or leave out the null, the "
+                    "groups (groups=None) or this model."
+                )
+            if found < math.log(1 / null.alpha) - 1e-9:
+                raise ValueError(
+                    f"Orders within groups make {math.exp(found):.0f} different arrangements of {words}, as most rows "
+                    f"of a group are equal. p is never below {math.exp(-found):.3g}, and alpha is {null.alpha:g}. Give "
+                    "coarser groups, or leave out the null, the groups (groups=None) or this model."
+                )
+            if found < enough - 1e-9:
+                report_progress(
+                    f"{words}: orders within groups make {math.exp(found):.0f} different arrangements of it, fewer "
+                    f"than the {null.orders} orders asked for: p is never far below {math.exp(-found):.3g}.",
+                    quiet,
+                )
+
+
+def _log_arrangements(store: ModelSource, codes: Sequence[int], enough: float) -> float:
+    """`log_arrangements` of a model's rows, those of all layers together; of its first rows where these are enough."""
+    found, alike = 0.0, list(codes)
+    for layer in reversed(range(len(store.layers))):  # the first may hold nothing of the samples yet
+        known: dict[tuple[int, bytes], int] = {}
+        finer: list[int] = []
+        for start in range(0, store.n, ROWS_AT_ONCE):
+            rows = np.ascontiguousarray(store.read_layer(layer, slice(start, start + ROWS_AT_ONCE)))
+            rows = np.where(rows == 0, np.zeros_like(rows), rows)  # of two zeros the signs are no difference
+            hashed = (hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows)
+            places = range(start, start + len(rows))
+            finer += [known.setdefault((alike[i], row), len(known)) for i, row in zip(places, hashed, strict=True)]
+            found = log_arrangements(codes[: len(finer)], finer)
+            if found >= enough:
+                return found
+        alike = finer
+    return found
 
 
 def calibrate_study(
@@ -71,7 +141,6 @@ def calibrate_study(
         report_progress(f"{path}: going on with the null, {done}.", quiet)
     study.sketch(list(study.shapes), quiet=quiet)
 
-    same = np.array([[x.path == y.path for y in study.ys] for x in study.xs])
     found: list[dict[str, np.ndarray]] = []
     with tqdm(total=len(orders) * len(metrics), desc="null", unit=" orders", disable=quiet, leave=False) as bar:
         for number, (key, metric) in enumerate(metrics.items()):
@@ -94,8 +163,13 @@ def calibrate_study(
                 mirror=mirror,
                 progress=bar.update,
             )
-            compared = ~same & np.triu(np.ones(pairs, bool)) if mirror else ~same
-            tables = _tables(grid, number, metric, observed, models, null, compared, mirror=mirror)
+            tables = _tables(grid, number, metric, observed, models, null, alignment.model_pairs(key), mirror=mirror)
+            fixed = int(unmoved(tables["score"], tables["null"]).sum())
+            if fixed:
+                why = "every order gives the score that was observed, to the bit"
+                report_progress(
+                    f"{key}: p = 1 tells nothing of {fixed} of {tables['p'].size} model pairs, as {why}.", quiet
+                )
             form = None if study.codes is not None else jax.eval_shape(metric.inner_form, study.shapes[sketcher])
             if form is not None and form.needed > memory:
                 needed = f"takes {size_text(form.needed)} of {n} samples, and the budget is {size_text(memory)}"
@@ -139,11 +213,11 @@ def _tables(
     observed: np.ndarray,
     models: tuple[Sequence[slice], Sequence[slice]],
     null: Null,
-    compared: np.ndarray,
+    compared: ModelPairs,
     *,
     mirror: bool,
 ) -> dict[str, np.ndarray]:
-    """What the null says of model pairs and of cells; `compared` are the pairs that q-values are taken over."""
+    """What the null says of model pairs and of cells; `compared` tells which pairs q-values are taken over."""
     aggregates, reached = grid.null[number].copy(), grid.reached[number].copy()
     cells = None if grid.cells is None else grid.cells[number].copy()
     if mirror:
@@ -167,8 +241,7 @@ def _tables(
         "null": sign * aggregates,
     }
     for method in ("bh", "by"):
-        q = false_discovery(np.where(compared, found.p, np.nan), method)
-        tables[f"q_{method}"] = np.where(np.isnan(q), q.T, q) if mirror else q
+        tables[f"q_{method}"] = compared.rates(found.p, method, symmetric=bool(metric.symmetric))
     computed = np.isfinite(aggregates).sum(axis=0)
     lengths = [[block.stop - block.start for block in side] for side in models]
     spread = np.repeat(np.repeat(computed, lengths[0], axis=0), lengths[1], axis=1)

@@ -148,7 +148,8 @@ class Study:
         return Provenance(
             n=self.xs[0].n,
             metrics={
-                key: MetricRecord(m.name, m.settings, m.larger_is_closer, m.source) for key, m in self.metrics.items()
+                key: MetricRecord(m.name, m.settings, m.larger_is_closer, m.source, bool(m.symmetric))
+                for key, m in self.metrics.items()
             },
             ids_sha256=self.xs[0].ids_sha256,
             preprocess=dataclasses.asdict(self.preprocess),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from inputs import correlated, make_store, scored
+from made_results import made_result
 from scipy import stats
 
 from prh_jax import (
@@ -147,6 +148,46 @@ def test_trend_is_scipys_correlation_with_exact_p(tmp_path):
     xr.testing.assert_identical(trend(result, "mutual_knn", worth), found)
 
 
+def trend_by_scipy(scores, own, values):
+    """Spearman of each column over the models that are not its own, and of the means of the rows over the same."""
+    columns = [stats.spearmanr(scores[~own[:, j], j], values[~own[:, j]])[0] for j in range(scores.shape[1])]
+    means = [scores[i, ~own[i]].mean() for i in range(len(scores))]
+    return [*columns, stats.spearmanr(means, values)[0]]
+
+
+def test_a_trend_leaves_a_model_with_itself_out():
+    scores = np.random.default_rng(3).random((5, 5))
+    names = dict.fromkeys("abcde", 1)
+    values = np.array([3.0, 1.0, 4.0, 1.5, 9.0])
+    both = [
+        (made_result(names, names, score=lambda m, i, j: 1.0 if i == j else scores[i, j]), np.eye(5, dtype=bool)),
+        (made_result(names, {"c": 1, "z": 1, "a": 1}, score=lambda m, i, j: scores[i, j]), np.zeros((5, 3), bool)),
+    ]
+    both[1][1][[2, 0], [0, 2]] = True
+    for result, own in both:
+        table = result.scores("cka").values.astype(float)
+        at = trend(result, "cka", values).sel(scores="raw", kind="spearman")
+        np.testing.assert_allclose(at["correlation"], trend_by_scipy(table, own, values), atol=1e-12)
+    result, own = both[0]
+    table = result.scores("cka").values.astype(float)
+    rows = np.arange(1, 5)  # of the first column: exact over the 24 orders of four models
+    every = [stats.spearmanr(table[rows, 0], values[list(order)])[0] for order in itertools.permutations(rows)]
+    p = (np.abs(every) >= abs(every[0]) - 1e-12).mean()
+    assert float(trend(result, "cka", values)["p"].sel(scores="raw", kind="spearman", model="a")) == pytest.approx(p)
+    at = trend(result, "cka", values, side="y").sel(scores="raw", kind="spearman")
+    np.testing.assert_allclose(at["correlation"], trend_by_scipy(table.T, own, values), atol=1e-12)
+
+
+def test_a_layer_on_both_sides_is_not_compared_with_itself():
+    x, y = correlated(noise=3.0)
+    with pytest.raises(ValueError, match="one layer.*with itself"):
+        interval(x, x.copy(), "cka")
+    with pytest.raises(ValueError, match="one layer.*with itself"):
+        curve_over_n(x, x, "cka", [20])
+    expected = float(scored(MutualKnn(), x, y))
+    assert interval([x, y], y, MutualKnn(), splits=2).score == pytest.approx(expected, abs=1e-6)
+
+
 def test_trend_refuses_what_it_cannot_use(tmp_path):
     result = study(tmp_path, 3)
     for covariate, message in (
@@ -183,7 +224,7 @@ def test_curves_are_scores_of_nested_subsets_and_of_k():
         assert float(at["p"]) == pytest.approx(float(rules.p)) and float(at["tau"]) == pytest.approx(
             float(rules.tau), abs=1e-6
         )
-    by_k = curve_over_k(x, y, "mutual_knn", [2, 20], null)
+    by_k = curve_over_k([x, y], y, "mutual_knn", [2, 20], null)  # y is not compared with itself
     np.testing.assert_allclose(by_k["score"], [float(scored(MutualKnn(k=k), x, y)) for k in (2, 20)], atol=1e-6)
     assert (np.diff(by_k["null_mean"]) > 0).all()
     with pytest.raises(ValueError, match="cka has no setting k"):

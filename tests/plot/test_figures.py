@@ -174,9 +174,70 @@ def test_the_line_through_models_that_lie_on_one():
         plot.covariate_scatter(result, "cka", {"a": 1, "b": 2})
 
 
-def test_a_model_with_itself_does_not_use_up_the_colours():
-    ax = plot.model_map(own_study([[9, 1, 2], [1, 9, 3], [2, 3, 9]]), "cka")
-    assert ax.images[0].get_clim() == (1, 3)
+def hatched(ax):
+    return {(round(p.get_y() + 0.5), round(p.get_x() + 0.5)) for p in ax.patches if p.get_hatch()}
+
+
+def test_a_model_with_itself_is_hatched_and_does_not_use_up_the_colours():
+    study = own_study([[9, 1, 2], [1, 9, 3], [2, 3, 9]])
+    calibrated(study, lambda m, i, j: 0.5)
+    for ax in (plot.heat_map(study.scores("cka")), plot.model_map(study, "cka", cluster=False, significance="p")):
+        assert ax.images[0].get_clim() == (1, 3) and hatched(ax) == {(0, 0), (1, 1), (2, 2)}
+        assert len(ax.texts) == 6
+    assert len(ax.patches) == 3 + 6 and legend_texts(ax)[1] == "a model with itself"
+    part = made_result(
+        {"a": 1, "b": 1, "c": 1}, {"c": 1, "d": 1}, score=lambda m, i, j: 9 if (i, j) == (2, 0) else i + j
+    )
+    assert hatched(plot.heat_map(part.scores("cka"))) == {(2, 0)}
+    assert plot.heat_map(part.scores("cka")).images[0].get_clim() == (0, 3)
+    alone = calibrated(made_result({"a": 2}, {"a": 2}), lambda m, i, j: 0.5)
+    alone = plot.model_map(alone, "cka", significance="p")
+    assert hatched(alone) == {(0, 0)} and not alone.texts
+    draw(alone)
+    box, canvas = legend_of(alone).get_window_extent(), alone.figure.bbox
+    assert box.x0 >= -1 and box.x1 <= canvas.x1 + 1 and len(alone.figure.axes) == 1  # no colours to explain
+
+
+def test_like_stands_with_like_whatever_a_model_is_with_itself():
+    # a and c agree with b, d and e in the same way, but little with each other
+    table = np.array([[0, 8, 1, 7, 6], [8, 0, 8, 1, 1], [1, 8, 0, 7, 6], [7, 1, 7, 0, 1], [6, 1, 6, 1, 0]], float)
+    order = leaf_order(table + 99 * np.eye(5), np.eye(5, dtype=bool)).tolist()
+    assert abs(order.index(0) - order.index(2)) == 1
+    np.testing.assert_array_equal(leaf_order(table, np.eye(5, dtype=bool)), order)
+
+
+def test_the_layers_of_a_model_beside_one_another():
+    result = made_result({"a": 3}, {"a": 3}, score=lambda m, i, j: 9 if i == j else i + 2 * j)
+    ax = plot.layer_map(result, "cka", "a", "a")
+    assert hatched(ax) == {(0, 0), (1, 1), (2, 2)} and ax.images[0].get_clim() == (1, 5)
+    assert ax.get_title() == "best 5.0000 at depths 1, 2"
+    lone = plot.layer_map(made_result({"a": 1}, {"a": 1}), "cka", "a", "a")
+    assert lone.get_title() == "one layer, with itself: nothing to compare"
+    with pytest.raises(ValueError, match="a model with itself.*model_x=, model_y="):
+        plot.depth_curve(result, "cka")
+    assert plot.depth_curve(result, "cka", model_y="a").lines[0].get_ydata().tolist() == [4, 5, 4]
+    calibrated(result, lambda m, i, j: 0.01)
+    assert plot.null_histogram(result, "cka", "a", "a").get_title() == "a with itself: no evidence"
+
+
+def test_curves_and_scatters_have_no_model_with_itself():
+    def score(metric, i, j):
+        if i // 2 == j // 2:
+            return 99
+        return {"cka": i + j, "svcca": (i + j) ** 2, "one_way": 10 * i + j}[metric]
+
+    names = {"a": 2, "b": 2, "c": 2}
+    result = made_result(names, names, ("cka", "svcca", "one_way"), score)
+    drawn = [line.get_ydata().tolist() for line in plot.depth_curve(result, "cka").lines]
+    assert drawn == [[5, 6], [7, 8], [7, 8]]
+    ax = plot.metric_scatter(result, "cka", "one_way")
+    # best layers: 1 + 3, 1 + 5, 3 + 5; one_way in both orders 13 and 31, 15 and 51, 35 and 53
+    assert ax.lines[0].get_xydata().tolist() == [[4, 22], [6, 33], [8, 44]]
+    assert ax.get_title() == "Spearman 1.00, 3 model pairs"
+    for per in ("model", "layer"):
+        assert cell_texts(plot.metric_map(result, per=per), (3, 3))[0][1] == "1.00"
+    with pytest.raises(ValueError, match="Only 0 pairs of two different models"):
+        plot.metric_scatter(made_result({"a": 2}, {"a": 2}, ("cka", "svcca")), "cka", "svcca")
 
 
 def test_a_model_is_not_compared_with_itself():

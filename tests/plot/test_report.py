@@ -113,9 +113,47 @@ def test_covariates_are_of_models_of_the_result(tmp_path):
     with pytest.raises(ValueError, match=r"no model of this result; it has \['vit'\]"):
         prh_jax.report(result, tmp_path / "report.html", covariates={"size": {"vit": 1.0}})
     path = prh_jax.report(result, tmp_path / "report.html", covariates={"size": {"a": 1.0, "b": 2.0, "c": 3.0}})
-    content = json.loads(re.search(r'<script id="content"[^>]*>(.*?)</script>', path.read_text("utf-8"), re.S)[1])
+    content = content_of(path)
     found = next(c["rho"]["cka"] for c in content["covariates"] if c["name"] == "size")
     assert found == pytest.approx(1)  # 0.15, 0.25, 0.4
+
+
+def content_of(path):
+    return json.loads(re.search(r'<script id="content"[^>]*>(.*?)</script>', path.read_text("utf-8"), re.S)[1])
+
+
+def test_the_table_has_two_models_once_and_none_with_itself(tmp_path):
+    names = {"a": 2, "b": 1, "c": 1}
+
+    def score(metric, i, j):
+        return 9 if i == j else {"cka": i + j, "one_way": 10 * i + j}[metric]
+
+    result = calibrated(made_result(names, names, ("cka", "one_way"), score), lambda m, i, j: 0.01)
+    content = content_of(prh_jax.report(result, tmp_path / "report.html"))
+    own = np.eye(3, dtype=bool)
+    assert content["own"] == own.ravel().tolist() and "(3 pairs of two models)" in content["summary"]
+    cka, one_way = content["metrics"]["cka"], content["metrics"]["one_way"]
+    assert np.flatnonzero(cka["counted"]).tolist() == [1, 2, 5]
+    assert cka["listed"] == [0, 1, 2, 1, 4, 5, 2, 5, 8]  # below the diagonal the pair above stands for it
+    assert np.flatnonzero(one_way["counted"]).tolist() == [1, 2, 3, 5, 6, 7] and one_way["listed"] == list(range(9))
+    assert cka["best"][0] == [0, 1] and cka["best"][4] == [-1, -1]  # two different layers of a; b has one
+    assert [bins is None for bins in cka["null"]] == own.ravel().tolist()
+
+
+@needs_browser
+def test_a_model_with_itself_is_grey_and_not_in_the_table(tmp_path, opened):
+    names = {"a": 2, "b": 1, "c": 1}
+    result = made_result(names, names, score=lambda m, i, j: 9 if i == j else i + j)
+    page = opened(prh_jax.report(calibrated(result, lambda m, i, j: 0.01), tmp_path / "report.html"))
+    assert column(page, 3) == ["5.0000", "4.0000", "3.0000"]
+    page.select_option("#order", "given")
+    assert page.evaluate("at('map').data[0].z") == [[None, 3, 4], [3, None, 5], [4, 5, None]]
+    assert page.evaluate("at('map').data[1].z") == [[1, None, None], [None, 1, None], [None, None, 1]]
+    page.evaluate("openPair(0, 0, false)")
+    assert page.inner_text("#pair-title") == "a with itself" and page.is_hidden("#null")
+    assert page.inner_text("#pair-facts").startswith("cka: best of two different layers 1.0000")
+    page.evaluate("openPair(2, 1, false)")
+    assert page.get_attribute("#pairs tr[aria-current]", "data-pair") == "5"
 
 
 @needs_browser

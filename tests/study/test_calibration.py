@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import xarray as xr
 from inputs import IDS, N, make_store
 from oracles import ORACLES
+from scipy.stats import false_discovery_control
 
 import prh_jax
 from prh_jax import Null, Preprocess, StoreError, align, calibrate, load_alignment, write_features
@@ -97,6 +99,20 @@ def test_one_side_with_itself_is_mirrored(stores):
     upper = np.triu_indices(3)
     np.testing.assert_array_equal(pairs["p"].values[upper], other.calibration.pairs("mutual_knn")["p"].values[upper])
     np.testing.assert_array_equal(result.calibration.null("cycle_knn"), other.calibration.null("cycle_knn"))
+
+
+def test_q_values_are_over_pairs_of_two_models(stores, tmp_path):
+    """x = a, b, c against y = c, a: (c, c), (a, a) are no pairs, and (a, c) is (c, a), also of copies elsewhere."""
+    (a, b), (c, _) = stores
+    copy = shutil.copytree(c.path, tmp_path / "copy.zarr")
+    for metric, counted in (("mutual_knn", [0, 2, 3]), ("cycle_knn", [0, 2, 3, 5])):
+        result = align([a, b, c], [copy, a], metric, null=19)
+        assert result.self_pairs.values.tolist() == [[False, True], [False, False], [True, False]]
+        pairs = result.calibration.pairs(metric)
+        p, q = pairs["p"].values.ravel(), pairs["q_bh"].values.ravel()
+        np.testing.assert_array_equal(np.flatnonzero(result.counted_pairs(metric)), counted)
+        np.testing.assert_allclose(q[counted], false_discovery_control(p[counted]))
+        assert np.isnan(q[[1, 4]]).all() and np.isfinite(q[5])
 
 
 def test_blocks_of_orders_are_all_orders_once():
@@ -241,6 +257,35 @@ def test_groups_that_do_not_fit_are_refused(stores):
         align(xs, ys, "mutual_knn", groups=[max(0, i - 54) for i in range(N)], exclude_own_group=True)
     with pytest.raises(ValueError, match="coarser groups"):
         align(xs, ys, "cka", groups=range(N), null=9)
+
+
+def repeated(path, model, seed, changed=()):
+    """A model of ten rows, each for six samples; some samples of the second layer have others."""
+    rng = np.random.default_rng(seed)
+    layers = [rng.normal(size=(10, d))[GROUPS].astype(np.float32) for d in (8, 9)]
+    layers[1][list(changed)] += 1
+    return write_features(path, layers, spec={"model": model}, ids=IDS)
+
+
+def test_a_null_that_cannot_change_a_score_is_refused(stores, tmp_path, monkeypatch, capsys):
+    (a, _), (c, _) = stores
+    images = repeated(tmp_path / "i.zarr", "images", 0)
+    for sides, side in (((images, a), "x"), ((a, [c, images]), "y")):
+        monkeypatch.setattr("prh_jax.study.align.run_study", None)  # nothing is scored before
+        with pytest.raises(ValueError, match=f"'images' .side {side}, .* all its 2 layers .* 10 groups are equal"):
+            align(*sides, "mutual_knn:k=4", null=9, groups=GROUPS)
+    for changed, words in (((0,), "make 6 different arrangements"), (range(N), "in all its 2 layers")):
+        # one sample of the first group is not like the other five: it can stand at six places
+        few = repeated(tmp_path / f"{len(changed)}.zarr", "few", 1, changed)
+        with pytest.raises(ValueError, match=words):
+            align(few, a, "mutual_knn:k=4", null=9, groups=GROUPS)
+    monkeypatch.undo()
+    some = repeated(tmp_path / "some.zarr", "some", 1, (0, 6))
+    assert align(some, a, "mutual_knn:k=4", null=99, groups=GROUPS).calibration is not None
+    assert "make 36 different arrangements" in capsys.readouterr().err  # six places in either of two groups
+    with pytest.raises(ValueError, match="2 orders within groups, so p is never below 0.5"):
+        align(a, c, "cka", null=9, groups=[max(0, i - 1) for i in range(N)])
+    assert align(images, a, "mutual_knn:k=4", null=9).calibration is not None
 
 
 # --- command line

@@ -31,6 +31,8 @@ function numbers(text) {
 const metric = () => content.metrics[state.metric];
 const place = (i, j) => i * modelsY.length + j;
 const ofPair = (name, i, j) => (calibrated ? numbers(metric().pairs[name])[place(i, j)] : NaN);
+const own = (i, j) => content.own[place(i, j)]; // a model with itself: in the map in grey, elsewhere left out
+const ofItself = (i, j, a, b) => own(i, j) && a === b;
 const reduced = (i, j) => numbers(metric().tables[state.how])[place(i, j)];
 const shown = (i, j) => (state.value === "calibrated" ? ofPair("calibrated", i, j) : reduced(i, j));
 function layerScore(i, j, a, b) {
@@ -59,26 +61,35 @@ function drawMap() {
   const given = (models) => models.map((_, index) => index);
   const rows = state.order === "cluster" ? metric().order.x : given(modelsX);
   const columns = state.order === "cluster" ? metric().order.y : given(modelsY);
-  const z = rows.map((i) => columns.map((j) => shown(i, j)));
+  const z = rows.map((i) => columns.map((j) => (own(i, j) ? null : shown(i, j))));
   const hover = rows.map((i) => columns.map((j) => pairText(i, j)));
   const names = (models, order) => ({ tickvals: order.map((_, index) => index), ticktext: order.map((m) => plain(models[m].short)),
     showgrid: false, zeroline: false });
   const trace = { type: "heatmap", z, hoverinfo: "text", text: hover, colorscale: "Cividis", xgap: 1, ygap: 1,
     hoverongaps: false, colorbar: { title: { text: plain(valueWord()), side: "right" }, thickness: 14, outlinewidth: 0 } };
+  const traces = [trace];
+  if (content.own.includes(true)) traces.push(greyCells(rows.map((i) => columns.map((j) => own(i, j))), hover));
   const [i, j] = [rows.indexOf(state.i), columns.indexOf(state.j)];
   const ring = { type: "rect", x0: j - 0.5, x1: j + 0.5, y0: i - 0.5, y1: i + 0.5, line: { color: "#D55E00", width: 3 } };
   const tall = Math.max(320, 26 * rows.length + 220);
   at("map").order = [rows, columns];
   at("map-note").textContent = `Rows: models of x; columns: models of y; colour: ${valueWord()}. Click a cell to open the pair; `
     + "drag to zoom, double-click to see all. The table below has the same numbers."
+    + (content.own.includes(true) ? " Grey: a model with itself." : "")
     + (metric().undefined ? ` ${metric().undefined} layer pairs have no score.` : "");
-  return draw("map", [trace], { height: tall, shapes: [ring], dragmode: "zoom",
+  return draw("map", traces, { height: tall, shapes: [ring], dragmode: "zoom",
     xaxis: { ...names(modelsY, columns), autotickangles: [0, -45], range: [-0.5, columns.length - 0.5] },
     yaxis: { ...names(modelsX, rows), range: [rows.length - 0.5, -0.5] } });
 }
 
+function greyCells(cells, text) {
+  return { type: "heatmap", z: cells.map((row) => row.map((cell) => (cell ? 1 : null))), text, hoverinfo: "text", hoverongaps: false,
+    colorscale: [[0, "#b5b5b5"], [1, "#b5b5b5"]], showscale: false, xgap: 1, ygap: 1 };
+}
+
 function pairText(i, j) {
   const [a, b] = metric().best[place(i, j)];
+  if (own(i, j)) return `${plain(modelsX[i].name)}<br>with itself: click to see its layers`;
   let text = `${plain(modelsX[i].name)}<br>${plain(modelsY[j].name)}<br>${plain(valueWord())} ${digits(shown(i, j))}`;
   if (a >= 0) text += `<br>best layers: ${plain(modelsX[i].layers[a])}, ${plain(modelsY[j].layers[b])}`;
   if (calibrated) text += `<br>p ${digits(ofPair("p", i, j))}, q ${digits(ofPair("q_bh", i, j))}`;
@@ -89,19 +100,21 @@ function drawPair() {
   const { i, j } = state;
   const [x, y] = [modelsX[i], modelsY[j]];
   const [a, b] = metric().best[place(i, j)];
-  at("pair-title").textContent = `${x.name} with ${y.name}`;
-  let facts = a < 0 ? `${state.metric}: no score.`
-    : `${state.metric}: best ${digits(layerScore(i, j, a, b))} at layers ${x.layers[a]} (${a + 1} of ${x.layers.length}) and `
+  at("pair-title").textContent = own(i, j) ? `${x.name} with itself` : `${x.name} with ${y.name}`;
+  let facts = a < 0 ? `${state.metric}: ${own(i, j) && x.layers.length === 1 ? "one layer, with itself: nothing to compare." : "no score."}`
+    : `${state.metric}: best ${own(i, j) ? "of two different layers " : ""}${digits(layerScore(i, j, a, b))} at layers ${x.layers[a]} (${a + 1} of ${x.layers.length}) and `
       + `${y.layers[b]} (${b + 1} of ${y.layers.length}).`;
-  if (calibrated) {
+  if (calibrated && !own(i, j)) {
     facts += ` Against chance, ${content.aggregate} over layer pairs ${digits(ofPair("score", i, j))}: critical score ${digits(ofPair("tau", i, j))} at level ${content.level}, `
       + `p ${digits(ofPair("p", i, j))}, q ${digits(ofPair("q_bh", i, j))} over all pairs, calibrated ${digits(ofPair("calibrated", i, j))}.`;
   }
   at("pair-facts").textContent = facts;
-  const z = x.layers.map((_, r) => y.layers.map((_, c) => layerScore(i, j, r, c)));
-  const hover = x.layers.map((left, r) => y.layers.map((right, c) => `${plain(left)}, ${plain(right)}<br>${plain(state.metric)} ${digits(z[r][c])}`));
+  const z = x.layers.map((_, r) => y.layers.map((_, c) => (ofItself(i, j, r, c) ? null : layerScore(i, j, r, c))));
+  const hover = x.layers.map((left, r) => y.layers.map((right, c) => (ofItself(i, j, r, c) ? `${plain(left)} with itself`
+    : `${plain(left)}, ${plain(right)}<br>${plain(state.metric)} ${digits(z[r][c])}`)));
   const traces = [{ type: "heatmap", z, text: hover, hoverinfo: "text", colorscale: "Cividis", hoverongaps: false,
     colorbar: { thickness: 14, outlinewidth: 0 } }];
+  if (own(i, j)) traces.push(greyCells(x.layers.map((_, r) => y.layers.map((_, c) => r === c)), hover));
   if (a >= 0) {
     traces.push({ type: "scatter", mode: "markers", x: [b], y: [a], hoverinfo: "skip", showlegend: false,
       marker: { symbol: "circle-open", size: 15, color: "#D55E00", line: { width: 3 } } });
@@ -137,7 +150,7 @@ function fillLayers() {
   x.layers.forEach((name, r) => {
     const row = element("tr");
     row.append(element("th", name, { scope: "row", class: "name" }));
-    row.append(...y.layers.map((_, c) => element("td", digits(layerScore(state.i, state.j, r, c)))));
+    row.append(...y.layers.map((_, c) => element("td", ofItself(state.i, state.j, r, c) ? "self" : digits(layerScore(state.i, state.j, r, c)))));
     table.append(row);
   });
   at("layer-table").querySelector("div").replaceChildren(table);
@@ -155,7 +168,8 @@ const columns = [
   { key: "a", head: "best layer of x", text: true, value: (i, j) => modelsX[i].layers[metric().best[place(i, j)][0]] ?? "–" },
   { key: "b", head: "best layer of y", text: true, value: (i, j) => modelsY[j].layers[metric().best[place(i, j)][1]] ?? "–" },
 ];
-const rows = modelsX.flatMap((_, i) => modelsY.map((_, j) => ({ i, j })));
+const pairs = modelsX.flatMap((_, i) => modelsY.map((_, j) => ({ i, j })));
+const rows = () => pairs.filter(({ i, j }) => metric().counted[place(i, j)]);
 
 function fillPairs() {
   const head = at("pairs").querySelector("thead tr");
@@ -176,7 +190,8 @@ function fillPairs() {
   }));
   const chosen = columns.find((column) => column.key === state.sort);
   const wanted = at("find").value.trim().toLowerCase();
-  const seen = rows.filter(({ i, j }) => !wanted || modelsX[i].name.toLowerCase().includes(wanted) || modelsY[j].name.toLowerCase().includes(wanted));
+  const all = rows();
+  const seen = all.filter(({ i, j }) => !wanted || modelsX[i].name.toLowerCase().includes(wanted) || modelsY[j].name.toLowerCase().includes(wanted));
   const sign = state.down ? -1 : 1;
   const ordered = seen.map((row) => ({ ...row, v: chosen.value(row.i, row.j) })).sort((one, two) =>
     chosen.text ? sign * one.v.localeCompare(two.v) : Number.isNaN(one.v) - Number.isNaN(two.v) || sign * (one.v - two.v));
@@ -194,13 +209,14 @@ function fillPairs() {
     }));
     return row;
   }));
-  at("found").textContent = wanted ? `${seen.length} of ${rows.length} pairs` : "";
+  at("found").textContent = wanted ? `${seen.length} of ${all.length} pairs`
+    : all.length ? "" : "Every pair is a model with itself: nothing is compared with another model.";
   markRow();
 }
 
 function markRow() {
   at("pairs").querySelector("tr[aria-current]")?.removeAttribute("aria-current");
-  at("pairs").querySelector(`tr[data-pair="${place(state.i, state.j)}"]`)?.setAttribute("aria-current", "true");
+  at("pairs").querySelector(`tr[data-pair="${metric().listed[place(state.i, state.j)]}"]`)?.setAttribute("aria-current", "true");
 }
 
 function openPair(i, j, go) {
@@ -221,9 +237,9 @@ function drawScaling() {
   const [mine, others] = chosen.side === "x" ? [modelsX, modelsY] : [modelsY, modelsX];
   const partner = at("partner").value === "" ? null : Number(at("partner").value);
   const values = numbers(chosen.values);
-  const score = mine.map((model, m) => {
-    const cells = others.map((other, o) => [other, chosen.side === "x" ? shown(m, o) : shown(o, m)]);
-    const kept = cells.filter(([other, v], o) => (partner === null ? other.name !== model.name : o === partner) && !Number.isNaN(v)).map((cell) => cell[1]);
+  const score = mine.map((_, m) => {
+    const cells = others.map((_, o) => (chosen.side === "x" ? [m, o] : [o, m])).map(([i, j]) => (own(i, j) ? NaN : shown(i, j)));
+    const kept = cells.filter((v, o) => (partner === null || o === partner) && !Number.isNaN(v));
     return kept.length ? kept.reduce((sum, v) => sum + v, 0) / kept.length : NaN;
   });
   const known = mine.map((_, m) => m).filter((m) => !Number.isNaN(values[m]) && !Number.isNaN(score[m]));
@@ -318,7 +334,7 @@ function start() {
     element("option", `${place.model_x}, ${place.layer_x} with ${place.model_y}, ${place.layer_y}`, { value: g })));
   at("which").addEventListener("change", drawGallery);
   drawGallery();
-  const best = rows.map(({ i, j }) => ({ i, j, v: reduced(i, j) })).filter(({ i, j, v }) => !Number.isNaN(v) && modelsX[i].name !== modelsY[j].name);
+  const best = rows().map(({ i, j }) => ({ i, j, v: reduced(i, j) })).filter(({ v }) => !Number.isNaN(v));
   best.sort((one, two) => (metric().larger ? two.v - one.v : one.v - two.v));
   if (best.length) [state.i, state.j] = [best[0].i, best[0].j];
   state.down = metric().larger;
