@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int, Num
 
 Order = Int[Array, " n"]
@@ -123,7 +124,7 @@ class Sketcher:
 
     def __call__(self, x: Num[Array, "n d"]) -> Any:
         sketch, candidates = self.draft(self.summarizer(x))
-        if candidates is None or any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((x, sketch))):
+        if candidates is None or any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((x, sketch))):
             return sketch
         settled = self.settle(sketch, candidates, np.asarray(x), float("inf"), normalized=False)
         return jax.tree.map(jnp.asarray, settled)
