@@ -14,7 +14,8 @@ import pytest
 import xarray as xr
 from jaxtyping import TypeCheckError
 
-from prh_jax.errors import CorruptError, StoreError
+from prh_jax.cli.main import main
+from prh_jax.errors import CorruptError, ExistsError, StoreError
 from prh_jax.stores.inspect import inspect_store
 from prh_jax.stores.layout import SAMPLES_PER_BLOCK, Layer, blocks_of, store_path
 from prh_jax.stores.reader import finite_rows, open_store
@@ -136,9 +137,85 @@ def test_a_flipped_byte_is_found(store):
 
 def test_a_missing_chunk_is_found(store):
     chunk_files(store)[2].unlink()
-    with pytest.raises(StoreError, match="88 samples are missing.*row 512.*'sample/0512'"):
+    with pytest.raises(StoreError, match="features_16/c/0/2/0 cannot be read"):
         open_store(store.path).read_layer(1)
+    with pytest.raises(StoreError, match="88 samples are missing.*row 512.*'sample/0512'"):
+        forget_contents(store).read_layer(1)
     assert not inspect_store(store.path).intact
+
+
+def forget_contents(store):
+    """The store opened as one of an earlier version, which recorded no hash of all contents."""
+    root = store.path / "zarr.json"
+    record = json.loads(root.read_text())
+    del record["attributes"]["contents_sha256"]
+    root.write_text(json.dumps(record))
+    return open_store(store.path)
+
+
+def swap(one, other):
+    held = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(held)
+
+
+def link(one, other):
+    one.unlink()
+    one.symlink_to(other)
+
+
+def edit(file, old, new):
+    text = file.read_text()
+    assert text.count(old) >= 1
+    file.write_text(text.replace(old, new, 1))
+
+
+DISPLACED = {
+    "rows": lambda path: swap(path / "features_24/c/0/0/0", path / "features_24/c/0/1/0"),
+    "layers": lambda path: swap(path / "features_24/c/0/0/0", path / "features_24/c/1/0/0"),
+    "by link": lambda path: link(path / "features_24/c/0/0/0", path / "features_24/c/0/1/0"),
+    "index": lambda path: edit(path / "zarr.json", '"index": 1', '"index": 0'),
+    "dtype": lambda path: edit(path / "features_24/zarr.json", '"float16"', '"bfloat16"'),
+    "result": lambda path: edit(path / "zarr.json", '"top1": 0.5', '"top1": 0.6'),
+}
+
+
+@pytest.mark.parametrize("change", DISPLACED.values(), ids=DISPLACED)
+def test_chunks_that_changed_places_are_found(tmp_path, change):
+    spec, result = {"model": "m", "pool": "mean"}, {"top1": 0.5}
+    path = tmp_path / "m.zarr"
+    store = write_features(path, make_features(), spec=spec, ids=make_ids(), dtype="float16", result=result)
+    assert inspect_store(path).intact
+    change(path)
+    for use in (lambda s: s.read_layer(0), lambda s: s.read_rows(slice(0, 9)), lambda s: s.checksum()):
+        with pytest.raises(CorruptError, match="is corrupt"):
+            use(open_store(path))
+    assert not inspect_store(path).intact
+    assert store.contents_sha256 == open_store(path).contents_sha256 != open_store(path).contents()
+
+
+def test_a_store_without_a_hash_of_its_contents_is_read_and_said_to_lack_it(store, capsys):
+    before = store.checksum()
+    assert main(["inspect", str(store.path)]) == 0 and "earlier version" not in capsys.readouterr().out
+    assert forget_contents(store).checksum() == before
+    assert main(["inspect", str(store.path)]) == 0
+    assert "earlier version" in capsys.readouterr().out
+
+
+def test_a_writer_whose_store_was_made_anew_stops(tmp_path):
+    layers, ids = [Layer("a", 24)], make_ids()
+    (one, two) = ([x] for x in make_features()[::2])
+    old = open_writer(tmp_path / "m.zarr", spec={"k": 1}, ids=ids, layers=layers)
+    old.write_block(0, [one[0][:256]])
+    new = open_writer(tmp_path / "m.zarr", spec={"k": 2}, ids=ids, layers=layers, overwrite=True)
+    for block, rows in enumerate(new.blocks):
+        new.write_block(block, [two[0][rows]])
+        with pytest.raises(ExistsError, match="made anew by another process"):
+            old.write_block(block, [one[0][rows]])
+    new.finish()
+    with pytest.raises(ExistsError, match="made anew"):
+        old.finish()
+    np.testing.assert_array_equal(open_store(tmp_path / "m.zarr").read_layer(0), two[0])
 
 
 def test_a_truncated_chunk_is_found(store):
@@ -220,7 +297,10 @@ def test_a_killed_writer_resumes_to_the_same_bits(tmp_path):
         assert inspect_store(tmp_path / "killed.zarr").intact
     assert interrupted >= 2
     assert start("killed.zarr").wait(60) == 0
-    assert contents(tmp_path / "killed.zarr") == contents(tmp_path / "whole.zarr")
+    killed, whole = contents(tmp_path / "killed.zarr"), contents(tmp_path / "whole.zarr")
+    roots = [json.loads(files.pop("zarr.json")) for files in (killed, whole)]
+    assert roots[0]["attributes"].pop("run") != roots[1]["attributes"].pop("run")
+    assert killed == whole and roots[0] == roots[1]
 
 
 def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):

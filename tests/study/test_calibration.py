@@ -193,6 +193,34 @@ def test_an_interrupted_null_goes_on_to_the_same_bits(stores, tmp_path, monkeypa
     assert [p.name for p in tmp_path.iterdir()] == ["r.zarr"] and not (path / "calibration_growing").exists()
 
 
+def test_blocks_of_a_null_that_lost_or_exchanged_chunks_are_computed_again(tmp_path):
+    blocks, shape = [slice(0, 4), slice(4, 8)], (1, 8, 2, 2)
+    rng = np.random.default_rng(0)
+    parts = [(rng.random((4, 2, 2), np.float32), rng.integers(1, 5, (3, 3), np.int32)) for _ in blocks]
+
+    def begun():
+        return NullGrid(shape, (3, 3), blocks, {"seed": 0}, cells=False, path=tmp_path)
+
+    grid = begun()
+    for b, (null, reached) in enumerate(parts):
+        grid.put(0, b, null, reached)
+    assert begun().finished == 2
+    np.testing.assert_array_equal(begun().reached[0], parts[0][1] + parts[1][1])
+    growing = tmp_path / "calibration_growing"
+    for array in growing.glob("*/zarr.json"):
+        fill = json.loads(array.read_text())["fill_value"]
+        assert fill == {"null": "NaN", "reached": -1, "done": 0}[array.parent.name]
+    (growing / "reached/c/0/0/0/0").unlink()
+    assert not begun().done(0, 0) and begun().done(0, 1)
+    np.testing.assert_array_equal(begun().reached[0], parts[1][1])
+    grid.put(0, 0, *parts[0])
+    first, second = growing / "null/c/0/0/0/0", growing / "null/c/0/1/0/0"
+    held = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(held)
+    assert begun().finished == 0 and np.isnan(begun().null).all() and not begun().reached.any()
+
+
 def test_features_that_moved_or_changed(stores, tmp_path):
     store = make_store(tmp_path / "a.zarr", "a", (8, 9))
     path = tmp_path / "r.zarr"

@@ -15,7 +15,7 @@ from prh_jax.cli.main import main
 from prh_jax.engine.sketch_bank import SketchBank
 from prh_jax.engine.stacks import layer_mesh
 from prh_jax.engine.tiling import study_blocks
-from prh_jax.metrics.registry import METRICS
+from prh_jax.metrics.registry import METRICS, make_metric
 from prh_jax.results.score_grid import ScoreGrid
 from prh_jax.runtime.workers import Worker
 from prh_jax.study.align import align_share
@@ -91,6 +91,35 @@ def test_a_result_finished_while_a_worker_is_at_work(stores, tmp_path, monkeypat
     monkeypatch.setattr(ScoreGrid, "put", interrupted)
     assert align_share(0, 2, stores[:2], None, "cka", output=output, progress=False)
     same(prh_jax.load_alignment(output), prh_jax.align(stores[:2], None, "cka"))
+
+
+def test_a_worker_whose_result_was_made_anew_stops(stores, tmp_path, monkeypatch):
+    """The result is begun again with k = 20 after a worker's first tile of k = 10: its scores are nowhere in it."""
+    output, put, seen = tmp_path / "shared.zarr", ScoreGrid.put, []
+    (five, twenty) = (make_metric("mutual_knn", k=k) for k in (5, 20))
+
+    def interrupted(self, *args, **options):
+        made = put(self, *args, **options)
+        if not seen:
+            seen.append(args)
+            prh_jax.align(stores[:2], None, twenty, output=output, overwrite=True, progress=False)
+        return made
+
+    monkeypatch.setattr(ScoreGrid, "put", interrupted)
+    with pytest.raises(prh_jax.StoreError, match="made anew by another process"):
+        align_share(0, 2, stores[:2], None, five, output=output, progress=False)
+    same(prh_jax.load_alignment(output), prh_jax.align(stores[:2], None, twenty))
+
+
+def test_tiles_that_lost_or_exchanged_chunks_are_scored_again(stores, tmp_path):
+    output = tmp_path / "shared.zarr"
+    assert not align_share(0, 2, stores[:2], stores[2:], "cka", output=output, progress=False)
+    chunks = sorted(path for path in (output / "cka" / "c").rglob("*") if path.is_file())
+    assert chunks[0].read_bytes() != chunks[1].read_bytes()
+    chunks[1].replace(chunks[0])
+    finished = prh_jax.finish_alignment(output, progress=False)
+    same(finished, prh_jax.align(stores[:2], stores[2:], "cka"))
+    same(prh_jax.load_alignment(output), finished)
 
 
 def test_two_workers_may_write_one_sketch_at_once(tmp_path, monkeypatch):
