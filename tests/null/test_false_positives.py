@@ -10,10 +10,10 @@ MODELS, N, STUDIES = 8, 64, 200
 
 @pytest.mark.slow
 def test_rates_of_whole_studies_of_independent_models(tmp_path):
-    """A rejection in a study of independent models is false, so that the rate of such studies is at most 0.05.
+    """A rejection in a study of independent models is false: of 200 such studies about 0.05 may have one.
 
-    Of 200 studies at that rate more than 14 (0.07) have one with probability 0.08 only. The critical p of the first of 28
-    pairs is 0.05 / 28: enough orders are drawn for p to fall below.
+    At that rate more than 14 (0.07) do with probability 0.08. The first of 28 pairs is rejected at p = 0.05 / 28, so that
+    enough orders are drawn for p to fall below.
     """
     rng, rejected = np.random.default_rng(0), 0
     upper = np.triu_indices(MODELS, 1)
