@@ -12,8 +12,8 @@ MODELS, N, STUDIES = 8, 64, 200
 def test_rates_of_whole_studies_of_independent_models(tmp_path):
     """A rejection in a study of independent models is false: of 200 such studies about 0.05 may have one.
 
-    At that rate more than 14 (0.07) do with probability 0.08. The first of 28 pairs is rejected at p = 0.05 / 28, so that
-    enough orders are drawn for p to fall below.
+    At that rate more than 14 (0.07) do with probability 0.08. The first of 28 pairs is rejected at p = 0.05 / 28, so
+    that enough orders are drawn for p to fall below.
     """
     rng, rejected = np.random.default_rng(0), 0
     upper = np.triu_indices(MODELS, 1)
