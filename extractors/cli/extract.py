@@ -27,7 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "hub name (%(default)s)",
     )
     data.add_argument("--subset", help="revision of a hub data set (wit_1024 for minhuh/prh)")
-    data.add_argument("--split", default="train", help="(%(default)s)")
+    data.add_argument(
+        "--split",
+        help="of a hub data set (train); of local data, the files of a folder of that name, or whose name begins "
+        "with it (default: all files)",
+    )
     data.add_argument("--num-samples", type=int, help="only the first so many (all)")
     for kind in ("image", "text", "id"):
         data.add_argument(f"--{kind}-column", metavar="NAME", help=f"column of the {kind}s ({kind})")

@@ -1,7 +1,7 @@
 """Data sets of paired pictures and texts by name: built-in, parquet, a folder of images, the hub."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -10,30 +10,60 @@ from typing import Any
 from prh_jax.stores.checks import check_ids
 
 from ..errors import ExtractionError, first_line
-from .samples import Dataset, Rows, as_rgb, content_sha256
+from .folder import METADATA, of_split, pictures_in, visible
+from .pictures import as_rgb
+from .samples import Dataset, Rows, content_sha256
+from .values import captions_of, id_of, named_field
 
 __all__ = ["BUILT_IN", "Columns", "Dataset", "as_rgb", "load"]
+
+NAMES = "names"
+"""Key of what the chosen columns are called, for messages."""
 
 BUILT_IN = {"emoji_1024": Path(__file__).parent.parent / "data" / "emoji_1024.parquet"}
 
 
+class Column:
+    """A column, or a field of a struct that it holds: `caption.text` where there is no column of that name."""
+
+    def __init__(self, named: str, there: Sequence[str]):
+        whole = named in there or "." not in named
+        self.named = named
+        self.name, *self.fields = [named] if whole else named.split(".")
+
+    def values(self, source: str, values: Iterable[Any]) -> list[Any]:
+        """The values, or this field of each."""
+        if not self.fields:
+            return list(values)
+        try:
+            return [named_field(value, self.fields) for value in values]
+        except (KeyError, TypeError) as error:
+            raise ExtractionError(
+                f"Column {self.name!r} of {source} has no field {self.named!r} ({error!r})."
+            ) from error
+
+
 @dataclass(frozen=True)
 class Columns:
-    """Which columns hold the pictures, the texts and the ids; None takes `image`, `text`, `id` where they are."""
+    """Which columns hold the pictures, the texts and the ids; None takes `image`, `text`, `id` where they are.
+
+    `caption.text` is the field `text` of a column `caption`.
+    """
 
     image: str | None = None
     text: str | None = None
     id: str | None = None
 
-    def choose(self, source: str, there: Sequence[str]) -> dict[str, str]:
+    def choose(self, source: str, there: Sequence[str]) -> dict[str, Column]:
         """The column of each kind that is there; ExtractionError where one was named that is not."""
         chosen = {}
         for kind in ("id", "image", "text"):
             named = getattr(self, kind)
-            if named is not None and named not in there:
+            column = Column(named or kind, there)
+            if column.name in there:
+                chosen[kind] = column
+            elif named is not None:
                 raise ExtractionError(f"{source} has no column {named!r} (--{kind}-column); it has {', '.join(there)}.")
-            if named or kind in there:
-                chosen[kind] = named or kind
         return chosen
 
 
@@ -41,7 +71,7 @@ def load(
     name: str,
     subset: str | None = None,
     *,
-    split: str = "train",
+    split: str | None = None,
     num_samples: int | None = None,
     columns: Columns | None = None,
     streaming: bool = False,
@@ -50,7 +80,9 @@ def load(
     """A data set by name: built-in ("emoji_1024"), a local parquet file or folder, or a hub name with a revision.
 
     `columns` says which hold pictures, texts (a caption or a list of them) and ids (unique; else the path of the
-    picture in its folder, or the row number). `streaming` fetches no more of a hub set than `num_samples` need.
+    picture in its folder, or the row number). `split` is "train" of hub sets where it is None; local data are read
+    whole then, else the files below a folder of that name, or whose name begins with it. `streaming` fetches no more of
+    a hub set than `num_samples` need.
     ExtractionError where it cannot be found or read.
     """
     if num_samples is not None and num_samples < 1:
@@ -59,25 +91,30 @@ def load(
         raise ExtractionError("--streaming reads the first samples of a large set; say how many with --num-samples.")
     columns, revision = columns or Columns(), subset
     if name in BUILT_IN:
-        table = _parquet([BUILT_IN[name]], columns)
+        if split not in (None, "train"):
+            raise ExtractionError(f"{name} has no split {split!r}; leave --split away.")
+        split, table = "train", _parquet([BUILT_IN[name]], columns)
     elif Path(name).exists():
-        table = _local(Path(name), columns)
+        table = _local(Path(name), columns, split)
     else:
+        split = split or "train"
         table, revision = _hub(name, subset, split, columns, num_samples if streaming else None, force_download)
     return _dataset(name, revision, split, table, num_samples)
 
 
-def _dataset(name: str, revision: str | None, split: str, table: dict[str, Any], limit: int | None) -> Dataset:
+def _dataset(name: str, revision: str | None, split: str | None, table: dict[str, Any], limit: int | None) -> Dataset:
     if not {"image", "text"} & set(table):
         raise ExtractionError(
             f"{name} has neither a column `image` nor `text`. Name yours with --image-column and --text-column."
         )
-    n = min(len(next(iter(table.values()))), limit or 2**62)
-    ids = check_ids([str(i) for i in table["id"][:n]] if "id" in table else [str(i) for i in range(n)])
-    texts = table["text"][:n] if "text" in table else None
-    if texts is not None:
-        texts = [[text] if isinstance(text, str) or text is None else list(text) for text in texts]
-        texts = [[str(text) if text is not None else "" for text in captions] for captions in texts]
+    n = min(*(len(column) for kind, column in table.items() if kind != NAMES), limit or 2**62)
+    named = table.pop(NAMES)
+    ids, texts = [str(i) for i in range(n)], None
+    if "id" in table:
+        ids = [id_of(value, name, named["id"], row) for row, value in enumerate(table["id"][:n])]
+    if "text" in table:
+        texts = [captions_of(value, name, named["text"], row) for row, value in enumerate(table["text"][:n])]
+    ids = check_ids(ids)
     pictures = table.get("image")
     if pictures is not None and len(pictures) > n:
         pictures = Rows(pictures, range(n))
@@ -117,7 +154,10 @@ class ParquetColumn(Sequence):
         if held[0] != which:
             held = (which, pq.ParquetFile(file).read_row_group(group, [self.column])[self.column].to_pylist())
             self._held = held
-        return held[1][index - start]
+        value = held[1][index - start]
+        if isinstance(value, str) and "://" not in value:
+            return str(file.parent / value)  # paths are below the folder of the file that names them
+        return value
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_held": (-1, [])}
@@ -132,33 +172,27 @@ def _parquet(files: list[Path], columns: Columns) -> dict[str, Any]:
         table: dict[str, Any] = {}
         for kind, column in chosen.items():
             if kind == "image":
-                table[kind] = ParquetColumn(files, column)
+                table[kind] = ParquetColumn(files, column.name)
             else:
-                parts = [pq.read_table(file, columns=[column])[column] for file in files]
-                table[kind] = [value for part in parts for value in part.to_pylist()]
+                parts = [pq.read_table(file, columns=[column.name])[column.name] for file in files]
+                table[kind] = column.values(str(files[0]), (value for part in parts for value in part.to_pylist()))
     except (OSError, KeyError, pa.ArrowException) as error:
         raise ExtractionError(f"{files[0]} cannot be read as parquet: {error}") from error
-    return table
+    return table | {NAMES: {kind: column.named for kind, column in chosen.items()}}
 
 
-def _local(path: Path, columns: Columns) -> dict[str, Any]:
+def _local(path: Path, columns: Columns, split: str | None) -> dict[str, Any]:
     if path.is_file():
+        if split is not None:
+            raise ExtractionError(f"{path} is one file, without splits; leave --split away.")
         return _parquet([path], columns)
-    files = sorted(path.rglob("*.parquet"))
+    files = [file for file in visible(path) if file.suffix == ".parquet" and file.name not in METADATA]
     if files:
-        return _parquet(files, columns)
-    from datasets import load_dataset
-
-    _hide_bars_where_nobody_watches()
-    try:
-        loaded = load_dataset("imagefolder", data_dir=str(path), split="train")
-    except Exception as error:  # datasets raises many kinds for folders it cannot make sense of
-        raise ExtractionError(f"{path} holds no parquet file and is not a folder of images: {error}") from error
-    table = _encoded(str(path), loaded, columns)
-    if "id" not in table and "image" in table:
-        # names tell pictures apart for good, row numbers only until one is added
-        table["id"] = [Path(picture["path"]).relative_to(path.resolve()).as_posix() for picture in table["image"]]
-    return table
+        return _parquet(of_split(path, files, split, ".parquet"), columns)
+    table = pictures_in(path, split)
+    chosen = columns.choose(str(path), list(table))
+    names = {kind: column.named for kind, column in chosen.items()}
+    return {kind: column.values(str(path), table[column.name]) for kind, column in chosen.items()} | {NAMES: names}
 
 
 def _hub(
@@ -210,9 +244,14 @@ def _encoded(source: str, loaded: Any, columns: Columns) -> dict[str, Any]:
     from datasets import Image
 
     chosen = columns.choose(source, loaded.column_names)
-    if "image" in chosen and not isinstance(loaded.features[chosen["image"]], dict):
-        loaded = loaded.cast_column(chosen["image"], Image(decode=False))
-    return {kind: loaded[column] for kind, column in chosen.items()}
+    if "image" in chosen and isinstance(loaded.features[chosen["image"].name], Image):
+        loaded = loaded.cast_column(chosen["image"].name, Image(decode=False))
+    table: dict[str, Any] = {
+        kind: column.values(source, loaded[column.name]) for kind, column in chosen.items() if kind != "image"
+    }
+    if "image" in chosen:
+        table["image"] = loaded[chosen["image"].name]
+    return table | {NAMES: {kind: column.named for kind, column in chosen.items()}}
 
 
 def _commit(name: str, subset: str | None) -> str | None:

@@ -1,17 +1,15 @@
 """Samples in one fixed order: ids, captions and pictures, with a hash of their content."""
 
 import hashlib
-import io
 import json
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
 from ..errors import ExtractionError
+from .pictures import DECODED, as_rgb, decode, stored_bytes
 
 
 @dataclass(frozen=True)
@@ -20,7 +18,7 @@ class Dataset:
 
     name: str
     revision: str | None
-    split: str
+    split: str | None
     ids: list[str]
     texts: list[list[str]] | None
     pictures: Sequence[Any] | None = field(repr=False)
@@ -39,6 +37,8 @@ class Dataset:
             "n": len(self),
             "content_sha256": self.content_sha256,
         }
+        if self.pictures is not None:
+            identity["pictures"] = DECODED
         return {**identity, "skipped": self.skipped} if self.skipped else identity
 
     def select(self, rows: Sequence[int]) -> "Dataset":
@@ -100,11 +100,11 @@ class Dataset:
             raise ExtractionError(f"{self.name} has no pictures; vision models need a column `image` (--image-column).")
 
     def image(self, index: int) -> Any:
-        """Picture of one sample as a PIL image in RGB, transparency composited on white."""
+        """Picture of one sample as a PIL image in RGB, as a person sees it (see `pictures`)."""
         self.check_pictures()
         assert self.pictures is not None
         try:
-            return as_rgb(_decode(self.pictures[index]))
+            return as_rgb(decode(self.pictures[index]))
         except Exception as error:  # PIL raises many kinds for damaged files
             raise ExtractionError(
                 f"The picture of sample {self.ids[index]!r} of {self.name} cannot be read ({error}). Repair it, or "
@@ -131,44 +131,14 @@ def some(ids: Sequence[str]) -> str:
     return ", ".join(map(repr, ids[:5])) + (" ..." if len(ids) > 5 else "")
 
 
-def _stored_bytes(picture: Any) -> bytes | None:
-    """The encoded picture of a row, from its bytes or its file; None where there is neither."""
-    if not isinstance(picture, dict):
-        return picture
-    if picture.get("bytes") is not None:
-        return picture["bytes"]
-    path = picture.get("path")
-    return Path(path).read_bytes() if path and Path(path).is_file() else None
-
-
-def _decode(picture: Any) -> Any:
-    from PIL import Image
-
-    stored = _stored_bytes(picture)
-    if stored is None:
-        raise ValueError("there is none")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        image = Image.open(io.BytesIO(stored))
-        image.load()
-    return image
-
-
-def as_rgb(image: Any) -> Any:
-    """A PIL image in RGB: transparent ones composited on white, the others converted."""
-    from PIL import Image
-
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
-
-
 def content_sha256(ids: list[str], texts: list[list[str]] | None, pictures: Sequence[Any] | None) -> str:
     """SHA-256 over ids, texts and the stored bytes of the pictures, in order."""
     digest = hashlib.sha256()
     for i, key in enumerate(tqdm(ids, desc="hashing", unit=" samples", disable=None, leave=False, delay=1)):
         digest.update(json.dumps([key, texts[i] if texts is not None else None], ensure_ascii=False).encode())
-        stored = _stored_bytes(pictures[i]) if pictures is not None else None
+        try:
+            stored = stored_bytes(pictures[i]) if pictures is not None else None
+        except (TypeError, OSError) as error:
+            raise ExtractionError(f"The picture of sample {key!r} cannot be read: {error}.") from error
         digest.update(hashlib.sha256(stored or b"").digest())
     return digest.hexdigest()

@@ -68,7 +68,7 @@ def with_samples(gallery: Any, result: Any, dataset: str | None) -> Any:
     name = dataset or recorded.get("name")
     if not name:
         raise ValueError("the features do not say of what data set they are: name it with --dataset.")
-    loaded = data.load(name, recorded.get("revision"), split=recorded.get("split") or "train")
+    loaded = data.load(name, recorded.get("revision"), split=recorded.get("split"))
     rows = {key: row for row, key in enumerate(loaded.ids)}
     ids = [str(key) for key in gallery.dataset["id"].values]
     lacking = [key for key in ids if key not in rows]

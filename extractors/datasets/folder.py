@@ -1,0 +1,99 @@
+"""Files of a local data set: which belong to it, to which split, and what metadata says of pictures."""
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import ExtractionError
+
+METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+FILE_NAME = ("file_name", "image_file_name")
+
+
+def visible(root: Path) -> list[Path]:
+    """All files at or below a folder in order of their paths, but hidden ones and those in hidden folders."""
+    found = (file for file in root.rglob("*") if file.is_file())
+    return sorted(
+        (f for f in found if not any(part.startswith((".", "__MACOSX")) for part in f.relative_to(root).parts)),
+        key=lambda file: file.relative_to(root).as_posix(),
+    )
+
+
+def of_split(root: Path, files: Sequence[Path], split: str | None, suffix: str) -> list[Path]:
+    """The files of a split, all of them for None.
+
+    Local data are read whole unless a split is named. It has the files below a folder of its name, and those whose name
+    begins with it, as in `test-00000-of-00001.parquet` or `test.parquet`.
+
+    Raises
+    ------
+    ExtractionError
+        Where there are none.
+    """
+    if split is None:
+        return list(files)
+    names = {split, split + suffix}
+    chosen = [
+        file
+        for file in files
+        if not names.isdisjoint(file.relative_to(root).parts) or file.name.startswith(f"{split}-")
+    ]
+    if not chosen:
+        raise ExtractionError(
+            f"{root} has no split {split!r}: no folder of that name, and no file {split}{suffix} or {split}-*. Leave "
+            "--split away to read all of it, or name the folder or file itself as the data set."
+        )
+    return chosen
+
+
+def pictures_in(root: Path, split: str | None) -> dict[str, list[Any]]:
+    """Columns of a folder of pictures: `image` (paths), `id` (paths below the folder), and those of its metadata.
+
+    A file `metadata.csv`, `metadata.jsonl` or `metadata.parquet` describes the pictures of its folder and those below
+    by their `file_name`; a picture that none describes has None.
+    """
+    from PIL import Image
+
+    Image.init()
+    files = visible(root)
+    pictures = [file for file in files if file.suffix.lower() in Image.registered_extensions()]
+    if not pictures:
+        raise ExtractionError(f"{root} holds neither a parquet file nor a picture. Name the folder that has them.")
+    pictures = of_split(root, pictures, split, "")
+    described: dict[Path, dict[str, Any]] = {}
+    for file in files:
+        if file.name in METADATA:
+            for row in _rows(file):
+                described[_described(file, row)] = row
+    columns = dict.fromkeys(name for row in described.values() for name in row if name not in FILE_NAME)
+    rows = [described.get(picture.resolve(), {}) for picture in pictures]
+    table: dict[str, list[Any]] = {name: [row.get(name) for row in rows] for name in columns}
+    table.setdefault("id", [picture.relative_to(root).as_posix() for picture in pictures])
+    return table | {"image": [str(picture) for picture in pictures]}
+
+
+def _described(metadata: Path, row: dict[str, Any]) -> Path:
+    """The picture that a row of metadata is about."""
+    name = next((row[key] for key in FILE_NAME if row.get(key)), None)
+    if name is None:
+        raise ExtractionError(f"{metadata} has a row without file_name: {row}. Name the picture of each row.")
+    picture = metadata.parent / str(name)
+    if not picture.is_file():
+        raise ExtractionError(f"{metadata} describes {name!r}, and there is no such picture below {metadata.parent}.")
+    return picture.resolve()
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    try:
+        if file.suffix == ".parquet":
+            import pyarrow.parquet as pq
+
+            return pq.read_table(file).to_pylist()
+        with open(file, encoding="utf-8-sig", newline="") as lines:
+            if file.suffix == ".csv":
+                return list(csv.DictReader(lines))
+            return [json.loads(line) for line in lines if line.strip()]
+    except (OSError, ValueError, csv.Error) as error:
+        raise ExtractionError(f"{file} cannot be read: {error}") from error

@@ -1,0 +1,92 @@
+"""Pictures decoded as a person sees them: turned upright, with their whole range of greys, on white."""
+
+import io
+import warnings
+from pathlib import Path
+from typing import Any
+
+DECODED = "upright by EXIF orientation; transparency on white; 16-bit grey by its high byte"
+"""How pictures are decoded, for records: change it with the code."""
+
+
+def stored_bytes(picture: Any) -> bytes | None:
+    """The encoded picture of a row, from its bytes or its file; None where there is neither.
+
+    Parameters
+    ----------
+    picture
+        Bytes, a path or URL, a dict with `bytes` or `path` (as `datasets` has it), or None.
+
+    Raises
+    ------
+    TypeError
+        For anything else.
+    """
+    if isinstance(picture, dict) and {"bytes", "path"} & set(picture):
+        picture = picture["bytes"] if picture.get("bytes") is not None else picture.get("path")
+    if isinstance(picture, str):
+        if "://" in picture:
+            import fsspec
+
+            with fsspec.open(picture, "rb") as file:
+                return file.read()  # type: ignore[union-attr]
+        return Path(picture).read_bytes() if Path(picture).is_file() else None
+    if picture is None or isinstance(picture, bytes):
+        return picture
+    raise TypeError(f"it is {type(picture).__name__}, where an encoded picture, or the path or URL of one, is read")
+
+
+def decode(picture: Any) -> Any:
+    """A PIL image as it is stored, turned upright; ValueError where there is none."""
+    from PIL import Image, ImageOps
+
+    stored = stored_bytes(picture)
+    if stored is None:
+        raise ValueError(f"there is no file {picture}" if isinstance(picture, str) else "there is none")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        image = Image.open(io.BytesIO(stored))
+        image.load()
+    return ImageOps.exif_transpose(image)
+
+
+def as_rgb(image: Any) -> Any:
+    """A PIL image in RGB: transparent ones composited on white, deep greys scaled, the others converted.
+
+    Grey of 16 bits is scaled by its range, and grey of floats in [0, 1] by 255.
+
+    Raises
+    ------
+    ValueError
+        For grey of 32 bits or of floats of another range: what is black and what is white is not known.
+    """
+    from PIL import Image
+
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _shallow(image)
+    return image.convert("RGB")
+
+
+def _shallow(image: Any) -> Any:
+    """Grey of 8 bits, from deeper grey."""
+    import numpy as np
+    from PIL import Image
+
+    values = np.asarray(image)
+    low, high = values.min(), values.max()
+    if image.mode == "F":
+        if not (low >= 0 and high <= 1):
+            raise ValueError(
+                f"its greys are floats from {low:g} to {high:g}, and only 0 to 1 has a known black and white: store it "
+                "with 8 or 16 bits"
+            )
+        return Image.fromarray((values * 255 + 0.5).astype(np.uint8))
+    if not (low >= 0 and high < 2**16):
+        raise ValueError(
+            f"its greys are whole numbers of 32 bits from {low} to {high}, and what is black and white is not known: "
+            "store it with 8 or 16 bits"
+        )
+    return Image.fromarray((values >> 8).astype(np.uint8))
