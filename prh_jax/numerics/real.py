@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ..errors import not_real
 
@@ -31,7 +32,7 @@ def as_real(who: str, x: Any) -> Any:
     if reason:
         raise refused(reason)
     try:
-        array = jnp.asarray(x)
+        array = jnp.asarray(_in_range(x))
     except jax.errors.JAXTypeError:  # of a tracer, and it says what to do
         raise
     except (TypeError, ValueError) as error:
@@ -43,3 +44,16 @@ def as_real(who: str, x: Any) -> Any:
     if reason:
         raise refused(reason)
     return array
+
+
+def _in_range(x: Any) -> Any:
+    """Numbers of types that JAX has not, or cuts to their lower bits, as the nearest floats; anything else as it is."""
+    if isinstance(x, list | tuple) and not any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(x)):
+        x = np.asarray(x)
+    if not isinstance(x, np.ndarray | np.generic):
+        return x
+    if x.dtype.kind in "iu" and x.dtype.itemsize >= 4 and x.dtype != np.int32:
+        return x.astype(jnp.result_type(float))
+    if x.dtype.kind == "f" and x.dtype.itemsize > 8:
+        return x.astype(np.float64)
+    return x.astype(x.dtype.newbyteorder("="), copy=False)

@@ -1,5 +1,6 @@
 """Sample ids: unique within a store, equal in all stores that are compared."""
 
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,16 @@ def lines_of(path: str | Path, option: str) -> list[str]:
         ) from error
 
 
-def check_ids(ids: Sequence[str]) -> list[str]:
-    """The ids as a list of strings; StoreError where two are equal or there are none."""
-    ids = [str(i) for i in ids] if ids is not None else []
+def check_ids(ids: Sequence[Any]) -> list[str]:
+    """The ids as a list of strings; StoreError where two are equal, one is missing, or there are none."""
+    given = list(ids) if ids is not None else []
+    missing = [row for row, value in enumerate(given) if value is None or value != value]
+    if missing:
+        raise StoreError(
+            f"{len(missing)} of {len(given)} samples have no id, such as row {missing[0]} ({given[missing[0]]}). Ids "
+            "pair the samples of two models: give every sample one, or leave those samples out."
+        )
+    ids = [value.decode() if isinstance(value, bytes) else str(value) for value in given]
     if not ids:
         raise StoreError("A feature store needs at least one sample; the list of ids is empty.")
     if len(set(ids)) != len(ids):
@@ -57,6 +65,10 @@ def check_same_samples(
     if list(a) != list(b):
         row = next(i for i, (p, q) in enumerate(zip(a, b, strict=True)) if p != q)
         kind = "the same ids in another order" if set(a) == set(b) else "other ids"
+        if unicodedata.normalize("NFC", a[row]) == unicodedata.normalize("NFC", b[row]):
+            kind = (
+                "ids that look alike and are spelled with other Unicode characters (composed in the one, not the other)"
+            )
         raise MismatchError(
             f"{name_a} and {name_b} hold {kind}: row {row} is sample {a[row]!r} in the one and {b[row]!r} in the "
             f"other, and scores would pair unrelated samples. {way_out}"

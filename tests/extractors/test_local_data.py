@@ -1,4 +1,4 @@
-"""Local data are read as they are: every file, a split if asked for, texts that are texts, pictures as people see them."""
+"""Local data are read as they are: every file, a split if asked for, texts that are texts, pictures as people see."""
 
 import json
 

@@ -100,6 +100,17 @@ def test_real_numbers_of_every_type_are_features():
     ):
         np.testing.assert_array_equal(np.asarray(as_real("cka", form), np.float32), np.asarray(form, np.float32))
     assert as_real("cka", x > 0).dtype == bool
+    large = np.round(2.0**40 * x).astype(np.int64)  # beyond 32 bits
+    for form in (
+        large,
+        (large + 2**50).astype(np.uint64),
+        large.astype(">f8"),
+        large.tolist(),
+        large.astype(np.longdouble),
+    ):
+        expected = np.asarray(form).astype(np.float32)
+        np.testing.assert_array_equal(np.asarray(as_real("cka", form), np.float32), expected)
+    assert abs(float(prh_jax.cka(large, x)) - 1) < 1e-5
     gradients = jax.vmap(jax.value_and_grad(prh_jax.cka), (0, None))
     assert [z.shape for z in jax.eval_shape(gradients, np.stack([x, x]), y)] == [(2,), (2, *x.shape)]
     with pytest.raises(TypeError, match="complex64 numbers"):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import unicodedata
 from pathlib import Path
 
 import ml_dtypes
@@ -16,6 +17,7 @@ from jaxtyping import TypeCheckError
 from made_features import N, make_features, make_ids
 
 from prh_jax.errors import StoreError
+from prh_jax.stores.checks import check_ids, check_same_samples
 from prh_jax.stores.inspect import inspect_store
 from prh_jax.stores.layout import SAMPLES_PER_BLOCK, Layer, blocks_of, store_path
 from prh_jax.stores.reader import finite_rows, open_store
@@ -179,6 +181,16 @@ def test_a_killed_writer_resumes_to_the_same_bits(tmp_path):
     roots = [json.loads(files.pop("zarr.json")) for files in (killed, whole)]
     assert roots[0]["attributes"].pop("run") != roots[1]["attributes"].pop("run")
     assert killed == whole and roots[0] == roots[1]
+
+
+def test_look_alike_and_missing_ids_are_told():
+    composed, split = (["a", unicodedata.normalize(form, "é")] for form in ("NFC", "NFD"))
+    with pytest.raises(StoreError, match="look alike.*row 1 is"):
+        check_same_samples("a", composed, "b", split)
+    assert check_ids([b"a", 7]) == ["a", "7"]
+    for gap in (None, float("nan")):
+        with pytest.raises(StoreError, match="1 of 3 samples have no id, such as row 1"):
+            check_ids(["a", gap, "b"])
 
 
 def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
