@@ -1,6 +1,9 @@
 """Features of any torch module of one's own, written like those of the models that are known."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import inspect
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +42,8 @@ def extract_module(
     ids     one for each sample
     spec    what identifies the features: {"model": ..., "modality": ..., "pool": ...} and whatever else matters
 
-    ExtractionError where a layer does not exist or is not reached, the loader shuffles, or its samples are more or
-    fewer than the ids; StoreError where the store at `path` holds something else.
+    ExtractionError where a layer does not exist, is not reached or is called more than once, the loader shuffles, or
+    its samples are more or fewer than the ids; StoreError where the store at `path` holds something else.
     """
     import torch
 
@@ -51,8 +54,7 @@ def extract_module(
     if unknown or not layers:
         some = ", ".join([name for name in modules if name][:12])
         raise ExtractionError(f"The model has no layer {(unknown or ['(none given)'])[0]!r}; it has {some} ...")
-    if isinstance(getattr(loader, "sampler", None), torch.utils.data.RandomSampler):
-        raise ExtractionError("The loader shuffles, and features would belong to other ids: pass shuffle=False.")
+    _check_order(loader, len(ids))
     training = model.training
     model.eval()
     try:
@@ -61,6 +63,36 @@ def extract_module(
             return _extract(path, model, loader, chosen, list(layers), pool, ids, spec, dtype, device, overwrite)
     finally:
         model.train(training)
+
+
+def _check_order(loader: Iterable[Any], n: int) -> None:
+    """ExtractionError unless the loader gives its samples in one order, as the ids do."""
+    import torch
+
+    way_out = "and features would belong to other ids: pass shuffle=False, or a sampler that keeps the order."
+    batches = getattr(loader, "batch_sampler", None)
+    with torch.random.fork_rng(devices=[]):  # looking changes no random number that is drawn later
+        if batches is not None and not isinstance(getattr(loader, "dataset", None), torch.utils.data.IterableDataset):
+            order = list(itertools.islice(itertools.chain.from_iterable(batches), n))
+            if any(later <= earlier for earlier, later in itertools.pairwise(order)):
+                raise ExtractionError(f"The loader takes samples in the order {order[:4]} ..., {way_out}")
+        elif not isinstance(loader, Iterator):
+            first, again = (next(iter(loader), None) for _ in range(2))
+            if not _equal(first, again):
+                raise ExtractionError(f"Two passes over the loader begin with other samples, {way_out}")
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two batches hold the same."""
+    import torch
+
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return set(one) == set(other) and all(_equal(one[key], other[key]) for key in one)
+    if isinstance(one, tuple | list) and isinstance(other, tuple | list):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return one.shape == other.shape and bool(torch.eq(one, other).all())
+    return bool(np.all(np.asarray(one == other)))
 
 
 def _extract(path, model, loader, modules, names, pool, ids, spec, dtype, device, overwrite) -> FeatureStore:
@@ -112,16 +144,31 @@ def _length(batch: Any) -> int:
     return len(batch[0]) if isinstance(batch, tuple | list) else len(batch)
 
 
+def _check_parts(model: Any, parts: int) -> None:
+    """ExtractionError where a batch has more parts than the model takes, such as inputs and labels."""
+    try:
+        inspect.signature(model.forward).bind(*range(parts))
+    except TypeError as error:
+        raise ExtractionError(
+            f"Batches have {parts} parts, each of which is an argument of the model, and its forward() takes others "
+            f"({error}). Give a loader of inputs alone, such as (x for x, label in loader)."
+        ) from error
+
+
 def _states(model, modules, names, pool, batch, size, device) -> list[np.ndarray]:
     found: dict[Any, Any] = {}
+    calls: Counter[Any] = Counter()
 
     def keep(module, inputs, output):
-        found[module] = pool(output)
+        # a copy: later layers may change the output in place
+        found[module] = pool(output).detach().clone()
+        calls[module] += 1
 
     with forward_hooks(modules, keep):
         if isinstance(batch, Mapping):
             model(**{key: _to(value, device) for key, value in batch.items()})
         elif isinstance(batch, tuple | list):
+            _check_parts(model, len(batch))
             model(*(_to(value, device) for value in batch))
         else:
             model(_to(batch, device))
@@ -129,6 +176,11 @@ def _states(model, modules, names, pool, batch, size, device) -> list[np.ndarray
     for name, module in zip(names, modules, strict=True):
         if module not in found:
             raise ExtractionError(f"Layer {name!r} is not reached in a forward pass of the model.")
+        if calls[module] > 1:
+            raise ExtractionError(
+                f"Layer {name!r} is called {calls[module]} times in a forward pass, and which output is meant is not "
+                "known. Name layers that are called once, such as the blocks that call it."
+            )
         shape = tuple(found[module].shape)
         if len(shape) != 2 or shape[0] != size:
             raise ExtractionError(f"Layer {name!r}, pooled, has shape {shape}; pool must give ({size}, d).")

@@ -274,7 +274,53 @@ def test_modules_that_cannot_be_read(tmp_path):
     fails(r"shape \(300, 5, 4, 4\); pool must give \(300, d\)", pool=lambda x: x)
     fails("more samples than the 3 ids", ids=["a", "b", "c"])
     data = torch.utils.data.TensorDataset(torch.rand(N, 3, 6, 6))
-    fails("shuffles", loader=torch.utils.data.DataLoader(data, shuffle=True))
+    fails("takes samples in the order", loader=torch.utils.data.DataLoader(data, shuffle=True))
+    # inputs and labels, and layers that are called twice
+    fails("have 2 parts.*loader of inputs alone", [(torch.rand(N, 3, 6, 6), torch.zeros(N))])
+    twice = torch.nn.Sequential(relu := torch.nn.ReLU(), torch.nn.Flatten(), relu)
+    with pytest.raises(ExtractionError, match="'0' is called 2 times"):
+        extract_module(
+            tmp_path / "t.zarr", twice, [torch.rand(4, 3)], layers=["0"], pool=spatial, ids=list("abcd"), spec={}
+        )
+
+
+def test_an_output_is_what_the_layer_gave_whatever_comes_after_it(tmp_path):
+    x = torch.linspace(-1, 1, 8).reshape(4, 2)
+    net = torch.nn.Sequential(torch.nn.Identity(), torch.nn.ReLU(inplace=True))
+    arguments = {"layers": ["0"], "pool": lambda output: output, "ids": list("abcd"), "spec": {"model": "n"}}
+    store = extract_module(tmp_path / "n.zarr", net, [x.clone()], **arguments)
+    np.testing.assert_array_equal(store.read_layer(0), x.numpy())
+
+
+class Unsteady:
+    """Batches in another order each time."""
+
+    def __init__(self):
+        self.rng = np.random.default_rng(0)
+
+    def __iter__(self):
+        yield torch.from_numpy(self.rng.permutation(4).astype(np.float32))[:, None]
+
+
+def test_loaders_that_shuffle_are_refused(tmp_path):
+    x, data = torch.arange(4.0)[:, None], torch.utils.data
+    arguments = {"layers": [""], "pool": lambda output: output, "ids": list("abcd"), "spec": {"model": "n"}}
+    for options in (
+        {"shuffle": True},
+        {"sampler": data.SubsetRandomSampler(range(4))},
+        {"sampler": [3, 2, 1, 0]},
+        {"batch_sampler": [[2, 3], [0, 1]]},
+    ):
+        state = torch.random.get_rng_state()
+        with pytest.raises(ExtractionError, match="takes samples in the order.*shuffle=False"):
+            extract_module(tmp_path / "s.zarr", torch.nn.Identity(), data.DataLoader(x, **options), **arguments)
+        assert torch.equal(state, torch.random.get_rng_state())
+    with pytest.raises(ExtractionError, match="Two passes over the loader begin with other samples"):
+        extract_module(tmp_path / "s.zarr", torch.nn.Identity(), Unsteady(), **arguments)
+    assert not (tmp_path / "s.zarr").exists()
+    for loader in (data.DataLoader(x, batch_size=3), [x], iter([x[:2], x[2:]])):
+        store = extract_module(tmp_path / "s.zarr", torch.nn.Identity(), loader, **arguments, overwrite=True)
+        np.testing.assert_array_equal(store.read_layer(0), x.numpy())
 
 
 def test_model_sets_of_ones_own(tmp_path):
