@@ -18,7 +18,7 @@ from .frames import join_rows, layer_rows, model_rows
 from .pairs import ModelPairs, mirrored, model_pairs
 from .provenance import Provenance
 from .reduce import How, best_layers, model_blocks, reduce_layers
-from .storage import SCHEMA, create_result, digest, text_digest
+from .storage import SCHEMA, create_result, digest, form_digest, text_digest
 from .tables import latex_table, markdown_table
 
 
@@ -196,7 +196,7 @@ class Alignment:
         """
         where = create_result(self.dataset, self.provenance, place(path), overwrite=overwrite)
         if self.calibration is not None:
-            save_calibration(self.calibration, where)
+            save_calibration(self.calibration, where, digest(self.dataset))
         return where
 
     def save_npy(self, path: str | Path, metric: str) -> Path:
@@ -251,13 +251,13 @@ def load_alignment(path: str | Path | Url, *, calibration: bool = True) -> Align
     try:
         text, recorded = dataset.attrs.pop("protocol"), dataset.attrs.pop("sha256")
         provenance, described = Provenance.of(json.loads(text)), dataset.attrs.pop("protocol_sha256", None)
-        names = list(provenance.metrics)
+        names, form = list(provenance.metrics), dataset.attrs.pop("form_sha256", None)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CorruptError(damaged.format(f"its attributes cannot be used ({error!r})")) from error
     if described not in (None, text_digest(text)):
         raise CorruptError(damaged.format("its record of what was scored, and how, does not match its hash"))
-    if digest(dataset) != recorded:
+    if digest(dataset) != recorded or form not in (None, form_digest(dataset)):
         raise CorruptError(damaged.format("its scores and labels do not match their recorded hash"))
     texts = {name: (c.dims, c.values.astype(object)) for name, c in dataset.coords.items() if c.dtype.kind == "T"}
     dataset = dataset.assign_coords(texts)
-    return Alignment(dataset[names], provenance, load_calibration(where) if calibration else None)
+    return Alignment(dataset[names], provenance, load_calibration(where, recorded) if calibration else None)

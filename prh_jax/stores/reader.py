@@ -218,7 +218,9 @@ class FeatureStore:
         try:
             return sorted(name for name, _ in self.group.arrays() if name not in known)
         except _UNREADABLE as error:
-            raise CorruptError(f"{self.path} is corrupt: it has an unreadable array ({error}). Extract it again.") from error
+            raise CorruptError(
+                f"{self.path} is corrupt: it has an unreadable array ({error}). Extract it again."
+            ) from error
 
     def sample_array(self, name: str) -> np.ndarray:
         """One number per sample that was written beside the features."""

@@ -1,5 +1,6 @@
 """Damage done to files, each time seen to have changed something."""
 
+import itertools
 import os
 import shutil
 from collections.abc import Iterator
@@ -50,7 +51,7 @@ def link(one: Path, two: Path) -> None:
 
 def differing_pairs(paths: list[Path]) -> Iterator[tuple[Path, Path]]:
     """Neighbours and ends of a list that hold other bytes: a swap of equal ones is none."""
-    for one, two in [*zip(paths, paths[1:], strict=False), *([(paths[0], paths[-1])] if len(paths) > 2 else [])]:
+    for one, two in [*itertools.pairwise(paths), *([(paths[0], paths[-1])] if len(paths) > 2 else [])]:
         if one.read_bytes() != two.read_bytes():
             yield one, two
 

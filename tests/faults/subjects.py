@@ -164,5 +164,3 @@ class Subjects:
     @staticmethod
     def _unpacked(path: Path) -> str:
         return store_contents(unpack(path, path.with_name("unpacked.zarr")))
-
-

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from faults.damage import copy, files_of, flip
 
 NAMES = [
