@@ -13,7 +13,7 @@ from ..stores.location import Place, local_file, place, store_at
 from ..stores.publish import write_whole
 from ..stores.target import file_target
 from ..stores.url import Url
-from .calibration import Calibration, load_calibration, save_calibration
+from .calibration import Calibration, calibration_builder, load_calibration
 from .frames import join_rows, layer_rows, model_rows
 from .pairs import ModelPairs, mirrored, model_pairs
 from .provenance import Provenance
@@ -194,10 +194,8 @@ class Alignment:
 
         At a URL a result that is overwritten is removed first, object by object: for some moments there is neither.
         """
-        where = create_result(self.dataset, self.provenance, place(path), overwrite=overwrite)
-        if self.calibration is not None:
-            save_calibration(self.calibration, where, digest(self.dataset))
-        return where
+        chance = [calibration_builder(self.calibration, digest(self.dataset))] if self.calibration is not None else []
+        return create_result(self.dataset, self.provenance, place(path), overwrite=overwrite, parts=chance)
 
     def save_npy(self, path: str | Path, metric: str) -> Path:
         """Write the reference's form: a pickled dict of `scores` (x, y) and `indices` (x, y, 2), the best layer pairs.

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,23 @@ class Calibration:
         return f"Calibration of {', '.join(map(str, self.dataset['metric'].values))}: {kind}, {self.settings['null']}"
 
 
+def calibration_builder(calibration: Calibration, scores: str) -> Callable[..., None]:
+    """What writes a calibration of the scores of this `digest` into a Zarr store; its group there is `group`."""
+    dataset, settings = calibration.dataset, calibration.settings
+    attributes = {"schema": SCHEMA, "settings": json.dumps(settings), "sha256": digest(dataset, settings)}
+    attributes |= {"form_sha256": form_digest(dataset), "scores_sha256": scores}
+    encoding: dict[Any, dict[str, Any]] = {name: {"compressors": [Crc32cCodec()]} for name in dataset.variables}
+
+    def build(store: Any, group: str | None = FINAL) -> None:
+        with warnings.catch_warnings():  # Zarr v3 has no final word on variable-length text yet
+            warnings.simplefilter("ignore")
+            dataset.assign_attrs(attributes).to_zarr(
+                store, group=group, mode="w", zarr_format=3, consolidated=False, encoding=encoding
+            )
+
+    return build
+
+
 def save_calibration(calibration: Calibration, path: Place, scores: str) -> None:
     """Write into the result at `path`; a calibration that was there is replaced, and an unfinished one removed.
 
@@ -74,27 +92,16 @@ def save_calibration(calibration: Calibration, path: Place, scores: str) -> None
     ExistsError
         If the result at `path` has other scores.
     """
-    dataset, settings = calibration.dataset, calibration.settings
-    attributes = {"schema": SCHEMA, "settings": json.dumps(settings), "sha256": digest(dataset, settings)}
-    attributes |= {"form_sha256": form_digest(dataset), "scores_sha256": scores}
-    encoding: dict[Any, dict[str, Any]] = {name: {"compressors": [Crc32cCodec()]} for name in dataset.variables}
-
-    def build(store: Any, **options: Any) -> None:
-        with warnings.catch_warnings():  # Zarr v3 has no final word on variable-length text yet
-            warnings.simplefilter("ignore")
-            dataset.assign_attrs(attributes).to_zarr(
-                store, mode="w", zarr_format=3, consolidated=False, encoding=encoding, **options
-            )
-
+    build = calibration_builder(calibration, scores)
     with writing(path):
         check_scores(path, scores)
         if isinstance(path, Path):
             with write_inside(path / FINAL) as building:
-                build(building)
+                build(building, group=None)
                 check_scores(path, scores)
         else:
             remove(path / FINAL)
-            build(store_at(path, writable=True), group=FINAL)
+            build(store_at(path, writable=True))
         remove(path / GROWING)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,18 @@ def text_digest(text: str) -> str:
 
 
 def create_result(
-    dataset: xr.Dataset, provenance: Provenance, path: Place, *, overwrite: bool, **attributes: Any
+    dataset: xr.Dataset,
+    provenance: Provenance,
+    path: Place,
+    *,
+    overwrite: bool,
+    parts: Sequence[Build] = (),
+    **attributes: Any,
 ) -> Place:
-    """A result at `path`; a running one, of which attributes tell the size of `tile`s, for others to fill too."""
+    """A result at `path`; a running one, of which attributes tell the size of `tile`s, for others to fill too.
+
+    `parts` write what comes with it.
+    """
     check_target(path)
     if path.exists() and not overwrite:
         raise ExistsError(
@@ -59,7 +69,13 @@ def create_result(
     hashes = {"sha256": digest(dataset), "form_sha256": form_digest(dataset)}
     attributes = {"status": "complete", "run": new_run()} | hashes | attributes
     begin = publish if attributes["status"] == "complete" else claim
-    begin(result_builder(dataset, provenance, **attributes), path, overwrite=overwrite)
+    builds = [result_builder(dataset, provenance, **attributes), *parts]
+
+    def build(store: Any) -> None:
+        for each in builds:
+            each(store)
+
+    begin(build, path, overwrite=overwrite)
     return path
 
 
