@@ -7,6 +7,7 @@ import io
 import json
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ..stores.location import Place, place
 from ..stores.publish import write_whole
 from ..stores.url import Url
 
-FORMAT = "prh-jax/sketch/3"
+FORMAT = "prh-jax/sketch/4"
 
 
 class SketchBank:
@@ -52,11 +53,11 @@ class SketchBank:
         path, leaves = self._file(sketcher, layer), [np.asarray(leaf) for leaf in jax.tree.leaves(sketch)]
         if isinstance(path, Url):
             whole = io.BytesIO()
-            np.savez(whole, *leaves)
+            np.savez(whole, *leaves, name=self._name(sketcher, layer))
             path.write_bytes(whole.getvalue())
             return
         with write_whole(path, replace=True) as building, open(building, "wb") as file:
-            np.savez(file, *leaves)
+            np.savez(file, *leaves, name=self._name(sketcher, layer))
 
     def get(self, sketcher: Sketcher, layer: str, treedef: Any) -> Any:
         """The sketch, on the host; `treedef` is its structure."""
@@ -66,6 +67,8 @@ class SketchBank:
         try:
             source = io.BytesIO(path.read_bytes()) if isinstance(path, Url) else path
             with np.load(source, allow_pickle=False) as file:
+                if str(file["name"]) != self._name(sketcher, layer):
+                    raise ValueError("it is that of another layer or metric")
                 sketch = treedef.unflatten([file[f"arr_{i}"] for i in range(treedef.num_leaves)])
         except FileNotFoundError as error:
             raise NotFoundError(
@@ -73,7 +76,7 @@ class SketchBank:
             ) from error
         except StoreError:  # it could not be reached, whatever it holds
             raise
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             path.remove() if isinstance(path, Url) else path.unlink(missing_ok=True)
             raise CorruptError(
                 f"The sketch {path} is damaged and was removed ({error}). Run the same again."
@@ -84,8 +87,13 @@ class SketchBank:
 
     def _file(self, sketcher: Sketcher, layer: str) -> Place:
         assert self.folder is not None
+        return self.folder / f"{self._name(sketcher, layer)[:40]}.npz"
+
+    @staticmethod
+    def _name(sketcher: Sketcher, layer: str) -> str:
+        """What a sketch is of, as a hash; its file holds it too, as files may change names."""
         name = json.dumps([FORMAT, repr(sketcher), layer, jax.default_backend(), jax.__version__])
-        return self.folder / f"{hashlib.sha256(name.encode()).hexdigest()[:40]}.npz"
+        return hashlib.sha256(name.encode()).hexdigest()
 
     @staticmethod
     def _sound(path: Place) -> bool:

@@ -13,12 +13,12 @@ from ..stores.location import Place, local_file, place, store_at
 from ..stores.publish import write_whole
 from ..stores.target import file_target
 from ..stores.url import Url
-from .calibration import Calibration, load_calibration, save_calibration
+from .calibration import Calibration, calibration_builder, load_calibration
 from .frames import join_rows, layer_rows, model_rows
 from .pairs import ModelPairs, mirrored, model_pairs
 from .provenance import Provenance
 from .reduce import How, best_layers, model_blocks, reduce_layers
-from .storage import SCHEMA, create_result, digest, text_digest
+from .storage import SCHEMA, create_result, digest, form_digest, text_digest
 from .tables import latex_table, markdown_table
 
 
@@ -194,10 +194,8 @@ class Alignment:
 
         At a URL a result that is overwritten is removed first, object by object: for some moments there is neither.
         """
-        where = create_result(self.dataset, self.provenance, place(path), overwrite=overwrite)
-        if self.calibration is not None:
-            save_calibration(self.calibration, where)
-        return where
+        chance = [calibration_builder(self.calibration, digest(self.dataset))] if self.calibration is not None else []
+        return create_result(self.dataset, self.provenance, place(path), overwrite=overwrite, parts=chance)
 
     def save_npy(self, path: str | Path, metric: str) -> Path:
         """Write the reference's form: a pickled dict of `scores` (x, y) and `indices` (x, y, 2), the best layer pairs.
@@ -251,13 +249,13 @@ def load_alignment(path: str | Path | Url, *, calibration: bool = True) -> Align
     try:
         text, recorded = dataset.attrs.pop("protocol"), dataset.attrs.pop("sha256")
         provenance, described = Provenance.of(json.loads(text)), dataset.attrs.pop("protocol_sha256", None)
-        names = list(provenance.metrics)
+        names, form = list(provenance.metrics), dataset.attrs.pop("form_sha256", None)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CorruptError(damaged.format(f"its attributes cannot be used ({error!r})")) from error
     if described not in (None, text_digest(text)):
         raise CorruptError(damaged.format("its record of what was scored, and how, does not match its hash"))
-    if digest(dataset) != recorded:
+    if digest(dataset) != recorded or form not in (None, form_digest(dataset)):
         raise CorruptError(damaged.format("its scores and labels do not match their recorded hash"))
     texts = {name: (c.dims, c.values.astype(object)) for name, c in dataset.coords.items() if c.dtype.kind == "T"}
     dataset = dataset.assign_coords(texts)
-    return Alignment(dataset[names], provenance, load_calibration(where) if calibration else None)
+    return Alignment(dataset[names], provenance, load_calibration(where, recorded) if calibration else None)

@@ -2,6 +2,8 @@
 
 import json
 import warnings
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
@@ -9,7 +11,8 @@ from zarr.codecs import Crc32cCodec
 
 from ..errors import CorruptError, MismatchError
 from ..stores.location import Place, remove, store_at, writing
-from .storage import FINAL, GROWING, digest
+from ..stores.publish import write_inside
+from .storage import FINAL, GROWING, check_scores, digest, form_digest
 
 SCHEMA = "prh-jax/calibration/1"
 
@@ -53,40 +56,75 @@ class Calibration:
         return f"Calibration of {', '.join(map(str, self.dataset['metric'].values))}: {kind}, {self.settings['null']}"
 
 
-def save_calibration(calibration: Calibration, path: Place) -> None:
-    """Write into the result at `path`; a calibration that was there is replaced, and an unfinished one removed."""
+def calibration_builder(calibration: Calibration, scores: str) -> Callable[..., None]:
+    """What writes a calibration of the scores of this `digest` into a Zarr store; its group there is `group`."""
     dataset, settings = calibration.dataset, calibration.settings
     attributes = {"schema": SCHEMA, "settings": json.dumps(settings), "sha256": digest(dataset, settings)}
+    attributes |= {"form_sha256": form_digest(dataset), "scores_sha256": scores}
     encoding: dict[Any, dict[str, Any]] = {name: {"compressors": [Crc32cCodec()]} for name in dataset.variables}
-    with writing(path):
-        remove(path / FINAL)
+
+    def build(store: Any, group: str | None = FINAL) -> None:
         with warnings.catch_warnings():  # Zarr v3 has no final word on variable-length text yet
             warnings.simplefilter("ignore")
             dataset.assign_attrs(attributes).to_zarr(
-                store_at(path, writable=True),
-                group=FINAL,
-                mode="w",
-                zarr_format=3,
-                consolidated=False,
-                encoding=encoding,
+                store, group=group, mode="w", zarr_format=3, consolidated=False, encoding=encoding
             )
+
+    return build
+
+
+def save_calibration(calibration: Calibration, path: Place, scores: str) -> None:
+    """Write into the result at `path`; a calibration that was there is replaced, and an unfinished one removed.
+
+    On a disk it is there as a whole or not at all.
+
+    Parameters
+    ----------
+    calibration
+        What is written.
+    path
+        Of the result.
+    scores
+        `digest` of the scores that it was made for.
+
+    Raises
+    ------
+    ExistsError
+        If the result at `path` has other scores.
+    """
+    build = calibration_builder(calibration, scores)
+    with writing(path):
+        check_scores(path, scores)
+        if isinstance(path, Path):
+            with write_inside(path / FINAL) as building:
+                build(building, group=None)
+                check_scores(path, scores)
+        else:
+            remove(path / FINAL)
+            build(store_at(path, writable=True))
         remove(path / GROWING)
 
 
-def load_calibration(path: Place) -> Calibration | None:
-    """The calibration in the result at `path`; None where there is none, StoreError where it is damaged."""
+def load_calibration(path: Place, scores: str) -> Calibration | None:
+    """The calibration in the result at `path`; None where there is none.
+
+    StoreError where it is damaged, or was made for other scores than those of this `digest`.
+    """
     if not (path / FINAL).exists():
         return None
     remedy = "Make it again: `prh calibrate --force-null`."
     try:
         dataset = xr.open_zarr(store_at(path), group=FINAL, consolidated=False).load()
         schema, settings, recorded = (dataset.attrs.pop(name) for name in ("schema", "settings", "sha256"))
+        form, made_for = (dataset.attrs.pop(name, None) for name in ("form_sha256", "scores_sha256"))
         settings = json.loads(settings)
     except Exception as error:  # xarray and zarr raise many kinds for a broken or foreign folder
         raise CorruptError(f"The calibration in {path} is damaged ({error!r}). {remedy}") from error
     if schema != SCHEMA:
         raise MismatchError(f"The calibration in {path} has schema {schema!r}; this version reads {SCHEMA!r}. {remedy}")
-    if digest(dataset, settings) != recorded:
+    if made_for not in (None, scores):
+        raise CorruptError(f"The calibration in {path} was made for other scores than are there now. {remedy}")
+    if digest(dataset, settings) != recorded or form not in (None, form_digest(dataset)):
         raise CorruptError(f"The calibration in {path} is damaged: its numbers do not match their hash. {remedy}")
     texts = {name: (c.dims, c.values.astype(object)) for name, c in dataset.coords.items() if c.dtype.kind == "T"}
     return Calibration(dataset.assign_coords(texts), settings)

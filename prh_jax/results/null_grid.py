@@ -10,9 +10,9 @@ from zarr.codecs import Crc32cCodec
 
 from ..stores.location import Place, open_group, remove, writing
 from ..stores.runs import mark_of
-from .storage import GROWING
+from .storage import GROWING, check_scores
 
-FORMAT = 2
+FORMAT = 3
 """Of an unfinished null: one of another format is begun anew."""
 
 
@@ -20,7 +20,10 @@ class NullGrid:
     """A null as it grows, block of orders by block of orders; in memory, and at a path or URL where there is one.
 
     blocks   ranges of orders, each a whole number of the first one's, but for the last
-    A block on disk counts as done where its mark is that of its numbers: one that lost a chunk is computed again.
+    scores   `digest` of the scores whose null it is, which the result at the path holds
+
+    A block on disk counts as done where its mark is that of its numbers, its place and the scores: one that lost a
+    chunk is computed again. ExistsError where the result has come to hold other scores.
 
     null     (metric, order, model_x, model_y): aggregates over layers, NaN where not computed
     reached  (metric, layer_x, layer_y): how often a cell's null was at least the observed
@@ -36,9 +39,11 @@ class NullGrid:
         *,
         cells: bool,
         path: Place | None,
+        scores: str = "",
     ):
         metrics, orders, *_ = shape_pairs
         self.blocks = list(blocks)
+        self._scores = scores
         self._chunk = self.blocks[0].stop  # every block begins and ends with a chunk
         self.null = np.full(shape_pairs, np.nan, np.float32)
         self.reached = np.zeros((metrics, *shape_cells), np.int32)
@@ -55,6 +60,7 @@ class NullGrid:
             try:
                 group = open_group(path, mode="r+")
                 same = group.attrs["settings"] == text and group.attrs["blocks"] == self._ends
+                same = same and group.attrs.get("scores") == self._scores
                 if same and group.attrs.get("format") == FORMAT:
                     self._read(group)
                     return group
@@ -64,7 +70,7 @@ class NullGrid:
                 self.reached[...] = 0
             remove(path)
         group = open_group(path, mode="w")
-        group.attrs.update({"settings": text, "blocks": self._ends, "format": FORMAT})
+        group.attrs.update({"settings": text, "blocks": self._ends, "format": FORMAT, "scores": self._scores})
         real: dict[str, Any] = {"compressors": [Crc32cCodec()], "dtype": "float32", "fill_value": np.nan}
         whole: dict[str, Any] = {"compressors": [Crc32cCodec()], "dtype": "int32", "fill_value": -1}
         group.create_array("null", shape=pairs, chunks=(1, self._chunk, *pairs[2:]), **real)
@@ -81,13 +87,17 @@ class NullGrid:
             where = self.blocks[int(b)]
             null, reached = arrays["null"][m, where], arrays["reached"][m, b]
             cells = [] if self.cells is None else [arrays["cells"][m, where]]
-            if marks[m, b] != mark_of(FORMAT, null, reached, *cells):
+            if marks[m, b] != mark_of(self._place(int(m), int(b)), null, reached, *cells):
                 continue
             self._done[m, b] = True
             self.null[m, where] = null
             self.reached[m] += reached
             if self.cells is not None:
                 self.cells[m, where] = cells[0]
+
+    def _place(self, metric: int, block: int) -> list[Any]:
+        """What a mark is of, beside numbers."""
+        return [FORMAT, self._scores, metric, block]
 
     @property
     def finished(self) -> int:
@@ -115,9 +125,10 @@ class NullGrid:
             written = {"null": (where, self.null[metric, where]), "reached": (block, reached.astype(np.int32))}
             if self.cells is not None:
                 written["cells"] = (where, self.cells[metric, where])
+            check_scores(self._path, self._scores)
             with writing(self._path):
                 for name, (rows, values) in written.items():
                     self._group[name][metric, rows] = values  # type: ignore[index]
-                mark = mark_of(FORMAT, *(values for _, values in written.values()))
+                mark = mark_of(self._place(metric, block), *(values for _, values in written.values()))
                 self._group["done"][metric, block] = mark  # type: ignore[index]
         self._done[metric, block] = True

@@ -69,7 +69,7 @@ class ScoreGrid:
             if marks.dtype != np.uint8:  # by earlier versions
                 for row, column in np.argwhere(marks > 0).tolist():
                     tile = values[self._where(key, row, column)]
-                    self._done[key][row, column] = marks[row, column] == mark_of(self._run, tile)
+                    self._done[key][row, column] = marks[row, column] == mark_of([self._run, key, row, column], tile)
 
     @property
     def total(self) -> int:
@@ -104,7 +104,8 @@ class ScoreGrid:
                 with writing(self.path):
                     self._group[key][where] = inside  # type: ignore[index]
                     marks: Any = self._group[f"done/{key}"]
-                    marks[row, column] = 1 if marks.dtype == np.uint8 else mark_of(self._run, inside)
+                    mark = mark_of([self._run, key, row, column], inside)
+                    marks[row, column] = 1 if marks.dtype == np.uint8 else mark
             self._done[key][row, column] = True
         return len(placed)
 

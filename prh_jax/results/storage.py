@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import xarray as xr
 import zarr
 from zarr.codecs import Crc32cCodec
 
-from ..errors import CorruptError, ExistsError, NotFoundError
+from ..errors import CorruptError, ExistsError, NotFoundError, StoreError
 from ..stores.location import Place, open_group, place
 from ..stores.publish import Build, claim, publish
 from ..stores.runs import new_run
@@ -34,24 +35,47 @@ def digest(dataset: xr.Dataset, settings: dict[str, Any] | None = None) -> str:
     return found.hexdigest()
 
 
+def form_digest(dataset: xr.Dataset) -> str:
+    """SHA-256 of the dimensions and types of all variables, texts of any kind being one: what `digest` leaves open."""
+    kinds = {name: str(v.dtype) if v.dtype.kind in "fiu" else "text" for name, v in dataset.variables.items()}
+    found = sorted([str(name), list(map(str, dataset[name].dims)), kind] for name, kind in kinds.items())
+    return text_digest(json.dumps(found))
+
+
 def text_digest(text: str) -> str:
     """SHA-256 of a text."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def create_result(
-    dataset: xr.Dataset, provenance: Provenance, path: Place, *, overwrite: bool, **attributes: Any
+    dataset: xr.Dataset,
+    provenance: Provenance,
+    path: Place,
+    *,
+    overwrite: bool,
+    parts: Sequence[Build] = (),
+    **attributes: Any,
 ) -> Place:
-    """A result at `path`; a running one, of which attributes tell the size of `tile`s, for others to fill too."""
+    """A result at `path`; a running one, of which attributes tell the size of `tile`s, for others to fill too.
+
+    `parts` write what comes with it.
+    """
     check_target(path)
     if path.exists() and not overwrite:
         raise ExistsError(
             f"{path} already exists. Choose another path, or overwrite it with --force-remake (overwrite=True)."
         )
     check_replaceable(path, SCHEMA)
-    attributes = {"status": "complete", "sha256": digest(dataset), "run": new_run()} | attributes
+    hashes = {"sha256": digest(dataset), "form_sha256": form_digest(dataset)}
+    attributes = {"status": "complete", "run": new_run()} | hashes | attributes
     begin = publish if attributes["status"] == "complete" else claim
-    begin(result_builder(dataset, provenance, **attributes), path, overwrite=overwrite)
+    builds = [result_builder(dataset, provenance, **attributes), *parts]
+
+    def build(store: Any) -> None:
+        for each in builds:
+            each(store)
+
+    begin(build, path, overwrite=overwrite)
     return path
 
 
@@ -87,6 +111,21 @@ def read_provenance(path: str | Path | Url) -> Provenance:
     except Exception as error:  # zarr raises many kinds for a broken or foreign folder
         raise CorruptError(f"{path} could not be read as a result: {error}") from error
     raise NotFoundError(f"{path} is not a result of `prh align`.")
+
+
+def check_scores(path: Place, scores: str) -> None:
+    """ExistsError where the result at `path` does not hold the scores of this `digest`: made anew, or removed."""
+    try:
+        there = open_group(path).attrs.get("sha256")
+    except StoreError:
+        raise
+    except Exception as error:  # zarr raises many kinds for a folder that is gone
+        raise ExistsError(f"{path} was removed while its null was run, so the null stops here.") from error
+    if there != scores:
+        raise ExistsError(
+            f"{path} was made anew by another process while its null was run, so the null stops. Nothing of it counts "
+            "for what is there now; calibrate that, once it is finished."
+        )
 
 
 def is_running(path: Place) -> bool:

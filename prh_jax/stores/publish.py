@@ -1,10 +1,14 @@
 """How a Zarr group comes to where others may look for it: renamed there on a disk, put object by object at a URL."""
 
 import contextlib
+import functools
+import hashlib
 import os
+import platform
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +61,20 @@ def write_whole(path: Path, *, replace: bool, suffix: str = "") -> Iterator[Path
         Ending of the temporary name, for programs that go by it.
     """
     check_target(path)
-    building = path.parent / f".{path.name}.{uuid.uuid4().hex}.partial{suffix}"
+    with _written(path, replace=replace, suffix=suffix) as building:
+        yield building
+
+
+def write_inside(path: Path) -> AbstractContextManager[Path]:
+    """`write_whole` for a part of a store or result, which the part replaces: `path` lies inside."""
+    return _written(path, replace=True)
+
+
+@contextlib.contextmanager
+def _written(path: Path, *, replace: bool, suffix: str = "") -> Iterator[Path]:
+    building = path.parent / f".{path.name}.{_maker()}-{os.getpid()}-{uuid.uuid4().hex}.partial{suffix}"
     try:
+        _tidy(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         yield building
         if not replace and path.exists():
@@ -81,6 +97,30 @@ def write_whole(path: Path, *, replace: bool, suffix: str = "") -> Iterator[Path
     finally:
         with contextlib.suppress(OSError):  # where there is no folder, there is nothing to remove either
             shutil.rmtree(building) if building.is_dir() else building.unlink(missing_ok=True)
+
+
+@functools.cache
+def _maker() -> str:
+    """A name for the processes that see each other's numbers: of one boot of one machine, outside of containers."""
+    seen = [platform.node()]
+    with contextlib.suppress(OSError):
+        seen += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
+    return hashlib.sha256(repr(seen).encode()).hexdigest()[:12]
+
+
+def _tidy(path: Path) -> None:
+    """Remove what processes left that were killed while they wrote to `path`, as far as it can be known that they were.
+
+    Another machine's may be at work; where the system does not list its processes, nothing is removed.
+    """
+    if not Path("/proc/self").exists() or not path.parent.is_dir():
+        return
+    start = f".{path.name}.{_maker()}-"
+    for name in os.listdir(path.parent):
+        number, *rest = name.removeprefix(start).split("-")
+        if name.startswith(start) and rest and number.isdecimal() and not Path(f"/proc/{number}").exists():
+            leftover = path.parent / name
+            shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
 
 
 def claim(build: Build, where: Place, *, overwrite: bool) -> None:

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,12 @@ FEW_CHUNKS = 4096
 
 NO_CHUNK = b"none"
 """Stands for the checksum of a chunk of a sample array that was never written."""
-_UNREADABLE = (ValueError, TypeError, OSError, RuntimeError, IndexError, ArithmeticError, MemoryError)
-"""What Zarr and numpy raise where a record says other than what is there, or what cannot be."""
+_UNREADABLE = (ValueError, TypeError, OSError, RuntimeError, LookupError, ArithmeticError, MemoryError, EOFError)
+_UNREADABLE += (zipfile.BadZipFile, zlib.error)
+"""What Zarr, numpy and archives raise where a record says other than what is there, or what cannot be."""
+
+CODECS = (["bytes", "crc32c"], ["vlen-utf8", "crc32c"])
+"""How chunks are written: numbers and texts as they are, then a checksum."""
 
 MANY = 1_000_000
 """Ids whose chunk is looked for before room is made for them."""
@@ -191,7 +197,10 @@ class FeatureStore:
         blocks = range(len(blocks_of(self.n)))
         chunks = [f"{array}/c/{index}/{block}/0" for array, index in self._where for block in blocks]
         optional = [f"{name}/c/{block}" for name in self.sample_array_names for block in blocks]
-        found = tails(self.path, self.group, chunks + optional, size=4)
+        try:
+            found = tails(self.path, self.group, chunks + optional, size=4)
+        except _UNREADABLE as error:
+            raise CorruptError(f"{self.path} is corrupt: {error}. Extract it again, or fetch it anew.") from error
         for name, tail in zip(chunks, found, strict=False):
             if tail is None:
                 raise CorruptError(f"{self.path} is corrupt: {name} cannot be read. Extract it again.")
@@ -206,7 +215,12 @@ class FeatureStore:
     def sample_array_names(self) -> list[str]:
         """Names of the arrays with one number per sample."""
         known = {"sample", "layer", "done", *(name for name, _ in self._where)}
-        return sorted(name for name, _ in self.group.arrays() if name not in known)
+        try:
+            return sorted(name for name, _ in self.group.arrays() if name not in known)
+        except _UNREADABLE as error:
+            raise CorruptError(
+                f"{self.path} is corrupt: it has an unreadable array ({error}). Extract it again."
+            ) from error
 
     def sample_array(self, name: str) -> np.ndarray:
         """One number per sample that was written beside the features."""
@@ -215,12 +229,18 @@ class FeatureStore:
     def _array(self, name: str) -> zarr.Array:
         try:
             array = self.group[name]
-        except (KeyError, *_UNREADABLE) as error:
+        except _UNREADABLE as error:
             raise CorruptError(
                 f"{self.path} is corrupt: it has no readable array {name!r} ({error}). Extract it again."
             ) from error
         if not isinstance(array, zarr.Array):
             raise CorruptError(f"{self.path} is corrupt: {name!r} is not an array. Extract it again.")
+        codecs = array.metadata.to_dict()["codecs"]
+        if [codec["name"] for codec in codecs] not in CODECS or "big" in str(codecs[0]):  # type: ignore[index]
+            raise CorruptError(
+                f"{self.path} is corrupt: array {name!r} is to be read by {codecs}, and no store is written so. "
+                "Extract it again."
+            )
         return array
 
     def _read(self, name: str, selection) -> np.ndarray:
@@ -270,7 +290,7 @@ def open_store(path: str | Path | Url, storage_options: Mapping[str, Any] | None
         return FeatureStore(where, group)
     except StoreError:
         raise
-    except (KeyError, AttributeError, *_UNREADABLE) as error:
+    except (AttributeError, *_UNREADABLE) as error:
         raise CorruptError(
             f"{path} is corrupt: its attributes cannot be used ({type(error).__name__}: {error}). Extract it again."
         ) from error

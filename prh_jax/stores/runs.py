@@ -39,9 +39,9 @@ def check_run(path: Place, run: Any) -> None:
         )
 
 
-def mark_of(run: Any, *arrays: np.ndarray) -> int:
-    """A mark, above 0, of arrays that were written in a run: other contents or another run give another one."""
-    checksum = zlib.crc32(json.dumps(run).encode())
+def mark_of(place: Any, *arrays: np.ndarray) -> int:
+    """A mark, above 0, of arrays written at a place: other contents, another run or another place give another one."""
+    checksum = zlib.crc32(json.dumps(place).encode())
     for array in arrays:
         checksum = zlib.crc32(np.ascontiguousarray(array).tobytes(), checksum)
     return max(checksum, 1)

@@ -1,6 +1,7 @@
 """Writing feature stores, block by block, each block whole or not at all."""
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -181,10 +182,14 @@ class FeatureWriter:
 
         def write() -> None:
             self._check_run()
+            opened = os.stat(self.path).st_ino
             for (array, index), values in zip(store._where, stored, strict=True):
+                if os.stat(self.path).st_ino != opened:  # replaced meanwhile: a block of many layers takes seconds
+                    self._check_run()
                 self._array(array)[index, rows] = values
             for name, values in sample_values.items():
                 self._array(name)[rows] = np.asarray(values)
+            self._check_run()
             self._array("done")[block] = 1
 
         self._retried(write)

@@ -26,6 +26,7 @@ from ..results.calibration import PAIR_TABLES, Calibration, save_calibration
 from ..results.null_grid import NullGrid
 from ..results.pairs import ModelPairs
 from ..results.reduce import model_blocks
+from ..results.storage import digest
 from ..runtime.memory import size_text
 from ..runtime.progress import report_progress
 from ..stores.location import Place
@@ -134,8 +135,11 @@ def calibrate_study(
     labels_x, labels_y = list(blocks_x), list(blocks_y)
     models = list(blocks_x.values()), list(blocks_y.values())
     cells, pairs = (len(layers_x), len(layers_y)), (len(labels_x), len(labels_y))
+    scores = digest(data)
     ranges = order_blocks(len(orders), null.stop_after is not None, memory // 4 // (8 * cells[0] * cells[1]))
-    grid = NullGrid((len(metrics), len(orders), *pairs), cells, ranges, settings, cells=null.cells, path=path)
+    grid = NullGrid(
+        (len(metrics), len(orders), *pairs), cells, ranges, settings, cells=null.cells, path=path, scores=scores
+    )
     if grid.finished:
         done = f"{grid.finished} of {len(ranges) * len(metrics)} blocks are done"
         report_progress(f"{path}: going on with the null, {done}.", quiet)
@@ -194,7 +198,7 @@ def calibrate_study(
     }
     calibration = Calibration(xr.Dataset(variables, coords=coords), settings)
     if path is not None:
-        save_calibration(calibration, path)
+        save_calibration(calibration, path, scores)
     return calibration
 
 

@@ -20,7 +20,7 @@ from prh_jax.metrics.registry import METRICS
 from prh_jax.results.calibration import save_calibration
 from prh_jax.results.null_grid import NullGrid
 from prh_jax.results.score_grid import ScoreGrid
-from prh_jax.results.storage import create_result
+from prh_jax.results.storage import create_result, digest
 from prh_jax.stores.location import place
 from prh_jax.stores.publish import publish
 from prh_jax.stores.url import Url
@@ -211,14 +211,14 @@ def test_calibrations(tmp_path):
     result.save(URL, overwrite=True)
     found = prh_jax.load_alignment(URL).calibration
     assert found is not None and found.dataset.equals(result.calibration.dataset)
-    blocks, pairs = [slice(0, 2), slice(2, 4)], (1, 4, 1, 1)
-    one = NullGrid(pairs, (2, 2), blocks, {"orders": 4}, cells=True, path=Url(URL))
+    scores, blocks, pairs = digest(result.dataset), [slice(0, 2), slice(2, 4)], (1, 4, 1, 1)
+    one = NullGrid(pairs, (2, 2), blocks, {"orders": 4}, cells=True, path=Url(URL), scores=scores)
     one.put(0, 1, np.full((2, 1, 1), 0.5), np.ones((2, 2), int), np.full((2, 2, 2), 0.25))
-    again = NullGrid(pairs, (2, 2), blocks, {"orders": 4}, cells=True, path=Url(URL))
+    again = NullGrid(pairs, (2, 2), blocks, {"orders": 4}, cells=True, path=Url(URL), scores=scores)
     assert again.done(0, 1) and not again.done(0, 0) and again.reached.sum() == 4
     np.testing.assert_array_equal(again.null[0, :, 0, 0], [np.nan, np.nan, 0.5, 0.5])
-    assert NullGrid(pairs, (2, 2), blocks, {"orders": 5}, cells=True, path=Url(URL)).finished == 0
-    save_calibration(result.calibration, Url(URL))
+    assert NullGrid(pairs, (2, 2), blocks, {"orders": 5}, cells=True, path=Url(URL), scores=scores).finished == 0
+    save_calibration(result.calibration, Url(URL), scores)
     assert not [name for name in objects() if "growing" in name]
 
 
