@@ -74,9 +74,9 @@ def make_sketches(
         ref, drafts, degenerate, (x, threshold) = waiting.pop(0)
         if bool(degenerate):
             refuse_constant(ref)
-        for sketcher, (sketch, candidates) in drafts.items():
-            if candidates is not None:
-                sketch = sketcher.settle(sketch, candidates, x, float(threshold), normalized=preprocess.normalize)
+        for sketcher, (sketch, doubt) in drafts.items():
+            if doubt is not None:
+                sketch = sketcher.settle(sketch, doubt, x, float(threshold), normalized=preprocess.normalize)
             bank.put(sketcher, ref.name, jax.device_get(sketch))
 
     shown = tqdm(total=len(missing), desc="sketching", unit=" layers", disable=quiet, leave=False)
