@@ -1,8 +1,12 @@
 """Float64 values of metrics on float32 features; what is ranked is put in order by exact arithmetic."""
 
+from contextlib import contextmanager
 from fractions import Fraction
+from unittest.mock import patch
 
 import numpy as np
+import oracles.lists
+import oracles.subspaces
 from oracles import ORACLES
 from scipy.stats import kendalltau, spearmanr
 
@@ -33,14 +37,11 @@ def squared_distance_keys(z):
     return s[:, None] + s[None, :] - 2 * p
 
 
-def exact_lists(x, k, normalize=True, largest=True, by_distance=False, with_self=False):
-    z = integers(x)
-    keys = squared_distance_keys(z) if by_distance else cosine_keys(z) if normalize else products(z)
-    sign = 1 if by_distance else -1
-    n = len(z)
-    return [
-        sorted((j for j in range(n) if with_self or j != i), key=lambda j: (sign * keys[i][j], j))[:k] for i in range(n)
-    ]
+def exact_lists(x, k, normalize=True, queries=0):
+    """The k nearest of each sample, equal ones by index."""
+    keys = cosine_keys(integers(x)) if normalize else products(integers(x))
+    n = len(x)
+    return [sorted((j for j in range(n) if j != i), key=lambda j: (-keys[i][j], j))[:k] for i in range(n)]
 
 
 def pair_ranks(x, rdm):
@@ -64,11 +65,34 @@ def scaled(x):
     return np.ldexp(x, -np.frexp(np.abs(x).max())[1])
 
 
+def scale_of(metric, x, y):
+    """What an error of the score is measured by: 1 where scores are shares or angles, else the layers' own size."""
+    x, y = (z.astype(np.float64) for z in (x, y))
+    if metric.name == "magnitude_difference":
+        return max(np.linalg.norm(z.mean(axis=0)) for z in (x, y))
+    if metric.name in ("procrustes_distance", "permutation_procrustes") and not metric.unit_norm:
+        return max(np.linalg.norm(z) for z in (x, y))
+    return 0 if metric.name == "rsm_norm_difference" else 1
+
+
 def exact_value(metric, x, y):
+    """The score of float32 features by the definition in the metric's documentation, in float64."""
     name, settings = metric.name, metric.settings
     if name == "rsa" and settings["compare_by"] in ("spearman", "kendall"):
         return exact_rsa(x, y, **settings)
-    if "isotropic_scaling" in metric.invariances:
+    if metric.invariances >= {"isotropic_scaling"}:
         x, y = scaled(x), scaled(y)
-    with np.errstate(all="ignore"):
+    if metric.invariances >= {"translation"}:
+        x, y = (z - z.mean(axis=0, dtype=np.float64) for z in (x, y))
+    with documented(), np.errstate(all="ignore"):
         return ORACLES[name](x, y, **settings)
+
+
+@contextmanager
+def documented():
+    """The oracles with neighbours in the order of exact arithmetic, and the rank of features in float32."""
+    with (
+        patch.object(oracles.lists, "neighbor_lists", exact_lists),
+        patch.object(oracles.subspaces, "EPS", np.finfo(np.float32).eps),
+    ):
+        yield
