@@ -11,7 +11,7 @@ from jax.sharding import Mesh, PartitionSpec, SingleDeviceSharding
 
 from ..metrics.base import Metric
 from ..runtime.host import compile_quickly
-from ..sketches.base import Candidates, SketchContext, Sketcher, Summarizer
+from ..sketches.base import Doubt, SketchContext, Sketcher, Summarizer
 from .preprocess import Preprocess
 from .stacks import stacked_shapes
 
@@ -41,7 +41,7 @@ def summary_program(
 
 
 @partial(jax.jit, static_argnames=("sketcher",))
-def sketch_summary(summary: Any, *, sketcher: Sketcher) -> tuple[Any, Candidates | None]:
+def sketch_summary(summary: Any, *, sketcher: Sketcher) -> tuple[Any, Doubt | None]:
     """The draft of a sketch, from the summary of a layer of any width; compiled once."""
     return sketcher.draft(summary)
 
@@ -57,10 +57,10 @@ def sketch_layer(x: Any, threshold: Any, *, sketcher: Sketcher, preprocess: Prep
     (summary,) = summarize_layer(
         x, threshold, summarizers=(summarizer_of(sketcher, preprocess),), preprocess=preprocess
     )
-    sketch, candidates = sketch_summary(summary, sketcher=sketcher)
-    if candidates is None:
+    sketch, doubt = sketch_summary(summary, sketcher=sketcher)
+    if doubt is None:
         return sketch
-    return sketcher.settle(sketch, candidates, np.asarray(x), float(threshold), normalized=preprocess.normalize)
+    return sketcher.settle(sketch, doubt, np.asarray(x), float(threshold), normalized=preprocess.normalize)
 
 
 def compare_tiles(metrics: Sequence[Metric], a: Any, b: Any) -> tuple[jax.Array, ...]:

@@ -1,5 +1,6 @@
 """Layers streamed from stores into sketches."""
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ from tqdm.auto import tqdm
 from ..errors import StoreError
 from ..runtime.host import compiling_threads, kept_memory, quiet_blas, reading_threads
 from ..sketches.base import Sketcher, Summarizer
+from ..sketches.reasons import NO_DIGITS, has_nan, why_no_score
 from ..stores.source import ModelSource
 from .preprocess import Preprocess
 from .programs import sketch_summary, summarizer_of, summary_program
@@ -73,11 +75,14 @@ def make_sketches(
     def store_oldest() -> None:
         ref, drafts, degenerate, (x, threshold) = waiting.pop(0)
         if bool(degenerate):
-            refuse_constant(ref)
-        for sketcher, (sketch, candidates) in drafts.items():
-            if candidates is not None:
-                sketch = sketcher.settle(sketch, candidates, x, float(threshold), normalized=preprocess.normalize)
-            bank.put(sketcher, ref.name, jax.device_get(sketch))
+            refuse_constant(ref, x, float(threshold))
+        for sketcher, (sketch, doubt) in drafts.items():
+            if doubt is not None:
+                sketch = sketcher.settle(sketch, doubt, x, float(threshold), normalized=preprocess.normalize)
+            sketch = jax.device_get(sketch)
+            if has_nan(sketch):
+                warn_of_layer(ref, x, float(threshold))
+            bank.put(sketcher, ref.name, sketch)
 
     shown = tqdm(total=len(missing), desc="sketching", unit=" layers", disable=quiet, leave=False)
     with quiet_blas(), kept_memory(memory), shown as bar:
@@ -138,10 +143,27 @@ def _prepared(
                 yield ref, x, thresholds[ref.layer]
 
 
-def refuse_constant(ref: StoredLayer) -> None:
-    """StoreError: a layer with the same features for all samples has no score."""
+def refuse_constant(ref: StoredLayer, x: np.ndarray | None = None, threshold: float = np.inf) -> None:
+    """StoreError: a layer with the same features for all samples has no score; `x` tells whether that is why."""
+    why = None if x is None else why_no_score(x, threshold)
+    if why is not None and not why.startswith("is constant: all"):
+        raise StoreError(f"{named(ref)} {why}. It cannot be aligned with anything: extract it again, or leave it out.")
     raise StoreError(
-        f"{ref.store.path}, layer {ref.store.layers[ref.layer].name!r} is constant: all {ref.store.n} samples have the "
+        f"{named(ref)} is constant: all {ref.store.n} samples have the "
         "same features once clipped, so it cannot be aligned with anything. Where features are mostly zeros, clip less "
         "(--clip-quantile 1); else extract the model again, or leave it out."
     )
+
+
+def warn_of_layer(ref: StoredLayer, x: np.ndarray, threshold: float) -> None:
+    """Warn of a layer that has no score by some metric."""
+    warnings.warn(
+        f"{named(ref)} {why_no_score(x, threshold) or NO_DIGITS}. Its scores by some of the metrics may be NaN.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
+def named(ref: StoredLayer) -> str:
+    """A layer, for messages."""
+    return f"{ref.store.path}, layer {ref.store.layers[ref.layer].name!r}"

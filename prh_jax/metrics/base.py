@@ -12,10 +12,12 @@ import math
 from typing import Any, ClassVar
 
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from ..numerics.real import as_real
 from ..sketches.base import SketchContext, Sketcher
+from ..sketches.reasons import warn_of_nan
 from .kernels import PairwiseKernel, TileKernel
 
 Score = Float[Array, ""]
@@ -37,7 +39,8 @@ class Metric:
 
     A metric is callable: `Cka()(x, y)` scores features `x` (n, dx) and `y` (n, dy), of which row i is the same sample.
     It works under `jit` and `vmap`, and under `grad` where `differentiable`. Features are raised to at least float32.
-    Degenerate input (all samples equal in a layer, a NaN, an infinity) gives NaN. TypeError for complex numbers, masked
+    Degenerate input (all samples equal in a layer, a NaN, an infinity) gives NaN, and a RuntimeWarning that says why,
+    but under `jit` and `vmap`. TypeError for complex numbers, masked
     values, records, texts and objects.
     """
 
@@ -102,7 +105,11 @@ class Metric:
     def __call__(self, x: Any, y: Any) -> Score:
         x, y = self._checked_pair(x, y)
         sketcher = self.sketcher.specialise(SketchContext(x.shape[0], tuple(sorted({x.shape[1], y.shape[1]}))))
-        return self.compare(sketcher(x), sketcher(y))
+        a, b = sketcher(x), sketcher(y)
+        score = self.compare(a, b)
+        if not isinstance(score, Tracer):
+            warn_of_nan(self.name, score, ("x", x, a), ("y", y, b))
+        return score
 
     def _checked_pair(self, x: Any, y: Any) -> tuple[Any, Any]:
         """Both layers as arrays; TypeError unless of real numbers, ValueError unless row i can be the same sample."""

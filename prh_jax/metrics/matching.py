@@ -10,7 +10,6 @@ from ..numerics import linalg
 from ..numerics.assignment import best_match
 from ..numerics.linalg import HIGHEST
 from ..sketches.feature_columns import ColumnSketcher, FeatureColumns, same_width
-from ..sketches.packed_matrix import squared_norm
 from .base import PairwiseMetric, Score
 
 
@@ -122,7 +121,7 @@ class PermutationProcrustes(MatchMetric):
         match = best_match(products(p, q), a.count, b.count)
         if not self.unit_norm:
             p, q = p * a.size, q * b.size
-        return linalg.safe_sqrt(squared_norm(p - q[:, match]))
+        return linalg.frobenius_norm(p - q[:, match])
 
 
 def soft_correlation_match(x: Any, y: Any) -> Score:

@@ -59,7 +59,7 @@ class RsmNormDifference(PairwiseMetric):
     def compare(self, a: PackedMatrix, b: PackedMatrix) -> Score:
         difference = a.upper - b.upper
         if self.norm == "frobenius":
-            return linalg.safe_sqrt(2 * linalg.inner(difference, difference))
+            return 2**0.5 * linalg.frobenius_norm(difference)
         return jnp.max(jnp.abs(jnp.linalg.eigvalsh(unpack_upper(difference))))
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from ..numerics import linalg
 from ..numerics.linalg import HIGHEST
-from ..sketches.packed_matrix import PackedMatrix, squared_norm
+from ..sketches.packed_matrix import PackedMatrix
 from ..sketches.root_matrices import RootSketcher
 from .base import PairwiseMetric, Score
 
@@ -22,11 +22,6 @@ def rotated(a: Float[Array, "n n"], b: Float[Array, "n n"]) -> Float[Array, "n n
     """
     u, _, v = jnp.linalg.svd(lax.stop_gradient(jnp.matmul(b.T, a, precision=HIGHEST)))
     return jnp.matmul(b, jnp.matmul(u, v, precision=HIGHEST), precision=HIGHEST)
-
-
-def length(matrix: Float[Array, "n n"]) -> Float[Array, ""]:
-    """Frobenius norm."""
-    return linalg.safe_sqrt(squared_norm(matrix))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +75,7 @@ class ProcrustesDistance(ShapeMetric):
         p, q = a.matrix(), b.matrix()
         if not self.unit_norm:
             p, q = p * a.size, q * b.size
-        return length(p - rotated(p, q))
+        return linalg.frobenius_norm(p - rotated(p, q))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +113,7 @@ class AngularShapeDistance(ShapeMetric):
     def compare(self, a: PackedMatrix, b: PackedMatrix) -> Score:
         p = a.matrix()
         q = rotated(p, b.matrix())
-        return 2 * jnp.arctan2(length(p - q), length(p + q))
+        return 2 * jnp.arctan2(linalg.frobenius_norm(p - q), linalg.frobenius_norm(p + q))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,6 +35,8 @@ class ExactFeatures:
         A number for each sample: no sample may be a neighbour of one of its own group. None where all may be.
     with_self
         Whether a sample may be its own neighbour.
+    row_centered
+        Whether the mean of each row is taken off before it is divided by its length.
     """
 
     given: Num[np.ndarray, "n d"]
@@ -43,6 +45,7 @@ class ExactFeatures:
     threshold: float = np.inf
     groups: tuple[int, ...] | None = None
     with_self: bool = False
+    row_centered: bool = False
 
     def rows(self, samples: Int[np.ndarray, " m"] | slice) -> Float[np.ndarray, "m d"]:
         """Rows after clipping, of length one if so set; a row of zeros stays zero."""
@@ -53,9 +56,21 @@ class ExactFeatures:
             if self.given.dtype == np.float64:  # squares of narrower types are in its range
                 _, exponents = np.frexp(np.abs(x).max(axis=1, keepdims=True))
                 np.ldexp(x, -exponents, out=x)
-            lengths = _lengths(x)
+            if self.row_centered:
+                x = without_mean(x)
+            lengths = lengths_of(x)
             x /= np.where(lengths > 0, lengths, 1)[:, None]
         return x
+
+    def rounded_rows(self) -> Float[np.ndarray, " n"]:
+        """Bounds of what rounding has moved a row by, in units of its length where rows have length one."""
+        if not self.unit_rows:
+            return np.zeros(len(self.given))
+        if not self.row_centered:
+            return np.full(len(self.given), 4 * U)
+        x = dataclasses.replace(self, unit_rows=False).rows(slice(None))
+        largest, lengths = np.abs(x).max(axis=1), lengths_of(without_mean(x))
+        return 4 * U * (1 + x.shape[1] ** 0.5 * largest / np.where(lengths > 0, lengths, 1))
 
     def barred(self, samples: Int[np.ndarray, " m"]) -> Bool[np.ndarray, "m n"]:
         """Which of all samples may not be neighbours of some."""
@@ -72,7 +87,7 @@ class ExactFeatures:
         width = self.given.shape[1]
         point = self._mean() if centered else np.zeros((1, width))
         found = np.empty(lists.shape)
-        for part in _parts(len(samples), lists.shape[1] * width):
+        for part in parts(len(samples), lists.shape[1] * width):
             others = self.rows(lists[part].reshape(-1)) - point
             found[part] = np.einsum("id,ikd->ik", self.rows(samples[part]), others.reshape(*lists[part].shape, width))
         return found
@@ -87,14 +102,14 @@ class ExactFeatures:
         keys, errors = np.empty(len(samples)), np.empty(len(samples))
         width, origin = self.given.shape[1], self.rows(slice(0, 1))
         roundings = (16 + width**0.5) * U
-        for part in _parts(len(samples), width, IN_CACHE):
+        for part in parts(len(samples), width, IN_CACHE):
             distinct, place = np.unique(np.concatenate([samples[part], others[part]]), return_inverse=True)
             rows = self.rows(distinct)
             a, b = (rows[z] for z in np.split(place.reshape(-1), 2))
             if self.by_product:
                 b = b - origin
                 keys[part] = np.einsum("ij,ij->i", a, b)
-                errors[part] = roundings * _lengths(a) * _lengths(b)
+                errors[part] = roundings * lengths_of(a) * lengths_of(b)
                 continue
             apart = a - b
             squares = np.einsum("ij,ij->i", apart, apart)
@@ -115,10 +130,10 @@ class ExactFeatures:
         given = self.rows(samples)
         factors = given if self.by_product else given - center
         ranked, longest = np.empty((len(samples), n)), 0.0
-        for part in _parts(n, width):
+        for part in parts(n, width):
             others = self.rows(part)
             theirs = others - center
-            lengths = _lengths(theirs)
+            lengths = lengths_of(theirs)
             longest = max(longest, float(lengths.max()))
             ranked[:, part] = factors @ theirs.T
             if not self.by_product:
@@ -126,7 +141,7 @@ class ExactFeatures:
                 if self.ranking == "product":
                     ranked[:, part] -= ~others.any(axis=1) / 2
         ranked[self.barred(samples)] = -np.inf
-        reach = _lengths(factors) + longest
+        reach = lengths_of(factors) + longest
         errors = U * (2 * np.sqrt(width) + 4) * reach * longest
         return ranked, errors + (4 * U * reach if self.unit_rows else 0)
 
@@ -137,7 +152,7 @@ class ExactFeatures:
 
     def _mean(self) -> Float[np.ndarray, "1 d"]:
         n, width = self.given.shape
-        return sum(self.rows(part).sum(axis=0, keepdims=True) for part in _parts(n, width)) / n
+        return sum(self.rows(part).sum(axis=0, keepdims=True) for part in parts(n, width)) / n
 
 
 def settle(
@@ -184,7 +199,7 @@ def settle(
     unsure[:, k - 1 :] &= ~closed
     lists[~unknown] = _in_order(places[~unknown], unsure[~unknown], samples[changed[~unknown]], exact)[:, :k]
     rows = np.flatnonzero(unknown)
-    for part in _parts(len(rows), exact.given.shape[0]):
+    for part in parts(len(rows), exact.given.shape[0]):
         lists[rows[part]] = _from_all(samples[changed[rows[part]]], k, exact)
     return changed, lists
 
@@ -226,11 +241,18 @@ def _in_order(
     return settled
 
 
-def _lengths(rows: Float[np.ndarray, "m d"]) -> Float[np.ndarray, " m"]:
+def without_mean(x: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m d"]:
+    """Rows minus their mean; a row of equal numbers gives zeros."""
+    equal = x.max(axis=1, keepdims=True) == x.min(axis=1, keepdims=True)
+    return np.where(equal, 0, x - x.mean(axis=1, keepdims=True))
+
+
+def lengths_of(rows: Float[np.ndarray, "m d"]) -> Float[np.ndarray, " m"]:
+    """Euclidean norms of rows."""
     return np.sqrt(np.einsum("ij,ij->i", rows, rows))
 
 
-def _parts(count: int, width: int, numbers: int = BLOCK) -> Iterator[slice]:
+def parts(count: int, width: int, numbers: int = BLOCK) -> Iterator[slice]:
     """Slices of `count` rows, each of which has `width` numbers, that make a block."""
     size = max(1, numbers // width)
     return (slice(start, min(start + size, count)) for start in range(0, count, size))

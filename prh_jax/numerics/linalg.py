@@ -70,6 +70,13 @@ def safe_sqrt(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), x * 0)
 
 
+def frobenius_norm(matrix: Float[Array, "n m"]) -> Float[Array, ""]:
+    """Root of the sum of squared entries, whose squares may be out of the range of floats; a gradient of 0 at 0."""
+    factor = power_of_two(matrix)
+    scaled = matrix * factor
+    return safe_sqrt(inner(scaled, scaled)) / factor
+
+
 def without_diagonal(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
     """The matrix with its diagonal set to zero."""
     return jnp.where(jnp.eye(matrix.shape[0], dtype=bool), 0, matrix)

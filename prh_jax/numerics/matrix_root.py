@@ -32,11 +32,11 @@ def left_singular(x: Float[Array, "n d"]) -> tuple[Float[Array, "n m"], Float[Ar
 
 
 @jax.custom_jvp
-def gram_root(x: Float[Array, "n d"]) -> Float[Array, "n n"]:
-    """`(x x')^(1/2)`, from the singular values of x."""
+def gram_root(x: Float[Array, "n d"]) -> tuple[Float[Array, "n n"], Float[Array, " m"]]:
+    """`(x x')^(1/2)`, and the singular values of x that it is made from, without a gradient."""
     vectors, values = left_singular(x)
     root = _product(vectors * values[None, :], vectors.T)
-    return (root + root.T) / 2
+    return (root + root.T) / 2, values
 
 
 @gram_root.defjvp
@@ -54,26 +54,29 @@ def _gram_root_jvp(primals, tangents):
     # root dR + dR root = dx x' + x dx'
     mixing = (within * s[None, :] + within.T * s[:, None]) / jnp.where(both > 0, both, 1)
     side = _product(outside, u.T)
-    return (root + root.T) / 2, _product(u, jnp.where(both > 0, mixing, 0), u.T) + side + side.T
+    moved = _product(u, jnp.where(both > 0, mixing, 0), u.T) + side + side.T
+    return ((root + root.T) / 2, s), (moved, jnp.zeros_like(s))
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
-def hat_matrix(root: Float[Array, "n n"], ridge: float = 0.0, variance: float = 1.0) -> Float[Array, "n n"]:
+@partial(jax.custom_jvp, nondiff_argnums=(2, 3))
+def hat_matrix(
+    root: Float[Array, "n n"], floor: Float[Array, ""], ridge: float = 0.0, variance: float = 1.0
+) -> Float[Array, "n n"]:
     """`K (K + ridge)^-1` of `K = root^2`: what predicts by ridge regression; with 0 the projector on the span of K.
 
-    Singular values (eigenvalues of the root) below n eps of the largest count as zero. `variance` keeps the leading
-    directions only: as few as hold this share of the sum of squared singular values.
+    Singular values (eigenvalues of the root) of at most `floor` of the largest count as zero. `variance` keeps the
+    leading directions only: as few as hold this share of the sum of squared singular values.
     """
-    u, _, _, weights = _spectrum(root, ridge, variance)
+    u, _, _, weights = _spectrum(root, floor, ridge, variance)
     hat = _product(u * weights[None, :], u.T)
     return (hat + hat.T) / 2
 
 
-def _spectrum(root, ridge: float, variance: float):
+def _spectrum(root, floor, ridge: float, variance: float):
     """Eigenvectors, eigenvalues, which are kept, and the hat matrix's eigenvalues; the largest first."""
     values, u = jnp.linalg.eigh(root)
     values, u = values[::-1], u[:, ::-1]
-    kept = values > values.shape[0] * jnp.finfo(values.dtype).eps * values[:1]
+    kept = values > floor * values[:1]
     squares = jnp.where(kept, values, 0) ** 2
     if variance < 1:
         before = jnp.cumsum(squares) - squares
@@ -83,8 +86,8 @@ def _spectrum(root, ridge: float, variance: float):
 
 @hat_matrix.defjvp
 def _hat_matrix_jvp(ridge, variance, primals, tangents):
-    (root,), (change,) = primals, tangents
-    u, values, kept, weights = _spectrum(root, ridge, variance)
+    (root, floor), (change, _) = primals, tangents
+    u, values, kept, weights = _spectrum(root, floor, ridge, variance)
     a, b = values[:, None], values[None, :]
     one, other = kept[:, None], kept[None, :]
     # divided differences of v^2 / (v^2 + ridge) between two that are kept; 0 where the projector keeps both

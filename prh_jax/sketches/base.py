@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Bool, Float, Int, Num
 
 Order = Int[Array, " n"]
 
@@ -82,6 +82,10 @@ class Candidates(NamedTuple):
     margin: Float[Array, " rows"]
 
 
+Doubt = Candidates | Bool[Array, ""]
+"""Where rounding may have changed a sketch: the candidates for its lists of neighbours, or whether it has at all."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Sketcher:
     """Makes the sketch of a layer in two steps; metrics with equal sketchers share one sketch.
@@ -105,16 +109,15 @@ class Sketcher:
         """The sketch, from what the summarizer made."""
         raise NotImplementedError
 
-    def draft(self, summary: Any) -> tuple[Any, Candidates | None]:
-        """The sketch, and the candidates for its lists of neighbours where rounding may have changed their order."""
+    def draft(self, summary: Any) -> tuple[Any, Doubt | None]:
+        """The sketch, and what tells where rounding may have changed it; None where nothing is settled."""
         return self.sketch(summary), None
 
-    def settle(
-        self, sketch: Any, candidates: Candidates, x: Num[np.ndarray, "n d"], threshold: float, *, normalized: bool
-    ) -> Any:
-        """The sketch, on the host, with lists of neighbours in the order of float64 arithmetic on the features.
+    def settle(self, sketch: Any, doubt: Any, x: Num[np.ndarray, "n d"], threshold: float, *, normalized: bool) -> Any:
+        """The sketch, on the host, with what was in doubt as float64 arithmetic on the features has it.
 
-        Features `x` are clipped at the threshold; `normalized` says that cosines rank them, whatever the sketcher says.
+        Features `x` are clipped at the threshold; `normalized` says that their rows are divided by their lengths,
+        whatever the sketcher says.
         """
         raise NotImplementedError
 
@@ -123,8 +126,8 @@ class Sketcher:
         return self
 
     def __call__(self, x: Num[Array, "n d"]) -> Any:
-        sketch, candidates = self.draft(self.summarizer(x))
-        if candidates is None or any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((x, sketch))):
+        sketch, doubt = self.draft(self.summarizer(x))
+        if doubt is None or any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((x, sketch))):
             return sketch
-        settled = self.settle(sketch, candidates, np.asarray(x), float("inf"), normalized=False)
+        settled = self.settle(sketch, doubt, np.asarray(x), float("inf"), normalized=False)
         return jax.tree.map(jnp.asarray, settled)

@@ -1,16 +1,20 @@
 """Dissimilarities of all pairs of samples."""
 
 import dataclasses
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Num
 
-from ..numerics import linalg
+from ..numerics import exact_pairs, linalg
 from .base import Sketcher
 from .inner_products import InnerProducts, SummarizeInnerProducts
 from .packed_matrix import PackedMatrix, pack, squared_norm
+from .ranks import entry_margins, exact_levels, in_doubt
 
 Dissimilarity = Literal["correlation", "euclidean", "cosine"]
 
@@ -47,28 +51,59 @@ class DissimilaritySketcher(Sketcher):
         missing = jnp.where(lax.stop_gradient(own) < factor * factor / 2, 0.5, 0) * factor * factor
         return linalg.without_diagonal(squares / 2 + missing[:, None] + missing[None, :]), factor * factor
 
+    def order_matrix(self, products: InnerProducts) -> tuple[Float[Array, "n n"], Float[Array, "n n"]]:
+        """Numbers in the order of the dissimilarities, and how much two of them may have come nearer by rounding."""
+        margins = entry_margins(products.distance_margin())
+        if self.dissimilarity == "euclidean":
+            return linalg.squared_distances(products.gram), margins
+        return self.matrix(products)[0], margins / 2
+
     def sketch(self, summary: InnerProducts) -> PackedMatrix:
-        n = summary.gram.shape[0]
+        return self.draft(summary)[0]
+
+    def draft(self, summary: InnerProducts) -> tuple[PackedMatrix, Bool[Array, ""] | None]:
+        if self.form == "ranks":
+            ranks, doubt = average_ranks(*self.order_matrix(summary))
+            return self.normal_form(ranks, summary.degenerate), doubt & ~summary.degenerate
         matrix, factor = self.matrix(summary)
         if self.form == "raw":
-            bad, norm = summary.degenerate, jnp.ones_like(factor)
-            return pack(matrix / factor, norm, bad)
-        if self.form == "ranks":
-            matrix = average_ranks(matrix)
+            return pack(matrix / factor, jnp.ones_like(factor), summary.degenerate), None
+        return self.normal_form(matrix, summary.degenerate), None
+
+    def normal_form(self, matrix: Float[Array, "n n"], degenerate: Bool[Array, ""]) -> PackedMatrix:
+        """The matrix of Frobenius norm one, less the mean of its entries first but in the form "unit"."""
+        n = matrix.shape[0]
         if self.form != "unit":
             matrix = linalg.without_diagonal(matrix - jnp.sum(matrix) / float(n * (n - 1)))
         # nearer to 1 first: squares of ranks of many samples are large
         matrix = matrix * linalg.power_of_two(matrix)
         squares = squared_norm(matrix)
-        bad = summary.degenerate | ~(squares > 0)
+        bad = degenerate | ~(squares > 0)
         norm = jnp.sqrt(jnp.where(bad, 1, squares))
         return pack(matrix / norm, norm, bad)
 
+    def settle(
+        self, sketch: PackedMatrix, doubt: Any, x: Num[np.ndarray, "n d"], threshold: float, *, normalized: bool
+    ) -> PackedMatrix:
+        if not bool(doubt):
+            return sketch
+        levels = exact_levels(self.dissimilarity, x, threshold, normalized=normalized)
+        ranks = exact_pairs.average_ranks(levels).astype(sketch.upper.dtype)
+        return jax.device_get(_normal_form(ranks, sketcher=self))
 
-def average_ranks(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
-    """Ranks of the entries off the diagonal, equal ones their mean rank, up to a constant and a factor of 2.
 
-    The matrix is symmetric to the bit: each pair stands twice, side by side in the order.
+@partial(jax.jit, static_argnames=("sketcher",))
+def _normal_form(ranks: Any, *, sketcher: DissimilaritySketcher) -> PackedMatrix:
+    return sketcher.normal_form(ranks, jnp.asarray(False))
+
+
+def average_ranks(
+    matrix: Float[Array, "n n"], margins: Float[Array, "n n"]
+) -> tuple[Float[Array, "n n"], Bool[Array, ""]]:
+    """Ranks of the entries off the diagonal, up to a constant and a factor of 2, and whether they are in doubt.
+
+    Equal entries get their mean rank. The matrix is symmetric to the bit: each pair stands twice, side by side in the
+    order.
     """
     n = matrix.shape[0]
     if n * n >= 2**31:
@@ -81,4 +116,4 @@ def average_ranks(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
     first = lax.cummax(jnp.where(jnp.pad(changes, (1, 0), constant_values=True), place, 0))
     last = lax.cummin(jnp.where(jnp.pad(changes, (0, 1), constant_values=True), place, jnp.inf), reverse=True)
     ranks = jnp.zeros_like(flat).at[order].set((first + last) / 2, unique_indices=True)
-    return linalg.without_diagonal(ranks.reshape(n, n))
+    return linalg.without_diagonal(ranks.reshape(n, n)), in_doubt(ordered, margins.reshape(-1)[order], n)

@@ -17,6 +17,9 @@ from .lists import ListSketcher
 from .nearest import nearest, relabel
 from .neighbors import NearestRows, SummarizeNearest
 
+LOST = 1e-4
+"""Part of a layer's alignment with itself that rounding may have, beyond which CKNNA is not told."""
+
 
 class NeighborKernel(NamedTuple):
     """Neighbours with their kernel values, the layer's alignment with itself, and the factor that undoes prescaling."""
@@ -94,7 +97,7 @@ class NeighborKernelSketcher(ListSketcher):
         # What the ranking leaves out is the same along each row; it vanishes under row centring.
         row_part = -means if self.row_centered else products.offset + products.square
         values = values + row_part[:, None]
-        alignment = self.align(neighbors, values, values)
+        alignment = self.own_alignment(neighbors, values)
         bad, factor = products.degenerate, products.factor
         return NeighborKernel(
             jnp.where(bad, -1, neighbors),
@@ -103,6 +106,13 @@ class NeighborKernelSketcher(ListSketcher):
             factor * factor,
         )
 
+    def own_alignment(self, neighbors: Int[Array, "n k"], values: Float[Array, "n k"]) -> Float[Array, ""]:
+        """Alignment of a layer with itself; NaN where its terms cancel and rounding is a LOST part of what is left."""
+        terms = self.terms(neighbors, values, values)
+        alignment, size = sum(terms), sum(jnp.abs(term) for term in terms)
+        lost = jnp.finfo(values.dtype).eps * size > LOST * jnp.abs(alignment)
+        return jnp.where(lost, jnp.nan, alignment)
+
     def align(self, neighbors: Int[Array, "n k"], a: Float[Array, "n k"], b: Float[Array, "n k"]) -> Float[Array, ""]:
         """Alignment of two n x n matrices A, B that are zero outside the listed entries, from the entries alone.
 
@@ -110,14 +120,18 @@ class NeighborKernelSketcher(ListSketcher):
         unbiased `(<A, B'> + S_A S_B / ((n-1)(n-2)) - 2 c_A r_B / (n-2)) / (n (n-3))`, biased `tr(A H B H)`, where
         S are totals, r row sums and c column sums.
         """
+        return sum(self.terms(neighbors, a, b))
+
+    def terms(self, neighbors: Int[Array, "n k"], a: Float[Array, "n k"], b: Float[Array, "n k"]) -> tuple[Any, ...]:
+        """What `align` is the sum of."""
         if self.row_centered:
-            return linalg.inner(a, b)
+            return (linalg.inner(a, b),)
         n = neighbors.shape[0]
         rows_a, rows_b = jnp.sum(a, axis=1), jnp.sum(b, axis=1)
         # B'_ij = B_ji: look for i in the list of each of its neighbours j.
         mutual = neighbors[neighbors] == jnp.arange(n, dtype=neighbors.dtype)[:, None, None]
         transposed = jnp.sum(jnp.where(mutual, b[neighbors], 0), axis=2)
-        return self.combine(
+        return self.hsic_terms(
             linalg.inner(a, transposed),
             jnp.sum(rows_a) * jnp.sum(rows_b),
             linalg.inner(a, rows_b[neighbors]),
@@ -127,10 +141,15 @@ class NeighborKernelSketcher(ListSketcher):
 
     def combine(self, product, totals, columns_a_rows_b, columns_b_rows_a, n: int):
         """HSIC from `<A, B'>`, `S_A S_B`, `c_A r_B` and `c_B r_A` (see `align`)."""
+        return sum(self.hsic_terms(product, totals, columns_a_rows_b, columns_b_rows_a, n))
+
+    def hsic_terms(self, product, totals, columns_a_rows_b, columns_b_rows_a, n: int) -> tuple[Any, ...]:
+        """What HSIC is the sum of."""
         if self.unbiased:
+            pairs = float(n * (n - 3))
             crossed = 2 * columns_a_rows_b / (n - 2)
-            return (product + totals / float((n - 1) * (n - 2)) - crossed) / float(n * (n - 3))
-        return product - (columns_a_rows_b + columns_b_rows_a) / n + totals / float(n * n)
+            return product / pairs, totals / float((n - 1) * (n - 2)) / pairs, -crossed / pairs
+        return product, -(columns_a_rows_b + columns_b_rows_a) / n, totals / float(n * n)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,4 +171,4 @@ class BlockedNeighborKernelSketcher(NeighborKernelSketcher):
 
 @partial(jax.jit, static_argnames=("sketcher",))
 def _self_alignment(lists: Any, values: Any, *, sketcher: NeighborKernelSketcher) -> Array:
-    return sketcher.align(lists, values, values)
+    return sketcher.own_alignment(lists, values)

@@ -195,4 +195,7 @@ class NeighborSimilaritySketcher(ListSketcher):
     def from_candidates(self, summary: Any, candidates: Candidates) -> Similarities:
         bad, row_part = summary.degenerate, (summary.offset + summary.square)[:, None]
         cosines = (summary.ranking() + row_part) / summary.factor / summary.factor
+        # the length of a row is one, or zero up to rounding: a row of zeros is like no other
+        zero = jnp.diagonal(cosines) < 0.5
+        cosines = jnp.where(zero[:, None] | zero[None, :], 0, cosines)
         return Similarities(jnp.where(bad, -1, candidates.places[:, : self.k]), jnp.where(bad, jnp.nan, cosines))

@@ -1,11 +1,15 @@
 """Sketches that are one symmetric matrix: dissimilarities, or what comes of the root of a Gram matrix."""
 
 import dataclasses
+from functools import partial
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Num
 
+from ..numerics.exact_neighbors import ExactFeatures
 from ..numerics.linalg import HIGHEST
 from ..numerics.matrix_root import gram_root, hat_matrix
 from .base import Order, Sketcher, Summarizer
@@ -14,10 +18,15 @@ from .scaling import scale_columns
 
 
 class GramRoot(NamedTuple):
-    """Root of the Gram matrix of the features times `factor` (see `roots`)."""
+    """Root of the Gram matrix of the features times `factor`, and their singular values (see `gram_root`).
+
+    Singular values of at most `floor` of the largest count as zero.
+    """
 
     root: Float[Array, "n n"]
+    values: Float[Array, " m"]
     factor: Float[Array, ""]
+    floor: Float[Array, ""]
     degenerate: Bool[Array, ""]
 
 
@@ -29,11 +38,68 @@ class SummarizeRoot(Summarizer):
 
     def __call__(self, x: Num[Array, "n d"]) -> GramRoot:
         z, columns = scale_columns(x, centered=self.centered)
-        return GramRoot(gram_root(z), columns.factor, columns.degenerate)
+        return GramRoot(*gram_root(z), columns.factor, rank_floor(z), columns.degenerate)
+
+
+def rank_floor(x: Float[Array, "n d"]) -> Float[Array, ""]:
+    """What part of the largest singular value counts as zero: n times the precision of the features."""
+    return jnp.asarray(x.shape[0] * jnp.finfo(x.dtype).eps, x.dtype)
+
+
+DOUBT = 3000
+"""Root mean square of how much the largest singular value exceeds those that are kept, from which a layer's directions
+are found in float64: what float32 rounds of the largest has turned the others by a thousandth or so then."""
 
 
 @dataclasses.dataclass(frozen=True)
-class RootSketcher(Sketcher):
+class DirectionSketcher(Sketcher):
+    """A sketcher of the directions of a layer, weak ones as strong ones.
+
+    Rounding turns a direction by the more the weaker it is. Where float32 does not tell them well, or not how many
+    there are, the host makes the sketch in float64. Under `jax.jit` and `jax.vmap`, which leave the host out, the
+    sketch is that of float32.
+    """
+
+    @property
+    def all_directions(self) -> bool:
+        """Whether directions count however weak they are."""
+        return True
+
+    def draft(self, summary: GramRoot) -> tuple[Any, Bool[Array, ""] | None]:
+        sketch = self.sketch(summary)
+        if not self.all_directions or summary.root.dtype != jnp.float32:
+            return sketch, None
+        return sketch, directions_in_doubt(summary) & ~summary.degenerate
+
+    def settle(self, sketch: Any, doubt: Any, x: Num[np.ndarray, "n d"], threshold: float, *, normalized: bool) -> Any:
+        if not bool(doubt):
+            return sketch
+        rows = ExactFeatures(x, "product", normalized, threshold).rows(slice(None))
+        with jax.enable_x64(True):
+            floor = np.float64(len(x) * jnp.finfo(jnp.float32).eps)
+            made = jax.device_get(_remade(rows, floor, sketcher=self))
+        return jax.tree.map(lambda new, old: np.asarray(new, old.dtype), made, sketch)
+
+
+@partial(jax.jit, static_argnames=("sketcher",))
+def _remade(x: Any, floor: Any, *, sketcher: DirectionSketcher) -> Any:
+    """The sketch in float64, with the rank that float32 features have."""
+    return sketcher.sketch(sketcher.summarizer(x)._replace(floor=floor))
+
+
+def directions_in_doubt(summary: GramRoot) -> Bool[Array, ""]:
+    """Whether float32 may have turned the directions of a layer, or mistaken their number."""
+    largest, eps = summary.values[0], jnp.finfo(summary.values.dtype).eps
+    shares = summary.values / jnp.where(largest > 0, largest, 1)
+    kept = shares > summary.floor
+    excess = jnp.where(kept, 1 / jnp.where(kept, shares, 1), 0)
+    turned = jnp.sum(excess * excess) > DOUBT**2 * jnp.sum(kept, dtype=excess.dtype)
+    near = jnp.abs(shares - summary.floor) < 2 * summary.root.shape[0] ** 0.5 * eps
+    return turned | jnp.any(near)
+
+
+@dataclasses.dataclass(frozen=True)
+class RootSketcher(DirectionSketcher):
     """Root of a layer's Gram matrix, of Frobenius norm one; `size` is the norm it had.
 
     `alpha` below 1 whitens in part: singular values `alpha s + (1 - alpha)` with s those of the unit norm.
@@ -43,20 +109,24 @@ class RootSketcher(Sketcher):
     alpha: float = 1.0
 
     @property
+    def all_directions(self) -> bool:
+        return self.alpha < 1
+
+    @property
     def summarizer(self) -> SummarizeRoot:
         return SummarizeRoot(self.centered)
 
     def sketch(self, summary: GramRoot) -> PackedMatrix:
         root, norm, bad = unit_root(summary)
         if self.alpha < 1:
-            root = self.alpha * root + (1 - self.alpha) * hat_matrix(root)
+            root = self.alpha * root + (1 - self.alpha) * hat_matrix(root, summary.floor)
             size = jnp.sqrt(jnp.where(bad, 1, squared_norm(root)))
             root = root / size
         return pack(root, norm, bad)
 
 
 @dataclasses.dataclass(frozen=True)
-class HatSketcher(Sketcher):
+class HatSketcher(DirectionSketcher):
     """Hat matrix of regression on a layer, `ridge` in units of its total variance; with 0 the projector on its span.
 
     `size` is its squared norm: the rank of a projector. `variance` keeps leading directions (see `hat_matrix`).
@@ -72,7 +142,7 @@ class HatSketcher(Sketcher):
 
     def sketch(self, summary: GramRoot) -> PackedMatrix:
         root, _, bad = unit_root(summary)
-        hat = hat_matrix(root, self.ridge, self.variance)
+        hat = hat_matrix(root, summary.floor, self.ridge, self.variance)
         return pack(hat, squared_norm(hat), bad)
 
 
@@ -90,7 +160,7 @@ class Regression(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class RegressionSketcher(Sketcher):
+class RegressionSketcher(DirectionSketcher):
     """Both sides of a regression of one layer on another; `ridge` in units of the total variance.
 
     `leave_one_out` judges each sample by the regression on all others.
@@ -105,7 +175,7 @@ class RegressionSketcher(Sketcher):
 
     def sketch(self, summary: GramRoot) -> Regression:
         root, norm, bad = unit_root(summary)
-        hat = hat_matrix(root, self.ridge)
+        hat = hat_matrix(root, summary.floor, self.ridge)
         if self.leave_one_out:
             smoother = left_out(hat)
         else:

@@ -23,13 +23,19 @@ def distance_correlation(x, y, biased=True):
     return float(np.sqrt(squared) if biased else squared)
 
 
+def dissimilarities(x, rdm):
+    """Of all pairs; 1 where a row has no direction."""
+    with np.errstate(invalid="ignore"):
+        return np.nan_to_num(pdist(np.asarray(x, np.float64), rdm), nan=1)
+
+
 def rsa(x, y, rdm="correlation", compare_by="spearman"):
-    a, b = (pdist(np.asarray(z, np.float64), rdm) for z in (x, y))
+    a, b = (dissimilarities(z, rdm) for z in (x, y))
     if compare_by == "cosine":
         return float(a @ b / np.sqrt((a @ a) * (b @ b)))
     return float({"spearman": spearmanr, "kendall": kendalltau, "pearson": pearsonr}[compare_by](a, b)[0])
 
 
 def rsm_norm_difference(x, y, rdm="euclidean", norm="frobenius"):
-    a, b = (squareform(pdist(np.asarray(z, np.float64), rdm)) for z in (x, y))
+    a, b = (squareform(dissimilarities(z, rdm)) for z in (x, y))
     return float(np.linalg.norm(a - b, ord={"frobenius": "fro", "spectral": 2}[norm]))

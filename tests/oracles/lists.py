@@ -101,9 +101,10 @@ def joint_rank_jaccard(x, y, k=10, normalize=True, queries=0):
 
 def second_order_cosine(x, y, k=10):
     """Hamilton et al. 2016: similarities of sample i to the neighbours it has in either layer."""
+    lists = zip(neighbor_lists(x, k), neighbor_lists(y, k), strict=True)
     x, y = unit_rows(x), unit_rows(y)
     cosines = []
-    for i, (p, q) in enumerate(zip(neighbor_lists(x, k), neighbor_lists(y, k), strict=True)):
+    for i, (p, q) in enumerate(lists):
         either = sorted(set(p) | set(q))
         a, b = x[either] @ x[i], y[either] @ y[i]
         cosines.append(a @ b / np.sqrt((a @ a) * (b @ b)))

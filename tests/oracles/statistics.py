@@ -11,7 +11,8 @@ def magnitude_difference(x, y):
 def concentricity(x):
     x = np.asarray(x, np.float64)
     mean = x.mean(axis=0)
-    return np.mean([row @ mean / np.linalg.norm(row) / np.linalg.norm(mean) for row in x])
+    lengths = [np.linalg.norm(row) or 1 for row in x]  # a row of zeros counts as 0
+    return np.mean([row @ mean / length / np.linalg.norm(mean) for row, length in zip(x, lengths, strict=True)])
 
 
 def concentricity_difference(x, y):

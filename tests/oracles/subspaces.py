@@ -2,6 +2,9 @@
 
 import numpy as np
 
+EPS = np.finfo(float).eps
+"""Precision of the features, which decides the rank of a layer."""
+
 
 def leading_directions(x, dim):
     x = np.asarray(x, np.float64)
@@ -23,7 +26,7 @@ def basis(x, centered=True, variance=1.0):
     """Left singular vectors of singular values above zero; the first of them that hold a share of the variance."""
     x = np.asarray(x, np.float64)
     u, s, _ = np.linalg.svd(x - x.mean(axis=0) if centered else x, full_matrices=False)
-    rank = int((s > max(x.shape) * np.finfo(float).eps * s[0]).sum())
+    rank = int((s > len(x) * EPS * s[0]).sum())
     if variance < 1:
         share = np.cumsum(s**2) / np.sum(s**2)
         rank = min(rank, int(np.argmax(share >= variance)) + 1)
@@ -57,7 +60,10 @@ def eigenspace_overlap(x, y):
 
 
 def gulp(x, y, ridge=0.01):
-    """Boix-Adsera et al. 2022: by covariances of normalised features, d x d."""
+    """Boix-Adsera et al. 2022: by covariances of normalised features, d x d; without a ridge by the spans."""
+    if ridge == 0:
+        u, v = basis(x), basis(y)
+        return float(u.shape[1] + v.shape[1] - 2 * np.linalg.norm(u.T @ v) ** 2)
     x, y = (np.asarray(z, np.float64) - np.mean(z, axis=0) for z in (x, y))
     x, y = x / np.linalg.norm(x), y / np.linalg.norm(y)
     inverse = [np.linalg.pinv(z.T @ z + ridge * np.eye(z.shape[1]), hermitian=True) for z in (x, y)]
@@ -75,7 +81,7 @@ def linear_regression(x, y, ridge=0.0, leave_one_out=False):
         """By the fit to centred features of some samples, for other samples."""
         (own, mean), place = (y - y.mean(axis=0), x.mean(axis=0)), new - y.mean(axis=0)
         if ridge == 0:
-            return mean + place @ np.linalg.lstsq(own, x - mean, rcond=None)[0]
+            return mean + place @ np.linalg.lstsq(own, x - mean, rcond=len(own) * EPS)[0]
         return mean + place @ np.linalg.solve(own.T @ own + ridge * np.eye(y.shape[1]), own.T @ (x - mean))
 
     if not leave_one_out:
