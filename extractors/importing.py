@@ -13,6 +13,7 @@ from prh_jax.stores.reader import FeatureStore
 from prh_jax.stores.target import check_target
 from prh_jax.stores.writer import write_features
 
+from .datasets.values import id_of
 from .errors import ExtractionError, first_line
 
 SAMPLES_FIRST, LAYERS_FIRST = "samples,layers,features", "layers,samples,features"
@@ -69,7 +70,7 @@ def import_features(
         raise ExtractionError(f"There is no file at {source} to import.")
     readers = {".pt": _torch, ".pth": _torch, ".npy": _npy, ".npz": _npz}
     if source.suffix == ".parquet":
-        found = _parquet(source, id_column)
+        found = _parquet(source, id_column if ids is None else None)
     elif source.suffix in readers:
         found = readers[source.suffix](source)
     else:
@@ -240,7 +241,7 @@ def _npz(source: Path) -> Imported:
     return Imported(layers, names, None if ids is None else [str(i) for i in ids])
 
 
-def _parquet(source: Path, id_column: str) -> Imported:
+def _parquet(source: Path, id_column: str | None) -> Imported:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -248,9 +249,10 @@ def _parquet(source: Path, id_column: str) -> Imported:
         table = pq.read_table(source)
     except (OSError, pa.ArrowException) as error:
         raise ExtractionError(f"{source} cannot be read as parquet: {error}") from error
-    if id_column not in table.column_names:
+    if id_column is not None and id_column not in table.column_names:
         raise ExtractionError(
-            f"{source} has no column {id_column!r} of ids (--id-column); {table.column_names} are there."
+            f"{source} has no column {id_column!r} of ids; {', '.join(table.column_names)} are there. Name it with "
+            "--id-column, or give ids with --ids."
         )
     layers, names = [], []
     for name in table.column_names:
@@ -268,4 +270,7 @@ def _parquet(source: Path, id_column: str) -> Imported:
         names.append(name)
     if not layers:
         raise ExtractionError(f"{source} has no column of lists; a layer's features are a list of numbers a row.")
-    return Imported(layers, names, [str(i) for i in table[id_column].to_pylist()])
+    if id_column is None:
+        return Imported(layers, names, None)
+    ids = table[id_column].to_pylist()
+    return Imported(layers, names, [id_of(value, str(source), id_column, row) for row, value in enumerate(ids)])
