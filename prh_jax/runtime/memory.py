@@ -10,8 +10,8 @@ import jax
 MOST = 2**63
 """Bytes beyond what any address reaches."""
 
-LEAST_ADDRESS_SPACE = 2**30
-"""Bytes: with less, XLA ends the process as it starts its threads or compiles, and no word says why."""
+LEAST_ADDRESS_SPACE = 2**31
+"""Bytes: with less, XLA ends the process, or waits without end, as it starts its threads, and no word says why."""
 
 
 @functools.cache
