@@ -108,7 +108,7 @@ def test_a_disk_that_cannot_be_written_from_some_moment_on(name, subjects, ledge
 def test_a_full_disk_on_the_way(subjects, ledger, tmp_path):
     """The quick part."""
     with ledger.kind("disk fails (quick)") as kind:
-        for name in ("store", "pack", "merge"):
+        for name in ("store", "pack"):
             each_write(kind, name, subjects, tmp_path / "out", 2, CODES[:1])
 
 
