@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all docs bench lint format clean
+.PHONY: demo test test-all faults docs bench lint format clean
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +27,10 @@ test: lint
 
 test-all: lint
 	$(PYTEST)
+
+# Damage, kills, full disks, rival writers: all of the battery, and a table of what came of each kind.
+faults: $(VENV)/ready
+	$(CHEAPLY) $(BIN)/python -m pytest -n 0 --disable-warnings tests/faults
 
 docs: $(VENV)/ready
 	$(BIN)/python -m pip install --quiet --editable ".[docs]"

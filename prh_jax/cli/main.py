@@ -40,6 +40,9 @@ came from.
 _INTERRUPTED = "\nprh {}: interrupted; what was finished is kept, run it again to go on."
 
 
+_OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "can't start new thread", "Out of memory", "out of memory")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; exit status 0: success, 1: a part failed, 2: unusable input, 130: interrupted."""
     arguments = [_dashed(word) for word in (sys.argv[1:] if argv is None else argv)]
@@ -68,6 +71,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.environ.get("PRH_DEBUG"):
             raise
         print(f"prh {command}: error: {error}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        if os.environ.get("PRH_DEBUG") or not any(words in str(error) for words in _OUT_OF_MEMORY):
+            raise
+        print(
+            f"prh {command}: error: the system gave no more memory or threads ({error}). Raise the limit (ulimit -v, "
+            "ulimit -u, or that of the batch system) or lower --memory, and run the same again. What was written is "
+            "kept.",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         if argv is None:

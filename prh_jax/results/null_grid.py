@@ -83,6 +83,8 @@ class NullGrid:
     def _read(self, group: zarr.Group) -> None:
         arrays: dict[str, Any] = {name: group[name] for name, _ in group.arrays()}
         marks = np.asarray(arrays["done"][...])
+        if marks.dtype != np.uint32:
+            raise TypeError(f"its marks are {marks.dtype}")
         for m, b in np.argwhere(marks > 0):
             where = self.blocks[int(b)]
             null, reached = arrays["null"][m, where], arrays["reached"][m, b]

@@ -1,13 +1,14 @@
 """The matrices of a running study, filled tile by tile, on disk as they grow."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from ..errors import CorruptError, ExistsError, IncompleteError, MismatchError
-from ..stores.location import Place, open_group, writing
+from ..stores.location import UNREADABLE, Place, open_group, writing
 from ..stores.publish import put_lacking
 from ..stores.runs import check_run, mark_of
 from .alignment import Alignment
@@ -118,6 +119,9 @@ class ScoreGrid:
         if self._group is not None and self.path is not None:
             check_run(self.path, self._run)
             with writing(self.path):
+                if isinstance(self.path, Path):
+                    for leftover in self.path.rglob("*.partial"):  # of writes that were killed
+                        leftover.unlink(missing_ok=True)
                 self._group.attrs.update({"status": "complete", "sha256": digest(dataset)})
         return Alignment(dataset, self.provenance)
 
@@ -128,8 +132,11 @@ class ScoreGrid:
 
     def _read(self, name: str) -> np.ndarray:
         try:
-            return np.asarray(self._group[name][...])  # type: ignore[index]
-        except (ValueError, OSError, RuntimeError, KeyError) as error:
+            found = np.asarray(self._group[name][...])  # type: ignore[index]
+            if found.dtype not in ((np.uint8, np.uint32) if name.startswith("done/") else (np.float32,)):
+                raise TypeError(f"it holds {found.dtype}")
+            return found
+        except UNREADABLE as error:
             raise CorruptError(
                 f"{self.path} is damaged: {name} cannot be read ({error}). Overwrite it with --force-remake."
             ) from error

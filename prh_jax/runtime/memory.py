@@ -1,12 +1,42 @@
 """Sizes in bytes: read, written for people, and how many a study may take."""
 
+import functools
 import os
 import re
+from pathlib import Path
 
 import jax
 
 MOST = 2**63
 """Bytes beyond what any address reaches."""
+
+LEAST_ADDRESS_SPACE = 2**31
+"""Bytes: with less, XLA ends the process, or waits without end, as it starts its threads, and no word says why."""
+
+
+@functools.cache
+def check_address_space() -> None:
+    """Refuse to begin where a limit of the shell (`ulimit -v`) leaves too little for JAX; asked once a process.
+
+    Raises
+    ------
+    MemoryError
+        If less than `LEAST_ADDRESS_SPACE` is left, where the system tells.
+    """
+    try:
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except (ImportError, OSError):
+        return
+    left = limit - pages * os.sysconf("SC_PAGE_SIZE")
+    if limit != resource.RLIM_INFINITY and left < LEAST_ADDRESS_SPACE:
+        raise MemoryError(
+            f"A limit of {size_text(limit)} of address space leaves {size_text(max(left, 0))} for JAX, which needs "
+            f"{size_text(LEAST_ADDRESS_SPACE)} at the least. Raise it (ulimit -v unlimited, or the limit of the batch "
+            "system), and run the same again. Nothing was changed."
+        )
 
 
 def default_memory() -> int:

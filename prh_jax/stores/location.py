@@ -5,6 +5,8 @@ import json
 import os
 import re
 import shutil
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +22,10 @@ from ..errors import StoreError, write_error
 from .url import FRESH, Url, url_error
 
 Place = Path | Url
+
+UNREADABLE = (ValueError, TypeError, OSError, RuntimeError, LookupError, ArithmeticError, MemoryError, EOFError)
+UNREADABLE += (zipfile.BadZipFile, zlib.error)
+"""What Zarr, numpy and archives raise where a record says other than what is there, or what cannot be."""
 
 
 def place(path: str | Path | Url) -> Place:

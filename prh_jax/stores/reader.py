@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import zarr
 from ..errors import CorruptError, IncompleteError, MismatchError, NotFoundError, StoreError, not_real
 from .bfloat16 import BFLOAT16
 from .layout import SAMPLES_PER_BLOCK, SCHEMA, Layer, blocks_of, sha256_json, spec_sha256
-from .location import is_archive, open_group, place, tails
+from .location import UNREADABLE, is_archive, open_group, place, tails
 from .source import ModelSource
 from .url import Url
 
@@ -23,10 +21,6 @@ FEW_CHUNKS = 4096
 
 NO_CHUNK = b"none"
 """Stands for the checksum of a chunk of a sample array that was never written."""
-_UNREADABLE = (ValueError, TypeError, OSError, RuntimeError, LookupError, ArithmeticError, MemoryError, EOFError)
-_UNREADABLE += (zipfile.BadZipFile, zlib.error)
-"""What Zarr, numpy and archives raise where a record says other than what is there, or what cannot be."""
-
 CODECS = (["bytes", "crc32c"], ["vlen-utf8", "crc32c"])
 """How chunks are written: numbers and texts as they are, then a checksum."""
 
@@ -199,7 +193,7 @@ class FeatureStore:
         optional = [f"{name}/c/{block}" for name in self.sample_array_names for block in blocks]
         try:
             found = tails(self.path, self.group, chunks + optional, size=4)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise CorruptError(f"{self.path} is corrupt: {error}. Extract it again, or fetch it anew.") from error
         for name, tail in zip(chunks, found, strict=False):
             if tail is None:
@@ -217,7 +211,7 @@ class FeatureStore:
         known = {"sample", "layer", "done", *(name for name, _ in self._where)}
         try:
             return sorted(name for name, _ in self.group.arrays() if name not in known)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise CorruptError(
                 f"{self.path} is corrupt: it has an unreadable array ({error}). Extract it again."
             ) from error
@@ -229,7 +223,7 @@ class FeatureStore:
     def _array(self, name: str) -> zarr.Array:
         try:
             array = self.group[name]
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise CorruptError(
                 f"{self.path} is corrupt: it has no readable array {name!r} ({error}). Extract it again."
             ) from error
@@ -248,7 +242,7 @@ class FeatureStore:
             return np.asarray(self._array(name)[selection])
         except StoreError:
             raise
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise CorruptError(
                 f"{self.path} is corrupt: array {name!r} could not be read ({error}). Delete the store and "
                 "extract it again."
@@ -290,7 +284,7 @@ def open_store(path: str | Path | Url, storage_options: Mapping[str, Any] | None
         return FeatureStore(where, group)
     except StoreError:
         raise
-    except (AttributeError, *_UNREADABLE) as error:
+    except (AttributeError, *UNREADABLE) as error:
         raise CorruptError(
             f"{path} is corrupt: its attributes cannot be used ({type(error).__name__}: {error}). Extract it again."
         ) from error

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -180,17 +180,22 @@ class FeatureWriter:
                     "(--dtype float32) if it is not, or leave those samples out. Blocks done before are kept."
                 )
 
+        def parts() -> Iterator[tuple[zarr.Array, Any, np.ndarray]]:
+            for (name, index), values in zip(store._where, stored, strict=True):
+                yield self._array(name), (index, rows), values
+            for name, values in sample_values.items():
+                yield self._array(name), rows, np.asarray(values)
+
         def write() -> None:
             self._check_run()
             opened = os.stat(self.path).st_ino
-            for (array, index), values in zip(store._where, stored, strict=True):
+            for array, where, values in parts():
                 if os.stat(self.path).st_ino != opened:  # replaced meanwhile: a block of many layers takes seconds
                     self._check_run()
-                self._array(array)[index, rows] = values
-            for name, values in sample_values.items():
-                self._array(name)[rows] = np.asarray(values)
+                array[where] = values
+            marks = self._array("done")
             self._check_run()
-            self._array("done")[block] = 1
+            marks[block] = 1
 
         self._retried(write)
 

@@ -27,7 +27,7 @@ from ..null.orders import check_groups
 from ..results.provenance import MetricRecord, ModelRecord, Provenance
 from ..results.score_grid import ScoreGrid
 from ..runtime.host import kept_memory
-from ..runtime.memory import default_memory, parse_bytes, size_text
+from ..runtime.memory import check_address_space, default_memory, parse_bytes, size_text
 from ..runtime.workers import ALONE, Worker
 from ..sketches.base import SketchContext, Sketcher
 from ..stores.checks import check_same_samples
@@ -321,6 +321,7 @@ def open_study(
     for where in (output, None if settings.sketch_cache is None else place(settings.sketch_cache)):
         if where is not None:
             check_target(where)
+    check_address_space()
     chosen = make_metrics(metrics)
     budget = parse_bytes(settings.memory) if settings.memory is not None else default_memory()
     xs = open_stores(stores_x)

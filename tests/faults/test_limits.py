@@ -23,8 +23,6 @@ def jobs(subjects):
     """What is written: a call given an empty folder, and what it leaves there for the next."""
 
     def calibrated(out):
-        if not (out / "growing.zarr").exists():
-            shutil.copytree(subjects.growing, out / "growing.zarr")
         return result_contents(subjects.calibrate(out / "growing.zarr"))
 
     def aligned(out):
@@ -38,9 +36,8 @@ def jobs(subjects):
 
     def imported(out):
         importing = pytest.importorskip("extractors.importing")
-        np.savez(out.parent / "f.npz", *layers_of(3, [4, 4]), ids=np.array(IDS))
         who = {"model": "m", "pool": "mean", "modality": "language"}
-        return store_contents(importing.import_features(out.parent / "f.npz", out / "i.zarr", **who).path)
+        return store_contents(importing.import_features(out.parent / "features.npz", out / "i.zarr", **who).path)
 
     def cached(out):
         return scores_of(align(subjects.a, subjects.b, METRICS, sketch_cache=out / "cache", progress=False))
@@ -60,9 +57,12 @@ def jobs(subjects):
 NAMES = ["store", "align", "calibrate", "merge", "import", "pack", "unpack", "sketch cache"]
 
 
-def empty(folder):
+def fresh(folder, subjects):
+    """A folder with what the jobs begin with."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
+    shutil.copytree(subjects.growing, folder / "growing.zarr")
+    np.savez(folder.parent / "features.npz", *layers_of(3, [4, 4]), ids=np.array(IDS))
     return folder
 
 
@@ -84,15 +84,16 @@ def tried(kind, what, job, out, limit, expected):
     return found
 
 
-def each_write(kind, name, job, out, count, codes):
-    expected = job(empty(out))
-    with Writes(empty(out)).watched() as writes:
+def each_write(kind, name, subjects, out, count, codes):
+    job = jobs(subjects)[name]
+    expected = job(fresh(out, subjects))
+    with Writes(fresh(out, subjects)).watched() as writes:
         assert job(out) == expected
     assert writes.count >= 1, f"{name} wrote nothing"
     places = sorted({int(place) for place in np.linspace(1, writes.count, count)})
     for number, place in enumerate(places):
         code = codes[number % len(codes)]
-        limit = Writes(empty(out), place, code).watched()
+        limit = Writes(fresh(out, subjects), place, code).watched()
         what = f"{name}: {errno.errorcode[code]} at open {place} of {writes.count}"
         assert tried(kind, what, job, out, limit, expected) != "unchanged", what
 
@@ -101,24 +102,24 @@ def each_write(kind, name, job, out, count, codes):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_disk_that_cannot_be_written_from_some_moment_on(name, subjects, ledger, tmp_path):
     with ledger.kind(f"disk fails: {name}") as kind:
-        each_write(kind, name, jobs(subjects)[name], tmp_path / "out", 10, CODES)
+        each_write(kind, name, subjects, tmp_path / "out", 10, CODES)
 
 
 def test_a_full_disk_on_the_way(subjects, ledger, tmp_path):
     """The quick part."""
     with ledger.kind("disk fails (quick)") as kind:
-        for name in ("store", "pack", "merge"):
-            each_write(kind, name, jobs(subjects)[name], tmp_path / "out", 2, CODES[:1])
+        for name in ("store", "pack"):
+            each_write(kind, name, subjects, tmp_path / "out", 2, CODES[:1])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_files_that_end_halfway(name, subjects, ledger, tmp_path):
     job, out = jobs(subjects)[name], tmp_path / "out"
-    expected, refused = job(empty(out)), 0
+    expected, refused = job(fresh(out, subjects)), 0
     with ledger.kind(f"files end halfway: {name}") as kind:
         for size in (0, 40, 150, 700, 3000):
-            found = tried(kind, f"{name}: {size} bytes", job, empty(out), largest_file(size), expected)
+            found = tried(kind, f"{name}: {size} bytes", job, fresh(out, subjects), largest_file(size), expected)
             refused += found == "refused"
     assert refused
 
@@ -137,14 +138,18 @@ sys.exit(main(sys.argv[2:]))
 @pytest.mark.slow
 @pytest.mark.parametrize("mebibytes", [30, 300, 1200])
 def test_little_memory(mebibytes, subjects, ledger, tmp_path):
-    """What the process itself can tell is told; where the compiler is out of memory, it may end the process."""
+    """Too little for JAX to start is told before it does: it would end the process, or wait without end."""
     store = copy(subjects.mixed, tmp_path / "copy")
     output = tmp_path / "r.zarr"
     command = ["align", "--x", str(store), "--metric", "mutual_knn:k=5", "-o", str(output)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     with ledger.kind("little memory") as kind:
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, str(mebibytes), *command], capture_output=True, text=True, env=environment
+            [sys.executable, "-c", PROGRAM, str(mebibytes), *command],
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=120,
         )
         if done.returncode in (1, 2) and "Traceback" not in done.stderr:
             kind.note("refused", "")

@@ -91,7 +91,7 @@ def other_store(path, *, blocks=None):
     return writer, features
 
 
-@pytest.mark.parametrize("complete", [True, False])
+@pytest.mark.parametrize("complete", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_blocks_of_a_store_that_was_remade(complete, subjects, ledger, tmp_path):
     writer, _ = other_store(tmp_path / "alone.zarr")
     writer.finish()
@@ -118,11 +118,10 @@ def test_blocks_of_a_store_that_was_remade(complete, subjects, ledger, tmp_path)
                     writer.finish()
                 return store_contents(path)
 
-            found = kind.judge(f"what was remade at array {number}", finished, expected)
-            # replaced between the last look and the mark of the block: what is there cannot be finished, and says so
-            assert found == "unchanged" or number == 5
+            assert kind.judge(f"what was remade at array {number}", finished, expected) == "unchanged"
 
 
+@pytest.mark.slow
 def test_two_writers_at_once_and_other_counts_of_workers(subjects, ledger, tmp_path):
     expected = scores_of(subjects.align(None))
     options = {"metrics": ["mutual_knn", "cka"], "progress": False}
