@@ -23,6 +23,9 @@ class Pwcca(PairwiseMetric):
     is as large as the widest layer. An n x n matrix is decomposed for every pair. Without a gradient, as equal rho have
     no directions of their own. Packages differ: the authors' takes the weights of the layer with fewer features,
     whichever comes first, and makes its variates orthogonal again after adding the means back.
+
+    Where r_x + r_y is above n - 1 some rho are 1, but not all unless a layer is wider than there are samples: their
+    directions are not unique, and the score depends on rounding.
     """
 
     name = "pwcca"

@@ -1,7 +1,9 @@
 """Nearest neighbours with their inner products: what CKNNA keeps of a layer."""
 
 import dataclasses
-from functools import partial
+from collections.abc import Iterable
+from functools import partial, reduce
+from operator import add
 from typing import Any, NamedTuple
 
 import jax
@@ -109,7 +111,7 @@ class NeighborKernelSketcher(ListSketcher):
     def own_alignment(self, neighbors: Int[Array, "n k"], values: Float[Array, "n k"]) -> Float[Array, ""]:
         """Alignment of a layer with itself; NaN where its terms cancel and rounding is a LOST part of what is left."""
         terms = self.terms(neighbors, values, values)
-        alignment, size = sum(terms), sum(jnp.abs(term) for term in terms)
+        alignment, size = _total(terms), _total(jnp.abs(term) for term in terms)
         lost = jnp.finfo(values.dtype).eps * size > LOST * jnp.abs(alignment)
         return jnp.where(lost, jnp.nan, alignment)
 
@@ -120,7 +122,7 @@ class NeighborKernelSketcher(ListSketcher):
         unbiased `(<A, B'> + S_A S_B / ((n-1)(n-2)) - 2 c_A r_B / (n-2)) / (n (n-3))`, biased `tr(A H B H)`, where
         S are totals, r row sums and c column sums.
         """
-        return sum(self.terms(neighbors, a, b))
+        return _total(self.terms(neighbors, a, b))
 
     def terms(self, neighbors: Int[Array, "n k"], a: Float[Array, "n k"], b: Float[Array, "n k"]) -> tuple[Any, ...]:
         """What `align` is the sum of."""
@@ -141,7 +143,7 @@ class NeighborKernelSketcher(ListSketcher):
 
     def combine(self, product, totals, columns_a_rows_b, columns_b_rows_a, n: int):
         """HSIC from `<A, B'>`, `S_A S_B`, `c_A r_B` and `c_B r_A` (see `align`)."""
-        return sum(self.hsic_terms(product, totals, columns_a_rows_b, columns_b_rows_a, n))
+        return _total(self.hsic_terms(product, totals, columns_a_rows_b, columns_b_rows_a, n))
 
     def hsic_terms(self, product, totals, columns_a_rows_b, columns_b_rows_a, n: int) -> tuple[Any, ...]:
         """What HSIC is the sum of."""
@@ -167,6 +169,10 @@ class BlockedNeighborKernelSketcher(NeighborKernelSketcher):
 
     def from_candidates(self, summary: Any, candidates: Candidates) -> NeighborKernel:
         return self.keep(summary.neighbors[:, : self.k], summary.values[:, : self.k], summary.means, summary)
+
+
+def _total(terms: Iterable[Any]) -> Any:
+    return reduce(add, terms)
 
 
 @partial(jax.jit, static_argnames=("sketcher",))

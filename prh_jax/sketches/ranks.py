@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from ..numerics.exact_neighbors import ExactFeatures
 from ..numerics.exact_pairs import ExactPairs
 
-PROBES = 4096
+PROBES = 1024
 """Dissimilarities of a layer that are asked how many others rounding may have put on their wrong side."""
 
 DOUBT = 5e-4

@@ -18,13 +18,13 @@ from .scaling import scale_columns
 
 
 class GramRoot(NamedTuple):
-    """Root of the Gram matrix of the features times `factor`, and their singular values (see `gram_root`).
+    """Root of the Gram matrix of the features times `factor`, and their singular values, zeros after them.
 
     Singular values of at most `floor` of the largest count as zero.
     """
 
     root: Float[Array, "n n"]
-    values: Float[Array, " m"]
+    values: Float[Array, " n"]
     factor: Float[Array, ""]
     floor: Float[Array, ""]
     degenerate: Bool[Array, ""]
@@ -38,7 +38,9 @@ class SummarizeRoot(Summarizer):
 
     def __call__(self, x: Num[Array, "n d"]) -> GramRoot:
         z, columns = scale_columns(x, centered=self.centered)
-        return GramRoot(*gram_root(z), columns.factor, rank_floor(z), columns.degenerate)
+        root, values = gram_root(z)
+        values = jnp.pad(values, (0, z.shape[0] - values.shape[0]))
+        return GramRoot(root, values, columns.factor, rank_floor(z), columns.degenerate)
 
 
 def rank_floor(x: Float[Array, "n d"]) -> Float[Array, ""]:

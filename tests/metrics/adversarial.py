@@ -116,7 +116,7 @@ DENORMAL = "float32 arithmetic takes numbers below 1.2e-38 for zero"
 NO_SCORE = {
     ("second_order_cosine", "rows of zeros"): "a row of zeros has no cosines: 0 / 0",
     ("aligned_cosine", "rows of zeros"): "a row of zeros has no direction: 0 / 0",
-    ("svcca", "rank one"): "has one direction, and four are compared",
+    ("svcca", "rank one"): "it has one direction, and four are compared",
     ("cknna:unbiased=false", "offset 1e3"): "what is left of its HSIC is 1e-6 of the terms, and less than rounding",
     ("cknna:unbiased=false", "constant dimension 1e4"): "its HSIC is what is left of terms a thousand times as large",
     ("cknna:unbiased=false", "constant dimension 1e5"): "its HSIC is what is left of terms a thousand times as large",

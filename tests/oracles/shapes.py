@@ -3,6 +3,8 @@
 import numpy as np
 from scipy.linalg import orthogonal_procrustes
 
+from . import subspaces
+
 
 def same_width(x, y, centered):
     x, y = (np.asarray(z, np.float64) for z in (x, y))
@@ -21,10 +23,9 @@ def procrustes_distance(x, y, centered=True, unit_norm=True):
 
 def partly_whitened(x, alpha):
     """Williams et al. 2021: x Z with `Z = alpha + (1 - alpha) C^(-1/2)`, C the covariance of trace one."""
-    values, vectors = np.linalg.eigh(x.T @ x / np.linalg.norm(x) ** 2)
-    kept = values > 1e-12
-    inverse = np.where(kept, 1, 0) / np.sqrt(np.where(kept, values, 1))
-    return x @ (vectors * (alpha + (1 - alpha) * inverse)) @ vectors.T
+    u, values, v = np.linalg.svd(x / np.linalg.norm(x), full_matrices=False)
+    kept = values > len(x) * subspaces.EPS * values[0]
+    return (u * (alpha * values + (1 - alpha) * kept)) @ v
 
 
 def angular_shape_distance(x, y, centered=True, alpha=1.0):

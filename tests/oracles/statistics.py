@@ -5,7 +5,8 @@ from scipy.spatial.distance import cdist
 
 
 def magnitude_difference(x, y):
-    return float(abs(np.linalg.norm(np.mean(x, axis=0)) - np.linalg.norm(np.mean(y, axis=0))))
+    x, y = (np.mean(z, axis=0, dtype=np.float64) for z in (x, y))
+    return float(abs(np.linalg.norm(x) - np.linalg.norm(y)))
 
 
 def concentricity(x):

@@ -75,13 +75,13 @@ def gulp(x, y, ridge=0.01):
 def linear_regression(x, y, ridge=0.0, leave_one_out=False):
     """R^2 of x from y over all features, by solving the (ridge) normal equations; anew without each sample."""
     x, y = (np.asarray(z, np.float64) - np.mean(z, axis=0) for z in (x, y))
-    y = y / np.linalg.norm(y)
+    y = y / np.linalg.norm(y) if ridge else basis(y)  # the span alone matters, and its rank is that of all samples
 
     def predicted(x, y, new):
         """By the fit to centred features of some samples, for other samples."""
         (own, mean), place = (y - y.mean(axis=0), x.mean(axis=0)), new - y.mean(axis=0)
         if ridge == 0:
-            return mean + place @ np.linalg.lstsq(own, x - mean, rcond=len(own) * EPS)[0]
+            return mean + place @ np.linalg.lstsq(own, x - mean, rcond=None)[0]
         return mean + place @ np.linalg.solve(own.T @ own + ridge * np.eye(y.shape[1]), own.T @ (x - mean))
 
     if not leave_one_out:
