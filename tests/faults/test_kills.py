@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from faults.damage import copy
+from faults.subjects import scores_of
+from prh_jax.stores import publish
+
 KILLS = 5
 """Of each command."""
 
@@ -31,3 +35,24 @@ def test_commands_killed_at_random_moments(ledger, tmp_path):
                 if command == name:
                     kind.note("wrong" if problem else "unchanged", f"{name}, killed at {moment}: {problem}")
     assert len(found) >= 5 * KILLS
+
+
+def test_what_a_killed_write_left_is_removed_and_a_living_ones_is_not(subjects, ledger, tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    with publish.write_whole(tmp_path / "f.txt", replace=True) as building:
+        building.write_text("whole")
+        alive, numbers = building, building.name.split("-")
+        left = building.with_name("-".join([numbers[0], str(dead.pid), numbers[2]]))
+        left.write_text("half")
+        with publish.write_whole(tmp_path / "f.txt", replace=True) as other:
+            other.write_text("other")
+        assert alive.exists() and not left.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["f.txt"] and (tmp_path / "f.txt").read_text() == "whole"
+    running = copy(subjects.running, tmp_path / "copy")
+    (running / "cka/c/0/0.1234.partial").write_text("half")  # as Zarr names what it writes
+    with ledger.kind("leftovers") as kind:
+        expected = scores_of(subjects.align(None))
+        kind.judge("of a killed write of a tile", lambda: scores_of(subjects.align(running)), expected)
+        left = [path.name for path in running.rglob("*.partial")]
+        kind.note("wrong" if left else "unchanged", f"left {left}")

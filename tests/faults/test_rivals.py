@@ -66,9 +66,12 @@ def test_tiles_of_a_result_that_was_remade(put, subjects, ledger, tmp_path):
             kind.judge(f"{name}, what was remade", lambda path=path: scores_of(load_alignment(path)), expected)
 
 
-def test_a_null_of_a_result_that_was_remade(subjects, ledger, tmp_path):
+MOMENTS = [(NullGrid, "put", 2), (calibrations, "digest", 1), (calibrations, "write_inside", 1)]
+
+
+@pytest.mark.parametrize("moments", [MOMENTS[:1], pytest.param(MOMENTS[1:], marks=pytest.mark.slow)])
+def test_a_null_of_a_result_that_was_remade(moments, subjects, ledger, tmp_path):
     expected = result_contents(remade(subjects, tmp_path / "alone.zarr"))
-    moments = [(NullGrid, "put", 2), (calibrations, "digest", 1), (calibrations, "write_inside", 1)]
     with ledger.kind("stale writer: null") as kind:
         for owner, name, number in moments:
             path = copy(subjects.growing if name != "put" else subjects.result, tmp_path / "copy")
