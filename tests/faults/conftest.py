@@ -6,18 +6,23 @@ from faults.ledger import LEDGER
 from faults.subjects import Subjects
 
 
-@pytest.fixture(scope="session")
-def small_tiles():
+def use_small_tiles(patch):
     """Tiles of one layer pair, so that a small study has several."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("prh_jax.study.study.fit_tile", lambda *args, **options: 1)
-        yield
+    patch.setattr("prh_jax.study.study.fit_tile", lambda *args, **options: 1)
+
+
+@pytest.fixture(autouse=True)
+def small_tiles(monkeypatch):
+    """Small tiles in every test of the battery, and in no other test of this process."""
+    use_small_tiles(monkeypatch)
 
 
 @pytest.fixture(scope="session")
-def subjects(tmp_path_factory, small_tiles):
+def subjects(tmp_path_factory):
     """All that is damaged; tests damage copies."""
-    return Subjects(tmp_path_factory.mktemp("subjects"))
+    with pytest.MonkeyPatch.context() as patch:
+        use_small_tiles(patch)
+        return Subjects(tmp_path_factory.mktemp("subjects"))
 
 
 @pytest.fixture(scope="session")
