@@ -13,7 +13,6 @@ from zarr.codecs import Crc32cCodec
 from ..errors import CorruptError, ExistsError, NotFoundError, StoreError
 from ..stores.location import Place, open_group, place
 from ..stores.publish import Build, claim, publish
-from ..stores.runs import new_run
 from ..stores.target import check_replaceable, check_target
 from ..stores.url import Url
 from .provenance import Provenance
@@ -67,7 +66,9 @@ def create_result(
         )
     check_replaceable(path, SCHEMA)
     hashes = {"sha256": digest(dataset), "form_sha256": form_digest(dataset)}
-    attributes = {"status": "complete", "run": new_run()} | hashes | attributes
+    # equal studies have equal tiles, whoever scores them: what a run is called tells studies apart, and no more
+    run = text_digest(json.dumps([provenance.to_dict(), hashes["form_sha256"], dict(dataset.sizes)]))[:32]
+    attributes = {"status": "complete", "run": run} | hashes | attributes
     begin = publish if attributes["status"] == "complete" else claim
     builds = [result_builder(dataset, provenance, **attributes), *parts]
 

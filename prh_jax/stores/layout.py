@@ -8,13 +8,13 @@ Layout of a store (schema "prh-jax/features/1"):
     sample          (sample,)  ids, in order          layer  (layer,)  names
     done            (block,)   1 once the block's features are all on disk; written after them
     <sample array>  (sample,)  optional, one number per sample (loss, tokens ...)
-    attributes      schema, status, run, spec, spec_sha256, ids_sha256, layers [{name, array, index, dim}], result, env,
-                    and of a complete store contents_sha256
+    attributes      schema, status, spec, spec_sha256, ids_sha256, layers [{name, array, index, dim}], result, env;
+                    run until the store is complete, contents_sha256 from then on
 
 A chunk that is missing reads as NaN, a flipped byte fails its checksum, and a block counts only once it is marked
 done: so that nothing half-written is ever taken for features. `contents_sha256` is a hash of the checksums of all
 chunks, each at its place, and of what says how to read them: chunks that changed places are told. `run` is drawn when
-the store is made: a process whose store was replaced by another stops.
+the store is begun: a process whose store was replaced by another stops.
 """
 
 import hashlib

@@ -12,11 +12,21 @@ from .location import Place, open_group
 
 
 def new_run() -> str:
-    """A name for a store or result that is made now, unlike all others."""
+    """A name for a store that is begun now, unlike all others."""
     return uuid.uuid4().hex
 
 
-def check_run(path: Place, run: Any) -> None:
+def attributes_at(path: Place) -> dict[str, Any]:
+    """The attributes of the store or result at a path as they are now; ExistsError where it is gone."""
+    try:
+        return dict(open_group(path).attrs)
+    except StoreError:
+        raise
+    except Exception as error:  # zarr raises many kinds for a folder that is gone
+        raise ExistsError(f"{path} was removed while this process wrote to it; it stops here.") from error
+
+
+def check_run(path: Place, run: Any, there: dict[str, Any] | None = None) -> None:
     """ExistsError where what is at `path` is not what was opened: another process has made it anew, or removed it.
 
     Parameters
@@ -25,14 +35,10 @@ def check_run(path: Place, run: Any) -> None:
         Of a store or result.
     run
         Its `run` when it was opened; None of one that an earlier version made.
+    there
+        Its attributes now, if they are at hand.
     """
-    try:
-        there = open_group(path).attrs.get("run")
-    except StoreError:
-        raise
-    except Exception as error:  # zarr raises many kinds for a folder that is gone
-        raise ExistsError(f"{path} was removed while this process wrote to it; it stops here.") from error
-    if there != run:
+    if (attributes_at(path) if there is None else there).get("run") != run:
         raise ExistsError(
             f"{path} was made anew by another process while this one wrote to it, so this one stops. Nothing of it is "
             "in what is there now; name another place for it."

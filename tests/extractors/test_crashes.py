@@ -126,7 +126,7 @@ def test_a_full_disk_loses_nothing(small_disk, tmp_path, checkpoint, capsys):
         lambda: unpack(archive, disk / "u.zarr"),
         lambda: pack(tmp_path / "s.zarr", disk / "s.zip"),
     ):
-        with pytest.raises(StoreError, match="disk is full"):
+        with pytest.raises(StoreError, match="disk is full|disk has 0 MiB free"):
             write()
     assert not (disk / "u.zarr").exists() and not (disk / "s.zip").exists() and inspect_store(path).intact
     small_disk(8000)

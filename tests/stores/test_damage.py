@@ -94,6 +94,7 @@ def test_a_writer_whose_store_was_made_anew_stops(tmp_path):
     old = open_writer(tmp_path / "m.zarr", spec={"k": 1}, ids=ids, layers=layers)
     old.write_block(0, [one[0][:256]])
     new = open_writer(tmp_path / "m.zarr", spec={"k": 2}, ids=ids, layers=layers, overwrite=True)
+    assert old.complete is new.complete is False
     for block, rows in enumerate(new.blocks):
         new.write_block(block, [two[0][rows]])
         with pytest.raises(ExistsError, match="made anew by another process"):
@@ -102,6 +103,19 @@ def test_a_writer_whose_store_was_made_anew_stops(tmp_path):
     with pytest.raises(ExistsError, match="made anew"):
         old.finish()
     np.testing.assert_array_equal(open_store(tmp_path / "m.zarr").read_layer(0), two[0])
+
+
+def test_a_writer_whose_store_another_has_finished_goes_on_if_its_features_are_the_same(tmp_path):
+    (x,), layers = make_features()[:1], [Layer("a", 24)]
+    one, two = (open_writer(tmp_path / "m.zarr", spec={}, ids=make_ids(), layers=layers) for _ in range(2))
+    for writer in (one, two):
+        for block, rows in enumerate(writer.blocks):
+            writer.write_block(block, [x[rows]])
+        writer.finish()
+    with pytest.raises(StoreError, match="holds other features"):
+        two.write_block(0, [x[:256] + 1])
+    np.testing.assert_array_equal(open_store(tmp_path / "m.zarr").read_layer(0), x)
+    assert inspect_store(tmp_path / "m.zarr").intact
 
 
 def test_a_truncated_chunk_is_found(store):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 from inputs import IDS, N, make_store
 from oracles import ORACLES
 from scipy.stats import false_discovery_control
@@ -199,8 +200,9 @@ def test_blocks_of_a_null_that_lost_or_exchanged_chunks_are_computed_again(tmp_p
     parts = [(rng.random((4, 2, 2), np.float32), rng.integers(1, 5, (3, 3), np.int32)) for _ in blocks]
 
     def begun():
-        return NullGrid(shape, (3, 3), blocks, {"seed": 0}, cells=False, path=tmp_path)
+        return NullGrid(shape, (3, 3), blocks, {"seed": 0}, cells=False, path=tmp_path, scores="of these")
 
+    zarr.open_group(tmp_path, mode="w").attrs["sha256"] = "of these"
     grid = begun()
     for b, (null, reached) in enumerate(parts):
         grid.put(0, b, null, reached)

@@ -127,10 +127,10 @@ def test_two_workers_may_write_one_sketch_at_once(tmp_path, monkeypatch):
     metric, savez, sketch = METRICS["cka"](), np.savez, np.arange(6.0)
     one, two = SketchBank(tmp_path), SketchBank(tmp_path)
 
-    def meanwhile(*args, **options):
+    def meanwhile(file, *arrays, **named):
         monkeypatch.setattr(np, "savez", savez)
         two.put(metric.sketcher, "layer", sketch)
-        savez(*args, **options)
+        savez(file, *arrays, **named)
 
     monkeypatch.setattr(np, "savez", meanwhile)
     one.put(metric.sketcher, "layer", sketch)
