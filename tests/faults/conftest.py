@@ -1,28 +1,30 @@
 """Subjects made once, small tiles, and the table at the end."""
 
 import pytest
-
 from faults.ledger import LEDGER
 from faults.subjects import Subjects
 
-
-def use_small_tiles(patch):
-    """Tiles of one layer pair, so that a small study has several."""
-    patch.setattr("prh_jax.study.study.fit_tile", lambda *args, **options: 1)
+FIT = "prh_jax.study.study.fit_tile"
 
 
-@pytest.fixture(autouse=True)
-def small_tiles(monkeypatch):
-    """Small tiles in every test of the battery, and in no other test of this process."""
-    use_small_tiles(monkeypatch)
+def one_layer(*args, **options):
+    """The size of a tile: one layer pair, so that a small study has several."""
+    return 1
 
 
 @pytest.fixture(scope="session")
-def subjects(tmp_path_factory):
-    """All that is damaged; tests damage copies."""
+def whole_subjects(tmp_path_factory):
+    """All that is damaged, made once."""
     with pytest.MonkeyPatch.context() as patch:
-        use_small_tiles(patch)
+        patch.setattr(FIT, one_layer)
         return Subjects(tmp_path_factory.mktemp("subjects"))
+
+
+@pytest.fixture
+def subjects(whole_subjects, monkeypatch):
+    """All that is damaged; tests damage copies, and score tiles of one layer pair as those were."""
+    monkeypatch.setattr(FIT, one_layer)
+    return whole_subjects
 
 
 @pytest.fixture(scope="session")

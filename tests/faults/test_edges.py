@@ -19,7 +19,7 @@ SHAPES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHAPES)
-def test_odd_shapes(name, ledger, tmp_path, monkeypatch):
+def test_odd_shapes(name, ledger, tmp_path):
     n, widths, metrics, null = SHAPES[name]
     rng = np.random.default_rng(len(name))
     layers = [rng.normal(size=(n, width)).astype(np.float32) for width in widths]
