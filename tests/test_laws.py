@@ -14,10 +14,10 @@ from prh_jax.metrics.base import PairwiseMetric
 from prh_jax.metrics.registry import METRICS, make_metric
 from prh_jax.sketches.base import SketchContext
 
-DRAWN = hypothesis.settings(max_examples=4, deadline=None, derandomize=True)
+DRAWN = hypothesis.settings(max_examples=2, deadline=None, derandomize=True)
 PLAIN = Preprocess(clip_quantile=1.0, normalize=False)
 N = 24
-SHAPES = st.sampled_from([(N, 6, 9), (N, 12, 9)])
+SHAPES = st.just((N, 12, 9))
 """Samples and widths; of fewer samples than features in sum spans meet, and pwcca's directions are not unique."""
 
 SEEDS = st.integers(0, 10_000)
@@ -52,7 +52,7 @@ def same(metric, found, expected):
         np.testing.assert_allclose(found, expected, rtol=2e-6, atol=2e-6)
 
 
-@hypothesis.settings(DRAWN, max_examples=2)
+@hypothesis.settings(DRAWN, max_examples=1)
 @hypothesis.given(seed=SEEDS)
 def test_a_function_a_study_its_shares_and_its_halves_give_one_score(seed):
     sides = layers(N, 6, 9, seed, many=2)

@@ -34,6 +34,7 @@ def start(*argv):
     return subprocess.Popen([sys.executable, "-m", "prh_jax", *argv], stdout=subprocess.DEVNULL)
 
 
+@pytest.mark.slow  # the same without processes of their own: test_crashes
 def test_killed_and_resumed_to_the_same_bits(tmp_path, checkpoint):
     model = checkpoint("llama")
     assert start(*command(tmp_path / "whole", model)).wait() == 0

@@ -188,6 +188,7 @@ def test_the_metric_of_the_page_goes_through_the_command_line(stores, tmp_path):
     assert list(shown["metrics"]) == ["nearest_recall"]
 
 
+@pytest.mark.slow
 def test_finish_and_calibrate_take_the_metric_by_its_module(stores, tmp_path):
     (tmp_path / "my_metrics.py").write_text(COMPLETE)
     own = ("--metric", "my_metrics:NearestRecall")

@@ -178,6 +178,7 @@ def killed_run(stores, folder, seed):
     return prh_jax.load_alignment(output)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_made_up_for(stores, tmp_path):
     same(killed_run(stores, tmp_path, 0), prh_jax.align(stores, None, METRIC_NAMES))
 
