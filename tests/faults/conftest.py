@@ -1,6 +1,7 @@
 """Subjects made once, small tiles, and the table at the end."""
 
 import pytest
+
 from faults.ledger import LEDGER
 from faults.subjects import Subjects
 
