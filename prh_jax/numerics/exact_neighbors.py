@@ -162,6 +162,8 @@ def settle(
     samples: Int[np.ndarray, " rows"],
     k: int,
     exact: ExactFeatures,
+    *,
+    ordered: bool = True,
 ) -> tuple[Int[np.ndarray, " changed"], Int[np.ndarray, "changed k"]]:
     """Rows whose list of neighbours is in doubt, and the lists of these rows as float64 arithmetic has them.
 
@@ -182,10 +184,12 @@ def settle(
         Length of the lists.
     exact
         The features.
+    ordered
+        Whether the order within a list matters; without it rows are settled where it is in doubt who is in the list.
     """
     with np.errstate(invalid="ignore"):  # minus infinity less itself, for samples that may not be neighbours
         unsure = values[:, :-1] - values[:, 1:] <= margins[:, None]
-    changed = np.flatnonzero(unsure[:, :k].any(axis=1))
+    changed = np.flatnonzero(unsure[:, 0 if ordered else k - 1 : k].any(axis=1))
     if not len(changed):
         return changed, places[:0, :k]
     places, unsure = places[changed], unsure[changed]

@@ -38,6 +38,11 @@ class ListSketcher(Sketcher):
         return False
 
     @property
+    def ordered(self) -> bool:
+        """Whether the order within a list matters to what is made of it."""
+        return True
+
+    @property
     def asked(self) -> int:
         """How many samples have lists; 0 for all (see `query_rows`)."""
         return 0
@@ -69,7 +74,8 @@ class ListSketcher(Sketcher):
         places, values, margin = (np.asarray(z) for z in jax.device_get(tuple(candidates)))
         unit_rows = self.unit_rows or normalized
         exact = ExactFeatures(x, self.ranking, unit_rows, threshold, self.groups, self.with_self)
-        changed, settled = settle(places, values, margin, query_rows(len(x), self.asked), self.k, exact)
+        samples = query_rows(len(x), self.asked)
+        changed, settled = settle(places, values, margin, samples, self.k, exact, ordered=self.ordered)
         if not len(changed):
             return sketch
         lists = places[:, : self.k].copy()

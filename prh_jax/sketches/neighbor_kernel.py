@@ -54,6 +54,10 @@ class NeighborKernelSketcher(ListSketcher):
         return SummarizeInnerProducts()
 
     @property
+    def ordered(self) -> bool:
+        return False  # sums over neighbours
+
+    @property
     def with_self(self) -> bool:
         """Whether a sample may be its own neighbour."""
         return not self.unbiased and self.groups is None
