@@ -38,6 +38,7 @@ def inspect_store(path: str | Path | Url) -> StoreReport:
             store.verify_contents()
     except StoreError as error:
         problems.append(str(error))
+        store.read_unverified()
     for block in progress(np.flatnonzero(done), f"checking {store.model}", "blocks"):
         try:
             store.read_rows(blocks_of(store.n)[int(block)])

@@ -70,14 +70,17 @@ DISPLACED = {
 def test_chunks_that_changed_places_are_found(tmp_path, change):
     spec, result = {"model": "m", "pool": "mean"}, {"top1": 0.5}
     path = tmp_path / "m.zarr"
-    store = write_features(path, make_features(), spec=spec, ids=make_ids(), dtype="float16", result=result)
+    made = write_features(path, make_features(), spec=spec, ids=make_ids(), dtype="float16", result=result)
+    finished = made.contents_sha256
     assert inspect_store(path).intact
     change(path)
     for use in (lambda s: s.read_layer(0), lambda s: s.read_rows(slice(0, 9)), lambda s: s.checksum()):
-        with pytest.raises(CorruptError, match="is corrupt"):
-            use(open_store(path))
+        store = open_store(path)
+        for _ in range(2):  # a refusal is not forgotten
+            with pytest.raises(CorruptError, match="is corrupt"):
+                use(store)
     assert not inspect_store(path).intact
-    assert store.contents_sha256 == open_store(path).contents_sha256 != open_store(path).contents()
+    assert finished == open_store(path).contents_sha256 != open_store(path).contents()
 
 
 def test_a_store_without_a_hash_of_its_contents_is_read_and_said_to_lack_it(store, capsys):
