@@ -17,8 +17,6 @@ from .values import captions_of, id_of, named_field
 
 __all__ = ["BUILT_IN", "Columns", "Dataset", "as_rgb", "load"]
 
-NAMES = "names"
-"""Key of what the chosen columns are called, for messages."""
 
 BUILT_IN = {"emoji_1024": Path(__file__).parent.parent / "data" / "emoji_1024.parquet"}
 
@@ -99,21 +97,22 @@ def load(
     else:
         split = split or "train"
         table, revision = _hub(name, subset, split, columns, num_samples if streaming else None, force_download)
-    return _dataset(name, revision, split, table, num_samples)
+    return _dataset(name, revision, split, table, columns, num_samples)
 
 
-def _dataset(name: str, revision: str | None, split: str | None, table: dict[str, Any], limit: int | None) -> Dataset:
+def _dataset(
+    name: str, revision: str | None, split: str | None, table: dict[str, Any], columns: Columns, limit: int | None
+) -> Dataset:
     if not {"image", "text"} & set(table):
         raise ExtractionError(
             f"{name} has neither a column `image` nor `text`. Name yours with --image-column and --text-column."
         )
-    n = min(*(len(column) for kind, column in table.items() if kind != NAMES), limit or 2**62)
-    named = table.pop(NAMES)
+    n = min(len(next(iter(table.values()))), limit or 2**62)
     ids, texts = [str(i) for i in range(n)], None
     if "id" in table:
-        ids = [id_of(value, name, named["id"], row) for row, value in enumerate(table["id"][:n])]
+        ids = [id_of(value, name, columns.id or "id", row) for row, value in enumerate(table["id"][:n])]
     if "text" in table:
-        texts = [captions_of(value, name, named["text"], row) for row, value in enumerate(table["text"][:n])]
+        texts = [captions_of(value, name, columns.text or "text", row) for row, value in enumerate(table["text"][:n])]
     ids = check_ids(ids)
     pictures = table.get("image")
     if pictures is not None and len(pictures) > n:
@@ -178,7 +177,7 @@ def _parquet(files: list[Path], columns: Columns) -> dict[str, Any]:
                 table[kind] = column.values(str(files[0]), (value for part in parts for value in part.to_pylist()))
     except (OSError, KeyError, pa.ArrowException) as error:
         raise ExtractionError(f"{files[0]} cannot be read as parquet: {error}") from error
-    return table | {NAMES: {kind: column.named for kind, column in chosen.items()}}
+    return table
 
 
 def _local(path: Path, columns: Columns, split: str | None) -> dict[str, Any]:
@@ -191,8 +190,7 @@ def _local(path: Path, columns: Columns, split: str | None) -> dict[str, Any]:
         return _parquet(of_split(path, files, split, ".parquet"), columns)
     table = pictures_in(path, split)
     chosen = columns.choose(str(path), list(table))
-    names = {kind: column.named for kind, column in chosen.items()}
-    return {kind: column.values(str(path), table[column.name]) for kind, column in chosen.items()} | {NAMES: names}
+    return {kind: column.values(str(path), table[column.name]) for kind, column in chosen.items()}
 
 
 def _hub(
@@ -246,12 +244,10 @@ def _encoded(source: str, loaded: Any, columns: Columns) -> dict[str, Any]:
     chosen = columns.choose(source, loaded.column_names)
     if "image" in chosen and isinstance(loaded.features[chosen["image"].name], Image):
         loaded = loaded.cast_column(chosen["image"].name, Image(decode=False))
-    table: dict[str, Any] = {
-        kind: column.values(source, loaded[column.name]) for kind, column in chosen.items() if kind != "image"
+    return {
+        kind: loaded[column.name] if kind == "image" else column.values(source, loaded[column.name])
+        for kind, column in chosen.items()
     }
-    if "image" in chosen:
-        table["image"] = loaded[chosen["image"].name]
-    return table | {NAMES: {kind: column.named for kind, column in chosen.items()}}
 
 
 def _commit(name: str, subset: str | None) -> str | None:

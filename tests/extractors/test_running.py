@@ -179,7 +179,7 @@ def test_a_stream_is_read_no_further_than_needed(tmp_path, monkeypatch):
     write_parquet(tmp_path / "set" / "train-0.parquet")
     (tmp_path / "set" / "train-1.parquet").write_bytes(b"not read")
     table, _ = _hub(str(tmp_path / "set"), None, "train", Columns(), 9, False)
-    data = _dataset("set", None, "train", table, 9)
+    data = _dataset("set", None, "train", table, Columns(), 9)
     whole = load(str(tmp_path / "set" / "train-0.parquet"), num_samples=9)
     assert data.ids == whole.ids == [f"s{i}" for i in range(9)] and data.texts == whole.texts
     assert data.image(8).tobytes() == whole.image(8).tobytes()
