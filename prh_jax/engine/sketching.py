@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from ..errors import StoreError
 from ..runtime.host import compiling_threads, kept_memory, quiet_blas, reading_threads
 from ..sketches.base import Sketcher, Summarizer
-from ..sketches.reasons import NO_DIGITS, has_nan, why_no_score
+from ..sketches.reasons import NO_DIGITS, has_nan, same_features, why_no_score
 from ..stores.source import ModelSource
 from .preprocess import Preprocess
 from .programs import sketch_summary, summarizer_of, summary_program
@@ -145,13 +145,13 @@ def _prepared(
 
 def refuse_constant(ref: StoredLayer, x: np.ndarray | None = None, threshold: float = np.inf) -> None:
     """StoreError: a layer with the same features for all samples has no score; `x` tells whether that is why."""
+    constant = same_features(ref.store.n)
     why = None if x is None else why_no_score(x, threshold)
-    if why is not None and not why.startswith("is constant: all"):
+    if why not in (None, constant):
         raise StoreError(f"{named(ref)} {why}. It cannot be aligned with anything: extract it again, or leave it out.")
     raise StoreError(
-        f"{named(ref)} is constant: all {ref.store.n} samples have the "
-        "same features once clipped, so it cannot be aligned with anything. Where features are mostly zeros, clip less "
-        "(--clip-quantile 1); else extract the model again, or leave it out."
+        f"{named(ref)} {constant} once clipped, so it cannot be aligned with anything. Where features are mostly "
+        "zeros, clip less (--clip-quantile 1); else extract the model again, or leave it out."
     )
 
 

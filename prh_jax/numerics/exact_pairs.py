@@ -41,12 +41,8 @@ class ExactPairs:
             again = np.lexsort((keys, run))
             keys, errors, run = keys[again], errors[again], run[again]
             order[inside] = members[again]
-            apart = ~unsure
-            within = run[1:] == run[:-1]
-            side_by_side = inside[1:] == inside[:-1] + 1
-            apart[inside[:-1][side_by_side & within]] = (keys[1:] - keys[:-1] > errors[1:] + errors[:-1])[
-                side_by_side & within
-            ]
+            apart, within = ~unsure, run[1:] == run[:-1]
+            apart[inside[:-1][within]] = (keys[1:] - keys[:-1] > errors[1:] + errors[:-1])[within]
             level = np.cumsum(np.append(False, apart))
         found = np.zeros((n, n), np.int64)
         found[one[order], other[order]] = level + 1

@@ -16,6 +16,11 @@ NO_DIGITS = (
 """What is said of a layer whose features look sound."""
 
 
+def same_features(n: int) -> str:
+    """What is said of a layer of n samples that are all equal."""
+    return f"is constant: all {n} samples have the same features"
+
+
 def has_nan(sketch: Any) -> bool:
     """Whether a sketch tells nothing: a number of it is NaN, or its lists of neighbours are empty."""
     for leaf in jax.tree.leaves(sketch):
@@ -42,7 +47,7 @@ def why_no_score(x: Num[np.ndarray, "n d"], threshold: float = np.inf) -> str | 
             "before they are rounded to float32"
         )
     if (x == x[:1]).all():
-        return f"is constant: all {len(x)} samples have the same features"
+        return same_features(len(x))
     if np.abs(x - x[:1]).max() <= 4 * np.finfo(np.float32).eps * largest:
         return (
             "is constant up to the rounding of float32: subtract the mean of each feature before features are rounded, "
