@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import torch
+from forks import fork, wait
 
 from extractors.datasets.loading import load
 
@@ -24,23 +25,6 @@ from prh_jax.cli.main import main  # noqa: E402
 from prh_jax.stores.inspect import inspect_store  # noqa: E402
 
 KILLS = 20
-
-
-def fork(call, *args):
-    """The process id of a child that exits with what the call returns."""
-    pid = os.fork()
-    if pid:
-        return pid
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    status = 3
-    try:
-        status = call(*args)
-    finally:
-        os._exit(status)
-
-
-def wait(pid):
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def extract(checkpoint, output, *extra):

@@ -21,6 +21,7 @@ import torch
 
 torch.set_num_threads(1)
 import jax.numpy  # noqa: E402, F401
+from forks import fork, wait  # noqa: E402
 
 from extractors.datasets.loading import load  # noqa: E402
 from extractors.models import language  # noqa: E402
@@ -29,25 +30,6 @@ from faults.subjects import IDS, layers_of, make_store, result_contents, store_c
 from prh_jax import load_alignment  # noqa: E402
 from prh_jax.cli.main import main  # noqa: E402
 from prh_jax.study import align  # noqa: E402, F401
-
-
-def fork(call, *args):
-    """The process id of a child that exits with what the call returns."""
-    pid = os.fork()
-    if pid:
-        return pid
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.dup2(null, 2)
-    status = 3
-    try:
-        status = call(*args)
-    finally:
-        os._exit(status)
-
-
-def wait(pid):
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def line(text):
@@ -60,7 +42,7 @@ def made(folder):
         make_store(folder / f"{name}.zarr", seed, [5] * 30)
     for name in "bc":
         command = f"align --x {folder}/a.zarr --y {folder}/{name}.zarr --metric cka -o {folder}/{name}_result.zarr"
-        assert wait(fork(main, line(f"{command} --null 40"))) == 0
+        assert wait(fork(main, line(f"{command} --null 40"), silent=(1, 2))) == 0
     np.savez(folder / "features.npz", *layers_of(3, [40] * 40), ids=np.array(IDS))
     tiny_language_model("llama", folder / "llama", load("emoji_1024").captions()[:200])
     language.load(str(folder / "llama"))
@@ -113,11 +95,11 @@ def killed(words, contents, prepare, out, moment, expected):
     """Killed at a moment, then run again: (was it killed, what is wrong with what came of it, or nothing)."""
     out.mkdir()
     prepare(out)
-    child = fork(main, line(words(out)))
+    child = fork(main, line(words(out)), silent=(1, 2))
     time.sleep(moment)
     os.kill(child, signal.SIGKILL)
     hit = wait(child) == -signal.SIGKILL
-    status = wait(fork(main, line(words(out))))
+    status = wait(fork(main, line(words(out)), silent=(1, 2)))
     if status not in (0, 2):  # 2: it was killed too late, and what is there already is not overwritten
         return hit, f"the next run ended with {status}"
     try:
@@ -141,7 +123,7 @@ def drive(folder, kills):
             whole.mkdir()
             prepare(whole)
             start = time.monotonic()
-            status = wait(fork(main, line(words(whole))))
+            status = wait(fork(main, line(words(whole)), silent=(1, 2)))
             seconds = time.monotonic() - start
             assert status == 0, f"{name}: {status}"
         expected, hits, tries = contents(whole), 0, 0
