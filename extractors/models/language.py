@@ -13,6 +13,7 @@ from ..datasets.samples import Dataset
 from ..errors import ExtractionError
 from . import pooling
 from .base import describe_layers
+from .text_bytes import token_bytes
 from .transformers_language import LoadedModel, load_model
 
 CAUSAL_ARRAYS = {"nats": "float64", "n_predicted": "int64", "n_bytes": "int64", "n_unscored_bytes": "int64"}
@@ -116,18 +117,19 @@ class LanguageExtractor:
                 f"The text of sample {sample!r} has {len(tokens)} tokens, and {self.loaded.name} reads {limit} at "
                 f"most. Cut texts with --max-length {limit}; how many were cut is recorded."
             )
-        unscored = self._unscored_bytes(text, tokens, whole) if self.loaded.causal else 0
+        unscored = self._unscored_bytes(text, whole - len(tokens)) if self.loaded.causal else 0
         return Text(tokens, whole - len(tokens), len(text.encode()), unscored)
 
     def _tokens(self, text: str, **cut: Any) -> list[int]:
         return self.tokenizer(text, add_special_tokens=self.special_tokens, verbose=False, **cut)["input_ids"]
 
-    def _unscored_bytes(self, text: str, tokens: list[int], whole: int) -> int:
+    def _unscored_bytes(self, text: str, n_cut: int) -> int:
         """UTF-8 bytes that no prediction covers: the first token's, unless it is a special one, and those cut off."""
-        if whole == len(tokens) and tokens[0] in self.tokenizer.all_special_ids:
-            return 0
-        scored = self.tokenizer.decode(tokens[1:], skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return max(len(text.encode()) - len(scored.encode()), 0)
+        sizes = token_bytes(self.tokenizer, text, add_special_tokens=self.special_tokens)
+        words = [size for size in sizes if size is not None]
+        kept = words[n_cut:] if self.tokenizer.truncation_side == "left" else words[: len(words) - n_cut]
+        scored = kept if sizes[0] is None else kept[1:]
+        return max(len(text.encode()) - sum(scored), 0)
 
     def forward(self, inputs: Sequence[Text]) -> tuple[list[Any], dict[str, np.ndarray]]:
         """Pooled float32 states, a (batch, d) tensor a layer, and the numbers of each text."""
