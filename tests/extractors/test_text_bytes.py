@@ -4,11 +4,12 @@ pytest.importorskip("transformers")
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
 from extractors.models import language
 from extractors.models.language import summarize
 from extractors.models.text_bytes import token_bytes
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
 
 
 def byte_level(normalizer=None, prefix=False):
