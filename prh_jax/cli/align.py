@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .arguments import add_null_options, groups_of, index_or_all, metrics_of, null_of, paths_of
+from .arguments import add_null_options, add_pairing, groups_of, index_or_all, metrics_of, null_of, paths_of
 from .printing import print_calibration, print_json, table
 
 EPILOG = """\
@@ -48,12 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--x", nargs="+", metavar="STORE", help="feature stores of one side, folders of them, archives or URLs"
     )
     paths.add_argument("--y", nargs="+", metavar="STORE", help="of the other side (default: x with itself)")
-    paths.add_argument(
-        "--pair",
-        default="exact",
-        choices=("exact", "inner"),
-        help="stores of other samples are an error (exact), or cut down to the samples they all hold (inner)",
-    )
+    add_pairing(paths)
     scoring = parser.add_argument_group("how to score")
     scoring.add_argument(
         "--metric",
@@ -176,6 +171,7 @@ def _run(args: argparse.Namespace) -> int:
         "preprocess": preprocess,
         "output": output,
         "pair": args.pair,
+        "normalize_ids": args.normalize_ids,
         "memory": args.memory,
         "sketch_cache": args.sketch_cache,
         "precision": args.precision,

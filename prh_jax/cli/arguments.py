@@ -39,6 +39,21 @@ def add_null_options(parser: argparse.ArgumentParser, *, default: int | None) ->
     group.add_argument("--force-null", action="store_true", help="replace a calibration with other settings")
 
 
+def add_pairing(group: Any) -> None:
+    """How the samples of stores are paired."""
+    group.add_argument(
+        "--pair",
+        default="exact",
+        choices=("exact", "inner"),
+        help="stores of other samples are an error (exact), or cut down to the samples they all hold (inner)",
+    )
+    group.add_argument(
+        "--normalize-ids",
+        action="store_true",
+        help="pair ids that look alike and are spelled with other Unicode characters (compare them in form NFC)",
+    )
+
+
 def add_own_metrics(parser: argparse.ArgumentParser) -> None:
     """Metrics of one's own that a result holds, which this process has to know before it scores them again."""
     parser.add_argument(

@@ -5,6 +5,8 @@ import dataclasses
 import json
 from typing import Any
 
+from .arguments import add_pairing
+
 EPILOG = """\
 examples:
   prh plan --n 1024 --models 12 --layers 38 --dim 4096 --models-y 17 --layers-y 21 --dim-y 1024 --metric all
@@ -27,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     there = parser.add_argument_group("or of stores that are there")
     there.add_argument("--x", nargs="+", metavar="STORE", help="feature stores of one side")
     there.add_argument("--y", nargs="+", metavar="STORE", help="of the other side (default: x with itself)")
+    add_pairing(there)
     parser.add_argument("--metric", nargs="+", action="extend", metavar="NAME", help="as for `prh align` (mutual_knn)")
     parser.add_argument("--topk", type=int, default=10, help="k of the metrics that have one (%(default)s)")
     parser.add_argument("--null", type=int, default=0, metavar="ORDERS", help="orders of a null (none)")
@@ -50,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _study(args: argparse.Namespace) -> tuple[int, Any, Any, str]:
     """Samples, widths of both sides and dtype, as told or as stores have them."""
-    from ..stores.checks import check_same_samples
+    from ..stores.paired import pair_stores
     from ..stores.reader import open_stores
     from .arguments import paths_of
 
@@ -59,11 +62,10 @@ def _study(args: argparse.Namespace) -> tuple[int, Any, Any, str]:
     if args.x and any(size is not None for size in (*sizes, *others)):
         raise ValueError("Stores that are there (--x) have their own sizes: give them, or the sizes, not both.")
     if args.x:
-        sides = [open_stores(paths_of(paths)) for paths in (args.x, args.y) if paths]
+        xs = open_stores(paths_of(args.x))
+        sides = pair_stores(xs, open_stores(paths_of(args.y)) if args.y else xs, args.pair, args.normalize_ids)
         widths = [[[layer.dim for layer in store.layers] for store in side] for side in sides]
         first = sides[0][0]
-        for store in (store for side in sides for store in side):
-            check_same_samples(str(first.path), first.ids, str(store.path), store.ids)
         return first.n, widths[0], widths[1] if args.y else None, str(first.dtype)
     if None in sizes or (None in others and others != (None, None, None)):
         raise ValueError("Say how large the study is: --n, --models, --layers and --dim (and all three of -y), or --x.")

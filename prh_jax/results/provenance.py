@@ -64,7 +64,7 @@ class ModelRecord:
         return {**(self.result or {}), **self.spec}
 
 
-NOT_THE_STUDY = {"pair", "device", "versions", "stores_x", "stores_y"}
+NOT_THE_STUDY = {"pair", "normalize_ids", "device", "versions", "stores_x", "stores_y"}
 """Fields that tell where and with what a study was run, not what it is."""
 
 
@@ -88,6 +88,8 @@ class Provenance:
         Numerics, the kind of device, and the versions of packages.
     pair
         "exact", or "inner" where stores were cut down to the samples that all of them hold.
+    normalize_ids
+        Whether ids were compared in Unicode's composed form.
     groups, exclude_own_group
         The group of each sample, and whether a sample's own group holds none of its neighbours.
     """
@@ -104,6 +106,7 @@ class Provenance:
     device: str = ""
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     pair: str = "exact"
+    normalize_ids: bool = False
     groups: Sequence[int] | None = None
     exclude_own_group: bool = False
 
@@ -126,6 +129,8 @@ class Provenance:
         made = dataclasses.asdict(self)
         if self.groups is None:
             del made["groups"], made["exclude_own_group"]
+        if not self.normalize_ids:
+            del made["normalize_ids"]
         return made
 
     def sign(self, metric: str) -> int:

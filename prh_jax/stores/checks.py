@@ -65,11 +65,16 @@ def check_same_samples(
     if list(a) != list(b):
         row = next(i for i, (p, q) in enumerate(zip(a, b, strict=True)) if p != q)
         kind = "the same ids in another order" if set(a) == set(b) else "other ids"
+        name, other = repr(a[row]), repr(b[row])
         if unicodedata.normalize("NFC", a[row]) == unicodedata.normalize("NFC", b[row]):
             kind = (
                 "ids that look alike and are spelled with other Unicode characters (composed in the one, not the other)"
             )
+            name, other = ascii(a[row]), ascii(b[row])
+            way_out = (
+                "Spell them alike, or score them by `align` with normalize_ids=True (`prh align --normalize-ids`)."
+            )
         raise MismatchError(
-            f"{name_a} and {name_b} hold {kind}: row {row} is sample {a[row]!r} in the one and {b[row]!r} in the "
-            f"other, and scores would pair unrelated samples. {way_out}"
+            f"{name_a} and {name_b} hold {kind}: row {row} is sample {name} in the one and {other} in the other, and "
+            f"scores would pair unrelated samples. {way_out}"
         )

@@ -1,21 +1,22 @@
-"""Stores of partly the same samples, cut down to those that all of them hold."""
+"""Samples of several stores paired by id: as they are, cut down to common ones, or spelled alike."""
 
 import hashlib
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
 
 from ..errors import MismatchError
+from .checks import check_same_samples
 from .layout import sha256_json
 from .source import ModelSource
 
 
 class PairedStore:
-    """Some rows of a store, in a given order, as a ModelSource of their own."""
+    """Some rows of a store, in a given order and under given ids, as a ModelSource of their own."""
 
-    def __init__(self, store: ModelSource, ids: Sequence[str]):
-        place = {key: row for row, key in enumerate(store.ids)}
-        self._whole, self._rows = store, np.array([place[key] for key in ids], np.int64)
+    def __init__(self, store: ModelSource, ids: Sequence[str], rows: Sequence[int]):
+        self._whole, self._rows = store, np.array(rows, np.int64)
         self.ids, self.ids_sha256 = list(ids), sha256_json(list(ids))
         self.path, self.spec, self.spec_sha256, self.result = store.path, store.spec, store.spec_sha256, store.result
         self.layers, self.dtype = store.layers, store.dtype
@@ -56,14 +57,62 @@ class PairedStore:
         return hashlib.sha256(f"{self._whole.checksum()} {self.ids_sha256}".encode()).hexdigest()
 
 
-def pair_inner(xs: list[ModelSource], ys: list[ModelSource]) -> tuple[list[ModelSource], list[ModelSource]]:
-    """All stores cut down to the samples that every one of them holds, in the order of the first; StoreError if none.
+def pair_stores(
+    xs: list[ModelSource], ys: list[ModelSource], pair: str, normalize_ids: bool = False
+) -> tuple[list[ModelSource], list[ModelSource]]:
+    """Stores whose samples are the same in the same order; MismatchError where they cannot be paired so.
 
-    xs and ys may be one list, and stay one.
+    Parameters
+    ----------
+    xs, ys
+        The stores of both sides. They may be one list, and stay one.
+    pair
+        "exact": the stores hold the same samples in the same order. "inner": they are cut down to the samples that
+        every one of them holds, in the order of the first.
+    normalize_ids
+        Compare ids in Unicode's composed form (NFC): what looks alike is one id.
     """
+    if normalize_ids:
+        normalized = list(map(_normalized, xs))
+        xs, ys = normalized, normalized if ys is xs else list(map(_normalized, ys))
+    if pair == "inner":
+        xs, ys = _pair_inner(xs, ys)
+    for store in (*xs, *ys):
+        check_same_samples(str(xs[0].path), xs[0].ids, str(store.path), store.ids)
+    return xs, ys
+
+
+def _nfc(ids: Sequence[str]) -> list[str]:
+    return [unicodedata.normalize("NFC", key) for key in ids]
+
+
+def _normalized(store: ModelSource) -> ModelSource:
+    """The store under ids in composed form; MismatchError where two of its ids become one."""
+    ids = _nfc(store.ids)
+    if ids == list(store.ids):
+        return store
+    if len(set(ids)) < len(ids):
+        once: dict[str, int] = {}
+        row = next(row for row, key in enumerate(ids) if once.setdefault(key, row) != row)
+        first = once[ids[row]]
+        raise MismatchError(
+            f"{store.path} has samples {store.ids[first]!a} (row {first}) and {store.ids[row]!a} (row {row}), "
+            "which are one id when ids are normalised: leave out normalize_ids (--normalize-ids), or rename them."
+        )
+    return PairedStore(store, ids, range(len(ids)))
+
+
+def _pair_inner(xs: list[ModelSource], ys: list[ModelSource]) -> tuple[list[ModelSource], list[ModelSource]]:
     stores = [*xs, *ys]
     common = set(stores[0].ids).intersection(*(store.ids for store in stores[1:]))
     ids = [key for key in stores[0].ids if key in common]
+    alike = set(_nfc(stores[0].ids)).intersection(*(_nfc(store.ids) for store in stores[1:])) - set(_nfc(ids))
+    if alike:
+        raise MismatchError(
+            f"{len(alike)} samples, such as {next(iter(alike))!r}, are in all stores under ids that look alike and are "
+            f"spelled with other Unicode characters (composed in some, not in others); {len(ids)} ids are equal. "
+            "normalize_ids=True (--normalize-ids) pairs them by what they look like."
+        )
     if not ids:
         other = next(store for store in stores if not set(store.ids) & set(stores[0].ids)) if len(stores) > 1 else xs[0]
         raise MismatchError(
@@ -72,7 +121,12 @@ def pair_inner(xs: list[ModelSource], ys: list[ModelSource]) -> tuple[list[Model
         )
 
     def cut(side: list[ModelSource]) -> list[ModelSource]:
-        return [store if store.ids == ids else PairedStore(store, ids) for store in side]
+        return [store if store.ids == ids else PairedStore(store, ids, _rows(store, ids)) for store in side]
 
     paired = cut(xs)
     return paired, paired if ys is xs else cut(ys)
+
+
+def _rows(store: ModelSource, ids: Sequence[str]) -> list[int]:
+    place = {key: row for row, key in enumerate(store.ids)}
+    return [place[key] for key in ids]

@@ -29,6 +29,7 @@ def align(
     output: str | Path | Url | None = None,
     overwrite: bool = False,
     pair: Literal["exact", "inner"] = "exact",
+    normalize_ids: bool = False,
     null: int | Null | None = None,
     overwrite_null: bool = False,
     groups: Sequence[Any] | None = None,
@@ -50,6 +51,7 @@ def align(
                         one is removed first
     pair                "exact": all stores hold the same samples in the same order, or StoreError; "inner": they are
                         cut down to the samples that all of them hold
+    normalize_ids       compare ids in Unicode's composed form (NFC): ids that look alike are one
     overwrite_null      replace a calibration of other settings that the result at `output` has
     null                also what chance gives: a number of orders, or a `Null` with its settings
     groups              a label for each sample (its slide, image, language ...): the orders of the null stay within.
@@ -70,6 +72,7 @@ def align(
     settings = StudySettings(
         preprocess=preprocess,
         pair=pair,
+        normalize_ids=normalize_ids,
         groups=groups,
         exclude_own_group=exclude_own_group,
         memory=memory,

@@ -86,6 +86,7 @@ def _align_again(
         preprocess=Preprocess(**provenance.preprocess),
         output=path,
         pair=provenance.pair,  # type: ignore[arg-type]  # align checks it
+        normalize_ids=provenance.normalize_ids,
         precision=next(name for name, words in PRECISIONS.items() if words == provenance.precision),
         groups=provenance.groups,
         exclude_own_group=provenance.exclude_own_group,

@@ -30,9 +30,8 @@ from ..runtime.host import kept_memory
 from ..runtime.memory import check_address_space, default_memory, parse_bytes, size_text
 from ..runtime.workers import ALONE, Worker
 from ..sketches.base import SketchContext, Sketcher
-from ..stores.checks import check_same_samples
 from ..stores.location import Place, place, remove
-from ..stores.paired import pair_inner
+from ..stores.paired import pair_stores
 from ..stores.reader import Stores, label_stores, open_stores
 from ..stores.source import ModelSource
 from ..stores.target import check_target
@@ -54,6 +53,7 @@ class StudySettings:
 
     preprocess: Preprocess | None = None
     pair: Literal["exact", "inner"] = "exact"
+    normalize_ids: bool = False
     groups: Sequence[Any] | None = None
     exclude_own_group: bool = False
     memory: int | str | None = None
@@ -91,6 +91,7 @@ class Study:
     preprocess: Preprocess
     precision: Precision
     pair: str
+    normalize_ids: bool
     codes: tuple[int, ...] | None
     exclude_own_group: bool
     budget: int
@@ -161,6 +162,7 @@ class Study:
             device=jax.devices()[0].device_kind,
             versions={name: version(name) for name in packages} | {"prh-jax": __version__},
             pair=self.pair,
+            normalize_ids=self.normalize_ids,
             groups=None if self.codes is None else list(self.codes),
             exclude_own_group=self.exclude_own_group,
         )
@@ -326,10 +328,7 @@ def open_study(
     budget = parse_bytes(settings.memory) if settings.memory is not None else default_memory()
     xs = open_stores(stores_x)
     ys = xs if stores_y is None else open_stores(stores_y)
-    if settings.pair == "inner":
-        xs, ys = pair_inner(xs, ys)
-    for store in (*xs, *ys):
-        check_same_samples(str(xs[0].path), xs[0].ids, str(store.path), store.ids)
+    xs, ys = pair_stores(xs, ys, settings.pair, settings.normalize_ids)
     beside = output.with_name(f".{output.name}.sketches") if output is not None else None
     study = kind(
         metrics=chosen,
@@ -339,6 +338,7 @@ def open_study(
         preprocess=settings.preprocess or Preprocess(),
         precision=settings.precision,
         pair=settings.pair,
+        normalize_ids=settings.normalize_ids,
         codes=check_groups(settings.groups, xs[0].n, settings.exclude_own_group),
         exclude_own_group=settings.exclude_own_group,
         budget=budget,

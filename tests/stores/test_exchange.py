@@ -6,6 +6,7 @@ import json
 import re
 import stat
 import threading
+import unicodedata
 import zipfile
 
 import fsspec
@@ -17,7 +18,7 @@ import prh_jax
 from prh_jax.cli.main import main
 from prh_jax.errors import CorruptError, ExistsError, StoreError
 from prh_jax.stores.archive import pack, unpack
-from prh_jax.stores.paired import pair_inner
+from prh_jax.stores.paired import pair_stores
 from prh_jax.stores.writer import FeatureWriter
 
 N, IDS = 600, [f"s{i}" for i in range(600)]
@@ -222,7 +223,7 @@ def test_pairing_by_the_ids_that_all_hold(tmp_path, capsys):
     a = make(tmp_path / "a.zarr", ids=IDS[:500])
     b = make(tmp_path / "b.zarr", ids=IDS[100:][::-1], seed=1)
     whole_a, whole_b = make(tmp_path / "wa.zarr"), make(tmp_path / "wb.zarr", seed=1)
-    (pa,), (pb,) = pair_inner([a], [b])
+    (pa,), (pb,) = pair_stores([a], [b], "inner")
     assert pa.ids == pb.ids == IDS[100:500] and pa.n == 400
     for layer in range(2):
         np.testing.assert_array_equal(pa.read_layer(layer), whole_a.read_layer(layer)[100:500])
@@ -246,6 +247,31 @@ def test_pairing_by_the_ids_that_all_hold(tmp_path, capsys):
         prh_jax.align(a, foreign, ["cka"], pair="inner")
     with pytest.raises((ValueError, TypeCheckError), match="pair"):
         prh_jax.align(a, b, ["cka"], pair="outer")
+
+
+def test_ids_that_look_alike_are_paired_on_request(tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 8, 5)).astype(np.float32)
+    names = ["a", "é", "ö", "d", "e", "f", "g", "h"]
+    split = [unicodedata.normalize("NFD", name) for name in names]
+    spec = {"model": "m", "modality": "vision", "pool": "mean"}
+    a = prh_jax.write_features(tmp_path / "a.zarr", [x], ids=names, spec=spec)
+    b = prh_jax.write_features(tmp_path / "b.zarr", [y], ids=split, spec=spec | {"model": "n"})
+    plain = prh_jax.write_features(tmp_path / "c.zarr", [y], ids=names, spec=spec | {"model": "n"})
+    with pytest.raises(
+        StoreError, match=r"look alike.*row 1 is sample '\\xe9' in the one and 'e\\u0301'.*normalize_ids=True"
+    ):
+        prh_jax.align(a, b, ["cka"])
+    with pytest.raises(StoreError, match="2 samples, such as .* look alike .* 6 ids are equal. normalize_ids=True"):
+        prh_jax.align(a, b, ["cka"], pair="inner")
+    right = prh_jax.align(a, plain, ["cka"]).dataset["cka"].values
+    for pair in ("exact", "inner"):
+        found = prh_jax.align(a, b, ["cka"], pair=pair, normalize_ids=True, output=tmp_path / f"{pair}.zarr")
+        np.testing.assert_array_equal(found.dataset["cka"].values, right)
+        assert found.provenance.normalize_ids and prh_jax.finish_alignment(tmp_path / f"{pair}.zarr") is not None
+    both = prh_jax.write_features(tmp_path / "both.zarr", [x[:2]], ids=["é", "e\u0301"], spec=spec)
+    with pytest.raises(StoreError, match=r"'\\xe9' \(row 0\) and 'e\\u0301' \(row 1\).*one id"):
+        prh_jax.align(both, None, ["cka"], normalize_ids=True)
 
 
 def test_another_schema_is_named(tmp_path):
