@@ -30,7 +30,7 @@ def check_ids(ids: Sequence[Any]) -> list[str]:
             f"{len(missing)} of {len(given)} samples have no id, such as row {missing[0]} ({given[missing[0]]}). Ids "
             "pair the samples of two models: give every sample one, or leave those samples out."
         )
-    ids = [value.decode() if isinstance(value, bytes) else str(value) for value in given]
+    ids = [_as_text(row, value) for row, value in enumerate(given)]
     if not ids:
         raise StoreError("A feature store needs at least one sample; the list of ids is empty.")
     if len(set(ids)) != len(ids):
@@ -41,6 +41,21 @@ def check_ids(ids: Sequence[Any]) -> list[str]:
             "be unique. Rename or drop the duplicates."
         )
     return ids
+
+
+def _as_text(row: int, value: Any) -> str:
+    """An id as text that can be stored; StoreError where there is no such text."""
+    if isinstance(value, list | tuple | dict | set) or np.ndim(value) > 0:
+        raise StoreError(f"The id of row {row} is a {type(value).__name__}: {value!r:.60}. Ids are texts or numbers.")
+    try:
+        text = value.decode() if isinstance(value, bytes) else str(value)
+        text.encode()
+    except UnicodeError as error:
+        raise StoreError(
+            f"The id of row {row} is no text in UTF-8: {value!r:.60}. Names of files written in another encoding are "
+            "such: rename them, or give ids of your own."
+        ) from error
+    return text
 
 
 def check_real(layer: str, features: Any) -> np.ndarray:

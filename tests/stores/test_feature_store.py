@@ -183,7 +183,10 @@ def test_look_alike_and_missing_ids_are_told():
     composed, split = (["a", unicodedata.normalize(form, "é")] for form in ("NFC", "NFD"))
     with pytest.raises(StoreError, match="look alike.*row 1 is"):
         check_same_samples("a", composed, "b", split)
-    assert check_ids([b"a", 7]) == ["a", "7"]
+    assert check_ids([b"a", 7, np.str_("b"), np.int64(3)]) == ["a", "7", "b", "3"]
+    for odd, words in ((b"\xe9", "no text in UTF-8"), ("\udce9.png", "no text in UTF-8"), (["a"], "is a list")):
+        with pytest.raises(StoreError, match=f"id of row 1.*{words}"):
+            check_ids(["a", odd])
     for gap in (None, float("nan")):
         with pytest.raises(StoreError, match="1 of 3 samples have no id, such as row 1"):
             check_ids(["a", gap, "b"])
