@@ -11,6 +11,7 @@ from ..errors import CorruptError, ExistsError, NotFoundError, StoreError
 from ..runtime.progress import progress
 from .inspect import inspect_store
 from .layout import SCHEMA
+from .location import of_finder, outer_folder
 from .members import LARGEST_RECORD, ROOT, Members
 from .publish import write_whole
 from .reader import open_store
@@ -46,9 +47,9 @@ def pack(store: str | Path, output: str | Path | None = None, *, overwrite: bool
 def unpack(archive: str | Path, output: str | Path | None = None, *, overwrite: bool = False) -> Path:
     """Unpack an archive into a store, by default beside it without `.zip`; it appears only when it is whole.
 
-    Only what a store is made of is unpacked: files of other names, larger ones than the store's own records say, and
-    links are refused before anything is written. StoreError where the archive holds such, is cut off, damaged, or no
-    feature store.
+    The store may lie in a folder of the archive. Only what a store is made of is unpacked: files of other names, larger
+    ones than the store's own records say, and links are refused before anything is written. StoreError where the
+    archive holds such, is cut off, damaged, or no feature store.
     """
     archive = Path(archive)
     target = Path(output) if output is not None else archive.with_suffix("")
@@ -76,19 +77,23 @@ def unpack(archive: str | Path, output: str | Path | None = None, *, overwrite: 
 
 def _extract(packed: zipfile.ZipFile, folder: Path) -> None:
     """Unpack into a folder, and check what came of it."""
-    found = {info.filename: info for info in packed.infolist()}
-    outside = [name for name in found if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts]
+    names = packed.namelist()
+    outside = [name for name in names if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts]
     if outside:
         raise CorruptError(f"its member {outside[0]!r} is no part of a feature store, but outside of the store.")
+    outer = outer_folder(names)
+    entries = [(i.filename.removeprefix(outer), i) for i in packed.infolist() if not of_finder(i.filename)]
+    entries = [(name, info) for name, info in entries if name]
+    found = dict(entries)
     if ROOT not in found:
         raise CorruptError(f"it is not a feature store: it has no {ROOT}.")
     members = Members(lambda name: b"".join(_blocks(packed, found[name], LARGEST_RECORD)))
     limits: dict[str, int] = {}
-    for info in packed.infolist():
+    for name, info in entries:
         if not info.is_dir():
             compressed = info.compress_type != zipfile.ZIP_STORED
-            limits[info.filename] = _checked(info, members.limit(info.filename, compressed=compressed), limits)
-    _check_folders([info.filename for info in packed.infolist() if info.is_dir()], limits)
+            limits[name] = _checked(name, info, members.limit(name, compressed=compressed), limits)
+    _check_folders([name for name, info in entries if info.is_dir()], limits)
     size, free = sum(found[name].file_size for name in limits), shutil.disk_usage(folder.parent).free
     if size > free:
         raise StoreError(f"it has {size / 2**20:.0f} MiB unpacked, and the disk has {free / 2**20:.0f} MiB free.")
@@ -104,9 +109,8 @@ def _extract(packed: zipfile.ZipFile, folder: Path) -> None:
         raise CorruptError(f"it is corrupt: {problems[0]}")
 
 
-def _checked(info: zipfile.ZipInfo, limit: int | None, known: dict[str, int]) -> int:
+def _checked(name: str, info: zipfile.ZipInfo, limit: int | None, known: dict[str, int]) -> int:
     """The most bytes that a member may have; CorruptError for one that is no part of a store."""
-    name = info.filename
     if limit is None:
         raise CorruptError(f"its member {name!r} is no part of a feature store.")
     if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):

@@ -33,6 +33,9 @@ SCHEMA = "prh-jax/features/1"
 
 SAMPLES_PER_BLOCK = 256
 
+LONGEST_NAME = 240
+"""Bytes of a store's name: 255 is a file's, and archives and sketches append to it."""
+
 
 DTYPES = {"float32": np.dtype("float32"), "float16": np.dtype("float16"), "bfloat16": BFLOAT16}
 
@@ -69,7 +72,8 @@ def store_path(
 ) -> Path:
     """Where the features of one model belong: `root/dataset/subset/<model>_pool-<pool>[...].zarr`, its "/" as "--".
 
-    A prompt template is named by the first 8 digits of its SHA-256.
+    A prompt template is named by the first 8 digits of its SHA-256. Of a name that is too long for a file, such as a
+    deep path of a checkpoint, the end is kept, after the first 8 digits of the SHA-256 of all of it.
     """
     name = "--".join(path_parts(model)) + f"_pool-{pool}"
     if prompt:
@@ -78,6 +82,9 @@ def store_path(
         name += f"_cid-{caption_index}"
     if final_norm:
         name += "_norm-True"
+    if len(name.encode()) > LONGEST_NAME:
+        end = name.encode()[9 - LONGEST_NAME :].decode(errors="ignore").lstrip("-")
+        name = f"{hashlib.sha256(name.encode()).hexdigest()[:8]}-{end}"
     return Path(root, *path_parts(dataset), *path_parts(subset or ""), name + ".zarr")
 
 

@@ -103,8 +103,25 @@ def store_at(where: Place, storage_options: Mapping[str, Any] | None = None, *, 
 def open_group(
     where: Place, storage_options: Mapping[str, Any] | None = None, *, mode: Literal["r", "r+", "w"] = "r"
 ) -> zarr.Group:
-    """The Zarr group at a place."""
-    return zarr.open_group(store_at(where, storage_options, writable=mode != "r"), mode=mode, zarr_format=3)
+    """The Zarr group at a place; in an archive it may lie in a folder, as programs pack it that pack a folder."""
+    inner = ""
+    if isinstance(where, Path) and is_archive(where):
+        with zipfile.ZipFile(where) as packed:
+            inner = outer_folder(packed.namelist())
+    store = store_at(where, storage_options, writable=mode != "r")
+    return zarr.open_group(store, path=inner or None, mode=mode, zarr_format=3)
+
+
+def outer_folder(names: Sequence[str]) -> str:
+    """The folder `name/` that the members of an archive lie in; empty where its store lies in no folder."""
+    tops = {name.partition("/")[0] for name in names if not of_finder(name)}
+    only = next(iter(tops)) + "/" if len(tops) == 1 else ""
+    return only if only + "zarr.json" in names else ""
+
+
+def of_finder(name: str) -> bool:
+    """Whether a member of an archive is one that macOS adds, beside what it packs."""
+    return name.startswith("__MACOSX/") or name.rpartition("/")[2] == ".DS_Store"
 
 
 def tails(where: Place, group: zarr.Group, names: Sequence[str], size: int) -> list[bytes | None]:
@@ -112,9 +129,11 @@ def tails(where: Place, group: zarr.Group, names: Sequence[str], size: int) -> l
     if isinstance(where, Path) and where.is_dir():
         return [_tail(where / name, size) for name in names]
 
+    inner = f"{group.path}/" if group.path else ""
+
     async def fetch(part: Sequence[str]) -> list[Any]:
         prototype, request = default_buffer_prototype(), SuffixByteRequest(size)
-        return await asyncio.gather(*(group.store.get(name, prototype, byte_range=request) for name in part))
+        return await asyncio.gather(*(group.store.get(inner + name, prototype, byte_range=request) for name in part))
 
     found: list[bytes | None] = []
     for start in range(0, len(names), 256):

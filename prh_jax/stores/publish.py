@@ -72,7 +72,7 @@ def write_inside(path: Path) -> AbstractContextManager[Path]:
 
 @contextlib.contextmanager
 def _written(path: Path, *, replace: bool, suffix: str = "") -> Iterator[Path]:
-    building = path.parent / f".{path.name}.{_maker()}-{os.getpid()}-{uuid.uuid4().hex}.partial{suffix}"
+    building = path.parent / f"{_start(path)}{os.getpid()}-{uuid.uuid4().hex}.partial{suffix}"
     try:
         _tidy(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,6 +99,12 @@ def _written(path: Path, *, replace: bool, suffix: str = "") -> Iterator[Path]:
             shutil.rmtree(building) if building.is_dir() else building.unlink(missing_ok=True)
 
 
+def _start(path: Path) -> str:
+    """How the temporary names of a path begin; a long name is given by its hash, as names have at most 255 bytes."""
+    name = path.name.encode()
+    return f".{path.name if len(name) <= 150 else hashlib.sha256(name).hexdigest()[:32]}.{_maker()}-"
+
+
 @functools.cache
 def _maker() -> str:
     """A name for the processes that see each other's numbers: of one boot of one machine, outside of containers."""
@@ -115,7 +121,7 @@ def _tidy(path: Path) -> None:
     """
     if not Path("/proc/self").exists() or not path.parent.is_dir():
         return
-    start = f".{path.name}.{_maker()}-"
+    start = _start(path)
     for name in os.listdir(path.parent):
         number, *rest = name.removeprefix(start).split("-")
         if name.startswith(start) and rest and number.isdecimal() and not Path(f"/proc/{number}").exists():

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
+from zarr.errors import ZarrUserWarning
 
 from ..errors import CorruptError, IncompleteError, MismatchError, NotFoundError, StoreError, not_real
 from .bfloat16 import BFLOAT16
@@ -215,7 +217,9 @@ class FeatureStore:
         """Names of the arrays with one number per sample."""
         known = {"sample", "layer", "done", *(name for name, _ in self._where)}
         try:
-            return sorted(name for name, _ in self.group.arrays() if name not in known)
+            with warnings.catch_warnings():  # of files that the system put beside, such as .DS_Store
+                warnings.simplefilter("ignore", ZarrUserWarning)
+                return sorted(name for name, _ in self.group.arrays() if name not in known)
         except UNREADABLE as error:
             raise CorruptError(
                 f"{self.path} is corrupt: it has an unreadable array ({error}). Extract it again."

@@ -157,16 +157,22 @@ def test_a_bomb_is_not_unpacked(tmp_path):
     assert not (tmp_path / "b.zarr").exists() and not list(tmp_path.glob(".*"))
 
 
-def test_an_archive_of_another_program_is_unpacked(tmp_path):
-    """Compressed, with folders among its members, and with modes that a store's files do not get."""
+@pytest.mark.parametrize("outer", ["", "a.zarr/"])
+def test_an_archive_of_another_program_is_unpacked(tmp_path, outer):
+    """Compressed, with folders among its members and around them, and with modes that a store's files do not get."""
     store = make(tmp_path / "a.zarr", widths=(12, 8))
-    folders = [("features_12/", "", 0o40777), ("features_12/c/0/", "", 0o40777)]
+    others = [("features_12/", "", 0o40777), ("features_12/c/0/", "", 0o40777)]
+    if outer:
+        others += [("", "", 0o40777), (".DS_Store", "x", 0o104777), ("../__MACOSX/a.zarr/._zarr.json", "x", 0o104777)]
 
     with zipfile.ZipFile(tmp_path / "new.zip", "w", zipfile.ZIP_DEFLATED) as packed:
-        for name, data, mode in (*folders, *((name, data, 0o104777) for name, data in contents(store.path).items())):
-            info = zipfile.ZipInfo(name)
+        for name, data, mode in (*others, *((name, data, 0o104777) for name, data in contents(store.path).items())):
+            info = zipfile.ZipInfo(name[3:] if name.startswith("../") else outer + name)
             info.external_attr, info.compress_type = mode << 16, zipfile.ZIP_DEFLATED
             packed.writestr(info, data)
+    opened = prh_jax.open_store(tmp_path / "new.zip")
+    assert opened.checksum() == store.checksum() and prh_jax.inspect_store(tmp_path / "new.zip").intact
+    np.testing.assert_array_equal(opened.read_layer(1), store.read_layer(1))
     again = unpack(tmp_path / "new.zip", tmp_path / "b.zarr")
     assert contents(again) == contents(store.path)
     assert not any(path.stat().st_mode & 0o7111 for path in again.rglob("*") if path.is_file())

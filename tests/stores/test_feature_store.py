@@ -125,6 +125,9 @@ def test_foreign_folders_are_refused(tmp_path, store):
 def test_paths_stay_below_the_root_and_apart(tmp_path):
     assert store_path("r", "a/b", "s", "x/y", "mean").as_posix() == "r/a/b/s/x--y_pool-mean.zarr"
     assert store_path("r", "a", None, "a/b_c", "cls") != store_path("r", "a", None, "a_b/c", "cls")
+    deep = [store_path("r", "a", None, f"/home/{'ü' * 80}/{a}/{'b' * 90}/model", "cls").name for a in "xy"]
+    assert deep[0] != deep[1] and all(name.endswith("b--model_pool-cls.zarr") for name in deep)
+    assert all(len(name.encode()) <= 245 for name in deep)
     assert store_path("r", "/etc/../a", "s", "/m", "cls", caption_index=2, prompt=True).as_posix() == (
         "r/etc/a/s/m_pool-cls_prompt-True_cid-2.zarr"
     )
