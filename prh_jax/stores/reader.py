@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.errors import ZarrUserWarning
 
 from ..errors import CorruptError, IncompleteError, MismatchError, NotFoundError, StoreError, not_real
 from .bfloat16 import BFLOAT16
@@ -218,7 +217,7 @@ class FeatureStore:
         known = {"sample", "layer", "done", *(name for name, _ in self._where)}
         try:
             with warnings.catch_warnings():  # of files that the system put beside, such as .DS_Store
-                warnings.simplefilter("ignore", ZarrUserWarning)
+                warnings.simplefilter("ignore", UserWarning)
                 return sorted(name for name, _ in self.group.arrays() if name not in known)
         except UNREADABLE as error:
             raise CorruptError(
