@@ -236,6 +236,12 @@ def _npz(source: Path) -> Imported:
         raise ExtractionError(f"{source} holds no arrays of features.")
     if ids is not None and ids.ndim != 1:
         raise ExtractionError(f"{source} has ids of shape {ids.shape}; they are (n,), one for each sample.")
+    odd = next((name for name, array in arrays.items() if array.ndim < 2), None)
+    if odd is not None:
+        raise ExtractionError(
+            f"{source} holds {odd!r} of shape {arrays[odd].shape} beside {len(arrays) - 1} other arrays; each array is "
+            "a layer (n, d), or the one array has all layers. Save the layers alone, with `ids` if there are any."
+        )
     layers = list(arrays.values())
     names = list(arrays) if layers[0].ndim == 2 or len(layers) > 1 else None
     return Imported(layers, names, None if ids is None else [str(i) for i in ids])

@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--dataset",
         default="minhuh/prh",
-        help="built-in set (emoji_1024), local parquet file, folder of images (captions in metadata.jsonl or .csv), or "
-        "hub name (%(default)s)",
+        help="built-in set (emoji_1024), local table (parquet, csv, jsonl, txt), folder of images (captions in "
+        "metadata.jsonl or .csv), or hub name (%(default)s)",
     )
     data.add_argument("--subset", help="revision of a hub data set (wit_1024 for minhuh/prh)")
     data.add_argument(

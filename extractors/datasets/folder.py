@@ -1,12 +1,11 @@
 """Files of a local data set: which belong to it, to which split, and what metadata says of pictures."""
 
-import csv
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import ExtractionError
+from .tables import rows_of
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 FILE_NAME = ("file_name", "image_file_name")
@@ -60,12 +59,15 @@ def pictures_in(root: Path, split: str | None) -> dict[str, list[Any]]:
     files = visible(root)
     pictures = [file for file in files if file.suffix.lower() in Image.registered_extensions()]
     if not pictures:
-        raise ExtractionError(f"{root} holds neither a parquet file nor a picture. Name the folder that has them.")
+        raise ExtractionError(
+            f"{root} holds neither a parquet file nor a picture. Name the folder that has them; of a "
+            "table in another form (csv, jsonl, txt), name the file."
+        )
     pictures = of_split(root, pictures, split, "")
     described: dict[Path, dict[str, Any]] = {}
     for file in files:
         if file.name in METADATA:
-            for row in _rows(file):
+            for row in rows_of(file):
                 described[_described(file, row)] = row
     columns = dict.fromkeys(name for row in described.values() for name in row if name not in FILE_NAME)
     rows = [described.get(picture.resolve(), {}) for picture in pictures]
@@ -83,17 +85,3 @@ def _described(metadata: Path, row: dict[str, Any]) -> Path:
     if not picture.is_file():
         raise ExtractionError(f"{metadata} describes {name!r}, and there is no such picture below {metadata.parent}.")
     return picture.resolve()
-
-
-def _rows(file: Path) -> list[dict[str, Any]]:
-    try:
-        if file.suffix == ".parquet":
-            import pyarrow.parquet as pq
-
-            return pq.read_table(file).to_pylist()
-        with open(file, encoding="utf-8-sig", newline="") as lines:
-            if file.suffix == ".csv":
-                return list(csv.DictReader(lines))
-            return [json.loads(line) for line in lines if line.strip()]
-    except (OSError, ValueError, csv.Error) as error:
-        raise ExtractionError(f"{file} cannot be read: {error}") from error

@@ -1,4 +1,4 @@
-"""Data sets of paired pictures and texts by name: built-in, parquet, a folder of images, the hub."""
+"""Data sets of paired pictures and texts by name: built-in, a table, a folder of images, the hub."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -10,6 +10,7 @@ from typing import Any
 from prh_jax.stores.checks import check_ids
 
 from ..errors import ExtractionError, first_line
+from . import tables
 from .folder import METADATA, of_split, pictures_in, visible
 from .pictures import as_rgb
 from .samples import Dataset, Rows, content_sha256
@@ -75,7 +76,7 @@ def load(
     streaming: bool = False,
     force_download: bool = False,
 ) -> Dataset:
-    """A data set by name: built-in ("emoji_1024"), a local parquet file or folder, or a hub name with a revision.
+    """A data set by name: built-in ("emoji_1024"), a local table or folder, or a hub name with a revision.
 
     `columns` says which hold pictures, texts (a caption or a list of them) and ids (unique; else the path of the
     picture in its folder, or the row number). `split` is "train" of hub sets where it is None; local data are read
@@ -153,10 +154,7 @@ class ParquetColumn(Sequence):
         if held[0] != which:
             held = (which, pq.ParquetFile(file).read_row_group(group, [self.column])[self.column].to_pylist())
             self._held = held
-        value = held[1][index - start]
-        if isinstance(value, str) and "://" not in value:
-            return str(file.parent / value)  # paths are below the folder of the file that names them
-        return value
+        return beside(file, held[1][index - start])
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_held": (-1, [])}
@@ -184,6 +182,13 @@ def _local(path: Path, columns: Columns, split: str | None) -> dict[str, Any]:
     if path.is_file():
         if split is not None:
             raise ExtractionError(f"{path} is one file, without splits; leave --split away.")
+        if path.suffix in tables.KINDS:
+            return _table(path, columns)
+        if path.suffix != ".parquet" and not _is_parquet(path):
+            raise ExtractionError(
+                f"{path} is no data set: one file is read if it ends in .parquet, {', '.join(tables.KINDS)}. Of "
+                "pictures, name the folder that they are in."
+            )
         return _parquet([path], columns)
     files = [file for file in visible(path) if file.suffix == ".parquet" and file.name not in METADATA]
     if files:
@@ -191,6 +196,26 @@ def _local(path: Path, columns: Columns, split: str | None) -> dict[str, Any]:
     table = pictures_in(path, split)
     chosen = columns.choose(str(path), list(table))
     return {kind: column.values(str(path), table[column.name]) for kind, column in chosen.items()}
+
+
+def _is_parquet(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(4) == b"PAR1"
+
+
+def _table(path: Path, columns: Columns) -> dict[str, Any]:
+    """Columns of a table of texts and of paths or URLs of pictures."""
+    table = tables.columns_of(path)
+    chosen = columns.choose(str(path), list(table))
+    found = {kind: column.values(str(path), table[column.name]) for kind, column in chosen.items()}
+    if "image" in found:
+        found["image"] = [beside(path, picture) for picture in found["image"]]
+    return found
+
+
+def beside(file: Path, picture: Any) -> Any:
+    """A path as its file names it, below the folder of that file; a URL or an encoded picture as it is."""
+    return str(file.parent / picture) if isinstance(picture, str) and picture and "://" not in picture else picture
 
 
 def _hub(

@@ -28,12 +28,18 @@ def stored_bytes(picture: Any) -> bytes | None:
         if "://" in picture:
             import fsspec
 
-            with fsspec.open(picture, "rb") as file:
-                return file.read()  # type: ignore[union-attr]
+            try:
+                with fsspec.open(picture, "rb") as file:
+                    return file.read()  # type: ignore[union-attr]
+            except (OSError, ValueError, ImportError) as error:
+                raise OSError(f"nothing is to be had at {picture} ({type(error).__name__}: {error})") from error
         return Path(picture).read_bytes() if Path(picture).is_file() else None
     if picture is None or isinstance(picture, bytes):
         return picture
-    raise TypeError(f"it is {type(picture).__name__}, where an encoded picture, or the path or URL of one, is read")
+    raise TypeError(
+        f"it is a value of type {type(picture).__name__}, and an encoded picture, or the path or URL of one, is read. "
+        "Name a column of pictures with --image-column, or encode arrays (PIL.Image.fromarray, saved as PNG)"
+    )
 
 
 def decode(picture: Any) -> Any:

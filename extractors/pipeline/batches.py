@@ -31,7 +31,7 @@ class BatchSize:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                output, reason = None, first_line(error)
+                output, reason = None, first_line(error).rstrip(".")
             if output is not None:
                 yield where, output
                 start = where.stop

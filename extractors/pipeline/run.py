@@ -69,6 +69,7 @@ def extract(
     wanted = [model if isinstance(model, tuple) else (modality, model) for model in models]
     for given, name in wanted:
         try:
+            _check_folder(name)
             kind = given or modality_of(name)
             if settings.on_error == "skip" and kind not in usable:
                 usable[kind] = leave_out_broken(data, kind, settings.caption_index)
@@ -83,10 +84,20 @@ def extract(
     return outcomes
 
 
+def _check_folder(name: str) -> None:
+    """ExtractionError where a name can only be a folder, and there is none: the hub would call it a bad name."""
+    path_like = name.startswith(("/", "./", "../", "~")) or (name.count("/") > 1 and ":" not in name)
+    if path_like and not Path(name).is_dir():
+        raise ExtractionError(
+            f"There is no folder at {name}. A local checkpoint is a folder with config.json and weights; a model of "
+            "the hub is owner/name."
+        )
+
+
 def _error_text(error: Exception) -> str:
     if isinstance(error, ValueError | OSError):
         return str(error).strip() or type(error).__name__
-    return f"{type(error).__name__}: {first_line(error)} (PRH_DEBUG=1 shows where)"
+    return f"{type(error).__name__}: {first_line(error).rstrip('.')} (PRH_DEBUG=1 shows where)"
 
 
 def summary(outcomes: dict[str, Any]) -> str:

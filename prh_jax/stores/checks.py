@@ -13,7 +13,8 @@ from ..errors import MismatchError, StoreError, not_real
 def lines_of(path: str | Path, option: str) -> list[str]:
     """The lines of a text file that has one for each sample; StoreError where it cannot be read."""
     try:
-        return Path(path).read_text("utf-8").splitlines()
+        text = Path(path).read_text("utf-8-sig").removesuffix("\n")  # which reads other line ends as line feeds
+        return text.split("\n") if text else []
     except (OSError, UnicodeDecodeError) as error:
         why = "it is no text in UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror or error
         raise StoreError(

@@ -90,6 +90,50 @@ def test_what_is_no_text_is_refused_by_column_and_type(tmp_path, values, message
         load(str(tmp_path / "t.parquet"))
 
 
+ROWS = [
+    {"id": "a", "text": "red, and\u2028blue", "image": "a.png"},
+    {"id": "b", "text": "green", "image": "b.png"},
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("t.csv", 'id,text,image\r\na,"red, and\u2028blue",a.png\r\nb,green,b.png\r\n'),
+        ("t.tsv", "\ufeffid\ttext\timage\na\tred, and\u2028blue\ta.png\nb\tgreen\tb.png\n"),
+        ("t.jsonl", "\n".join(json.dumps(row, ensure_ascii=False) for row in ROWS)),
+        ("t.json", json.dumps([row | {"text": [row["text"]]} for row in ROWS])),
+        ("t.txt", "red, and\u2028blue\r\ngreen\r\n"),
+    ],
+)
+def test_tables_of_text_files(tmp_path, name, text):
+    for level, picture in ((7, "a.png"), (9, "b.png")):
+        paint(tmp_path / picture, level)
+    (tmp_path / name).write_bytes(text.encode())
+    data = load(str(tmp_path / name))
+    assert data.texts == [["red, and\u2028blue"], ["green"]] and data.ids == (
+        ["0", "1"] if name == "t.txt" else ["a", "b"]
+    )
+    if name != "t.txt":
+        assert [data.image(row).getpixel((0, 0))[0] for row in range(2)] == [7, 9]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("t.csv", "id,text\na,red,blue\n", "Row 0 of .*t.csv has other columns than its header"),
+        ("t.csv", "id,text\n", "t.csv has no rows"),
+        ("t.jsonl", '{"text": "red"}\n["green"]\n', "Row 1 of .*t.jsonl is no object with columns"),
+        ("t.jsonl", '{"text": "red"\n', "t.jsonl cannot be read"),
+        ("t.xlsx", "PK", "t.xlsx is no data set: one file is read if it ends in .parquet"),
+    ],
+)
+def test_tables_that_cannot_be_read(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ExtractionError, match=message):
+        load(str(tmp_path / name))
+
+
 @pytest.mark.parametrize(
     ("ids", "found"),
     [
@@ -139,7 +183,7 @@ def test_pictures_by_path_and_url(tmp_path):
     where = ["below/a.png", str(tmp_path / "below/a.png"), (tmp_path / "below/a.png").as_uri()]
     data = load(write_parquet(tmp_path / "t.parquet", n=3, image=where))
     assert [data.image(row).getpixel((0, 0)) for row in range(3)] == [(5, 6, 7)] * 3
-    with pytest.raises(ExtractionError, match="it is int, where an encoded picture"):
+    with pytest.raises(ExtractionError, match="it is a value of type int, and an encoded picture"):
         load(write_parquet(tmp_path / "n.parquet", n=3, image=[1, 2, 3]))
     missing = load(write_parquet(tmp_path / "m.parquet", n=3, image=["nowhere.png"] * 3))
     with pytest.raises(ExtractionError, match=json.dumps(str(tmp_path / "nowhere.png")).strip('"')):
