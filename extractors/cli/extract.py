@@ -1,6 +1,7 @@
 """`prh extract`: the command line of the reference's extract_features.py; importing this needs no torch."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ examples:
   prh extract --dataset minhuh/prh --subset wit_1024 --modelset val --modality language --pool avg
   prh extract --dataset minhuh/prh --subset wit_1024 --modelset val --modality vision --pool none
   prh extract --dataset emoji_1024 --model vit_tiny_patch16_224 --random-init 0
+  prh extract --dataset my_pictures/ --text-column caption --model ./checkpoints/llama --dry-run
   prh extract --dataset my_pictures/ --text-column caption --model ./checkpoints/llama --pool last
   prh extract --dataset big/set --streaming --num-samples 100000 --modelset mine.toml --worker 3/8
 
@@ -92,6 +94,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "models", "blocks"),
         help="what workers share: whole models, or blocks of 256 samples of each (auto: models where they suffice)",
     )
+    running.add_argument(
+        "--dry-run", action="store_true", help="show what is read of the data and where stores would be, and stop"
+    )
     running.add_argument("--output-dir", default="./results/features", help="root of the stores (%(default)s)")
     running.add_argument("--force-remake", action="store_true", help="write stores anew that are there")
     running.add_argument("--force-download", action="store_true", help="fetch language models and data sets anew")
@@ -148,6 +153,12 @@ def run(args: argparse.Namespace) -> int:
 
     from ..pipeline.run import extract, summary
 
+    if args.dry_run:
+        from ..pipeline.dry_run import dry_run
+
+        text, fine = dry_run(wanted, _data(args), _settings(args, worker), color=sys.stdout.isatty())
+        print(text)
+        return 0 if fine else 2
     outcomes = extract(wanted, _data(args), _settings(args, worker))
     summary_text = summary(outcomes)
     if summary_text:

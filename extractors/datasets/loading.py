@@ -13,7 +13,7 @@ from ..errors import ExtractionError, first_line
 from . import tables
 from .folder import METADATA, of_split, pictures_in, visible
 from .pictures import as_rgb
-from .samples import Dataset, Rows, content_sha256
+from .samples import Dataset, Rows
 from .values import captions_of, id_of, named_field
 
 __all__ = ["BUILT_IN", "Columns", "Dataset", "as_rgb", "load"]
@@ -118,7 +118,7 @@ def _dataset(
     pictures = table.get("image")
     if pictures is not None and len(pictures) > n:
         pictures = Rows(pictures, range(n))
-    return Dataset(name, revision, split, ids, texts, pictures, content_sha256(ids, texts, pictures))
+    return Dataset.of(name, revision, split, ids, texts, pictures)
 
 
 class ParquetColumn(Sequence):

@@ -56,6 +56,35 @@ def decode(picture: Any) -> Any:
     return ImageOps.exif_transpose(image)
 
 
+def kind_of(stored: bytes | None) -> str:
+    """What an encoded picture is and how `decode` and `as_rgb` make it a picture in RGB, from its header alone."""
+    from PIL import Image
+
+    if stored is None:
+        return "missing"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of sizes and metadata: decoding says it
+            image = Image.open(io.BytesIO(stored))
+            turned = image.getexif().get(0x0112, 1) != 1
+            frames = getattr(image, "is_animated", False)
+    except Exception:  # PIL raises many kinds for damaged files
+        return "unreadable"
+    notes = [image.mode]
+    if image.mode.startswith("I"):
+        notes.append("high byte")
+    elif image.mode == "F":
+        notes.append("0 to 1 scaled to 255")
+    elif _has_transparency(image):
+        notes.append("on white")
+    notes += ["turned upright"] * turned + ["first frame"] * frames
+    return f"{image.format} " + ", ".join(notes)
+
+
+def _has_transparency(image: Any) -> bool:
+    return image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+
+
 def as_rgb(image: Any) -> Any:
     """A PIL image in RGB: transparent ones composited on white, deep greys scaled, the others converted.
 
@@ -68,7 +97,7 @@ def as_rgb(image: Any) -> Any:
     """
     from PIL import Image
 
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+    if _has_transparency(image):
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     if image.mode.startswith("I") or image.mode == "F":

@@ -2,14 +2,15 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from tqdm.auto import tqdm
 
 from ..errors import ExtractionError
-from .pictures import DECODED, as_rgb, decode, stored_bytes
+from .pictures import DECODED, as_rgb, decode, kind_of, stored_bytes
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,24 @@ class Dataset:
     pictures: Sequence[Any] | None = field(repr=False)
     content_sha256: str = ""
     skipped: int = 0
+    kinds: dict[str, int] = field(default_factory=dict)
+    """How many pictures there are of each kind, as `kind_of` tells them."""
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        revision: str | None,
+        split: str | None,
+        ids: list[str],
+        texts: list[list[str]] | None,
+        pictures: Sequence[Any] | None,
+        *,
+        skipped: int = 0,
+    ) -> "Dataset":
+        """A data set whose samples are read once, for the hash of their content and the kinds of pictures."""
+        digest, kinds = _read(ids, texts, pictures)
+        return cls(name, revision, split, ids, texts, pictures, digest, skipped, kinds)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -46,14 +65,8 @@ class Dataset:
         texts = [self.texts[i] for i in rows] if self.texts is not None else None
         pictures = Rows(self.pictures, rows) if self.pictures is not None else None
         ids = [self.ids[i] for i in rows]
-        return replace(
-            self,
-            ids=ids,
-            texts=texts,
-            pictures=pictures,
-            content_sha256=content_sha256(ids, texts, pictures),
-            skipped=self.skipped + len(self) - len(ids),
-        )
+        skipped = self.skipped + len(self) - len(ids)
+        return Dataset.of(self.name, self.revision, self.split, ids, texts, pictures, skipped=skipped)
 
     def captions(self, index: int | str = 0) -> list[str]:
         """Caption `index` of every sample; ExtractionError naming samples where there is none or it is empty."""
@@ -131,14 +144,16 @@ def some(ids: Sequence[str]) -> str:
     return ", ".join(map(repr, ids[:5])) + (" ..." if len(ids) > 5 else "")
 
 
-def content_sha256(ids: list[str], texts: list[list[str]] | None, pictures: Sequence[Any] | None) -> str:
-    """SHA-256 over ids, texts and the stored bytes of the pictures, in order."""
-    digest = hashlib.sha256()
-    for i, key in enumerate(tqdm(ids, desc="hashing", unit=" samples", disable=None, leave=False, delay=1)):
+def _read(ids: list[str], texts: list[list[str]] | None, pictures: Sequence[Any] | None) -> tuple[str, dict[str, int]]:
+    """SHA-256 over ids, texts and the stored bytes of the pictures, in order; and how many pictures of each kind."""
+    digest, kinds = hashlib.sha256(), Counter[str]()
+    for i, key in enumerate(tqdm(ids, desc="reading", unit=" samples", disable=None, leave=False, delay=1)):
         digest.update(json.dumps([key, texts[i] if texts is not None else None], ensure_ascii=False).encode())
         try:
             stored = stored_bytes(pictures[i]) if pictures is not None else None
         except (TypeError, OSError) as error:
             raise ExtractionError(f"The picture of sample {key!r} cannot be read: {error}.") from error
         digest.update(hashlib.sha256(stored or b"").digest())
-    return digest.hexdigest()
+        if pictures is not None:
+            kinds[kind_of(stored)] += 1
+    return digest.hexdigest(), dict(kinds)

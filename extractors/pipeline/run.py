@@ -19,6 +19,7 @@ from prh_jax.stores.target import check_target
 from prh_jax.stores.writer import FeatureWriter, open_writer
 
 from ..datasets.broken import leave_out_broken
+from ..datasets.preview import preview
 from ..datasets.samples import Dataset
 from ..errors import ExtractionError, first_line
 from ..models import environment, language, vision
@@ -69,7 +70,7 @@ def extract(
     wanted = [model if isinstance(model, tuple) else (modality, model) for model in models]
     for given, name in wanted:
         try:
-            _check_folder(name)
+            check_folder(name)
             kind = given or modality_of(name)
             if settings.on_error == "skip" and kind not in usable:
                 usable[kind] = leave_out_broken(data, kind, settings.caption_index)
@@ -78,13 +79,13 @@ def extract(
             if os.environ.get("PRH_DEBUG"):
                 traceback.print_exc()
             # A new exception: the one that was caught holds the model alive by its traceback.
-            outcomes[name] = ExtractionError(_error_text(error))
+            outcomes[name] = ExtractionError(error_text(error))
             print(f"{name}: {outcomes[name]}", file=sys.stderr)
         release_memory()
     return outcomes
 
 
-def _check_folder(name: str) -> None:
+def check_folder(name: str) -> None:
     """ExtractionError where a name can only be a folder, and there is none: the hub would call it a bad name."""
     path_like = name.startswith(("/", "./", "../", "~")) or (name.count("/") > 1 and ":" not in name)
     if path_like and not Path(name).is_dir():
@@ -94,7 +95,14 @@ def _check_folder(name: str) -> None:
         )
 
 
-def _error_text(error: Exception) -> str:
+def check_samples(data: Dataset, modality: str, settings: Settings) -> None:
+    if modality == "language":
+        data.check_captions(settings.caption_index)
+    else:
+        data.check_pictures()
+
+
+def error_text(error: Exception) -> str:
     if isinstance(error, ValueError | OSError):
         return str(error).strip() or type(error).__name__
     return f"{type(error).__name__}: {first_line(error).rstrip('.')} (PRH_DEBUG=1 shows where)"
@@ -127,13 +135,10 @@ def modality_of(name: str) -> str:
 def extract_model(name: str, data: Dataset, settings: Settings, *, modality: str | None = None) -> Path:
     """Extract one model to its store, or go on with it; the path of the store."""
     modality = modality or modality_of(name)
-    if modality == "language":
-        data.check_captions(settings.caption_index)
-    else:
-        data.check_pictures()
-    for place in _candidates(name, modality, data, settings):
+    check_samples(data, modality, settings)
+    for place in candidates(name, modality, data, settings):
         check_target(place)
-    done = _already_complete(name, modality, data, settings)
+    done = already_complete(name, modality, data, settings)
     if done:
         print(f"{name}: complete at {done}")
         return done
@@ -152,7 +157,7 @@ def extract_model(name: str, data: Dataset, settings: Settings, *, modality: str
         dtype=store_dtype,
         sample_arrays=extractor.sample_arrays,
         result=extractor.parameters(),
-        env=_environment(extractor, batch),
+        env={**_environment(extractor, batch), "data": preview(data, modality, settings.caption_index)},
         overwrite=settings.force_remake,
     )
     share = settings.worker.share(range(len(writer.blocks)))
@@ -216,7 +221,7 @@ def _path(name: str, modality: str, pool: str, data: Dataset, settings: Settings
     return store_path(settings.output_dir, data.name, settings.subset, name, pool, **own)
 
 
-def _candidates(name: str, modality: str, data: Dataset, settings: Settings) -> list[Path]:
+def candidates(name: str, modality: str, data: Dataset, settings: Settings) -> list[Path]:
     """Where the store of a model may come to be: pooling that is chosen for a model is known once it is loaded."""
     pools = {"avg": ["mean"], "none": ["cls"], "auto": ["mean"] if modality == "language" else ["cls", "mean"]}
     chosen = ["none"] if name in CLASSICAL else pools.get(settings.pool, [settings.pool])
@@ -248,7 +253,7 @@ def _load(name: str, modality: str, settings: Settings) -> Any:
     )
 
 
-def _already_complete(name: str, modality: str, data: Dataset, settings: Settings) -> Path | None:
+def already_complete(name: str, modality: str, data: Dataset, settings: Settings) -> Path | None:
     """A finished store of the same request, found without loading the model: large models take minutes to load.
 
     What only the model can tell (the revision behind a hub name) is trusted as recorded.
@@ -273,7 +278,7 @@ def _already_complete(name: str, modality: str, data: Dataset, settings: Setting
             wanted["final_norm"] = settings.final_norm
         if Path(name).is_dir() and settings.random_init is None:
             wanted["revision"] = environment.file_sha256(Path(name))
-    for path in _candidates(name, modality, data, settings):
+    for path in candidates(name, modality, data, settings):
         if path.exists():
             store = open_store(path)
             if store.complete and all(store.spec.get(key) == value for key, value in wanted.items()):

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from .arguments import stores_below
@@ -73,6 +74,8 @@ def _inspect_one(path: str | Path) -> dict:
         "widths": sorted({layer.dim for layer in store.layers}),
         "dtype": str(store.dtype),
         "dataset": store.spec.get("dataset"),
+        "data": {"samples": store.n, "first": {"id": store.ids[0]}, "last": {"id": store.ids[-1]}}
+        | dict(data if isinstance(data := store.env.get("data"), dict) else {}),
         "blocks_done": report.blocks_done,
         "blocks": report.blocks,
         "bytes": report.bytes_on_disk,
@@ -85,6 +88,8 @@ def _inspect_one(path: str | Path) -> dict:
 
 
 def _print_report(report: dict) -> None:
+    from ..stores.preview import preview_lines
+
     print(report["path"])
     if report["kind"] != "features":
         print(f"  {report['kind']}\n")
@@ -95,7 +100,10 @@ def _print_report(report: dict) -> None:
     print(f", {report['bytes'] / 2**20:.1f} MiB")
     dataset = report["dataset"] or {}
     if dataset:
-        print(f"  data       {dataset.get('name')} {dataset.get('revision') or ''}")
+        split = f", split {dataset['split']}" if dataset.get("split") else ""
+        print(f"  data       {dataset.get('name')} {dataset.get('revision') or ''}".rstrip() + split)
+    for line in preview_lines(report["data"], color=sys.stdout.isatty()):
+        print(f"  {line}")
     print(f"  complete   {'yes' if report['complete'] else 'NO'}: {report['blocks_done']} of {report['blocks']} blocks")
     if not report["complete"]:
         print("             run the same `prh extract` again; it goes on where it stopped")

@@ -1,0 +1,48 @@
+"""What was read of a data set, so that a person sees a wrong read before a model runs for a week."""
+
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from prh_jax.stores.preview import THUMBNAIL, pack_thumbnail
+
+from .samples import Dataset
+
+_LONGEST = 200
+"""Characters of a text that are kept."""
+
+
+def preview(data: Dataset, modality: str, caption_index: int | str = 0) -> dict[str, Any]:
+    """Counts and kinds of what a modality reads, and the first and last sample, as what JSON can hold.
+
+    Pictures have a thumbnail of 16 x 16 pixels, decoded as models get them; texts are the caption that is read.
+    """
+    found: dict[str, Any] = {"samples": len(data), "skipped": data.skipped}
+    if modality == "vision":
+        found["pictures"] = dict(sorted(data.kinds.items()))
+    else:
+        found["texts"] = _texts(data, caption_index)
+    ends = {"first": 0, "last": len(data) - 1}
+    return found | {which: _sample(data, row, modality, caption_index) for which, row in ends.items()}
+
+
+def _texts(data: Dataset, index: int | str) -> str:
+    captions = [data.captions_of(row, index) for row in range(len(data))]
+    counts, lengths = list(map(len, captions)), [len(text) for texts in captions for text in texts]
+    each = "one" if {1} == set(counts) else f"{min(counts)} to {max(counts)}"
+    return (
+        f"{each} for each sample, {min(lengths)} to {max(lengths)} characters (median {median(lengths):g}); "
+        f"caption {index}"
+    )
+
+
+def _sample(data: Dataset, row: int, modality: str, index: int | str) -> dict[str, Any]:
+    found: dict[str, Any] = {"id": data.ids[row]}
+    if modality == "language":
+        return found | {"text": data.captions_of(row, index)[0][:_LONGEST]}
+    from PIL import Image
+
+    picture = data.image(row)
+    small = np.asarray(picture.resize((THUMBNAIL, THUMBNAIL), resample=Image.Resampling.BOX))
+    return found | {"size": f"{picture.width} x {picture.height} pixels", "thumbnail": pack_thumbnail(small)}
