@@ -18,6 +18,9 @@ from .errors import ExtractionError
 from .models.base import describe_layers
 from .models.pooling import forward_hooks
 
+_ALONE = 0.05
+"""Largest difference, of the largest feature: bfloat16 in deep networks stays below, other axes and dropout above."""
+
 
 def extract_module(
     path: str | Path,
@@ -42,8 +45,9 @@ def extract_module(
     ids     one for each sample
     spec    what identifies the features: {"model": ..., "modality": ..., "pool": ...} and whatever else matters
 
-    ExtractionError where a layer does not exist, is not reached or is called more than once, the loader shuffles, or
-    its samples are more or fewer than the ids; StoreError where the store at `path` holds something else.
+    ExtractionError where a layer does not exist, is not reached or is called more than once, the loader shuffles, its
+    samples are more or fewer than the ids, or the features of the first sample are others when it is alone in its
+    batch; StoreError where the store at `path` holds something else.
     """
     import torch
 
@@ -105,8 +109,10 @@ def _extract(path, model, loader, modules, names, pool, ids, spec, dtype, device
         if stop > len(ids):
             raise ExtractionError(f"The loader gives more samples than the {len(ids)} ids.")
         if writer is None or _wanted(writer, start, stop):
+            one = _first_of(batch) if writer is None else None
             states = _states(model, modules, names, pool, batch, size, device)
             if writer is None:
+                _check_alone(model, modules, names, pool, one, states, device)
                 writer = open_writer(
                     path, spec=spec, ids=ids, layers=describe_layers(names, states), dtype=dtype, overwrite=overwrite
                 )
@@ -161,7 +167,14 @@ def _states(model, modules, names, pool, batch, size, device) -> list[np.ndarray
 
     def keep(module, inputs, output):
         # a copy: later layers may change the output in place
-        found[module] = pool(output).detach().clone()
+        try:
+            found[module] = pool(output).detach().clone()
+        except (AttributeError, TypeError, IndexError) as error:
+            kind = f"of shape {tuple(output.shape)}" if hasattr(output, "shape") else f"a {type(output).__name__}"
+            raise ExtractionError(
+                f"pool fails at layer {names[modules.index(module)]!r}, whose output is {kind}: {error}. It gets what "
+                "the layer gives, and returns a tensor (batch, d)."
+            ) from error
         calls[module] += 1
 
     with forward_hooks(modules, keep):
@@ -186,6 +199,35 @@ def _states(model, modules, names, pool, batch, size, device) -> list[np.ndarray
             raise ExtractionError(f"Layer {name!r}, pooled, has shape {shape}; pool must give ({size}, d).")
         states.append(found[module].float().cpu().numpy())
     return states
+
+
+def _first_of(batch: Any) -> Any:
+    """The first sample of a batch as a batch of its own: a copy, as a model may change its input in place."""
+    import torch
+
+    def first(part: Any) -> Any:
+        return part[:1].clone() if isinstance(part, torch.Tensor) and part.dim() else part
+
+    if isinstance(batch, Mapping):
+        return {key: first(value) for key, value in batch.items()}
+    return type(batch)(map(first, batch)) if type(batch) in (tuple, list) else first(batch)
+
+
+def _check_alone(model, modules, names, pool, one, states, device) -> None:
+    """ExtractionError where the first sample has other features when it is alone: they would depend on the batch."""
+    try:
+        alone = _states(model, modules, names, pool, one, 1, device)
+    except (RuntimeError, ValueError, TypeError, IndexError):  # a model that takes no batch of one
+        return
+    for name, many, single in zip(names, states, alone, strict=True):
+        off, largest = abs(many[:1] - single).max(), abs(many).max()
+        if off > _ALONE * largest:
+            raise ExtractionError(
+                f"Layer {name!r} gives the first sample other features when it is alone than in a batch of "
+                f"{len(many)}: they differ by {off / largest:.0%} of the largest. Either samples are not the first "
+                "axis of its output, or the model mixes samples or draws random numbers. Such features belong to a "
+                "batch, not to a sample."
+            )
 
 
 def _to(value: Any, device: Any) -> Any:

@@ -1,5 +1,6 @@
 """Files of a local data set: which belong to it, to which split, and what metadata says of pictures."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,32 @@ from .tables import rows_of
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 FILE_NAME = ("file_name", "image_file_name")
+_NO_PICTURES = ("BUFR", "GRIB", "HDF5", "MPEG")
+"""What Pillow knows by name, and reads with another program at most."""
 
 
 def visible(root: Path) -> list[Path]:
-    """All files at or below a folder in order of their paths, but hidden ones and those in hidden folders."""
-    found = (file for file in root.rglob("*") if file.is_file())
-    return sorted(
-        (f for f in found if not any(part.startswith((".", "__MACOSX")) for part in f.relative_to(root).parts)),
-        key=lambda file: file.relative_to(root).as_posix(),
-    )
+    """All files at or below a folder in order of their paths, but hidden ones and those in hidden folders.
+
+    Links are followed, to folders too: classes are often links to a common store of pictures.
+    """
+    found: list[Path] = []
+    above: dict[str, tuple[str, ...]] = {str(root): (os.path.realpath(root),)}
+    for folder, folders, files in os.walk(root, followlinks=True):
+        path, seen = Path(folder), above.pop(folder)
+        kept = []
+        for name in folders:
+            real = os.path.realpath(path / name)
+            if not _hidden(name) and real not in seen:  # a link to a folder above is a circle
+                kept.append(name)
+                above[os.path.join(folder, name)] = (*seen, real)
+        folders[:] = kept
+        found += [path / name for name in files if not _hidden(name) and (path / name).is_file()]
+    return sorted(found, key=lambda file: file.relative_to(root).as_posix())
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith((".", "__MACOSX"))
 
 
 def of_split(root: Path, files: Sequence[Path], split: str | None, suffix: str) -> list[Path]:
@@ -57,7 +75,10 @@ def pictures_in(root: Path, split: str | None) -> dict[str, list[Any]]:
 
     Image.init()
     files = visible(root)
-    pictures = [file for file in files if file.suffix.lower() in Image.registered_extensions()]
+    formats = Image.registered_extensions()
+    pictures = [
+        file for file in files if (kind := formats.get(file.suffix.lower())) in Image.OPEN and kind not in _NO_PICTURES
+    ]
     if not pictures:
         raise ExtractionError(
             f"{root} holds neither a parquet file nor a picture. Name the folder that has them; of a "

@@ -166,6 +166,14 @@ def _parquet(files: list[Path], columns: Columns) -> dict[str, Any]:
 
     try:
         chosen = columns.choose(str(files[0]), pq.read_schema(files[0]).names)
+        for file in files[1:]:
+            there = pq.read_schema(file).names
+            lacking = next((column.name for column in chosen.values() if column.name not in there), None)
+            if lacking is not None:
+                raise ExtractionError(
+                    f"{file} has no column {lacking!r}, which {files[0].name} has; it has {', '.join(there)}. All "
+                    "files of a data set have the same columns: name the folder or file of one data set."
+                )
         table: dict[str, Any] = {}
         for kind, column in chosen.items():
             if kind == "image":

@@ -75,7 +75,7 @@ def kind_of(stored: bytes | None) -> str:
         notes.append("high byte")
     elif image.mode == "F":
         notes.append("0 to 1 scaled to 255")
-    elif _has_transparency(image):
+    if _has_transparency(image):
         notes.append("on white")
     notes += ["turned upright"] * turned + ["first frame"] * frames
     return f"{image.format} " + ", ".join(notes)
@@ -97,12 +97,24 @@ def as_rgb(image: Any) -> Any:
     """
     from PIL import Image
 
+    if image.mode.startswith("I") or image.mode == "F":
+        clear = image.info.get("transparency")
+        image, deep = _shallow(image), image
+        if clear is None:
+            return image.convert("RGB")
+        return Image.composite(Image.new("RGB", image.size, "white"), image.convert("RGB"), _equal_to(deep, clear))
     if _has_transparency(image):
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _shallow(image)
     return image.convert("RGB")
+
+
+def _equal_to(image: Any, grey: int) -> Any:
+    """A mask of the pixels that have a deep grey, which the file declares to be transparent."""
+    import numpy as np
+    from PIL import Image
+
+    return Image.fromarray(np.asarray(image) == grey)
 
 
 def _shallow(image: Any) -> Any:
