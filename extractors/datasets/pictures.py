@@ -5,6 +5,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from prh_jax.stores.location import local_path
+
 DECODED = "upright by EXIF orientation; transparency on white; 16-bit grey by its high byte"
 """How pictures are decoded, for records: change it with the code."""
 
@@ -25,6 +27,7 @@ def stored_bytes(picture: Any) -> bytes | None:
     if isinstance(picture, dict) and {"bytes", "path"} & set(picture):
         picture = picture["bytes"] if picture.get("bytes") is not None else picture.get("path")
     if isinstance(picture, str):
+        picture = local_path(picture) or picture
         if "://" in picture:
             import fsspec
 

@@ -24,8 +24,11 @@ def lines_of(path: str | Path, option: str) -> list[str]:
 
 def check_ids(ids: Sequence[Any]) -> list[str]:
     """The ids as a list of strings; StoreError where two are equal, one is missing, or there are none."""
+    if isinstance(ids, str | bytes | set | frozenset):
+        what = "one text" if isinstance(ids, str | bytes) else "a set, which has no order"
+        raise StoreError(f"The ids are {what}; give a list with the id of each sample, in the order of the rows.")
     given = list(ids) if ids is not None else []
-    missing = [row for row, value in enumerate(given) if value is None or value != value]
+    missing = [row for row, value in enumerate(given) if _is_missing(value)]
     if missing:
         raise StoreError(
             f"{len(missing)} of {len(given)} samples have no id, such as row {missing[0]} ({given[missing[0]]}). Ids "
@@ -44,9 +47,21 @@ def check_ids(ids: Sequence[Any]) -> list[str]:
     return ids
 
 
+def _is_missing(value: Any) -> bool:
+    """Whether an id is None, NaN, a masked value, or pandas' NA, which is neither equal to itself nor not."""
+    if isinstance(value, str) or value is None or value is np.ma.masked:
+        return not isinstance(value, str)
+    try:
+        return bool(np.ndim(value) == 0 and value != value)
+    except TypeError:
+        return True
+
+
 def _as_text(row: int, value: Any) -> str:
     """An id as text that can be stored; StoreError where there is no such text."""
-    if isinstance(value, list | tuple | dict | set) or np.ndim(value) > 0:
+    if hasattr(value, "item") and np.ndim(value) == 0 and not isinstance(value, np.datetime64):
+        value = value.item()  # of an array: str() shows its type
+    if not isinstance(value, str | bytes) and (isinstance(value, list | tuple | dict | set) or np.ndim(value) > 0):
         raise StoreError(f"The id of row {row} is a {type(value).__name__}: {value!r:.60}. Ids are texts or numbers.")
     try:
         text = value.decode() if isinstance(value, bytes) else str(value)

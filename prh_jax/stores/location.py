@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote
 
 import zarr
 from zarr.abc.store import SuffixByteRequest
@@ -32,8 +33,17 @@ def place(path: str | Path | Url) -> Place:
     """Where a path or URL of a user points; file:// is a path."""
     if isinstance(path, Url) or not is_url(path):
         return Path(path) if isinstance(path, str) else path
-    text, local = str(path), re.match(r"(file|local)://", str(path))
-    return Path(text[local.end() :]) if local else Url(text)
+    local = local_path(str(path))
+    return Url(str(path)) if local is None else Path(local)
+
+
+def local_path(url: str) -> str | None:
+    """The path that a file:// URL names, with %20 and the like decoded where no file is called so; None for others."""
+    found = re.match(r"(file|local)://", url)
+    if found is None:
+        return None
+    path = url[found.end() :]
+    return path if os.path.lexists(path) else unquote(path)
 
 
 def local_file(path: str | Path | Url) -> Path:

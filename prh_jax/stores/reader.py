@@ -13,7 +13,7 @@ import zarr
 from ..errors import CorruptError, IncompleteError, MismatchError, NotFoundError, StoreError, not_real
 from .bfloat16 import BFLOAT16
 from .layout import SAMPLES_PER_BLOCK, SCHEMA, Layer, blocks_of, sha256_json, spec_sha256
-from .location import UNREADABLE, is_archive, open_group, place, tails
+from .location import UNREADABLE, Place, is_archive, open_group, place, tails
 from .source import ModelSource
 from .url import Url
 
@@ -282,7 +282,7 @@ def open_store(path: str | Path | Url, storage_options: Mapping[str, Any] | None
     except StoreError:
         raise
     except Exception as error:  # zarr and file systems raise many kinds for a broken, foreign or absent store
-        raise NotFoundError(f"{path} is not a feature store: Zarr cannot open it ({error}).") from error
+        raise NotFoundError(f"{path} is not a feature store: {_no_store(where, error)}") from error
     schema = group.attrs.get("schema")
     if str(schema).startswith("prh-jax/alignment"):
         raise MismatchError(f"{path} holds scores, not features: it is a result of `prh align`.")
@@ -296,6 +296,16 @@ def open_store(path: str | Path | Url, storage_options: Mapping[str, Any] | None
         raise CorruptError(
             f"{path} is corrupt: its attributes cannot be used ({type(error).__name__}: {error}). Extract it again."
         ) from error
+
+
+def _no_store(where: Place, error: Exception) -> str:
+    """Why there is no feature store at a place, and what to give in its stead."""
+    if isinstance(where, Path) and (where / ".zgroup").exists():
+        return "it is a Zarr group of format 2, and stores are of format 3. Write its arrays with `write_features`."
+    inside = sorted(where.glob("*.zarr")) if isinstance(where, Path) else []
+    if inside:
+        return f"it is a folder with {len(inside)} of them. Give their paths, such as {inside[0]}."
+    return f"Zarr cannot open it ({error})."
 
 
 Stores = Sequence[str | Path | Url | ModelSource] | str | Path | Url | ModelSource

@@ -44,7 +44,7 @@ def open_writer(
         raise StoreError(f"Features cannot be stored as {dtype!r}; choose one of {', '.join(DTYPES)}.")
     _check_layers(path, layers)
     try:
-        json.dumps(dict(spec))
+        json.dumps(dict(spec), sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise StoreError(f"The spec of {path} must be a dict of plain JSON values: {error}.") from error
 

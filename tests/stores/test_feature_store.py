@@ -190,7 +190,11 @@ def test_look_alike_and_missing_ids_are_told():
     for odd, words in ((b"\xe9", "no text in UTF-8"), ("\udce9.png", "no text in UTF-8"), (["a"], "is a list")):
         with pytest.raises(StoreError, match=f"id of row 1.*{words}"):
             check_ids(["a", odd])
-    for gap in (None, float("nan")):
+    assert check_ids(np.array(["x", "null"])) == ["x", "null"] and check_ids(np.arange(2)) == ["0", "1"]
+    for unordered in ("ab", {"a", "b"}):
+        with pytest.raises(StoreError, match="give a list with the id of each sample"):
+            check_ids(unordered)
+    for gap in (None, float("nan"), np.ma.masked):
         with pytest.raises(StoreError, match="1 of 3 samples have no id, such as row 1"):
             check_ids(["a", gap, "b"])
 
