@@ -1,7 +1,7 @@
 """Sample ids: unique within a store, equal in all stores that are compared."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ def lines_of(path: str | Path, option: str) -> list[str]:
         ) from error
 
 
-def check_ids(ids: Sequence[Any]) -> list[str]:
+def check_ids(ids: Iterable[Any] | None) -> list[str]:
     """The ids as a list of strings; StoreError where two are equal, one is missing, or there are none."""
     if isinstance(ids, str | bytes | set | frozenset):
         what = "one text" if isinstance(ids, str | bytes) else "a set, which has no order"
