@@ -1,0 +1,134 @@
+"""What public reports are about, tried here: `reports.md` has their sources. Right values are arithmetic or the library's."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("datasets")
+
+import torch
+from PIL import Image
+
+import prh_jax
+from extractors import extract_module
+from extractors.datasets.loading import load
+from extractors.datasets.pictures import as_rgb, decode
+from extractors.errors import ExtractionError
+
+HERE = Path(__file__).parent
+SPEC = {"model": "m", "modality": "vision", "pool": "none"}
+
+
+def paint(path, level=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (4, 4), (level, level, level)).save(path)
+
+
+def test_the_table_names_tests_that_exist():
+    rows = re.findall(r"\| `([^`]+)::(\w+)` \|$", (HERE / "reports.md").read_text("utf-8"), flags=re.MULTILINE)
+    assert len(rows) >= 20
+    for file, name in rows:
+        assert f"def {name}(" in (HERE.parent / file).read_text("utf-8"), (file, name)
+
+
+def test_links_to_folders_of_pictures_are_followed(tmp_path):
+    paint(tmp_path / "data" / "0.png")
+    paint(tmp_path / "store" / "1.png")
+    (tmp_path / "data" / "bus").symlink_to(tmp_path / "store")
+    (tmp_path / "data" / "bus" / "circle").symlink_to(tmp_path / "data")
+    assert load(str(tmp_path / "data")).ids == ["0.png", "bus/1.png"]
+
+
+def test_what_is_no_picture_is_no_sample(tmp_path):
+    paint(tmp_path / "A.PNG")
+    for name in ("features.h5", "clip.mpg", "paper.pdf", "notes.txt", "Thumbs.db"):
+        (tmp_path / name).write_bytes(b"x")
+    assert load(str(tmp_path)).ids == ["A.PNG"]
+
+
+def test_deep_grey_that_is_transparent_is_white(tmp_path):
+    Image.fromarray(np.array([[2560, 30000]], np.uint16)).save(tmp_path / "a.png", transparency=30000)
+    image = decode(str(tmp_path / "a.png"))
+    assert image.mode == "I;16" and np.asarray(as_rgb(image)).tolist() == [[[10] * 3, [255] * 3]]
+
+
+def test_exif_that_is_broken_does_not_break_a_picture():
+    import io
+    import struct
+
+    file = io.BytesIO()
+    Image.new("RGB", (8, 4), (200, 0, 0)).save(file, "JPEG")
+    for kind, value in ((2, b"6\x00\x00\x00"), (3, b"\xff\xff\x00\x00"), (99, b"\x06\x00\x00\x00")):
+        field = struct.pack("<HHI4s", 0x0112, kind, 1, value)
+        exif = b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00" + field + b"\x00\x00"  # cut off
+        broken = file.getvalue()[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + file.getvalue()[2:]
+        assert as_rgb(decode(broken)).size == (8, 4)
+
+
+def test_file_urls_with_spaces_are_paths(tmp_path):
+    folder = tmp_path / "my data é"
+    paint(folder / "a picture.png", 9)
+    (folder / "t.jsonl").write_text(json.dumps({"image": (folder / "a picture.png").as_uri()}))
+    assert load(str(folder / "t.jsonl")).image(0).getpixel((0, 0)) == (9, 9, 9)
+    written = prh_jax.write_features(folder / "m.zarr", [np.eye(4)], ids=list("abcd"), spec=SPEC)
+    assert prh_jax.open_store((folder / "m.zarr").as_uri()).checksum() == written.checksum()
+    odd = prh_jax.write_features(tmp_path / "a%20b.zarr", [np.eye(4)], ids=list("abcd"), spec=SPEC)
+    assert prh_jax.open_store(f"file://{odd.path}").path == odd.path
+
+
+def test_files_of_other_columns_are_named(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"text": ["a"]}), tmp_path / "0.parquet")
+    pq.write_table(pa.table({"caption": ["b"]}), tmp_path / "1.parquet")
+    with pytest.raises(ExtractionError, match=r"1.parquet has no column 'text', which 0.parquet has; it has caption"):
+        load(str(tmp_path))
+
+
+def test_texts_that_look_like_missing_values_are_texts(tmp_path):
+    texts = ["null", "NA", "nan", "None", "007", "1e5", "True"]
+    (tmp_path / "t.csv").write_text("id,text\n" + "".join(f"0{i},{text}\n" for i, text in enumerate(texts)))
+    data = load(str(tmp_path / "t.csv"))
+    assert data.texts == [[text] for text in texts] and data.ids == [f"0{i}" for i in range(7)]
+
+
+def test_ids_of_other_libraries():
+    pandas = pytest.importorskip("pandas")
+    from prh_jax.stores.checks import check_ids
+
+    assert check_ids(torch.arange(2)) == check_ids(pandas.Series([0, 1])) == check_ids(np.arange(2)) == ["0", "1"]
+    for ids in (pandas.Series([1, pandas.NA]), np.ma.masked_array([1, 2], mask=[False, True])):
+        with pytest.raises(ValueError, match="1 of 2 samples have no id, such as row 1"):
+            check_ids(ids)
+
+
+def extracted(tmp_path, net, inputs, pool):
+    loader = torch.utils.data.DataLoader(inputs, batch_size=8)
+    ids = [str(i) for i in range(len(inputs))]
+    return extract_module(tmp_path / "n.zarr", net, loader, layers=[""], pool=pool, ids=ids, spec=SPEC)
+
+
+def test_outputs_whose_first_axis_is_not_the_sample(tmp_path):
+    torch.manual_seed(0)
+    net = torch.nn.TransformerEncoderLayer(8, 2, 16)  # (sequence, batch, feature)
+    with pytest.raises(ExtractionError, match="other features when it is alone.*samples are not the first axis"):
+        extracted(tmp_path, net, torch.randn(8, 8, 8), lambda output: output.mean(1))
+    noisy = torch.nn.Sequential(torch.nn.Linear(4, 4), NoisyDropout())
+    with pytest.raises(ExtractionError, match="draws random numbers"):
+        extracted(tmp_path, noisy, torch.randn(8, 4), lambda output: output)
+    assert not (tmp_path / "n.zarr").exists()
+
+
+class NoisyDropout(torch.nn.Module):
+    def forward(self, x):
+        return torch.nn.functional.dropout(x, 0.5, training=True)
+
+
+def test_layers_that_give_a_tuple(tmp_path):
+    with pytest.raises(ExtractionError, match="pool fails at layer '', whose output is a tuple"):
+        extracted(tmp_path, torch.nn.LSTM(6, 4, batch_first=True), torch.randn(8, 5, 6), lambda output: output.mean(1))
