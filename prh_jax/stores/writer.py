@@ -165,12 +165,13 @@ class FeatureWriter:
         """
         store, rows = self._store, self.blocks[block]
         size = rows.stop - rows.start
-        shapes = [np.shape(f) for f in features]
         wanted = [(size, layer.dim) for layer in store.layers]
-        if shapes != wanted:
+        given = [check_real(layer.name, f) for layer, f in zip(store.layers, features, strict=False)]
+        shapes = [f.shape for f in given]
+        if shapes != wanted or len(features) > len(wanted):
             raise StoreError(f"Block {block} of {self.path} needs arrays of shapes {wanted}, not {shapes}.")
         with np.errstate(over="ignore"):
-            stored = [check_real(e.name, f).astype(store.dtype) for e, f in zip(store.layers, features, strict=True)]
+            stored = [f.astype(store.dtype) for f in given]
         for layer, values in zip(store.layers, stored, strict=True):
             bad = ~np.isfinite(values).all(axis=1)
             if bad.any():
