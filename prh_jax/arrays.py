@@ -21,7 +21,8 @@ def real_numbers(x: Any) -> Any:
 
     Takes numpy arrays of any layout and byte order, JAX arrays and tracers, torch tensors on any device, frames of
     pandas and polars, tables and arrays of pyarrow, whatever else has `__array__` or `__dlpack__`, and nested lists of
-    numbers or of arrays. Floats and integers of less than 8 bits, and floats of 8, become float32; bfloat16 stays.
+    numbers or of arrays. Floats of fewer than 16 bits and integers of fewer than 8 become float32 on the host;
+    bfloat16 stays.
 
     Returns
     -------
@@ -50,7 +51,7 @@ def real_numbers(x: Any) -> Any:
         raise NotRealError(f"a sparse array ({_kind(x)}): make it dense, x.todense()")
     missing = getattr(x, "null_count", 0)  # of a column of pyarrow, or of polars
     missing = missing() if callable(missing) else missing
-    if missing:
+    if isinstance(missing, int) and missing:
         raise NotRealError(f"{missing} missing values: fill them, or leave those samples out")
     if not isinstance(x, np.ndarray | np.generic | int | float | complex):
         _check_arrayish(x)

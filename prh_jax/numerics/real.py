@@ -9,7 +9,9 @@ from ..arrays import NotRealError, real_numbers
 
 
 def as_real(who: str, x: Any) -> Any:
-    """The features as a JAX array of real numbers: floats, integers or booleans. It costs nothing under `jit`.
+    """The features as a JAX array of floats of 16 bits or more, or integers. It costs nothing under `jit`.
+
+    Booleans, floats of fewer than 16 bits and integers of fewer than 8 become float32, which has all their values.
 
     Parameters
     ----------
@@ -28,10 +30,13 @@ def as_real(who: str, x: Any) -> Any:
     except NotRealError as error:
         raise TypeError(f"{who} compares real numbers, and was given {error}.") from error
     array = jnp.asarray(_in_range(array) if isinstance(array, np.ndarray) else array)
-    if not any(jnp.issubdtype(array.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
-        raise TypeError(
-            f"{who} compares real numbers, and was given values of type {array.dtype}: give an array of floats."
-        )
+    dtype = array.dtype
+    if dtype == bool or (jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 16):
+        return array.astype(jnp.float32)
+    if jnp.issubdtype(dtype, jnp.integer):
+        return array.astype(jnp.float32) if jnp.iinfo(dtype).bits < 8 else array
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"{who} compares real numbers, and was given values of type {dtype}: give an array of floats.")
     return array
 
 

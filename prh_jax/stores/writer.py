@@ -278,7 +278,7 @@ class FeatureWriter:
 
 def write_features(
     path: str | Path,
-    features: Sequence[np.ndarray],
+    features: Any,
     *,
     spec: Mapping[str, Any],
     ids: Sequence[str],
@@ -290,9 +290,12 @@ def write_features(
 ) -> FeatureStore:
     """Write features made elsewhere, one (n, d) array per layer, as a complete store.
 
+    Arrays are of any library that holds real numbers: numpy, JAX, torch, pandas, polars, pyarrow.
     A store that is there already must hold these very features (an interrupted one is gone on with), or StoreError is
     raised; `overwrite=True` replaces it.
     """
+    if hasattr(features, "__array__"):  # of all layers
+        features = check_real("features", features)
     features, ids = list(features), check_ids(ids)
     names = list(layer_names) if layer_names else [f"layer_{i}" for i in range(len(features))]
     if len(names) != len(features):

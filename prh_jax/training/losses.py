@@ -65,7 +65,7 @@ def batch_cka(
     x (n, dx) and y (n, dy) hold one sample a row, in the same order; `where` and `axis_name` as told above. In [0, 1],
     or [-1, 1] if unbiased; 1 minus it is a loss. NaN, with a finite gradient, for a constant side.
     """
-    x, y, where = gathered(x, y, where, axis_name)
+    x, y, where = gathered("batch_cka", x, y, where, axis_name)
     gram_x, gram_y = scaled_gram(x, where)[0], scaled_gram(y, where)[0]
     return hsic_sums(gram_x, gram_y, jnp.sum(where), unbiased).cosine
 
@@ -107,7 +107,7 @@ def soft_mutual_knn(
     """
     if not temperature > 0:
         raise ValueError(f"soft_mutual_knn needs temperature > 0, got {temperature!r}.")
-    x, y, where = gathered(x, y, where, axis_name)
+    x, y, where = gathered("soft_mutual_knn", x, y, where, axis_name)
     n = x.shape[0]
     if not 1 <= k <= n - 2:
         raise ValueError(f"soft_mutual_knn of {n} samples needs 1 <= k <= {n - 2}, got k = {k}. Choose a smaller k.")
@@ -126,11 +126,14 @@ def soft_mutual_knn(
     return jnp.where(jnp.sum(where) >= k + 2, score, jnp.nan)
 
 
-def gathered(x: Any, y: Any, where: Any, axis_name: Any) -> tuple[Any, Any, Any]:
+def gathered(who: str, x: Any, y: Any, where: Any, axis_name: Any) -> tuple[Any, Any, Any]:
     """Both layers and the samples that count, checked, and put together from all devices of an axis."""
-    x, y = (as_real("A score of a batch", z) for z in (x, y))
+    x, y = (as_real(who, z) for z in (x, y))
     if x.ndim != 2 or y.ndim != 2 or x.shape[0] != y.shape[0]:
-        raise ValueError(f"Row i of both layers is the same sample: (n, dx) and (n, dy); got {x.shape} and {y.shape}.")
+        raise ValueError(
+            f"{who} compares features of shapes (n, dx) and (n, dy) whose row i is the same sample; got {x.shape} and "
+            f"{y.shape}."
+        )
     where = jnp.ones(x.shape[0], bool) if where is None else jnp.asarray(where)
     if where.shape != x.shape[:1] or where.dtype != bool:
         raise ValueError(f"where= is a boolean for each of the {x.shape[0]} samples, got {where.dtype} {where.shape}.")

@@ -14,7 +14,6 @@ from jaxtyping import Array, Float
 
 from ..numerics import linalg
 from ..numerics.linalg import HIGHEST
-from ..numerics.real import as_real
 from .losses import Hsic, gathered, hsic_sums, scaled_gram
 
 
@@ -60,13 +59,11 @@ class StreamingCka:
     def update(self, state: Moments, x: Any, y: Any, *, where: Any = None) -> Moments:
         """The state after a batch, x (n, dx) and y (n, dy); `where` (n,) tells the samples that count."""
         kind = state.x.dtype
-        x, y = (as_real("StreamingCka", z) for z in (x, y))
-        widths, given = (*state.x.shape, *state.y.shape), tuple(jnp.shape(z)[-1] for z in (x, y))
+        x, y, keep = gathered("StreamingCka", x, y, where, None)
+        widths, given = (*state.x.shape, *state.y.shape), (x.shape[1], y.shape[1])
         if widths != given:
             raise ValueError(f"This state is of layers {widths} wide, got {given}: empty{given} makes one for these.")
-        x, y = (z.astype(kind) for z in (x, y))
-        x, y, keep = gathered(x, y, where, None)
-        x, y = (jnp.where(keep[:, None], z, 0) for z in (x, y))
+        x, y = (jnp.where(keep[:, None], z.astype(kind), 0) for z in (x, y))
         p, q = (jnp.sum(z * z, axis=1) for z in (x, y))
 
         def product(a, b):
@@ -146,7 +143,7 @@ class MinibatchCka:
 
     def update(self, state: Hsic, x: Any, y: Any, *, where: Any = None, axis_name: Any = None) -> Hsic:
         """The state after a batch, x (n, dx) and y (n, dy); `where` and `axis_name` as in `prh_jax.losses`."""
-        x, y, keep = gathered(x, y, where, axis_name)
+        x, y, keep = gathered("MinibatchCka", x, y, where, axis_name)
         (gram_x, scale_x), (gram_y, scale_y) = (scaled_gram(z, keep) for z in (x, y))
         count = jnp.sum(keep)
         sums, pairs = hsic_sums(gram_x, gram_y, count, True), (count * (count - 3)).astype(gram_x.dtype)
