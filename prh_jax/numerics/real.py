@@ -31,7 +31,7 @@ def as_real(who: str, x: Any) -> Any:
         raise TypeError(f"{who} compares real numbers, and was given {error}.") from error
     array = jnp.asarray(_in_range(array) if isinstance(array, np.ndarray) else array)
     dtype = array.dtype
-    if dtype == bool or (jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 16):
+    if jnp.issubdtype(dtype, jnp.bool_) or (jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 16):
         return array.astype(jnp.float32)
     if jnp.issubdtype(dtype, jnp.integer):
         return array.astype(jnp.float32) if jnp.iinfo(dtype).bits < 8 else array

@@ -37,6 +37,16 @@ class Moments(NamedTuple):
     qq: Float[Array, ""]
 
 
+def u_centered(upper: Any, diagonal: Any, traces: Any, n: Any) -> Any:
+    """Inner product of two U-centred matrices (Szekely and Rizzo 2014) from that of their double-centred ones K, L.
+
+    `2 upper - 2 diagonal / (n - 2) + traces / ((n - 1)(n - 2))`, with `upper = <upper K, upper L>`,
+    `diagonal = <diag K, diag L>` and `traces = tr K tr L`. Divided by `n (n - 3)` it is the unbiased HSIC.
+    """
+    # floats: the integer product would not fit into 32 bits where n is large
+    return 2 * upper - 2 * diagonal / (n - 2) + traces / ((n - 1.0) * (n - 2.0))
+
+
 @dataclasses.dataclass(frozen=True)
 class StreamingCka:
     """Linear CKA of all samples seen, exactly, from sums over features: memory (dx + dy)^2, whatever their number.
@@ -45,7 +55,8 @@ class StreamingCka:
 
     Equal to the metric on all rows together, up to rounding. In float32 that needs features near zero: hand `update`
     features less a rough mean (that of the first batch will do) and roughly scaled; CKA does not depend on either.
-    Where more than about a hundredth of the score would be rounding, it is NaN.
+    Where more than about a hundredth of the score would be rounding, it is NaN: so it is where one sample is thousands
+    of times as far from the mean as the others, unless `unbiased` is False.
     """
 
     unbiased: bool = True
@@ -120,11 +131,13 @@ class StreamingCka:
             lengths(s.qq, s.yq, s.yq, s.q, s.q, s.yy, my, my),
         )
         traces = Hsic(tx * ty, tx * tx, ty * ty)
-        parts = (
-            linalg.u_centered((w - d) / 2, d, t, jnp.maximum(n, 4))
-            for w, d, t in zip(whole, diagonal, traces, strict=True)
+        parts = Hsic(
+            *(u_centered((w - d) / 2, d, t, jnp.maximum(n, 4)) for w, d, t in zip(whole, diagonal, traces, strict=True))
         )
-        return jnp.where((n >= 4) & ~lost, Hsic(*parts).cosine, jnp.nan)
+        # one sample far from all others makes terms that are large, and cancel
+        left = jnp.minimum(parts.xx / jnp.where(lost, 1, whole.xx), parts.yy / jnp.where(lost, 1, whole.yy))
+        lost = lost | (left < 100 * jnp.finfo(left.dtype).eps)
+        return jnp.where((n >= 4) & ~lost, parts.cosine, jnp.nan)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +159,7 @@ class MinibatchCka:
         x, y, keep = gathered("MinibatchCka", x, y, where, axis_name)
         (gram_x, scale_x), (gram_y, scale_y) = (scaled_gram(z, keep) for z in (x, y))
         count = jnp.sum(keep)
-        sums, pairs = hsic_sums(gram_x, gram_y, count, True), (count * (count - 3)).astype(gram_x.dtype)
+        sums, pairs = hsic_sums(gram_x, gram_y, keep, True), (count * (count - 3)).astype(gram_x.dtype)
         scales = Hsic(scale_x * scale_y, scale_x * scale_x, scale_y * scale_y)
         return self.merge(state, jax.tree.map(lambda z, scale: z / scale / pairs, sums, scales))
 
