@@ -21,8 +21,8 @@ class Gram(NamedTuple):
     """A U-centred Gram matrix, by its upper half (see `pack_upper`), and a diagonal beside it: see `split_center`.
 
     Products of both add up to those of centred Gram matrices, which are scaled to Frobenius norm one: `inverse_norm` is
-    1 / the norm of it before. `unbiased_norm` is the norm of the U-centred matrix, NaN where rounding is more than a
-    thousandth of it.
+    1 / the norm of it before. `unbiased_norm` is the norm of the U-centred matrix, NaN where rounding leaves
+    too few digits of it.
     """
 
     upper: Float[Array, "n h"]
@@ -38,8 +38,8 @@ class Gram(NamedTuple):
         return reordered(self, order)
 
 
-LOST = 1000
-"""How many times its rounding error a U-centred matrix must be, at least, for it to have a score."""
+LOST = 300
+"""How many times as large as about its rounding errors a U-centred matrix must be for it to have a score."""
 
 
 def rounding_norm(squares: Float[Array, " n"]) -> Float[Array, ""]:

@@ -7,7 +7,7 @@ from inputs import correlated, make_store, scored
 from jaxtyping import TypeCheckError
 
 import prh_jax
-from prh_jax.metrics import Cka, Cknna
+from prh_jax.metrics import Cka, Cknna, RsmNormDifference
 from prh_jax.metrics.base import _checked
 from prh_jax.metrics.registry import METRICS, make_metric, parse_metric
 from prh_jax.stores.reader import open_stores
@@ -76,6 +76,19 @@ def test_one_bad_number_in_a_large_layer_gives_nan(metric, bad):
     x, y = correlated(n=130, dx=80, dy=70)
     x[3, 3] = bad
     assert np.isnan(scored(metric, x, y)) and np.isnan(scored(metric, y, x))
+
+
+@pytest.mark.parametrize("value, rdm", [(0, "cosine"), (0, "correlation"), (2.5, "correlation")])
+def test_a_row_without_direction_leaves_no_dissimilarities(value, rdm):
+    """In a study, too; distances have a value."""
+    x, y = correlated()
+    x[5] = value
+    reason = r"x has rows of (zeros, which have no direction|equal features, which correlate .*) \(samples 5\)"
+    for metric in (prh_jax.Rsa(rdm), prh_jax.Rsa(rdm, "pearson"), prh_jax.Rsa(rdm, "kendall"), RsmNormDifference(rdm)):
+        with pytest.warns(RuntimeWarning, match=f"{metric.name} is NaN: {reason}"):
+            assert np.isnan(metric(x, y))
+        assert np.isnan(scored(metric, x, y))
+    assert np.isfinite(prh_jax.rsa(x, y, rdm="euclidean"))
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-24, 1e24])
