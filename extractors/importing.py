@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from prh_jax.arrays import NotRealError, real_numbers
 from prh_jax.stores.layout import DTYPES
 from prh_jax.stores.reader import FeatureStore
 from prh_jax.stores.target import check_target
@@ -183,23 +184,14 @@ def _torch(source: Path) -> Imported:
 
 
 def _from_torch(source: Path, tensor: Any) -> np.ndarray:
-    import torch
-
-    tensor = tensor.detach()
+    what = f"{source} holds a tensor of shape {tuple(tensor.shape)} on {tensor.device}"
+    if tensor.ndim == 0:
+        raise ExtractionError(f"{what}, a single number; features are (n, d) or (n, layers, d).")
     try:
-        if tensor.ndim == 0:
-            raise TypeError("it is a single number")
-        if tensor.is_quantized or (tensor.dtype.is_floating_point and tensor.dtype.itemsize < 2):
-            raise TypeError(f"numpy has no {tensor.dtype}")
-        if tensor.dtype == torch.bfloat16:
-            return tensor.contiguous().view(torch.uint16).numpy().view(DTYPES["bfloat16"])
-        return tensor.resolve_conj().resolve_neg().numpy()
-    except (TypeError, RuntimeError, NotImplementedError) as error:
-        form = str(tensor.layout).removeprefix("torch.")
+        return np.asarray(real_numbers(tensor))
+    except NotRealError as error:
         raise ExtractionError(
-            f"{source} holds a tensor of shape {tuple(tensor.shape)} ({tensor.dtype}, {form}, on {tensor.device}) that "
-            f"cannot be read as features: {first_line(error).rstrip('.')}. Save plain tensors of (n, d) or (n, layers, "
-            "d): tensor.to_dense(), .dequantize() or .float() makes one of a sparse, quantized or 8-bit tensor."
+            f"{what}, which is {error}. Features are real numbers of (n, d) or (n, layers, d)."
         ) from error
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from prh_jax.stores.checks import check_ids
+from prh_jax.stores.checks import check_ids, check_real
 from prh_jax.stores.reader import FeatureStore, open_store
 from prh_jax.stores.target import check_target
 from prh_jax.stores.writer import FeatureWriter, open_writer
@@ -162,13 +162,16 @@ def _check_parts(model: Any, parts: int) -> None:
 
 
 def _states(model, modules, names, pool, batch, size, device) -> list[np.ndarray]:
+    import torch
+
     found: dict[Any, Any] = {}
     calls: Counter[Any] = Counter()
 
     def keep(module, inputs, output):
         # a copy: later layers may change the output in place
         try:
-            found[module] = pool(output).detach().clone()
+            pooled = pool(output)
+            found[module] = pooled.detach().clone() if isinstance(pooled, torch.Tensor) else np.array(pooled)
         except (AttributeError, TypeError, IndexError) as error:
             kind = f"of shape {tuple(output.shape)}" if hasattr(output, "shape") else f"a {type(output).__name__}"
             raise ExtractionError(
@@ -197,7 +200,7 @@ def _states(model, modules, names, pool, batch, size, device) -> list[np.ndarray
         shape = tuple(found[module].shape)
         if len(shape) != 2 or shape[0] != size:
             raise ExtractionError(f"Layer {name!r}, pooled, has shape {shape}; pool must give ({size}, d).")
-        states.append(found[module].float().cpu().numpy())
+        states.append(check_real(name, found[module]).astype(np.float32))
     return states
 
 

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .arrays import NotRealError, real_numbers
 from .engine.preprocess import Preprocess
 from .engine.programs import sketch_layer
-from .errors import not_real
 from .metrics.base import Metric
 from .metrics.registry import PRH_METRICS, SUPPORTED_METRICS, make_metric
 from .stores.checks import check_same_samples
@@ -25,23 +25,15 @@ _scored = jax.jit(lambda metric, x, y: metric(x, y), static_argnums=0)
 
 
 def to_numpy(features: Any) -> np.ndarray:
-    """A torch tensor, JAX or numpy array on the host, 2-byte floats raised to float32; float64 stays so.
+    """Any array of real numbers on the host, as float32; float64 stays so.
 
     TypeError where it holds other than real numbers.
     """
-    _require_real(features)
-    if hasattr(features, "detach"):
-        features = features.detach().cpu()
-        features = (features if str(features.dtype) == "torch.float64" else features.float()).numpy()
-    features = np.asarray(features)
-    _require_real(features)  # of what was a list
+    try:
+        features = np.asarray(real_numbers(features))
+    except NotRealError as error:
+        raise TypeError(f"Features are real numbers, and these are {error}.") from error
     return features if features.dtype == np.float64 else features.astype(np.float32)
-
-
-def _require_real(features: Any) -> None:
-    reason = not_real(features)
-    if reason:
-        raise TypeError(f"Features are real numbers, and these are {reason}.")
 
 
 class AlignmentMetrics:
@@ -122,7 +114,7 @@ class AlignmentMetrics:
         if distance_agnostic:
             raise ValueError("distance_agnostic=True is not defined: the reference's own code crashes on it.")
         if topk is None:
-            topk = len(feats_A) - 1
+            topk = len(to_numpy(feats_A)) - 1
         if topk < 2:
             raise ValueError("CKNNA requires topk >= 2")
         return AlignmentMetrics._score("cknna", feats_A, feats_B, k=topk, unbiased=unbiased)

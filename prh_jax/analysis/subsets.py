@@ -20,7 +20,7 @@ from ..stores.checks import check_same_samples
 from ..stores.reader import FeatureStore, open_store
 
 Layers = Any
-"""Features (n, d) of one layer, a sequence of layers, or a feature store or its path (prepared as `align` does)."""
+"""Features (n, d) of one layer, a list of layers, or a feature store or its path (prepared as `align` does)."""
 
 
 class Sides(NamedTuple):
@@ -64,9 +64,16 @@ def _layers(x: Any, preprocess: Preprocess) -> list[Any]:
     if isinstance(x, FeatureStore):
         thresholds = preprocess.thresholds(x.require_complete())
         return [preprocess.apply(jnp.asarray(x.read_layer(i)), t) for i, t in enumerate(thresholds)]
-    if hasattr(x, "ndim") and x.ndim == 2:
-        return [as_real("A score of layers", x)]
-    return [as_real("A score of layers", z) for z in x]
+    who = "A score of layers"
+    if isinstance(x, list | tuple):
+        layers = [as_real(who, z) for z in x]
+    else:
+        whole = as_real(who, x)
+        layers = list(whole) if whole.ndim == 3 else [whole]
+    wrong = next((layer.shape for layer in layers if layer.ndim != 2), None)
+    if wrong is not None:
+        raise ValueError(f"A layer is an array (n, d), and a list holds one array for each layer; got shape {wrong}.")
+    return layers
 
 
 def as_metric(metric: str | Metric) -> Metric:

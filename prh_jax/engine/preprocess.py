@@ -3,13 +3,14 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Float
 
 from ..numerics import linalg
+from ..numerics.real import as_real
 from ..stores.layout import blocks_of
 from ..stores.source import LayerSource
 from .quantile import order_statistics, row_quantiles
@@ -114,8 +115,8 @@ class Preprocess:
         # summed without rounding: the order of samples, and who holds them, change nothing
         return [math.fsum(values) / store.n for values in whole.T]
 
-    def apply(self, x: Num[Array, "n d"], threshold: Float[Array, ""]) -> Float[Array, "n d"]:
+    def apply(self, x: Any, threshold: Any) -> Float[Array, "n d"]:
         """The features clipped to +-threshold, and with unit rows if so set."""
-        x = linalg.at_least_float32(x)
+        x = linalg.at_least_float32(as_real("Preprocess", x))
         x = jnp.clip(x, -threshold, threshold)
         return linalg.unit_rows(x) if self.normalize else x

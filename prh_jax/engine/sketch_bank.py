@@ -20,7 +20,7 @@ from ..stores.location import Place, place
 from ..stores.publish import write_whole
 from ..stores.url import Url
 
-FORMAT = "prh-jax/sketch/4"
+FORMAT = "prh-jax/sketch/5"
 
 
 class SketchBank:

@@ -40,8 +40,8 @@ class Metric:
     A metric is callable: `Cka()(x, y)` scores features `x` (n, dx) and `y` (n, dy), of which row i is the same sample.
     It works under `jit` and `vmap`, and under `grad` where `differentiable`. Features are raised to at least float32.
     Degenerate input (all samples equal in a layer, a NaN, an infinity) gives NaN, and a RuntimeWarning that says why,
-    but under `jit` and `vmap`. TypeError for complex numbers, masked
-    values, records, texts and objects.
+    but under `jit` and `vmap`. Arrays are those of any library that has real numbers: numpy, JAX, torch, pandas,
+    polars, pyarrow, xarray, or nested lists. TypeError for all else, such as complex, masked or missing values.
     """
 
     name: ClassVar[str]

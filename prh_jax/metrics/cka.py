@@ -80,7 +80,7 @@ class UnbiasedCka(Cka):
     def score(self, upper: Any, diagonal: Any, a: Gram | GramFactor, b: Gram | GramFactor) -> Any:
         n = a.diagonal.shape[-1]
         extra = self.eps * float(n * (n - 3)) * a.inverse_norm * b.inverse_norm if self.eps else 0
-        return unbiased_cosine(upper, diagonal, a, b, extra=extra)
+        return unbiased_cosine(upper, a, b, extra=extra)
 
     def inner_form(self, sketch: Gram | GramFactor) -> Dense | LowRank | None:
         form = super().inner_form(sketch)

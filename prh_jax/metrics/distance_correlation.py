@@ -40,7 +40,7 @@ class DistanceCorrelation(InnerProductMetric):
     def score(self, upper: Any, diagonal: Any, a: Gram, b: Gram) -> Any:
         if self.biased:
             return linalg.safe_sqrt(2 * upper + diagonal)
-        return unbiased_cosine(upper, diagonal, a, b)
+        return unbiased_cosine(upper, a, b)
 
     def inner_form(self, sketch: Gram) -> Dense | None:
         # biased it is a root of an inner product

@@ -57,6 +57,9 @@ class Rsa(InnerProductMetric):
     "euclidean" is the squared distance divided by the width, which is another score but for the ranks; its "tau-a"
     leaves ties in the denominator; some correlate similarities, which is the same.
 
+    NaN where a dissimilarity has no value: by "cosine" for a row of zeros, which has no direction, and by "correlation"
+    for a row of equal features, zeros among them.
+
     "kendall" counts pairs of pairs for every layer pair, N log N steps of N = n (n - 1) / 2: half a second at n = 1024
     on a CPU, where "spearman" takes microseconds. At most 5,793 samples.
     """

@@ -24,6 +24,8 @@ class RsmNormDifference(PairwiseMetric):
     Settings: `rdm`, "euclidean" distance (default), or 1 - "cosine" or "correlation" of two rows; `norm`, "frobenius",
     of the whole matrix, so that each pair of samples counts twice; or "spectral", the largest absolute eigenvalue.
     Packages differ: some take one and call it the other.
+
+    NaN where a dissimilarity has no value: by "cosine" for a row of zeros, by "correlation" for one of equal features.
     """
 
     name = "rsm_norm_difference"

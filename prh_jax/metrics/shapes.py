@@ -143,7 +143,8 @@ class AlignedCosine(PairwiseMetric):
     """Mean cosine of a sample's two rows, once one layer is rotated onto the other as well as it can be.
 
     `score = mean_i cos(x_i, Q' y_i)`, in [-1, 1]; Q the orthogonal matrix with the least `|X - Y Q|`. Features are not
-    centred. NaN where a row is zero (others leave such rows out). Without a gradient, as Q is at no optimum of it.
+    centred. NaN where a row is zero (others leave such rows out), or where most are so short beside the longest that
+    rounding is a thousandth of the score. Without a gradient, as Q is at no optimum of it.
     """
 
     name = "aligned_cosine"
@@ -161,7 +162,10 @@ class AlignedCosine(PairwiseMetric):
         one, other = jnp.sum(p * p, axis=1), jnp.sum(q * q, axis=1)
         # in a root a row of zeros is zero up to rounding
         zero = jnp.minimum(one, other) <= p.shape[0] * (4 * jnp.finfo(p.dtype).eps) ** 2
-        return jnp.mean(jnp.sum(p * q, axis=1) / jnp.where(zero, jnp.nan, jnp.sqrt(one * other)))
+        lengths = jnp.where(zero, jnp.nan, jnp.sqrt(one * other))
+        # and a short one is rounded as the longest are
+        error = jnp.mean(4 * jnp.finfo(p.dtype).eps / jnp.sqrt(jnp.where(zero, 1, jnp.minimum(one, other))))
+        return jnp.where(error < 1e-3, jnp.mean(jnp.sum(p * q, axis=1) / lengths), jnp.nan)
 
 
 def procrustes_distance(x: Any, y: Any, *, centered: bool = True, unit_norm: bool = True) -> Score:

@@ -16,7 +16,7 @@ class ExactPairs:
     ----------
     features
         The features. Ranked by "distance", the dissimilarity of a pair is half the squared distance; by "product", one
-        minus the cosine, and rows have length one.
+        minus the cosine, and all rows have length one.
     """
 
     features: ExactFeatures
@@ -53,30 +53,24 @@ class ExactPairs:
     ) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
         """Dissimilarities by products of matrices, and bounds of their errors."""
         rows = self.features.rows(slice(None))
-        missing = self._missing(rows)
         rows = rows - rows.mean(axis=0, keepdims=True)
         lengths = lengths_of(rows)
         keys = (np.square(lengths[one]) + np.square(lengths[other])) / 2 - (rows @ rows.T)[one, other]
         reach = lengths[one] + lengths[other]
         errors = U * (2 * rows.shape[1] ** 0.5 + 4) * reach**2
-        return keys + missing[one] + missing[other], errors + self._of_rows(one, other) * reach
+        return keys, errors + self._of_rows(one, other) * reach
 
     def _by_differences(
         self, one: Int[np.ndarray, " m"], other: Int[np.ndarray, " m"]
     ) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
         """The same of rows that are subtracted before they are multiplied: the nearer rows are, the more exact."""
         rows = self.features.rows(slice(None))
-        missing = self._missing(rows)
         squares = np.empty(len(one))
         for part in parts(len(one), rows.shape[1], BLOCK // 8):
             apart = rows[one[part]] - rows[other[part]]
             squares[part] = np.einsum("ij,ij->i", apart, apart)
         errors = (16 + rows.shape[1] ** 0.5) * U * squares + self._of_rows(one, other) * np.sqrt(squares)
-        return squares / 2 + missing[one] + missing[other], errors
-
-    def _missing(self, rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
-        """What a row of zeros adds to its dissimilarities from others, each of which is at half of 1 from it."""
-        return np.where(rows.any(axis=1) | (self.features.ranking == "distance"), 0, 0.5)
+        return squares / 2, errors
 
     def _of_rows(self, one: Int[np.ndarray, " m"], other: Int[np.ndarray, " m"]) -> Float[np.ndarray, " m"] | float:
         """Error of the rows themselves, which were rounded when they were centred or divided by their lengths."""

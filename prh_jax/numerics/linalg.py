@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Bool, Float, Int, Num
 
 HIGHEST = lax.Precision.HIGHEST
 """Asked of every product of features: the default on recent GPUs rounds inputs to 10 bits, which changes neighbours."""
@@ -82,29 +82,46 @@ def without_diagonal(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
     return jnp.where(jnp.eye(matrix.shape[0], dtype=bool), 0, matrix)
 
 
-def double_center(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
-    """`H K H` with `H = I - 11'/n`: rows and columns of mean zero."""
-    matrix = matrix - jnp.mean(matrix, axis=0, keepdims=True)
-    return matrix - jnp.mean(matrix, axis=1, keepdims=True)
-
-
 def u_center(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
     """The U-centred matrix: entries off the diagonal with row and column sums of zero, and a zero diagonal."""
-    n = matrix.shape[0]
-    matrix = without_diagonal(matrix)
-    rows = jnp.sum(matrix, axis=1, keepdims=True) / (n - 2)
-    columns = jnp.sum(matrix, axis=0, keepdims=True) / (n - 2)
-    return without_diagonal(matrix - rows - columns + jnp.sum(matrix) / float((n - 1) * (n - 2)))
+    return split_center(matrix)[0]
 
 
-def u_centered(upper: Any, diagonal: Any, traces: Any, n: Any) -> Any:
-    """Inner product of two U-centred matrices (Szekely and Rizzo 2014) from that of their double-centred ones K, L.
+def split_center(
+    matrix: Float[Array, "n n"], where: Bool[Array, " n"] | None = None, count: Any = None
+) -> tuple[Float[Array, "n n"], Float[Array, " n"]]:
+    """A symmetric matrix K as what its two centred forms are made of: the U-centred matrix U, and a diagonal g.
 
-    `2 upper - 2 diagonal / (n - 2) + traces / ((n - 1)(n - 2))`, with `upper = <pack_upper(K), pack_upper(L)>`,
-    `diagonal = <diag K, diag L>` and `traces = tr K tr L`. Divided by `n (n - 3)` it is the unbiased HSIC.
+    `<HKH, HLH> = <U, V> + <g, h>` with `H = I - 11'/n`, and `<U, V> / (n (n - 3))` is the unbiased HSIC. What is large
+    on the diagonal alone, as of one sample far from all others, takes no digits from U.
+
+    Parameters
+    ----------
+    matrix
+        The matrix.
+    where
+        Rows and columns that count; all if None.
+    count
+        How many these are, if `where` is given; at least 4.
     """
-    # floats: the integer product would not fit into 32 bits where n is large
-    return 2 * upper - 2 * diagonal / (n - 2) + traces / ((n - 1.0) * (n - 2.0))
+    n = matrix.shape[0] if where is None else count.astype(matrix.dtype)
+    apart = ~jnp.eye(matrix.shape[0], dtype=bool)
+    if where is not None:
+        apart = apart & where[:, None] & where[None, :]
+    rows = jnp.sum(jnp.where(apart, matrix, 0), axis=1) / (n - 2)
+    mean = jnp.sum(rows) / (n - 1)
+    u = jnp.where(apart, matrix - rows[:, None] - rows[None, :] + mean, 0)
+    # K less what centring takes off is U with this diagonal
+    diagonal = jnp.diagonal(matrix) - 2 * rows + mean
+    return u, own_diagonal(diagonal if where is None else jnp.where(where, diagonal, 0), where, n)
+
+
+def own_diagonal(e: Float[Array, " n"], where: Bool[Array, " n"] | None, n: Any) -> Float[Array, " n"]:
+    """The g of `split_center` for `K = U + diag(e)`: `<g, h> = <H diag(e) H, H diag(f) H>`."""
+    # the latter is (1 - 2/n) <e, f> + sum e sum f / n^2
+    alone, shared = jnp.sqrt(1 - 2 / n), jnp.sqrt(1 - 1 / n)
+    g = alone * e + (shared - alone) * jnp.sum(e) / n
+    return g if where is None else jnp.where(where, g, 0)
 
 
 def inner(a: Float[Array, "*shape"], b: Float[Array, "*shape"]) -> Float[Array, ""]:

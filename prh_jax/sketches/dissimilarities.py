@@ -29,6 +29,7 @@ class DissimilaritySketcher(Sketcher):
     "euclidean" distances, or one minus the "cosine" of two rows, or minus their Pearson "correlation" over features.
     In the form "unit" they have Frobenius norm one, "centered" so after their mean over pairs is taken off; "ranks"
     first puts ranks for them, equal ones their mean rank. `size` is the norm that was divided by, 1 in the form "raw".
+    NaN where a row has no direction: a row of zeros, or of equal features where correlations are asked for.
     """
 
     dissimilarity: Dissimilarity
@@ -46,10 +47,14 @@ class DissimilaritySketcher(Sketcher):
         squares = linalg.squared_distances(products.gram)
         if self.dissimilarity == "euclidean":
             return linalg.safe_sqrt(squares), factor
-        # |u - v|^2 / 2 = 1 - u'v of unit rows; of a row of zeros 1 too
+        return squares / 2, factor * factor  # |u - v|^2 / 2 = 1 - u'v of unit rows
+
+    def undefined(self, products: InnerProducts) -> Bool[Array, ""]:
+        """Whether the layer has no dissimilarities: it is degenerate, or a row has no direction."""
+        if self.dissimilarity == "euclidean":
+            return products.degenerate
         own = jnp.diagonal(products.gram) + 2 * products.offset + products.square
-        missing = jnp.where(lax.stop_gradient(own) < factor * factor / 2, 0.5, 0) * factor * factor
-        return linalg.without_diagonal(squares / 2 + missing[:, None] + missing[None, :]), factor * factor
+        return products.degenerate | jnp.any(lax.stop_gradient(own) < products.factor * products.factor / 2)
 
     def order_matrix(self, products: InnerProducts) -> tuple[Float[Array, "n n"], Float[Array, "n n"]]:
         """Numbers in the order of the dissimilarities, and how much two of them may have come nearer by rounding."""
@@ -62,15 +67,16 @@ class DissimilaritySketcher(Sketcher):
         return self.draft(summary)[0]
 
     def draft(self, summary: InnerProducts) -> tuple[PackedMatrix, Bool[Array, ""] | None]:
+        undefined = self.undefined(summary)
         if self.form == "ranks":
             ranks, doubt = average_ranks(*self.order_matrix(summary))
-            return self.normal_form(ranks, summary.degenerate), doubt & ~summary.degenerate
+            return self.normal_form(ranks, undefined), doubt & ~undefined
         matrix, factor = self.matrix(summary)
         if self.form == "raw":
-            return pack(matrix / factor, jnp.ones_like(factor), summary.degenerate), None
-        return self.normal_form(matrix, summary.degenerate), None
+            return pack(matrix / factor, jnp.ones_like(factor), undefined), None
+        return self.normal_form(matrix, undefined), None
 
-    def normal_form(self, matrix: Float[Array, "n n"], degenerate: Bool[Array, ""]) -> PackedMatrix:
+    def normal_form(self, matrix: Float[Array, "n n"], undefined: Bool[Array, ""]) -> PackedMatrix:
         """The matrix of Frobenius norm one, less the mean of its entries first but in the form "unit"."""
         n = matrix.shape[0]
         if self.form != "unit":
@@ -78,7 +84,7 @@ class DissimilaritySketcher(Sketcher):
         # nearer to 1 first: squares of ranks of many samples are large
         matrix = matrix * linalg.power_of_two(matrix)
         squares = squared_norm(matrix)
-        bad = degenerate | ~(squares > 0)
+        bad = undefined | ~(squares > 0)
         norm = jnp.sqrt(jnp.where(bad, 1, squares))
         return pack(matrix / norm, norm, bad)
 

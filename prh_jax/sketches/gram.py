@@ -4,6 +4,7 @@ import dataclasses
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from ..numerics import linalg
@@ -11,16 +12,17 @@ from ..numerics.packing import pack_upper
 from .base import Order, SketchContext, Sketcher
 from .gram_factor import GramFactorSketcher
 from .inner_products import InnerProducts, SummarizeInnerProducts
-from .packed_matrix import reordered, unpacked
+from .packed_matrix import reordered, squared_norm, unpacked
 
 Kernel = Literal["linear", "rbf"]
 
 
 class Gram(NamedTuple):
-    """A centred Gram matrix of unit Frobenius norm, by its upper half (see `pack_upper`) and its diagonal.
+    """A U-centred Gram matrix, by its upper half (see `pack_upper`), and a diagonal beside it: see `split_center`.
 
-    `inverse_norm` is 1 / the norm it had. `unbiased_norm` is the root of its U-centred inner product with itself, NaN
-    where that is not positive.
+    Products of both add up to those of centred Gram matrices, which are scaled to Frobenius norm one: `inverse_norm` is
+    1 / the norm of it before. `unbiased_norm` is the norm of the U-centred matrix, NaN where rounding leaves
+    too few digits of it.
     """
 
     upper: Float[Array, "n h"]
@@ -29,11 +31,23 @@ class Gram(NamedTuple):
     unbiased_norm: Float[Array, ""]
 
     def matrix(self) -> Float[Array, "n n"]:
-        """The matrix itself."""
+        """The U-centred matrix with the diagonal: its inner products are those of centred Gram matrices."""
         return unpacked(self)
 
     def reorder(self, order: Order) -> "Gram":
         return reordered(self, order)
+
+
+LOST = 300
+"""How many times as large as about its rounding errors a U-centred matrix must be for it to have a score."""
+
+
+def rounding_norm(squares: Float[Array, " n"]) -> Float[Array, ""]:
+    """About the norm of what rounding does to products of rows off the diagonal, from the rows' squared lengths."""
+    squares = lax.stop_gradient(squares)
+    most = jnp.argmax(squares)
+    others = jnp.sum(jnp.where(jnp.arange(squares.shape[0]) == most, 0, squares))
+    return jnp.finfo(squares.dtype).eps / 2 * linalg.safe_sqrt(others * (2 * squares[most] + others))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,14 +88,19 @@ class GramSketcher(Sketcher):
                 bad = bad | ~(unit > 0)
                 matrix = linalg.gaussian(squares, self.sigma * jnp.where(bad, 1, unit))
                 factor = jnp.ones_like(factor)
-        matrix = linalg.double_center(matrix)
-        diagonal, upper = jnp.diagonal(matrix), pack_upper(matrix)
+        linear = self.kernel == "linear"
+        error = (
+            rounding_norm(jnp.diagonal(matrix))
+            if linear
+            else jnp.finfo(matrix.dtype).eps / 2 * squared_norm(matrix) ** 0.5
+        )
+        matrix, diagonal = linalg.split_center(matrix)
+        upper = pack_upper(matrix)
         squares = 2 * linalg.inner(upper, upper) + linalg.inner(diagonal, diagonal)
         bad = bad | ~(squares > 0)
         inverse = 1 / jnp.sqrt(jnp.where(bad, 1, squares))
         diagonal, upper = diagonal * inverse, upper * inverse
-        trace = jnp.sum(diagonal)
-        unbiased = linalg.u_centered(linalg.inner(upper, upper), linalg.inner(diagonal, diagonal), trace * trace, n)
-        norm = jnp.where(unbiased > 0, jnp.sqrt(jnp.where(unbiased > 0, unbiased, 1)), jnp.nan)
+        norm = linalg.safe_sqrt(2 * linalg.inner(upper, upper))
+        norm = jnp.where(norm > LOST * error * inverse, norm, jnp.nan)
         diagonal, upper = (jnp.where(bad, jnp.nan, z) for z in (diagonal, upper))
         return Gram(upper, diagonal, factor * inverse, norm)

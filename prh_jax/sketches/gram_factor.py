@@ -19,7 +19,8 @@ from .scaling import scale_columns
 class GramFactor(NamedTuple):
     """Features F with columns of mean zero, filled up with zeros to one width, such that `F F'` has Frobenius norm one.
 
-    The other fields are those of `Gram`, of that matrix.
+    The other fields are those of `Gram`, of that matrix; `unbiased_norm` is NaN more often, as products of features do
+    not leave out the diagonal.
     """
 
     columns: Float[Array, "n w"]
@@ -68,10 +69,14 @@ class GramFactorSketcher(Sketcher):
         bad = summary.degenerate | ~(squares > 0)
         inverse = 1 / jnp.sqrt(jnp.where(bad, 1, squares))
         columns = jnp.where(bad, jnp.nan, z * jnp.sqrt(inverse))
-        diagonal = rows.gather(jnp.sum(columns * columns, axis=1))
-        trace, squared = jnp.sum(diagonal), linalg.inner(diagonal, diagonal)
-        unbiased = linalg.u_centered((1 - squared) / 2, squared, trace * trace, diagonal.shape[0])
-        norm = jnp.where(unbiased > 0, jnp.sqrt(jnp.where(unbiased > 0, unbiased, 1)), jnp.nan)
+        own = rows.gather(jnp.sum(columns * columns, axis=1))
+        n = own.shape[0]
+        # of H diag(e) H the diagonal is (1 - 2/n) e + sum(e) / n^2
+        diagonal = linalg.own_diagonal((own - jnp.sum(own) / (n * (n - 1.0))) / (1 - 2 / n), None, n)
+        # the norm of the whole is one: what rounding leaves of a small part of it is no score
+        unbiased = 1 - linalg.inner(diagonal, diagonal)
+        known = unbiased > 1000 * jnp.finfo(unbiased.dtype).eps
+        norm = jnp.where(known, jnp.sqrt(jnp.where(known, unbiased, 1)), jnp.nan)
         return GramFactor(columns, diagonal, summary.factor**2 * inverse, norm)
 
 

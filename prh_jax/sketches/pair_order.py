@@ -59,10 +59,12 @@ class PairOrderSketcher(Sketcher):
         n = summary.gram.shape[0]
         if n > MOST:
             raise ValueError(f"Kendall's tau is for at most 5,793 samples, got {n}; compare by spearman instead.")
-        matrix, margins = DissimilaritySketcher(self.dissimilarity, "ranks").order_matrix(summary)
+        dissimilarities = DissimilaritySketcher(self.dissimilarity, "ranks")
+        undefined = dissimilarities.undefined(summary)
+        matrix, margins = dissimilarities.order_matrix(summary)
         margins = entries(upper_rows(margins))
-        made, order, ordered = order_pairs(matrix, summary.degenerate)
-        return made, in_doubt(ordered, margins[order]) & ~summary.degenerate
+        made, order, ordered = order_pairs(matrix, undefined)
+        return made, in_doubt(ordered, margins[order]) & ~undefined
 
     def settle(
         self, sketch: PairOrder, doubt: Any, x: Num[np.ndarray, "n d"], threshold: float, *, normalized: bool

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Num
+from jaxtyping import Int, Num
 
 from ..numerics.exact_neighbors import ExactFeatures
 
@@ -19,6 +19,11 @@ NO_DIGITS = (
 def same_features(n: int) -> str:
     """What is said of a layer of n samples that are all equal."""
     return f"is constant: all {n} samples have the same features"
+
+
+def listed(samples: Int[np.ndarray, " m"]) -> str:
+    """The first of some samples, for messages."""
+    return "samples " + ", ".join(map(str, samples[:3])) + (", ..." if len(samples) > 3 else "")
 
 
 def has_nan(sketch: Any) -> bool:
@@ -55,12 +60,21 @@ def why_no_score(x: Num[np.ndarray, "n d"], threshold: float = np.inf) -> str | 
         )
     zero = np.flatnonzero(~x.any(axis=1))
     if len(zero):
-        some = ", ".join(map(str, zero[:3])) + (", ..." if len(zero) > 3 else "")
-        return f"has rows of zeros, which have no direction (samples {some}): leave these samples out"
+        return f"has rows of zeros, which have no direction ({listed(zero)}): leave these samples out"
     lengths = np.sqrt(np.square(x / largest).sum(axis=1, keepdims=True))
     unit = x / largest / lengths
     if np.abs(unit - unit[:1]).max() <= 4 * np.finfo(np.float32).eps:
         return "has samples of one direction, so that all cosines are 1: subtract the mean of each feature"
+    equal = np.flatnonzero((x == x[:, :1]).all(axis=1))
+    if len(equal):
+        return f"has rows of equal features, which correlate with nothing ({listed(equal)}): leave these samples out"
+    away = np.abs(x - np.median(x, axis=0)).max(axis=1)
+    far = np.flatnonzero(away > 1000 * np.median(away))
+    if len(far):
+        return (
+            f"has samples far from all others ({listed(far)}), beside which rounding leaves few digits of these: leave "
+            "them out, or clip features"
+        )
     return None
 
 

@@ -179,24 +179,25 @@ class RegressionSketcher(DirectionSketcher):
         root, norm, bad = unit_root(summary)
         hat = hat_matrix(root, summary.floor, self.ridge)
         if self.leave_one_out:
-            smoother = left_out(hat)
+            smoother = left_out(hat, summary.floor / hat.shape[0])
         else:
             smoother = 2 * hat - jnp.matmul(hat, hat, precision=HIGHEST) if self.ridge else hat
         gram = jnp.matmul(root, root, precision=HIGHEST)
         return Regression(*(pack(matrix, norm, bad) for matrix in (gram, smoother)))
 
 
-def left_out(hat: Float[Array, "n n"]) -> Float[Array, "n n"]:
+def left_out(hat: Float[Array, "n n"], eps: Float[Array, ""]) -> Float[Array, "n n"]:
     """`I - R D^2 R (n - 1)^2 / n^2`, whose product with a Gram matrix of trace 1 is R^2 by leaving one out.
 
     `R = I - F - 11'/n` makes residuals, and `D = 1 / diag R` of each residual that of the fit without its sample (Allen
-    1974, PRESS). NaN where a residual is zero whatever the sample is.
+    1974, PRESS). NaN where a sample all but decides its own prediction: its residual is zero, or of a few digits in the
+    precision `eps` of the scores.
     """
     n = hat.shape[0]
     eye = jnp.eye(n, dtype=hat.dtype)
     residual = eye - hat - 1 / n
     free = jnp.diagonal(residual)
-    known = free > 1000 * jnp.finfo(hat.dtype).eps
+    known = free > 10_000 * eps
     weighted = residual / jnp.where(known, free, 1)[:, None] * ((n - 1) / n)
     made = eye - jnp.matmul(weighted.T, weighted, precision=HIGHEST)
     return jnp.where(jnp.all(known), made, jnp.nan)

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import MismatchError, StoreError, not_real
+from ..arrays import NotRealError, real_numbers
+from ..errors import MismatchError, StoreError
 
 
 def lines_of(path: str | Path, option: str) -> list[str]:
@@ -76,11 +77,10 @@ def _as_text(row: int, value: Any) -> str:
 
 def check_real(layer: str, features: Any) -> np.ndarray:
     """The features of a layer as an array; StoreError where they are no real numbers."""
-    for form in (features, array := np.asarray(features)):  # numpy drops masks, and finds what lists hold
-        reason = not_real(form)
-        if reason:
-            raise StoreError(f"Layer {layer!r} holds {reason}. Features are real numbers.")
-    return array
+    try:
+        return np.asarray(real_numbers(features))
+    except NotRealError as error:
+        raise StoreError(f"Layer {layer!r} holds {error}. Features are real numbers.") from error
 
 
 def check_same_samples(

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import zarr
 
-from ..errors import CorruptError, IncompleteError, MismatchError, NotFoundError, StoreError, not_real
+from ..arrays import not_real
+from ..errors import CorruptError, IncompleteError, MismatchError, NotFoundError, StoreError
 from .bfloat16 import BFLOAT16
 from .layout import SAMPLES_PER_BLOCK, SCHEMA, Layer, blocks_of, sha256_json, spec_sha256
 from .location import UNREADABLE, Place, is_archive, open_group, place, tails

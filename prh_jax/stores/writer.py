@@ -165,12 +165,13 @@ class FeatureWriter:
         """
         store, rows = self._store, self.blocks[block]
         size = rows.stop - rows.start
-        shapes = [np.shape(f) for f in features]
         wanted = [(size, layer.dim) for layer in store.layers]
-        if shapes != wanted:
+        given = [check_real(layer.name, f) for layer, f in zip(store.layers, features, strict=False)]
+        shapes = [f.shape for f in given]
+        if shapes != wanted or len(features) > len(wanted):
             raise StoreError(f"Block {block} of {self.path} needs arrays of shapes {wanted}, not {shapes}.")
         with np.errstate(over="ignore"):
-            stored = [check_real(e.name, f).astype(store.dtype) for e, f in zip(store.layers, features, strict=True)]
+            stored = [f.astype(store.dtype) for f in given]
         for layer, values in zip(store.layers, stored, strict=True):
             bad = ~np.isfinite(values).all(axis=1)
             if bad.any():
@@ -277,7 +278,7 @@ class FeatureWriter:
 
 def write_features(
     path: str | Path,
-    features: Sequence[np.ndarray],
+    features: Any,
     *,
     spec: Mapping[str, Any],
     ids: Sequence[str],
@@ -289,9 +290,12 @@ def write_features(
 ) -> FeatureStore:
     """Write features made elsewhere, one (n, d) array per layer, as a complete store.
 
+    Arrays are of any library that holds real numbers: numpy, JAX, torch, pandas, polars, pyarrow.
     A store that is there already must hold these very features (an interrupted one is gone on with), or StoreError is
     raised; `overwrite=True` replaces it.
     """
+    if hasattr(features, "__array__"):  # of all layers
+        features = check_real("features", features)
     features, ids = list(features), check_ids(ids)
     names = list(layer_names) if layer_names else [f"layer_{i}" for i in range(len(features))]
     if len(names) != len(features):

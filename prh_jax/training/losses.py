@@ -33,23 +33,19 @@ class Hsic(NamedTuple):
         return jnp.where(defined, self.xy / jnp.sqrt(xx) / jnp.sqrt(yy), jnp.nan)
 
 
-def hsic_sums(a: Float[Array, "n n"], b: Float[Array, "n n"], count: Any, unbiased: bool) -> Hsic:
-    """HSIC times the number of pairs of samples, from Gram matrices of centred features, of which `count` are not zero.
+def hsic_sums(a: Float[Array, "n n"], b: Float[Array, "n n"], where: Bool[Array, " n"], unbiased: bool) -> Hsic:
+    """HSIC times the number of pairs of samples, from Gram matrices and the samples of them that count.
 
     Unbiased: Song et al. 2012, eq. 5, times `m (m - 3)`; NaN below 4 samples. Biased: `<HKH, HLH>`.
     """
-    m = jnp.maximum(count, 4).astype(a.dtype)
+    count = jnp.sum(where)
+    (u, g), (v, h) = (linalg.split_center(gram, where, jnp.maximum(count, 4)) for gram in (a, b))
 
-    def product(k, q):
+    def product(k, q, own, other):
         whole = linalg.inner(k, q)
-        if not unbiased:
-            return whole
-        diagonals = jnp.diagonal(k), jnp.diagonal(q)
-        diagonal, traces = linalg.inner(*diagonals), jnp.sum(diagonals[0]) * jnp.sum(diagonals[1])
-        made = linalg.u_centered((whole - diagonal) / 2, diagonal, traces, m)
-        return jnp.where(count >= 4, made, jnp.nan)
+        return jnp.where(count >= 4, whole, jnp.nan) if unbiased else whole + linalg.inner(own, other)
 
-    return Hsic(product(a, b), product(a, a), product(b, b))
+    return Hsic(product(u, v, g, h), product(u, u, g, g), product(v, v, h, h))
 
 
 def batch_cka(
@@ -65,9 +61,9 @@ def batch_cka(
     x (n, dx) and y (n, dy) hold one sample a row, in the same order; `where` and `axis_name` as told above. In [0, 1],
     or [-1, 1] if unbiased; 1 minus it is a loss. NaN, with a finite gradient, for a constant side.
     """
-    x, y, where = gathered(x, y, where, axis_name)
+    x, y, where = gathered("batch_cka", x, y, where, axis_name)
     gram_x, gram_y = scaled_gram(x, where)[0], scaled_gram(y, where)[0]
-    return hsic_sums(gram_x, gram_y, jnp.sum(where), unbiased).cosine
+    return hsic_sums(gram_x, gram_y, where, unbiased).cosine
 
 
 def gram_cka(gram_x: Any, gram_y: Any, *, unbiased: bool = False) -> Float[Array, ""]:
@@ -78,13 +74,15 @@ def gram_cka(gram_x: Any, gram_y: Any, *, unbiased: bool = False) -> Float[Array
     and [0, 1] for positive kernels and the biased form. NaN, with a finite gradient, for a constant matrix; ValueError
     for other shapes.
     """
-    grams = [linalg.at_least_float32(as_real("gram_cka", gram)) for gram in (gram_x, gram_y)]
+    grams = [as_real("gram_cka", gram) for gram in (gram_x, gram_y)]
     if grams[0].ndim != 2 or len({*grams[0].shape, *grams[1].shape}) > 1 or len(grams[0]) < 4:
         raise ValueError(
             f"gram_cka compares two (n, n) matrices with n >= 4, got shapes {grams[0].shape} and {grams[1].shape}."
         )
-    a, b = (linalg.double_center(gram * linalg.power_of_two(gram)) for gram in grams)
-    return hsic_sums(a, b, jnp.asarray(len(a)), unbiased).cosine
+    a, b = (z * linalg.power_of_two(z) for z in map(linalg.at_least_float32, grams))
+    # no score depends on what all entries share, and a constant matrix is to be zero to the bit
+    a, b = (z - lax.stop_gradient(z.reshape(-1)[jnp.argmin(jnp.abs(z))]) for z in (a, b))
+    return hsic_sums(a, b, jnp.ones(len(a), bool), unbiased).cosine
 
 
 def soft_mutual_knn(
@@ -107,7 +105,7 @@ def soft_mutual_knn(
     """
     if not temperature > 0:
         raise ValueError(f"soft_mutual_knn needs temperature > 0, got {temperature!r}.")
-    x, y, where = gathered(x, y, where, axis_name)
+    x, y, where = gathered("soft_mutual_knn", x, y, where, axis_name)
     n = x.shape[0]
     if not 1 <= k <= n - 2:
         raise ValueError(f"soft_mutual_knn of {n} samples needs 1 <= k <= {n - 2}, got k = {k}. Choose a smaller k.")
@@ -126,11 +124,14 @@ def soft_mutual_knn(
     return jnp.where(jnp.sum(where) >= k + 2, score, jnp.nan)
 
 
-def gathered(x: Any, y: Any, where: Any, axis_name: Any) -> tuple[Any, Any, Any]:
+def gathered(who: str, x: Any, y: Any, where: Any, axis_name: Any) -> tuple[Any, Any, Any]:
     """Both layers and the samples that count, checked, and put together from all devices of an axis."""
-    x, y = (as_real("A score of a batch", z) for z in (x, y))
+    x, y = (as_real(who, z) for z in (x, y))
     if x.ndim != 2 or y.ndim != 2 or x.shape[0] != y.shape[0]:
-        raise ValueError(f"Row i of both layers is the same sample: (n, dx) and (n, dy); got {x.shape} and {y.shape}.")
+        raise ValueError(
+            f"{who} compares features of shapes (n, dx) and (n, dy) whose row i is the same sample; got {x.shape} and "
+            f"{y.shape}."
+        )
     where = jnp.ones(x.shape[0], bool) if where is None else jnp.asarray(where)
     if where.shape != x.shape[:1] or where.dtype != bool:
         raise ValueError(f"where= is a boolean for each of the {x.shape[0]} samples, got {where.dtype} {where.shape}.")
@@ -146,14 +147,23 @@ def constant(x: Float[Array, "n d"], where: Bool[Array, " n"]) -> Bool[Array, ""
 
 
 def scaled_gram(x: Num[Array, "n d"], where: Bool[Array, " n"]) -> tuple[Float[Array, "n n"], Float[Array, ""]]:
-    """Gram matrix of the rows that count, less their mean, the others zero, and the power of two it has in it.
+    """Gram matrix of the rows that count, less a point in their midst, the others zero, and the power of two in it.
+
+    The point is the mean of each feature without its largest and its smallest value: one sample far from all others
+    would draw the mean away from these, and digits are lost with the distance.
 
     Zero where these rows are equal up to rounding: a mean that is rounded would leave a remnant, to be scaled up.
     """
     x = jnp.where(where[:, None], linalg.at_least_float32(x), 0)
     first = linalg.power_of_two(x)
     x = x * first
-    mean = jnp.sum(x, axis=0, keepdims=True) / jnp.maximum(jnp.sum(where), 1).astype(x.dtype)
-    x = jnp.where(where[:, None] & ~constant(x, where), x - mean, 0)
+    inner = (
+        jnp.sum(x, axis=0)
+        - jnp.max(x, axis=0, where=where[:, None], initial=-1)
+        - jnp.min(x, axis=0, where=where[:, None], initial=1)
+    )
+    # scores do not depend on it
+    center = lax.stop_gradient(inner / jnp.maximum(jnp.sum(where) - 2, 1).astype(x.dtype))[None, :]
+    x = jnp.where(where[:, None] & ~constant(x, where), x - center, 0)
     second = linalg.power_of_two(x)
     return jnp.matmul(x * second, (x * second).T, precision=HIGHEST), (first * second) ** 2

@@ -14,7 +14,6 @@ from jaxtyping import Array, Float
 
 from ..numerics import linalg
 from ..numerics.linalg import HIGHEST
-from ..numerics.real import as_real
 from .losses import Hsic, gathered, hsic_sums, scaled_gram
 
 
@@ -38,6 +37,16 @@ class Moments(NamedTuple):
     qq: Float[Array, ""]
 
 
+def u_centered(upper: Any, diagonal: Any, traces: Any, n: Any) -> Any:
+    """Inner product of two U-centred matrices (Szekely and Rizzo 2014) from that of their double-centred ones K, L.
+
+    `2 upper - 2 diagonal / (n - 2) + traces / ((n - 1)(n - 2))`, with `upper = <upper K, upper L>`,
+    `diagonal = <diag K, diag L>` and `traces = tr K tr L`. Divided by `n (n - 3)` it is the unbiased HSIC.
+    """
+    # floats: the integer product would not fit into 32 bits where n is large
+    return 2 * upper - 2 * diagonal / (n - 2) + traces / ((n - 1.0) * (n - 2.0))
+
+
 @dataclasses.dataclass(frozen=True)
 class StreamingCka:
     """Linear CKA of all samples seen, exactly, from sums over features: memory (dx + dy)^2, whatever their number.
@@ -46,7 +55,8 @@ class StreamingCka:
 
     Equal to the metric on all rows together, up to rounding. In float32 that needs features near zero: hand `update`
     features less a rough mean (that of the first batch will do) and roughly scaled; CKA does not depend on either.
-    Where more than about a hundredth of the score would be rounding, it is NaN.
+    Where more than about a hundredth of the score would be rounding, it is NaN: so it is where one sample is thousands
+    of times as far from the mean as the others, unless `unbiased` is False.
     """
 
     unbiased: bool = True
@@ -60,13 +70,11 @@ class StreamingCka:
     def update(self, state: Moments, x: Any, y: Any, *, where: Any = None) -> Moments:
         """The state after a batch, x (n, dx) and y (n, dy); `where` (n,) tells the samples that count."""
         kind = state.x.dtype
-        x, y = (as_real("StreamingCka", z) for z in (x, y))
-        widths, given = (*state.x.shape, *state.y.shape), tuple(jnp.shape(z)[-1] for z in (x, y))
+        x, y, keep = gathered("StreamingCka", x, y, where, None)
+        widths, given = (*state.x.shape, *state.y.shape), (x.shape[1], y.shape[1])
         if widths != given:
             raise ValueError(f"This state is of layers {widths} wide, got {given}: empty{given} makes one for these.")
-        x, y = (z.astype(kind) for z in (x, y))
-        x, y, keep = gathered(x, y, where, None)
-        x, y = (jnp.where(keep[:, None], z, 0) for z in (x, y))
+        x, y = (jnp.where(keep[:, None], z.astype(kind), 0) for z in (x, y))
         p, q = (jnp.sum(z * z, axis=1) for z in (x, y))
 
         def product(a, b):
@@ -123,11 +131,13 @@ class StreamingCka:
             lengths(s.qq, s.yq, s.yq, s.q, s.q, s.yy, my, my),
         )
         traces = Hsic(tx * ty, tx * tx, ty * ty)
-        parts = (
-            linalg.u_centered((w - d) / 2, d, t, jnp.maximum(n, 4))
-            for w, d, t in zip(whole, diagonal, traces, strict=True)
+        parts = Hsic(
+            *(u_centered((w - d) / 2, d, t, jnp.maximum(n, 4)) for w, d, t in zip(whole, diagonal, traces, strict=True))
         )
-        return jnp.where((n >= 4) & ~lost, Hsic(*parts).cosine, jnp.nan)
+        # one sample far from all others makes terms that are large, and cancel
+        left = jnp.minimum(parts.xx / jnp.where(lost, 1, whole.xx), parts.yy / jnp.where(lost, 1, whole.yy))
+        lost = lost | (left < 100 * jnp.finfo(left.dtype).eps)
+        return jnp.where((n >= 4) & ~lost, parts.cosine, jnp.nan)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,10 +156,10 @@ class MinibatchCka:
 
     def update(self, state: Hsic, x: Any, y: Any, *, where: Any = None, axis_name: Any = None) -> Hsic:
         """The state after a batch, x (n, dx) and y (n, dy); `where` and `axis_name` as in `prh_jax.losses`."""
-        x, y, keep = gathered(x, y, where, axis_name)
+        x, y, keep = gathered("MinibatchCka", x, y, where, axis_name)
         (gram_x, scale_x), (gram_y, scale_y) = (scaled_gram(z, keep) for z in (x, y))
         count = jnp.sum(keep)
-        sums, pairs = hsic_sums(gram_x, gram_y, count, True), (count * (count - 3)).astype(gram_x.dtype)
+        sums, pairs = hsic_sums(gram_x, gram_y, keep, True), (count * (count - 3)).astype(gram_x.dtype)
         scales = Hsic(scale_x * scale_y, scale_x * scale_x, scale_y * scale_y)
         return self.merge(state, jax.tree.map(lambda z, scale: z / scale / pairs, sums, scales))
 

@@ -1,7 +1,9 @@
 """Layers on which float32 arithmetic loses digits, and plain float64 values of every metric on them."""
 
 import dataclasses
+import re
 import warnings
+from functools import partial
 
 import numpy as np
 
@@ -53,6 +55,13 @@ def rank_one():
     return np.outer(rng.integers(-9, 9, N) + 0.5, rng.integers(-9, 9, WIDE))
 
 
+def one_huge(scale, x):
+    """One sample far from all others."""
+    x = x.copy()
+    x[7] *= scale
+    return x
+
+
 LAYERS = {
     "ordinary": ordinary,
     "rank one": rank_one,
@@ -71,6 +80,8 @@ LAYERS = {
     "scale 1e-30": lambda: 1e-30 * ordinary(),
     "scale 1e30": lambda: 1e30 * ordinary(),
     "scale 1e-40": lambda: 1e-40 * ordinary(),
+    **{f"row {scale} times": partial(one_huge, float(scale), ordinary()) for scale in ("1e2", "3e4", "1e6")},
+    **{f"rows {scale} times in both": partial(one_huge, float(scale), ordinary()) for scale in ("1e2", "3e4", "1e6")},
 }
 """Layers by what is hard about them, of float32 numbers."""
 
@@ -79,8 +90,11 @@ def layer(name):
     return LAYERS[name]().astype(np.float32)
 
 
-def partner():
-    return ordinary(d=NARROW, seed=1).astype(np.float32)
+def partner(name):
+    """The other layer: ordinary features, but where both have a huge row."""
+    x = ordinary(d=NARROW, seed=1)
+    found = re.fullmatch(r"rows (.*) times in both", name)
+    return (one_huge(float(found[1]), x) if found else x).astype(np.float32)
 
 
 METRIC_TEXTS = (
@@ -113,7 +127,30 @@ SLOW_TEXTS = (
 )
 
 DENORMAL = "float32 arithmetic takes numbers below 1.2e-38 for zero"
+FEW_DIGITS = "beside one row that is so large float32 has too few digits of the others"
 NO_SCORE = {
+    **{
+        (text, name): FEW_DIGITS
+        for text, scales in (
+            ("aligned_cosine", ("3e4", "1e6")),
+            ("distance_correlation:biased=false", ("1e6",)),
+            ("linear_regression:leave_one_out=true", ("1e2", "3e4", "1e6")),
+        )
+        for scale in scales
+        for name in (f"row {scale} times", f"rows {scale} times in both")
+    },
+    ("svcca", "rows 1e6 times in both"): FEW_DIGITS,
+    **{
+        (text, "rows of zeros"): "a row of zeros has no correlation and no cosine: 0 / 0"
+        for text in (
+            "rsa",
+            "rsa:rdm=cosine",
+            "rsa:compare_by=pearson",
+            "rsa:compare_by=kendall",
+            "rsa:rdm=cosine,compare_by=cosine",
+            "rsm_norm_difference:rdm=cosine,norm=spectral",
+        )
+    },
     ("second_order_cosine", "rows of zeros"): "a row of zeros has no cosines: 0 / 0",
     ("aligned_cosine", "rows of zeros"): "a row of zeros has no direction: 0 / 0",
     ("svcca", "rank one"): "it has one direction, and four are compared",
@@ -153,7 +190,7 @@ class Measured:
 
 
 def measure(text, name):
-    metric, x, y = small(text), layer(name), partner()
+    metric, x, y = small(text), layer(name), partner(name)
     pairs = [(x, y)] if metric.symmetric else [(x, y), (y, x)]
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")

@@ -12,7 +12,10 @@ from .adversarial import LAYERS, METRIC_TEXTS, SLOW_TEXTS, measure, reason
 TOLERANCE = 1e-4
 """Of the score, or of the scale of what it is made of."""
 
-SLOW_LAYERS = ("ordinary", "wider than samples", "scale 1e30", "signed dimension 1e4", "constant dimension 1e4")
+SLOW_LAYERS = (
+    *("ordinary", "wider than samples", "scale 1e30", "signed dimension 1e4", "constant dimension 1e4"),
+    *("row 1e2 times", "rows 1e2 times in both", "row 1e6 times", "row 3e4 times"),
+)
 """Left out of the quick run, as are settings: another shape, or a milder form of a layer that is in it."""
 
 

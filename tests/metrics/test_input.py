@@ -1,22 +1,15 @@
 """What a metric refuses, and what it says of degenerate, extreme and odd input."""
 
-from functools import partial
-
 import jax
-import jax.numpy as jnp
-import ml_dtypes
 import numpy as np
 import pytest
 from inputs import correlated, make_store, scored
 from jaxtyping import TypeCheckError
 
 import prh_jax
-from prh_jax import FunctionMetric, StreamingCka, batch_cka, gram_cka
-from prh_jax.compat import AlignmentMetrics
-from prh_jax.metrics import Cka, Cknna, MutualKnn
+from prh_jax.metrics import Cka, Cknna, RsmNormDifference
 from prh_jax.metrics.base import _checked
 from prh_jax.metrics.registry import METRICS, make_metric, parse_metric
-from prh_jax.numerics.real import as_real
 from prh_jax.stores.reader import open_stores
 from tests.metrics.test_contract import EVERY, VARIANTS, close, small
 
@@ -40,45 +33,12 @@ def test_shapes_must_fit(metric):
         metric(x[0], y[0])
 
 
-@pytest.fixture
-def odd():
-    """What is no feature, by the words that name it."""
-    x = correlated()[0].astype(np.float64)
-    return {
-        "complex128 numbers: take np.abs": x + 1j,
-        "complex64 numbers": jnp.asarray(x + 1j),
-        "complex.* numbers": (x + 1j).tolist(),
-        "masked values.*fill": np.ma.masked_array(x, x > 1),
-        "masked values": [np.ma.masked_array(row, row > 1) for row in x],
-        "records of .*stack their fields": np.zeros((40, 2), [("a", "f4"), ("b", "f4")]),
-        "values of type object: convert": x.astype(object),
-        "values of type <U.*astype": x.astype(str),
-        "values of type .S.*astype": x.astype("S8"),
-        "values of type datetime64": x.astype("M8[s]"),
-        "values of type .*void|V8": np.zeros((40, 2), "V8"),
-        "what is no array.*convert": [["one", "two"]] * 40,
-        "values of type key": jax.random.split(jax.random.key(0), (40, 2)),
-    }
-
-
-def test_features_are_real_numbers(odd, tmp_path):
-    """In the place that all metrics share, in training, where features are stored, and where stores are opened."""
-    x, y = correlated()
-    shared = MutualKnn(k=3), FunctionMetric("mine", lambda x, y: x.sum() + y.sum())
-    streamed = partial(StreamingCka().update, StreamingCka().empty(12, 12))
-    for words, bad in odd.items():
-        for score in (*shared, prh_jax.cka, batch_cka, gram_cka, streamed):
-            for pair in ((bad, y[:, :2]), (x[:, :2], bad)):
-                with pytest.raises(TypeError, match=f"real numbers.*{words}"):
-                    score(*pair)
-    numpys = {words: bad for words, bad in odd.items() if isinstance(bad, np.ndarray)}
-    for words, bad in numpys.items():
-        with pytest.raises(TypeError, match=words):
-            AlignmentMetrics.mutual_knn(bad, y, topk=3)
-        with pytest.raises(prh_jax.StoreError, match=f"'b' holds .*{words}"):
-            prh_jax.write_features(
-                tmp_path / "a.zarr", [x, bad], layer_names=["a", "b"], ids=list(map(str, range(40))), spec={}
-            )
+def test_stores_hold_real_numbers(tmp_path):
+    x = correlated()[0]
+    with pytest.raises(prh_jax.StoreError, match="'b' holds complex64 numbers"):
+        prh_jax.write_features(
+            tmp_path / "a.zarr", [x, x + 1j], layer_names=["a", "b"], ids=list(map(str, range(40))), spec={}
+        )
     assert not list(tmp_path.iterdir())
     store = make_store(tmp_path / "m.zarr", "m", (6,))
     store.dtype = np.dtype(np.complex128)  # as a source of one's own may have it
@@ -86,35 +46,10 @@ def test_features_are_real_numbers(odd, tmp_path):
         open_stores([store])
 
 
-def test_real_numbers_of_every_type_are_features():
-    """Their values as they are; and under transformations of JAX, where shapes and types are all that is known."""
+def test_transformations_know_shapes_and_types_alone():
     x, y = correlated()
-    whole = np.round(4 * x)
-    for form in (
-        whole.astype(np.int8),
-        whole.astype(np.float16),
-        whole.astype(ml_dtypes.bfloat16),
-        jnp.asarray(whole, jnp.float8_e4m3fn),
-        whole.tolist(),
-        list(map(jnp.asarray, whole)),
-    ):
-        np.testing.assert_array_equal(np.asarray(as_real("cka", form), np.float32), np.asarray(form, np.float32))
-    assert as_real("cka", x > 0).dtype == bool
-    large = np.round(2.0**40 * x).astype(np.int64)  # beyond 32 bits
-    for form in (
-        large,
-        (large + 2**50).astype(np.uint64),
-        large.astype(">f8"),
-        large.tolist(),
-        large.astype(np.longdouble),
-    ):
-        expected = np.asarray(form).astype(np.float32)
-        np.testing.assert_array_equal(np.asarray(as_real("cka", form), np.float32), expected)
-    assert abs(float(prh_jax.cka(large, x)) - 1) < 1e-5
     gradients = jax.vmap(jax.value_and_grad(prh_jax.cka), (0, None))
     assert [z.shape for z in jax.eval_shape(gradients, np.stack([x, x]), y)] == [(2,), (2, *x.shape)]
-    with pytest.raises(TypeError, match="complex64 numbers"):
-        jax.eval_shape(prh_jax.cka, jax.ShapeDtypeStruct((40, 3), np.complex64), y)
 
 
 def test_unknown_names_and_settings_are_named_with_the_known_ones():
@@ -141,6 +76,19 @@ def test_one_bad_number_in_a_large_layer_gives_nan(metric, bad):
     x, y = correlated(n=130, dx=80, dy=70)
     x[3, 3] = bad
     assert np.isnan(scored(metric, x, y)) and np.isnan(scored(metric, y, x))
+
+
+@pytest.mark.parametrize("value, rdm", [(0, "cosine"), (0, "correlation"), (2.5, "correlation")])
+def test_a_row_without_direction_leaves_no_dissimilarities(value, rdm):
+    """In a study, too; distances have a value."""
+    x, y = correlated()
+    x[5] = value
+    reason = r"x has rows of (zeros, which have no direction|equal features, which correlate .*) \(samples 5\)"
+    for metric in (prh_jax.Rsa(rdm), prh_jax.Rsa(rdm, "pearson"), prh_jax.Rsa(rdm, "kendall"), RsmNormDifference(rdm)):
+        with pytest.warns(RuntimeWarning, match=f"{metric.name} is NaN: {reason}"):
+            assert np.isnan(metric(x, y))
+        assert np.isnan(scored(metric, x, y))
+    assert np.isfinite(prh_jax.rsa(x, y, rdm="euclidean"))
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-24, 1e24])

@@ -7,11 +7,12 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
-from inputs import correlated
+from inputs import correlated, sketched
 from jax.test_util import check_grads
 
 import prh_jax
 from prh_jax import MinibatchCka, StreamingCka
+from prh_jax.sketches.gram_factor import GramFactorSketcher
 
 # compiled: run operation by operation, each would be compiled for itself
 batch_cka = jax.jit(prh_jax.batch_cka, static_argnames=("unbiased", "axis_name"))
@@ -203,3 +204,30 @@ def test_minibatches_average_to_the_whole(x64):
     assert float(state.xy) / many == pytest.approx(9 * hsic_song(x, y), rel=1e-10)
     assert float(state.xx) / many == pytest.approx(81 * hsic_song(x, x), rel=1e-10)
     assert float(batches.compute(state)) == pytest.approx(float(unbiased_cka(x, y)), abs=1e-10)
+
+
+def cosine_of_u_centred(x, y):
+    """Unbiased CKA in float64, by Song's three sums."""
+    return hsic_song(x, y) / math.sqrt(hsic_song(x, x) * hsic_song(y, y))
+
+
+@pytest.mark.parametrize("scale", [1e2, 3e4])
+def test_one_huge_row_takes_no_digits_from_the_others(scale):
+    """Its square stands on the diagonal alone, which unbiased forms leave out: the score of float64, or NaN of sums."""
+    x, y = correlated(n=40, dx=14, dy=11)
+    x, y = (z - z.mean(axis=0) for z in (x, y))
+    x[7], y[7] = scale * x[7], scale * y[7]
+    expected = cosine_of_u_centred(*(z.astype(np.float64) for z in (x, y)))
+    assert float(batch_cka(x, y)) == pytest.approx(expected, abs=1e-5)
+    shift = np.float32(30)
+    assert float(batch_cka(x + shift, y)) == pytest.approx(
+        cosine_of_u_centred(np.float64(x + shift) - 30, np.float64(y)), abs=1e-5
+    )
+    assert float(prh_jax.gram_cka(x @ x.T, y @ y.T, unbiased=True)) == pytest.approx(expected, abs=1e-5)
+    batches = MinibatchCka()
+    assert float(batches.compute(batches.update(batches.empty(), x, y))) == pytest.approx(expected, abs=1e-5)
+    stream, factors = StreamingCka(), [sketched(GramFactorSketcher(14), z) for z in (x, y)]
+    found = stream.compute(stream.update(stream.empty(14, 11), x, y))
+    of_factors = prh_jax.UnbiasedCka().compare(*factors)
+    for score, tolerance in ((found, 1e-2), (of_factors, 1e-3)):
+        assert np.isnan(score) == (scale > 1e3) and (scale > 1e3 or abs(score - expected) < tolerance)
