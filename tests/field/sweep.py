@@ -1,0 +1,1 @@
+"""Writes docs/families.md: `cd tests && PYTHONPATH=.. python -m field.sweep`."""
