@@ -16,7 +16,7 @@ STATE_SPACE = (
     *("zamba", "zamba2", "bamba", "falcon_h1", "granitemoehybrid", "nemotron_h", "lfm2"),
     *("lfm2_moe", "qwen3_next", "olmo_hybrid", "bailing_hybrid", "minimax"),
 )
-_RECURRENT = re.compile("mamba|rwkv|lstm|recurrent|deltanet|lightningattention|shortconv|statespace", re.IGNORECASE)
+_RECURRENT = re.compile("mamba|rwkv|lstm|recurrent|deltanet|deltaattention|lightningattention|shortconv|statespace", re.IGNORECASE)
 
 
 @dataclass
@@ -157,7 +157,7 @@ class LoadedModel:
             except (ExtractionError, *memory_errors()):
                 raise
             except Exception as error:  # a model that is no model of text alone raises anything
-                raise self.unreadable(f"reading a text ends with {type(error).__name__}: {first_line(error)}") from error
+                raise self.unreadable(f"its own call with a text alone ends with {type(error).__name__}: {first_line(error)}") from error
             alone, logits = [states for states, _ in library], library[0][1]
             self._settle_way(parts, texts, alone)
             self._settle_blocks(texts, alone)
@@ -300,6 +300,14 @@ def _learned_positions(base: Any) -> tuple[int | None, int]:
     return None, 0
 
 
+def _sparse_from(config: Any, limit: int | None) -> int | None:
+    """The tokens that BigBird reads with full attention, which a short text makes it use for good."""
+    if getattr(config, "attention_type", None) != "block_sparse":
+        return limit
+    full = (5 + 2 * config.num_random_blocks) * config.block_size
+    return full if limit is None else min(full, limit)
+
+
 def load_model(
     name: str,
     *,
@@ -363,6 +371,7 @@ def load_model(
         compiled=compiled,
     )
     loaded.max_positions, loaded.first_position = _learned_positions(parts[0])
+    loaded.max_positions = _sparse_from(config, loaded.max_positions)
     loaded.settle(parts)
     loaded.params_backbone = _count(loaded.base)
     if compiled:
@@ -372,9 +381,8 @@ def load_model(
 
 def _parts(name: str, model: Any, causal: bool) -> list[Any]:
     """Modules that give the hidden states of a text, the smallest first: without what sees, without what predicts."""
-    decodes = hasattr(model, "decoder") or model.config.is_encoder_decoder
     try:
-        base = model.base_model if causal else model.get_encoder() if decodes else model
+        base = model.base_model if causal else model.get_encoder() if model.config.is_encoder_decoder else model
     except Exception as error:  # a model of other things than text
         raise unreadable(name, model.config.model_type, f"it has no encoder of text ({first_line(error)})") from error
     base = getattr(model, "model", base) if base is model and causal else base  # Llama 4 has it under another name

@@ -36,7 +36,7 @@ OWN: dict[str, dict[str, Any]] = {
     "deepseek_v2": {"num_experts_per_tok": 2, "topk_method": "greedy"},
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
     "esm": {"vocab_size": VOCABULARY, "pad_token_id": 1, "mask_token_id": 4},
-    "funnel": {"block_sizes": [1, 1], "block_repeats": [1, 1], "num_decoder_layers": 1},
+    "funnel": {"block_sizes": [1, 1], "block_repeats": [1, 1], "num_decoder_layers": 1, "architectures": ["FunnelModel"]},
     "blt": {"encoder_hash_byte_group_vocab": 300},
     "gemma3n_text": {"num_kv_shared_layers": 0, "layer_types": ["sliding_attention", "full_attention"]},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
@@ -47,7 +47,7 @@ OWN: dict[str, dict[str, Any]] = {
     "inkling2_text": {"unpadded_vocab_size": VOCABULARY},
     "kimi_linear": {"num_experts_per_token": 2, "layer_types": ["linear_attention", "full_attention"]},
     "luke": {"entity_vocab_size": 10, "entity_emb_size": 32},
-    "mimo_v2_flash": {"layer_types": ["full_attention", "sliding_attention"], "head_dim": 32, "v_head_dim": 16},
+    "mimo_v2_flash": {"layer_types": ["full_attention", "sliding_attention"], "num_attention_heads": 8},
     "ministral": {"head_dim": 8},
     "mobilebert": {"intra_bottleneck_size": WIDTH},
     "nemotron": {"num_key_value_heads": HEADS},
@@ -110,13 +110,13 @@ def enliven(model: torch.nn.Module) -> None:
         if not parameter.is_floating_point():
             continue
         if parameter.ndim >= 2:
-            drawn = torch.randn(parameter.shape, generator=generator) * parameter[0].numel() ** -0.5
+            drawn = torch.randn(parameter.shape, generator=generator) * max(parameter[:1].numel(), 1) ** -0.5
         else:  # of norms and biases, as they are but for a little
             drawn = parameter + 0.1 * torch.randn(parameter.shape, generator=generator)
         parameter.copy_(drawn)
 
 
-def write_checkpoint(family: str, config: Any, factory: Any, path: Path) -> None:
+def write_checkpoint(config: Any, factory: Any, path: Path) -> None:
     """A checkpoint of random weights with its tokenizer."""
     torch.manual_seed(0)
     model = factory.from_config(config)
