@@ -51,8 +51,8 @@ class VisionExtractor:
             self.alone = True
             if not self._near(self.forward([first])[0], one):
                 raise ExtractionError(
-                    f"{self.tower.name} cannot be read: a picture has other states at each call, as the model draws random "
-                    "numbers. Choose another model, or one without its random part."
+                    f"{self.tower.name} cannot be read: a picture has other states at each call, as the model draws "
+                    "random numbers. Choose another model, or one without its random part."
                 )
         return one
 

@@ -70,8 +70,8 @@ def find_way(
     """The first way whose batch has the states that each text has alone; None where no way has them.
 
     `read` gives the states of each text of a batch, without those of padding. `texts` are a long, a short, and
-    another long one, `alone` the states of the first two as the library has them. Where arithmetic is not `strict`, as in
-    half precision, a few tokens may differ: in a mixture of experts, those that rounding sends to another expert.
+    another long one, `alone` the states of the first two as the library has them. Where arithmetic is not `strict`, as
+    in half precision, a few tokens may differ: in a mixture of experts, those that rounding sends to another expert.
     """
     long, short, other = texts
     for way in candidates:

@@ -13,19 +13,19 @@ from .verdict import VERDICTS, Verdict
 PAGE = Path(__file__).parents[2] / "docs" / "families.md"
 HEAD = """# Which families are read
 
-The extractors read whatever families of models the installed libraries have. `python -m field.sweep` (in `tests/`) builds a
-small model with random weights of every family, and compares what is read with the library's own states:
+The extractors read whatever families of models the installed libraries have. `python -m field.sweep` (in `tests/`)
+builds a small model with random weights of every family, and compares what is read with the library's own states:
 
 - **Text** (transformers). Eight texts of 2 to 30 tokens are extracted in one batch. Their features, and the losses of
-  causal models, are compared with those of the library's plain call with each text alone and `output_hidden_states`.
+  causal models, are compared with those of the library's plain call with each text alone.
 - **Vision** (transformers, and one small model of each of timm's modules). Three pictures are extracted in one batch.
-  Their features are compared with those of each picture alone: `output_hidden_states`, or timm's `forward_intermediates`.
+  Their features are compared with those of each picture alone, by `output_hidden_states` or `forward_intermediates`.
 
-*Equal* means that the largest difference is below 1e-4 of a layer's largest value. The last column says how texts share
-a batch: padded on the left or right, by positions that the extractor counts or that the model counts; only with texts of
-the same length; or not at all. `prh extract` finds that out by trying, when it loads a model, and records it as `padding`
-in the store. *Refused* families end with the error that stands in the last column. *Not built* are families of which
-the sweep could make no small model that runs; when one is loaded it is tried like any other.
+*Equal* means that the largest difference is below 1e-4 of a layer's largest value. The last column then says how texts
+share a batch: padded on the left or right, only with texts of the same length, or not at all. `prh extract` finds that
+out by trying, when it loads a model, and records it as `padding` in the store. *Refused* families end with the error
+that stands in the last column. *Not built* are families of which the sweep could make no small model that runs; they are
+tried like any other when one is loaded.
 """
 
 
@@ -67,7 +67,8 @@ def judge(modality: str, family: str, name: str) -> Verdict:
 def page(verdicts: list[Verdict]) -> Iterator[str]:
     """The page, line by line."""
     yield HEAD
-    yield f"Measured with transformers {version('transformers')}, timm {version('timm')} and torch {version('torch')}.\n"
+    versions = [f"{name} {version(name)}" for name in ("transformers", "timm", "torch")]
+    yield f"Measured with {', '.join(versions)}, in float32 on a CPU.\n"
     yield "| modality | " + " | ".join(VERDICTS) + " |"
     yield "|---|" + "---|" * len(VERDICTS)
     for modality in ("text", "vision, transformers", "vision, timm"):

@@ -22,7 +22,23 @@ SMALLER: tuple[dict[str, Any], ...] = (
     {},
 )
 """Options of timm's models, of which the first that a model takes are used."""
-SIZES = ("test_", "atto", "femto", "pico", "nano", "micro", "xxs", "xxt", "tiny", "xs", "_xt", "mini", "small", "_s", "_t")
+SIZES = (
+    "test_",
+    "atto",
+    "femto",
+    "pico",
+    "nano",
+    "micro",
+    "xxs",
+    "xxt",
+    "tiny",
+    "xs",
+    "_xt",
+    "mini",
+    "small",
+    "_s",
+    "_t",
+)
 
 
 def timm_models() -> dict[str, str]:
