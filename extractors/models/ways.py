@@ -114,7 +114,7 @@ def deviation(found: "torch.Tensor", expected: "torch.Tensor", strict: bool) -> 
     """
     found, expected = found.double(), expected.double()
     usual = expected.abs().median(dim=1, keepdim=True).values
-    scale = expected.abs().maximum(usual).clamp(min=1e-3 * float(usual.mean()) or 1e-30)
+    scale = expected.abs().maximum(usual).clamp(min=1e-3 * float(usual.median()) or 1e-30)
     by_token = ((found - expected).abs() / scale).clamp(max=1).nan_to_num(nan=1.0).mean(dim=2)
     return float(by_token.max() if strict else by_token.median())
 

@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -24,8 +25,8 @@ builds a small model with random weights of every family, and compares what is r
 *Equal* means that the largest difference is below 1e-4 of a layer's largest value. The last column then says how texts
 share a batch: padded on the left or right, only with texts of the same length, or not at all. `prh extract` finds that
 out by trying, when it loads a model, and records it as `padding` in the store. *Refused* families end with the error
-that stands in the last column. *Not built* are families of which the sweep could make no small model that runs; they are
-tried like any other when one is loaded.
+that stands in the last column. *Not built* are families of which the sweep could make no small model that runs; they
+are tried like any other when one is loaded.
 """
 
 
@@ -84,8 +85,9 @@ def main() -> None:
     quiet()
     verdicts = []
     for job in jobs():
+        start = time.monotonic()
         verdicts.append(judge(*job))
-        print(f"{verdicts[-1].family}: {verdicts[-1].verdict} ({verdicts[-1].how[:100]})", file=sys.stderr)
+        print(f"{time.monotonic() - start:5.1f} s  {job[1]}: {verdicts[-1].verdict}", file=sys.stderr)
     PAGE.write_text("\n".join(page(verdicts)) + "\n")
     print("\n".join(list(page(verdicts))[1:7]))
 
