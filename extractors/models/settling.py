@@ -27,9 +27,10 @@ def settle(loaded: LoadedModel, parts: Sequence[Any]) -> None:
         except (ExtractionError, *memory_errors()):
             raise
         except Exception as error:  # a model that is no model of text alone raises anything
-            raise loaded.unreadable(
-                f"its own call with a text alone ends with {type(error).__name__}: {first_line(error)}"
-            ) from error
+            why = f"its own call with a text alone ends with {type(error).__name__}: {first_line(error).rstrip('.')}"
+            if loaded.dtype != torch.float32:
+                why += " (some families compute in --dtype float32 only)"
+            raise loaded.unreadable(why) from error
         alone, logits = [states for states, _ in library], library[0][1]
         if not _find_way(loaded, parts, texts, alone):
             again, _ = _plain(loaded, whole, long)

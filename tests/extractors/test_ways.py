@@ -151,3 +151,8 @@ def test_states_that_vary_by_themselves_are_refused(family, monkeypatch):
 def test_states_that_are_no_rows_of_tokens_are_refused_by_family(family):
     with pytest.raises(ExtractionError, match=r"funnel model, which cannot be read: hidden state 2.*\(1, 20, 32\)"):
         language.load(str(family("funnel")))
+
+
+def test_a_family_that_does_not_compute_in_half_precision_says_so(family):
+    with pytest.raises(ExtractionError, match="fnet model, which cannot be read: .*--dtype float32 only"):
+        language.load(str(family("fnet")), dtype="bfloat16")

@@ -8,17 +8,17 @@ pytest.importorskip("transformers")
 pytest.importorskip("timm")
 
 
-def wrong(step):
+def wrong(chosen):
     quiet()
-    found = [judge(*job) for job in sorted(jobs())[::step]]
+    found = [judge(*job) for job in sorted(jobs())[chosen]]
     assert {v.verdict for v in found} >= {"equal", "refused"}  # or else nothing was judged
     return [v for v in found if v.verdict == "different"]
 
 
 def test_a_tenth_of_the_families():
-    assert wrong(10) == []
+    assert wrong(slice(2, None, 10)) == []
 
 
 @pytest.mark.slow
 def test_all_families():
-    assert wrong(1) == []
+    assert wrong(slice(None)) == []
