@@ -18,7 +18,7 @@ import prh_jax.data
 from prh_jax.stores.writer import write_features
 
 from ..datasets.loading import load
-from ..models import environment, language
+from ..models import environment, ways
 from ..models.pooling import pool_tokens
 from ..pipeline.run import Settings, extract_model
 
@@ -38,7 +38,7 @@ def minilm_states(folder: Path, captions: list[str]) -> list[np.ndarray]:
     parts = []
     for start in range(0, len(captions), 64):
         encoded = [tokenizer(text)["input_ids"] for text in captions[start : start + 64]]
-        ids, mask = (torch.as_tensor(a) for a in language.pad(encoded, language.padding_id(tokenizer), side="right"))
+        ids, mask = (torch.as_tensor(a) for a in ways.pad(encoded, ways.padding_id(tokenizer), side="right"))
         with torch.inference_mode():
             states = model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
         parts.append([pool_tokens(state, mask, "mean").numpy() for state in states])

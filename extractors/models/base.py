@@ -16,6 +16,7 @@ class Tower(Protocol):
     name: str
     model: Any
     device: Any
+    dtype: Any
     names: list[str]
     """Of its blocks or stages, in order."""
     has_class_token: bool

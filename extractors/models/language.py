@@ -15,6 +15,7 @@ from . import pooling
 from .base import describe_layers
 from .text_bytes import token_bytes
 from .transformers_language import LoadedModel, load_model
+from .ways import pad
 
 CAUSAL_ARRAYS = {"nats": "float64", "n_predicted": "int64", "n_bytes": "int64", "n_unscored_bytes": "int64"}
 TOKEN_ARRAYS = {"n_tokens": "int64", "n_truncated": "int64"}
@@ -55,7 +56,7 @@ class LanguageExtractor:
     def __post_init__(self):
         if not self.layers:
             # Two tokens that are not padding: some models find their positions by comparing with it.
-            tokens = [1 if padding_id(self.tokenizer) != 1 else 2] * 2
+            tokens = [1 if self.loaded.padding_id != 1 else 2] * 2
             states, _ = self.forward([Text(tokens, 0, 2, 1)])
             labels = ["embeddings", *(f"layers.{i}" for i in range(len(states) - 2)), "last_hidden_state"]
             self.layers = describe_layers(labels, states)
@@ -86,7 +87,7 @@ class LanguageExtractor:
             "prompt": self.prompt,
             "max_length": self.max_length,
             "special_tokens": self.special_tokens,
-            "padding": f"{self.loaded.padding_side}, per batch, length-sorted within blocks",
+            "padding": str(self.loaded.way),
         }
 
     def parameters(self) -> dict[str, int]:
@@ -133,7 +134,22 @@ class LanguageExtractor:
 
     def forward(self, inputs: Sequence[Text]) -> tuple[list[Any], dict[str, np.ndarray]]:
         """Pooled float32 states, a (batch, d) tensor a layer, and the numbers of each text."""
-        ids, mask = pad([text.tokens for text in inputs], padding_id(self.tokenizer), side=self.loaded.padding_side)
+        import torch
+
+        parts, numbers = [], []
+        groups = self.loaded.way.groups([len(text) for text in inputs])
+        for group in groups:
+            states, values = self._forward([inputs[place] for place in group])
+            parts.append(states)
+            numbers.append(values)
+        if len(groups) == 1:
+            return parts[0], numbers[0]
+        back = np.argsort(np.concatenate(groups))
+        states = [torch.cat(layer)[back] for layer in zip(*parts, strict=True)]
+        return states, {name: np.concatenate([values[name] for values in numbers])[back] for name in numbers[0]}
+
+    def _forward(self, inputs: Sequence[Text]) -> tuple[list[Any], dict[str, np.ndarray]]:
+        ids, mask = pad([text.tokens for text in inputs], self.loaded.padding_id, side=self.loaded.way.side)
         states, nats = self.states(ids, mask)
         numbers = {
             "n_tokens": np.array([len(text) for text in inputs]),
@@ -166,18 +182,12 @@ class LanguageExtractor:
         """Sum of -log p over the predicted tokens of each text, in nats."""
         import torch
 
-        head, config = self.model.get_output_embeddings(), self.model.config.get_text_config()
-        cap, scale = (getattr(config, name, None) for name in ("final_logit_softcapping", "logit_scale"))
-        scaling = getattr(config, "logits_scaling", None)
         # Logits are the largest tensor of all (256,000 words a token in gemma): a few texts at a time.
-        texts = max(1, 2**25 // (ids.shape[1] * head.weight.shape[0]))
+        texts = max(1, 2**25 // (ids.shape[1] * len(self.loaded.embeddings.weight)))
         sums = []
         for start in range(0, len(ids), texts):
             part = slice(start, start + texts)
-            logits = head(last[part, :-1].to(head.weight.device))
-            logits = torch.tanh(logits / cap) * cap if cap else logits
-            logits = logits * scale if scale else logits
-            logits = logits / scaling if scaling else logits
+            logits = self.loaded.logits(last[part], ids[part], mask[part])
             target = ids[part, 1:].long().to(logits.device)
             loss = torch.nn.functional.cross_entropy(logits.float().transpose(1, 2), target, reduction="none")
             predicted = (mask[part, :-1] * mask[part, 1:]).to(loss.device)
@@ -208,25 +218,6 @@ def summarize(read: Callable[[str], np.ndarray], names: Collection[str]) -> dict
         "bpb": float((bits[some] / scored[some]).mean()) if some.any() else None,
         "bpb_reference": float((bits / size).mean()),
     }
-
-
-def padding_id(tokenizer: Any) -> int:
-    """The id to pad with: the tokenizer's own, else its end of text, else 0; padded positions are masked anyway."""
-    for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
-        if token is not None:
-            return int(token)
-    return 0
-
-
-def pad(sequences: list[list[int]], token: int, *, side: str = "left") -> tuple[np.ndarray, np.ndarray]:
-    """Token ids (batch, longest) padded on one side, and the mask of valid ones."""
-    width = max(map(len, sequences))
-    ids = np.full((len(sequences), width), token, np.int64)
-    mask = np.zeros((len(sequences), width), np.int64)
-    for row, tokens in enumerate(sequences):
-        where = slice(width - len(tokens), width) if side == "left" else slice(0, len(tokens))
-        ids[row, where], mask[row, where] = tokens, 1
-    return ids, mask
 
 
 def load(

@@ -1,137 +1,22 @@
 """Language models as they come from transformers: what kind they are, where their layers are, how states are read."""
 
-import inspect
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import ExtractionError, first_line
-from .environment import compile_blocks, file_sha256, identity, pick_device, pick_dtype, quantization_config
+from .environment import compile_blocks, file_sha256, pick_device, pick_dtype, quantization_config
+from .loaded import LoadedModel, unreadable
+from .settling import settle
 
 STATE_SPACE = (
     *("mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm", "recurrent_gemma", "jamba"),
     *("zamba", "zamba2", "bamba", "falcon_h1", "granitemoehybrid", "nemotron_h", "lfm2"),
     *("lfm2_moe", "qwen3_next", "olmo_hybrid", "bailing_hybrid", "minimax"),
 )
-_RECURRENT = re.compile("mamba|rwkv|lstm|recurrent|deltanet|lightningattention|shortconv|statespace", re.IGNORECASE)
-
-
-@dataclass
-class LoadedModel:
-    """A model with its tokenizer, placed and in evaluation mode.
-
-    `base` gives the hidden states: the base model of a causal one, or an encoder. `blocks` are its layers where hooks
-    on them were found to give the states of `output_hidden_states`; None asks for those themselves.
-    """
-
-    name: str
-    model: Any
-    base: Any
-    tokenizer: Any
-    causal: bool
-    revision: str | None
-    random_init: int | None
-    dtype: Any
-    params_total: int
-    params_backbone: int
-    quantization: str | None = None
-    device_map: str | None = None
-    compiled: bool = False
-    blocks: Any = None
-    max_positions: int | None = None
-    """How many tokens the table of learned positions holds; None where there is no such table."""
-    first_position: int = 0
-
-    def spec(self) -> dict[str, Any]:
-        """What identifies the weights and how they compute."""
-        return identity(
-            self.name,
-            self.revision,
-            self.random_init,
-            self.dtype,
-            quantization=self.quantization,
-            device_map=self.device_map,
-            compiled=self.compiled,
-        )
-
-    @property
-    def device(self) -> Any:
-        """Where token ids go: to the embeddings, which come first also in a model spread over devices."""
-        embeddings = self.base.get_input_embeddings()
-        spread = getattr(embeddings, "_hf_hook", None)  # accelerate's; offloaded weights are nowhere themselves
-        place = getattr(spread, "execution_device", None)
-        return embeddings.weight.device if place is None else place
-
-    @property
-    def padding_side(self) -> str:
-        return "left" if self.causal else "right"
-
-    def inputs(self, tokens: Any, mask: Any) -> dict[str, Any]:
-        """Arguments of a forward pass, with positions counted over valid tokens wherever they can be given.
-
-        Without them, left padding shifts the learned positions of GPT-2 and others.
-        """
-        arguments = {"input_ids": tokens, "attention_mask": mask}
-        if "position_ids" in inspect.signature(self.base.forward).parameters:
-            first = self.first_position
-            positions = (mask.cumsum(dim=1) - 1).clamp(min=0) + first
-            # RoBERTa and its kin count from behind the padding's own position
-            arguments["position_ids"] = positions if not first else positions.masked_fill(mask == 0, first - 1)
-        return arguments
-
-    def hidden_states(self, tokens: Any, mask: Any, pool: Callable[[Any], Any]) -> tuple[list[Any], Any]:
-        """`pool` of every hidden state, and the last one whole; pooled as they come, as all of them are too many."""
-        inputs = self.inputs(tokens, mask)
-        if self.blocks is None:
-            output = self.base(**inputs, **self._no_cache(), output_hidden_states=True)
-            return [pool(state) for state in output.hidden_states], output.last_hidden_state
-        found: dict[int, Any] = {}
-
-        def before(index):
-            def keep(module, args, kwargs):
-                found[index] = pool(args[0] if args else kwargs["hidden_states"])
-
-            return keep
-
-        handles = [block.register_forward_pre_hook(before(i), with_kwargs=True) for i, block in enumerate(self.blocks)]
-        try:
-            last = self.base(**inputs, **self._no_cache()).last_hidden_state
-        finally:
-            for handle in handles:
-                handle.remove()
-        return [*(found[i] for i in range(len(self.blocks))), pool(last)], last
-
-    def _no_cache(self) -> dict[str, bool]:
-        return {"use_cache": False} if self.causal else {}
-
-    def find_blocks(self) -> None:
-        """Settle how states are read: by hooks where they give those of `output_hidden_states`, to the bit."""
-        import torch
-
-        length = min(4, self.max_positions or 4)
-        tokens = torch.arange(3, 3 + length, device=self.device)[None]
-        mask = torch.ones_like(tokens)
-        with torch.inference_mode():
-            plain, _ = self.hidden_states(tokens, mask, lambda state: state.cpu())
-            for blocks in _lists_of_blocks(self.base, len(plain) - 1):
-                self.blocks = blocks
-                try:
-                    hooked, _ = self.hidden_states(tokens, mask, lambda state: state.cpu())
-                except (KeyError, TypeError, IndexError):  # a block that is not called, or not with states
-                    continue
-                if len(hooked) == len(plain) and all(map(torch.equal, hooked, plain)):
-                    return
-        self.blocks = None
-
-
-def _lists_of_blocks(base: Any, count: int) -> list[Any]:
-    """Lists of `count` modules of a kind, outermost first: where the layers of a transformer are."""
-    import torch
-
-    lists = [m for m in base.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == count]
-    return [m for m in lists if len({id(block) for block in m}) == count]
+_RECURRENT = re.compile(
+    "mamba|rwkv|lstm|recurrent|deltanet|deltaattention|lightningattention|shortconv|statespace", re.IGNORECASE
+)
 
 
 def _learned_positions(base: Any) -> tuple[int | None, int]:
@@ -146,6 +31,14 @@ def _learned_positions(base: Any) -> tuple[int | None, int]:
             first = 0 if module.padding_idx is None else module.padding_idx + 1
             return module.num_embeddings - first, first
     return None, 0
+
+
+def _sparse_from(config: Any, limit: int | None) -> int | None:
+    """The tokens that BigBird reads with full attention, which a short text makes it use for good."""
+    if getattr(config, "attention_type", None) != "block_sparse":
+        return limit
+    full = (5 + 2 * config.num_random_blocks) * config.block_size
+    return full if limit is None else min(full, limit)
 
 
 def load_model(
@@ -192,29 +85,42 @@ def load_model(
     if "device_map" not in options:
         model = model.to(place)
     model, total = model.eval(), _count(model)
-    base = model.base_model if causal else model.get_encoder() if hasattr(model, "decoder") else model
-    base = getattr(base, "language_model", base)  # of a model that also sees
+    parts = _parts(name, model, causal)
     folder = Path(name)
     loaded = LoadedModel(
         name=name,
-        model=model if causal else base,  # a decoder that is not used need not stay in memory
-        base=base,
+        model=model if causal else parts[-1],  # a decoder that is not used need not stay in memory
+        base=parts[0],
         tokenizer=tokenizer,
         causal=causal,
+        family=config.model_type,
         revision=file_sha256(folder) if folder.is_dir() else getattr(config, "_commit_hash", None),
         random_init=random_init,
         dtype=kind,
         params_total=total,
-        params_backbone=_count(base),
+        params_backbone=0,
         quantization=quantize,
         device_map=device_map,
         compiled=compiled,
     )
-    loaded.max_positions, loaded.first_position = _learned_positions(base)
-    loaded.find_blocks()
+    loaded.max_positions, loaded.first_position = _learned_positions(parts[0])
+    loaded.max_positions = _sparse_from(config, loaded.max_positions)
+    settle(loaded, parts)
+    loaded.params_backbone = _count(loaded.base)
     if compiled:
         compile_blocks(loaded.blocks or [])
     return loaded
+
+
+def _parts(name: str, model: Any, causal: bool) -> list[Any]:
+    """Modules that give the hidden states of a text, the smallest first: without what sees, without what predicts."""
+    try:
+        base = model.base_model if causal else model.get_encoder() if model.config.is_encoder_decoder else model
+    except Exception as error:  # a model of other things than text
+        raise unreadable(name, model.config.model_type, f"it has no encoder of text ({first_line(error)})") from error
+    base = getattr(model, "model", base) if base is model and causal else base  # Llama 4 has it under another name
+    inner = getattr(base, "language_model", None)
+    return [base] if inner is None else [inner, base]
 
 
 def _count(model: Any) -> int:

@@ -23,6 +23,8 @@ class VisionExtractor:
     pool: str
     final_norm: bool = False
     layers: list[Layer] = field(default_factory=list)
+    alone: bool = False
+    """Whether pictures are run one at a time, as others of a batch would change their states."""
 
     modality: ClassVar[str] = "vision"
     by_length: ClassVar[bool] = False
@@ -30,11 +32,37 @@ class VisionExtractor:
 
     def __post_init__(self):
         if not self.layers:
-            import torch
-
-            size = self.tower.spec()["image_size"]
-            probe, _ = self.forward([torch.zeros(*size)])
+            probe = self._settle_batch()
             self.layers = describe_layers([*self.tower.names, *(["final_norm"] if self.final_norm else [])], probe)
+
+    def _settle_batch(self) -> list[Any]:
+        """Find whether pictures may share a batch; the states of one. ExtractionError where they vary by themselves."""
+        import torch
+
+        random = torch.Generator().manual_seed(0)
+        first, second = (torch.randn(*self.tower.spec()["image_size"], generator=random) for _ in range(2))
+        one, again = self.forward([first])[0], None
+        try:
+            again = [state[:1] for state in self.forward([first, second])[0]]
+        except RuntimeError as error:  # of shapes that one picture has; memory that runs out is no property of a model
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+        if again is None or not self._near(again, one):
+            self.alone = True
+            if not self._near(self.forward([first])[0], one):
+                raise ExtractionError(
+                    f"{self.tower.name} cannot be read: a picture has other states at each call, as the model draws "
+                    "random numbers. Choose another model, or one without its random part."
+                )
+        return one
+
+    def _near(self, found: list[Any], expected: list[Any]) -> bool:
+        """Whether features are those expected but for rounding, by the dtype of the arithmetic."""
+        import torch
+
+        allowed = 1e-3 if self.tower.dtype == torch.float32 else 0.1
+        gaps = [float((a - b).norm() / b.norm().clamp(min=1e-30)) for a, b in zip(found, expected, strict=True)]
+        return all(gap <= allowed for gap in gaps)
 
     @property
     def device(self) -> Any:
@@ -46,7 +74,8 @@ class VisionExtractor:
 
     def spec(self) -> dict[str, Any]:
         """What identifies these features, apart from the data."""
-        return {"modality": self.modality, **self.tower.spec(), "pool": self.pool, "final_norm": self.final_norm}
+        own = {"batch": "one picture at a time"} if self.alone else {}
+        return {"modality": self.modality, **self.tower.spec(), "pool": self.pool, "final_norm": self.final_norm, **own}
 
     def parameters(self) -> dict[str, int]:
         """Parameter counts: all (as the reference counts, classifier included), and without the classifier."""
@@ -61,7 +90,9 @@ class VisionExtractor:
         import torch
 
         with torch.inference_mode():
-            return self.tower.states(torch.stack(list(inputs)), self._pool, final=self.final_norm), {}
+            batches = [[picture] for picture in inputs] if self.alone else [list(inputs)]
+            parts = [self.tower.states(torch.stack(batch), self._pool, final=self.final_norm) for batch in batches]
+        return [torch.cat(layer) for layer in zip(*parts, strict=True)], {}
 
     def _pool(self, output: Any, prefix: int) -> Any:
         return pool_image(output, self.pool, prefix)

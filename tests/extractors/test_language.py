@@ -50,7 +50,7 @@ def test_states_and_pooling(family):
     sides = ["right"] if "Bart" in type(extractor.model).__name__ else ["left", "right"]
     alone = [plain(extractor, [tokens])[0] for tokens in texts]
     for side in sides:
-        ids, mask = language.pad(texts, language.padding_id(extractor.tokenizer), side=side)
+        ids, mask = language.pad(texts, extractor.loaded.padding_id, side=side)
         expected, _ = plain(extractor, ids, mask)
         for pool in pools:
             extractor.pool = pool
