@@ -75,7 +75,7 @@ class LanguageExtractor:
 
     @property
     def sample_arrays(self) -> dict[str, str]:
-        return {**CAUSAL_ARRAYS, **TOKEN_ARRAYS} if self.loaded.causal else TOKEN_ARRAYS
+        return {**CAUSAL_ARRAYS, **TOKEN_ARRAYS} if self.loaded.scored else TOKEN_ARRAYS
 
     def spec(self) -> dict[str, Any]:
         """What identifies these features, apart from the data."""
@@ -112,14 +112,26 @@ class LanguageExtractor:
         if self.max_length is not None and whole > self.max_length:
             # by the tokenizer, which keeps the special tokens of both ends
             tokens = self._tokens(text, truncation=True, max_length=self.max_length)
+        self._check_table(tokens, sample)
         limit = self.loaded.max_positions
         if limit is not None and len(tokens) > limit:
             raise ExtractionError(
                 f"The text of sample {sample!r} has {len(tokens)} tokens, and {self.loaded.name} reads {limit} at "
                 f"most. Cut texts with --max-length {limit}; how many were cut is recorded."
             )
-        unscored = self._unscored_bytes(text, whole - len(tokens)) if self.loaded.causal else 0
+        unscored = self._unscored_bytes(text, whole - len(tokens)) if self.loaded.scored else 0
         return Text(tokens, whole - len(tokens), len(text.encode()), unscored)
+
+    def _check_table(self, tokens: list[int], sample: str) -> None:
+        """ExtractionError where the tokenizer has tokens that the model has no embedding of."""
+        size = len(self.loaded.embeddings.weight)
+        if max(tokens) >= size:
+            token = self.tokenizer.convert_ids_to_tokens(max(tokens))
+            raise ExtractionError(
+                f"The tokenizer of {self.loaded.name} reads the text of sample {sample!r} with the token {token!r} "
+                f"({max(tokens)}), and the model has embeddings of {size} tokens. The token was added without "
+                "resize_token_embeddings: save the model with it, or give the tokenizer that it was trained with."
+            )
 
     def _tokens(self, text: str, **cut: Any) -> list[int]:
         return self.tokenizer(text, add_special_tokens=self.special_tokens, verbose=False, **cut)["input_ids"]
@@ -165,7 +177,7 @@ class LanguageExtractor:
         return states, numbers
 
     def states(self, ids: np.ndarray, mask: np.ndarray) -> tuple[list[Any], np.ndarray | None]:
-        """Pooled float32 states, a (batch, d) tensor a layer, and each text's nats (None where it is not causal)."""
+        """Pooled float32 states, a (batch, d) tensor a layer, and each text's nats (None where it has no losses)."""
         import torch
 
         valid = torch.as_tensor(mask, device=self.device)
@@ -176,7 +188,7 @@ class LanguageExtractor:
 
         with torch.inference_mode():
             states, last = self.loaded.hidden_states(tokens, valid, pool)
-            return states, self._nats(last, tokens, valid) if self.loaded.causal else None
+            return states, self._nats(last, tokens, valid) if self.loaded.scored else None
 
     def _nats(self, last: Any, ids: Any, mask: Any) -> np.ndarray:
         """Sum of -log p over the predicted tokens of each text, in nats."""

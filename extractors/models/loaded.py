@@ -23,6 +23,7 @@ class LoadedModel:
     base: Any
     tokenizer: Any
     causal: bool
+    """Whether it predicts the next token."""
     family: str
     revision: str | None
     random_init: int | None
@@ -40,6 +41,8 @@ class LoadedModel:
     """How texts share a batch."""
     no_cache: bool = True
     """Whether a causal model is told to keep nothing for a next token; the states of some depend on it."""
+    scored: bool = True
+    """Whether a causal model has losses: some checkpoints, as of embedding models, come without the output layer."""
     head_alone: bool = True
     """Whether the output layer and its scales make the logits of the last state; else the whole model makes them."""
 

@@ -41,7 +41,7 @@ def settle(loaded: LoadedModel, parts: Sequence[Any]) -> None:
                 else "a text has other states at each call, as the model draws random numbers"
             )
         _find_blocks(loaded, texts, alone)
-        if loaded.causal:
+        if loaded.scored:
             if logits is None:
                 raise loaded.unreadable("it gives no logits")
             _find_head(loaded, long, logits)

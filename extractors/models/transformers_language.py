@@ -8,12 +8,15 @@ from ..errors import ExtractionError, first_line
 from .environment import compile_blocks, file_sha256, pick_device, pick_dtype, quantization_config
 from .loaded import LoadedModel, unreadable
 from .settling import settle
+from .weights import check_weights, drawn_weights
 
 STATE_SPACE = (
     *("mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm", "recurrent_gemma", "jamba"),
     *("zamba", "zamba2", "bamba", "falcon_h1", "granitemoehybrid", "nemotron_h", "lfm2"),
     *("lfm2_moe", "qwen3_next", "olmo_hybrid", "bailing_hybrid", "minimax"),
 )
+ENCODERS = ("MASKED_LM", "SEQ_TO_SEQ_CAUSAL_LM", "TEXT_ENCODING", "TOKEN_CLASSIFICATION", "QUESTION_ANSWERING")
+"""Lists of transformers with families that encode texts; the last two have causal families too."""
 _RECURRENT = re.compile(
     "mamba|rwkv|lstm|recurrent|deltanet|deltaattention|lightningattention|shortconv|statespace", re.IGNORECASE
 )
@@ -21,15 +24,15 @@ _RECURRENT = re.compile(
 
 def _learned_positions(base: Any) -> tuple[int | None, int]:
     """How many tokens the table of learned positions holds, and the first one's (RoBERTa's is behind its pad)."""
-    import torch
-
     for name, module in base.named_modules():
         label = name.rsplit(".", 1)[-1]
-        if isinstance(module, torch.nn.Embedding) and label in ("position_embeddings", "wpe", "embed_positions"):
+        table = getattr(module, "weight", None)
+        if table is not None and label in ("position_embeddings", "wpe", "embed_positions"):
             if hasattr(module, "offset"):  # OPT and BART add theirs themselves
-                return module.num_embeddings - int(module.offset), 0  # type: ignore[arg-type]
-            first = 0 if module.padding_idx is None else module.padding_idx + 1
-            return module.num_embeddings - first, first
+                return len(table) - int(module.offset), 0  # type: ignore[arg-type]
+            padding: Any = getattr(module, "padding_idx", None)
+            first = 0 if padding is None else padding + 1
+            return len(table) - first, first
     return None, 0
 
 
@@ -63,19 +66,28 @@ def load_model(
     if device_map is not None or quantize is not None:
         options["device_map"] = device_map or {"": str(place)}
     try:
-        config = AutoConfig.from_pretrained(name, force_download=force_download)
+        # said, not left out: transformers would ask on the terminal whether to run a model's own code
+        fetched: dict[str, Any] = {"force_download": force_download, "trust_remote_code": False}
+        config = AutoConfig.from_pretrained(name, **fetched)
         _refuse_state_space(name, config.model_type in STATE_SPACE, config.model_type)
         causal = _is_causal(name, config)
-        tokenizer = AutoTokenizer.from_pretrained(name, force_download=force_download)
+        tokenizer = AutoTokenizer.from_pretrained(name, **fetched)
         factory = AutoModelForCausalLM if causal else AutoModel
+        info: dict[str, Any] = {}
         if random_init is None:
-            model = factory.from_pretrained(name, force_download=force_download, **options)
+            both: Any = factory.from_pretrained(name, output_loading_info=True, **fetched, **options)
+            model, info = both
         else:
             torch.manual_seed(random_init)
             model = factory.from_config(config, dtype=kind)
     except ExtractionError:
         raise
     except Exception as error:  # transformers and the hub client raise many kinds
+        if "custom code" in str(error):
+            raise ExtractionError(
+                f"{name} comes with code of its own, which is not run. Load it yourself, if you trust it, and give it "
+                "to extractors.extract_module; or take a model whose code transformers has."
+            ) from error
         raise ExtractionError(
             f"Language model {name!r} could not be loaded: {first_line(error)} Check the name, the network or the "
             "cache; a local folder needs config.json, weights and a tokenizer."
@@ -102,9 +114,14 @@ def load_model(
         quantization=quantize,
         device_map=device_map,
         compiled=compiled,
+        scored=causal and not drawn_weights(model, model.get_output_embeddings(), info),
     )
     loaded.max_positions, loaded.first_position = _learned_positions(parts[0])
+    said = getattr(config, "max_position_embeddings", None)
+    if loaded.max_positions is not None and isinstance(said, int):  # MRA's table has two that its texts never reach
+        loaded.max_positions = min(loaded.max_positions, said)
     loaded.max_positions = _sparse_from(config, loaded.max_positions)
+    check_weights(name, model, parts[0], info)
     settle(loaded, parts)
     loaded.params_backbone = _count(loaded.base)
     if compiled:
@@ -131,15 +148,14 @@ def _is_causal(name: str, config: Any) -> bool:
     """Whether a model predicts the next token; else it is an encoder, or has one. ExtractionError for neither."""
     from transformers.models.auto import modeling_auto as auto
 
-    encoder = config.model_type in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES or config.is_encoder_decoder
-    if config.model_type in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not (
-        encoder and not getattr(config, "is_decoder", False)
-    ):
+    family = config.model_type
+    encoder = family in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES or config.is_encoder_decoder
+    if family in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not (encoder and not getattr(config, "is_decoder", False)):
         return True
-    if encoder or config.model_type in auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
+    if encoder or any(family in getattr(auto, f"MODEL_FOR_{kind}_MAPPING_NAMES") for kind in ENCODERS):
         return False
     raise ExtractionError(
-        f"{name} is a {config.model_type} model, which is neither a causal language model nor an encoder of text. A "
+        f"{name} is a {family} model, which is neither a causal language model nor an encoder of text. A "
         "vision model is extracted with --modality vision."
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import ExtractionError, first_line
 from .environment import compile_blocks, file_sha256, identity, pick_device, pick_dtype
 from .pooling import forward_hooks
+from .weights import check_weights
 
 FAMILIES = (
     *("clip", "clip_vision_model", "siglip", "siglip_vision_model", "metaclip_2", "chinese_clip", "dinov2"),
@@ -114,7 +115,7 @@ def model_type(name: str) -> str | None:
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(name).model_type
+        return AutoConfig.from_pretrained(name, trust_remote_code=False).model_type
     except Exception:  # no network, no such name: loading it will say so
         return None
 
@@ -139,10 +140,11 @@ def load_tower(
 
     place, kind = pick_device(device), pick_dtype(dtype, device)
     try:
-        config = AutoConfig.from_pretrained(name)
-        processor = AutoImageProcessor.from_pretrained(name)
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+        processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
+        info: dict[str, Any] = {}
         if random_init is None:
-            model = AutoModel.from_pretrained(name, dtype=kind)
+            model, info = AutoModel.from_pretrained(name, dtype=kind, trust_remote_code=False, output_loading_info=True)
         else:
             torch.manual_seed(random_init)
             model = AutoModel.from_config(config, dtype=kind)
@@ -153,6 +155,7 @@ def load_tower(
         ) from error
     total = sum(p.numel() for p in model.parameters())
     vision = getattr(model, "vision_model", model)
+    check_weights(name, model, vision, info)
     folder = Path(name)
     revision = file_sha256(folder) if folder.is_dir() else getattr(config, "_commit_hash", None)
     tower = TransformersTower(

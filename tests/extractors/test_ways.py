@@ -112,7 +112,8 @@ def family(tmp_path_factory):
 @pytest.mark.parametrize(
     "name, padding",
     [
-        ("ibert", "right, per batch, length-sorted within blocks, positions by the model"),
+        ("mra", "right, per batch, length-sorted within blocks, positions by the model"),
+        ("ibert", "right, per batch, length-sorted within blocks"),
         ("fnet", "none, texts of one length share a batch"),
         ("roberta", "right, per batch, length-sorted within blocks"),
     ],

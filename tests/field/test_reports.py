@@ -1,4 +1,4 @@
-"""What public reports are about, tried here: `reports.md` has their sources. Right values are arithmetic or the library's."""
+"""What public reports are about, tried here: `reports.md` has their sources."""
 
 import json
 import re
@@ -132,3 +132,126 @@ class NoisyDropout(torch.nn.Module):
 def test_layers_that_give_a_tuple(tmp_path):
     with pytest.raises(ExtractionError, match="pool fails at layer '', whose output is a tuple"):
         extracted(tmp_path, torch.nn.LSTM(6, 4, batch_first=True), torch.randn(8, 5, 6), lambda output: output.mean(1))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Write a small checkpoint, and change it before it is loaded."""
+    pytest.importorskip("transformers")
+    from extractors.models.tiny import tiny_language_model
+
+    def save(kind, change=None):
+        path = tiny_language_model(kind, tmp_path / kind, TEXTS, layers=2)
+        if change is not None:
+            change(path)
+        return str(path)
+
+    return save
+
+
+TEXTS = ["the red dog runs in the park", "a dog", "green park at dawn"]
+
+
+def weights(path, change):
+    from safetensors.torch import load_file, save_file
+
+    file = path / "model.safetensors"
+    save_file(change(load_file(file)), file, metadata={"format": "pt"})
+
+
+def without(word):
+    return lambda path: weights(path, lambda held: {key: w for key, w in held.items() if word not in key})
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "message"),
+    [
+        ("llama", without("layers.1.mlp.up_proj"), "lacks 1 weights.*'model.layers.1.mlp.up_proj.weight'"),
+        (
+            "bert",
+            lambda path: weights(path, lambda held: {f"module.{key}": w for key, w in held.items()}),
+            "has others, such as 'module.*wrapped model",
+        ),
+    ],
+    ids=["one layer's", "all, by a prefix"],
+)
+def test_weights_that_a_checkpoint_lacks(saved, kind, change, message):
+    from extractors.models import language
+
+    path = saved(kind, change)
+    with pytest.raises(ExtractionError, match=message):
+        language.load(path)
+    language.load(path, random_init=0)
+
+
+def test_weights_that_no_state_passes_may_be_missing(saved):
+    """The pooler of BERT is never read; without an output layer there are states, and no losses."""
+    from extractors.models import language
+
+    plain = language.load(saved("bert"))
+    text = [plain.encode(TEXTS[0])]
+    right = plain.forward(text)[0]
+    for state, other in zip(right, language.load(saved("bert", without("pooler"))).forward(text)[0], strict=True):
+        assert torch.equal(state, other)
+
+    def embedding_model(path):
+        from transformers import AutoModel
+
+        AutoModel.from_pretrained(path).save_pretrained(path)
+
+    whole = language.load(saved("llama"))
+    states, numbers = whole.forward(text := [whole.encode(TEXTS[0])])
+    headless = language.load(saved("llama", embedding_model))
+    again, fewer = headless.forward(text)
+    assert all(map(torch.equal, states, again)) and "nats" in numbers
+    assert set(fewer) == {"n_tokens", "n_truncated"} == set(headless.sample_arrays)
+
+
+def test_tokens_that_were_added_without_embeddings(saved):
+    from transformers import AutoTokenizer
+
+    from extractors.models import language
+
+    def add(path):
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        tokenizer.add_tokens(["zebra"])
+        tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+        tokenizer.save_pretrained(path)
+
+    extractor = language.load(saved("llama", add))
+    size = len(extractor.loaded.embeddings.weight)
+    with pytest.raises(ExtractionError, match=rf"'s7' with the token 'zebra' \({size}\).*embeddings of {size} tokens"):
+        extractor.encode("a zebra", "s7")
+    texts = [extractor.encode(text) for text in TEXTS]
+    assert extractor.tokenizer.pad_token_id > size
+    together = extractor.forward(texts)[0][-1]
+    for row, text in enumerate(texts):
+        alone = extractor.forward([text])[0][-1][0]
+        np.testing.assert_allclose(together[row], alone, atol=1e-5 * float(alone.abs().max()))
+
+
+def test_code_of_a_checkpoint_is_not_run_and_not_asked_about(saved, monkeypatch):
+    from extractors.models import language
+
+    def own_code(path):
+        config = json.loads((path / "config.json").read_text())
+        config |= {"model_type": "mine", "auto_map": {"AutoConfig": "code.C", "AutoModelForCausalLM": "code.M"}}
+        (path / "config.json").write_text(json.dumps(config))
+        (path / "code.py").write_text("raise SystemExit('it ran')")
+
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked on the terminal"))
+    with pytest.raises(ExtractionError, match="comes with code of its own, which is not run"):
+        language.load(saved("llama", own_code))
+
+
+@pytest.mark.slow
+def test_kendall_counts_more_pairs_than_32_bits_hold():
+    """364 samples have 66,066 dissimilarities, and these 2.18e9 pairs."""
+    from scipy.spatial.distance import pdist
+    from scipy.stats import kendalltau
+
+    rng = np.random.default_rng(0)
+    shared = rng.normal(size=(364, 3))
+    x, y = (shared + 0.3 * rng.normal(size=shared.shape) for _ in range(2))
+    right = kendalltau(pdist(x, "correlation"), pdist(y, "correlation")).statistic
+    assert float(prh_jax.rsa(x, y, compare_by="kendall")) == pytest.approx(right, abs=1e-5)

@@ -18,14 +18,14 @@ LENGTHS = (7, 3, 30, 7, 12, 2, 30, 19)
 """Tokens of the texts, which share one batch where the extractor lets them."""
 NEAR = 1e-4
 """Differences from the library's states that rounding explains, relative to the largest of a layer."""
-OTHER_INPUT = re.compile("input_features|pixel_values|inputs_embeds|encoder_inputs_embeds")
+OTHER_INPUT = re.compile("input_features|pixel_values|inputs_embeds|encoder_inputs_embeds|bbox|visual_feats")
 
 
 def text_families() -> list[str]:
-    """Every family that transformers lists as predicting the next token, masked tokens, or another text."""
+    """Every family that transformers lists as predicting the next token, masked tokens or another text, or encoding."""
     from transformers.models.auto import modeling_auto as auto
 
-    lists = ("CAUSAL_LM", "MASKED_LM", "SEQ_TO_SEQ_CAUSAL_LM")
+    lists = ("CAUSAL_LM", *transformers_language.ENCODERS)
     return sorted({family for name in lists for family in getattr(auto, f"MODEL_FOR_{name}_MAPPING_NAMES")})
 
 
