@@ -53,6 +53,16 @@ class Alignment:
         """Names of the metrics scored."""
         return [str(name) for name in self.dataset.data_vars]
 
+    @property
+    def models_x(self) -> list[str]:
+        """Labels of the models of side x, in order."""
+        return list(dict.fromkeys(map(str, self.dataset["model_x"].values)))
+
+    @property
+    def models_y(self) -> list[str]:
+        """Labels of the models of side y, in order."""
+        return list(dict.fromkeys(map(str, self.dataset["model_y"].values)))
+
     def layers(
         self, metric: str, model_x: str | None = None, model_y: str | None = None, *, with_self: bool = True
     ) -> xr.DataArray:

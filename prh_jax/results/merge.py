@@ -101,8 +101,9 @@ def _merged_protocol(protocols: Sequence[dict[str, Any]]) -> dict[str, Any]:
     merged |= {key: _both([p.get(key) for p in protocols]) for key in ("device",) if key in first}
     if any(p.get("pair") == "inner" for p in protocols):
         merged["pair"] = "inner"
-    if any(p.get("normalize_ids") for p in protocols):
-        merged["normalize_ids"] = True
+    for name in ("normalize_ids", "by_position"):
+        if any(p.get(name) for p in protocols):
+            merged[name] = True
     names = dict.fromkeys(name for p in protocols for name in p.get("versions", {}))
     merged["versions"] = {name: _both([p.get("versions", {}).get(name) for p in protocols]) for name in names}
     return merged

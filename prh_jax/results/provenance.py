@@ -64,7 +64,7 @@ class ModelRecord:
         return {**(self.result or {}), **self.spec}
 
 
-NOT_THE_STUDY = {"pair", "normalize_ids", "device", "versions", "stores_x", "stores_y"}
+NOT_THE_STUDY = {"pair", "normalize_ids", "by_position", "device", "versions", "stores_x", "stores_y"}
 """Fields that tell where and with what a study was run, not what it is."""
 
 
@@ -88,6 +88,8 @@ class Provenance:
         Numerics, the kind of device, and the versions of packages.
     pair
         "exact", or "inner" where stores were cut down to the samples that all of them hold.
+    by_position
+        Whether features in memory came without ids, so that row i of one model was paired with row i of another.
     normalize_ids
         Whether ids were compared in Unicode's composed form.
     groups, exclude_own_group
@@ -107,6 +109,7 @@ class Provenance:
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     pair: str = "exact"
     normalize_ids: bool = False
+    by_position: bool = False
     groups: Sequence[int] | None = None
     exclude_own_group: bool = False
 
@@ -129,8 +132,9 @@ class Provenance:
         made = dataclasses.asdict(self)
         if self.groups is None:
             del made["groups"], made["exclude_own_group"]
-        if not self.normalize_ids:
-            del made["normalize_ids"]
+        for name in ("normalize_ids", "by_position"):
+            if not made[name]:
+                del made[name]
         return made
 
     def sign(self, metric: str) -> int:
@@ -168,8 +172,9 @@ def origin_lines(provenance: Provenance, null: dict[str, Any] | None) -> list[tu
     clip = preprocess["clip_quantile"]
     clipped = f"clipped at quantile {clip:g} ({preprocess['scope']})" if clip < 1 else "not clipped"
     rows = "rows of unit length" if preprocess["normalize"] else "rows as they are"
+    paired = "by position (row i with row i)" if provenance.by_position else provenance.pair
     lines = [
-        ("samples", f"{provenance.n}, ids {provenance.ids_sha256[:12]}, paired {provenance.pair}"),
+        ("samples", f"{provenance.n}, ids {provenance.ids_sha256[:12]}, paired {paired}"),
         ("features", f"{clipped}, {rows}"),
         ("precision", f"{provenance.precision}, on {provenance.device}"),
         ("versions", ", ".join(f"{name} {text}" for name, text in provenance.versions.items())),

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ import zarr
 
 from ..arrays import not_real
 from ..errors import CorruptError, IncompleteError, MismatchError, NotFoundError, StoreError
-from .bfloat16 import BFLOAT16
 from .layout import SAMPLES_PER_BLOCK, SCHEMA, Layer, blocks_of, sha256_json, spec_sha256
 from .location import UNREADABLE, Place, is_archive, open_group, place, tails
-from .source import ModelSource
+from .memory import memory_stores
+from .source import ModelSource, finite_rows
 from .url import Url
 
 FEW_CHUNKS = 4096
@@ -36,15 +36,6 @@ def _typed(entry: Any, key: str, kind: type) -> Any:
     if type(value) is not kind:
         raise TypeError(f"the {key} of a layer is {value!r}, not of type {kind.__name__}")
     return value
-
-
-def finite_rows(features: np.ndarray) -> np.ndarray:
-    """Which rows have neither NaN nor infinity; of bfloat16 by its bits, as numpy knows it only value by value."""
-    if features.dtype == BFLOAT16:
-        # of infinity: 0x7F80, or 0xFF80 below zero; a sign makes an int16 negative, and a uint16 large
-        largest, least = (features.view(kind).max(axis=1) for kind in (np.int16, np.uint16))
-        return np.logical_and(largest < 0x7F80, least < 0xFF80)
-    return np.asarray(np.isfinite(features).all(axis=1))
 
 
 class FeatureStore:
@@ -309,14 +300,31 @@ def _no_store(where: Place, error: Exception) -> str:
     return f"Zarr cannot open it ({error})."
 
 
-Stores = Sequence[str | Path | Url | ModelSource] | str | Path | Url | ModelSource
+OneOrMore = str | Path | Url | ModelSource | Mapping[str, Any]
+"""A store or its place, or features in memory: models by name, each with its layers (see `MemoryStore`)."""
+Stores = Sequence[OneOrMore] | OneOrMore
 
 
-def open_stores(stores: Stores) -> list[ModelSource]:
-    """Feature stores opened and checked to be complete; StoreError names the first that is not."""
-    if isinstance(stores, str | Path | Url | ModelSource):
-        stores = [stores]
-    opened: list[ModelSource] = [open_store(s) if isinstance(s, str | Path | Url) else s for s in stores]
+def open_stores(stores: Stores, ids: Sequence[Any] | None = None) -> list[ModelSource]:
+    """Feature stores opened and checked to be complete, and features in memory as such; StoreError names what is not.
+
+    `ids` are those of the samples of features in memory.
+    """
+    one = isinstance(stores, str | Path | Url | ModelSource | Mapping) or hasattr(stores, "dtype")
+    given: Iterable[Any] = [stores] if one else stores  # type: ignore[assignment]
+    opened: list[ModelSource] = []
+    for item in given:
+        if isinstance(item, str | Path | Url):
+            opened.append(open_store(item))
+        elif isinstance(item, Mapping):
+            opened.extend(memory_stores(item, ids))
+        elif isinstance(item, ModelSource):
+            opened.append(item)
+        else:
+            raise StoreError(
+                f"A store, its path, or features in memory by the name of their model are scored, not a "
+                f"{type(item).__name__}: {{'vit': layers}}, where layers are arrays (n, d)."
+            )
     if not opened:
         raise StoreError("No feature stores were given on one side.")
     for store in opened:

@@ -6,8 +6,18 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from .bfloat16 import BFLOAT16
 from .layout import Layer
 from .url import Url
+
+
+def finite_rows(features: np.ndarray) -> np.ndarray:
+    """Which rows have neither NaN nor infinity; of bfloat16 by its bits, as numpy knows it only value by value."""
+    if features.dtype == BFLOAT16:
+        # of infinity: 0x7F80, or 0xFF80 below zero; a sign makes an int16 negative, and a uint16 large
+        largest, least = (features.view(kind).max(axis=1) for kind in (np.int16, np.uint16))
+        return np.logical_and(largest < 0x7F80, least < 0xFF80)
+    return np.asarray(np.isfinite(features).all(axis=1))
 
 
 @runtime_checkable

@@ -17,7 +17,7 @@ from ..stores.reader import Stores
 from ..stores.url import Url
 from .null import check_orders
 from .run import Execution, run_study
-from .study import Precision, StudySettings, open_study
+from .study import Precision, StudySettings, check_shared, open_study
 
 
 def align(
@@ -30,6 +30,7 @@ def align(
     overwrite: bool = False,
     pair: Literal["exact", "inner"] = "exact",
     normalize_ids: bool = False,
+    ids: Sequence[Any] | None = None,
     null: int | Null | None = None,
     overwrite_null: bool = False,
     groups: Sequence[Any] | None = None,
@@ -42,7 +43,10 @@ def align(
 ) -> Alignment:
     """Score every layer of every model of x with every layer of every model of y (or of x itself).
 
-    stores_x, stores_y  feature stores or their paths, one or a list; all complete and of the same samples in order
+    stores_x, stores_y  feature stores or their paths, one or a list, complete and of the same samples in order; or
+                        features in memory by the names of models, {"vit": layers}, alone or in such a list. Layers
+                        are a list of arrays (n, d), a mapping of names to such, one array (n, d), or one
+                        (layers, n, d); arrays of numpy, JAX, torch, pandas, polars and others
     metrics             names ("cka", "cka:kernel=rbf,sigma=2") or Metric objects; the eight of the reference if None
     preprocess          what is done to features first; the reference's clipping and unit rows if None
     output              path or URL where the result is written, tile by tile; an interrupted run goes on there, and a
@@ -51,6 +55,7 @@ def align(
                         one is removed first
     pair                "exact": all stores hold the same samples in the same order, or StoreError; "inner": they are
                         cut down to the samples that all of them hold
+    ids                 of the samples of features in memory; if None, their rows are paired by position
     normalize_ids       compare ids in Unicode's composed form (NFC): ids that look alike are one
     overwrite_null      replace a calibration of other settings that the result at `output` has
     null                also what chance gives: a number of orders, or a `Null` with its settings
@@ -73,6 +78,7 @@ def align(
         preprocess=preprocess,
         pair=pair,
         normalize_ids=normalize_ids,
+        ids=ids,
         groups=groups,
         exclude_own_group=exclude_own_group,
         memory=memory,
@@ -121,6 +127,7 @@ def align_share(
     """
     path = place(output)
     study = open_study(stores_x, stores_y, metrics, path, StudySettings(sketch_cache=sketch_cache, **settings))
+    check_shared(study)
     execution = Execution(Worker(index, count))
     quiet = None if progress is None else not progress
     return run_study(study, path, execution=execution, quiet=quiet) is not None

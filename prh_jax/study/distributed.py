@@ -34,7 +34,7 @@ from ..stores.location import place
 from ..stores.reader import Stores
 from ..stores.url import Url
 from .run import Execution, run_study
-from .study import Study, StudySettings, open_study
+from .study import Study, StudySettings, check_shared, open_study
 
 
 class DistributedStudy(Study):
@@ -218,6 +218,7 @@ def align_distributed(
     path = place(output)
     given = StudySettings(sketch_cache=sketch_cache, **settings)
     study = open_study(stores_x, stores_y, metrics, path, given, kind=DistributedStudy)
+    check_shared(study)
     execution = InStep(leads=jax.process_index() == 0)
     quiet = True if not execution.leads else None if progress is None else not progress
     alignment = run_study(study, path, execution=execution, overwrite=overwrite, quiet=quiet)

@@ -31,6 +31,7 @@ from ..runtime.memory import check_address_space, default_memory, parse_bytes, s
 from ..runtime.workers import ALONE, Worker
 from ..sketches.base import SketchContext, Sketcher
 from ..stores.location import Place, place, remove
+from ..stores.memory import MemoryStore
 from ..stores.paired import pair_stores
 from ..stores.reader import Stores, label_stores, open_stores
 from ..stores.source import ModelSource
@@ -54,6 +55,7 @@ class StudySettings:
     preprocess: Preprocess | None = None
     pair: Literal["exact", "inner"] = "exact"
     normalize_ids: bool = False
+    ids: Sequence[Any] | None = None
     groups: Sequence[Any] | None = None
     exclude_own_group: bool = False
     memory: int | str | None = None
@@ -156,13 +158,14 @@ class Study:
             preprocess=dataclasses.asdict(self.preprocess),
             models_x=_models(self.xs),
             models_y=_models(self.ys),
-            stores_x=[str(store.path) for store in self.xs],
-            stores_y=None if self.same else [str(store.path) for store in self.ys],
+            stores_x=_paths(self.xs),
+            stores_y=None if self.same else _paths(self.ys),
             precision=PRECISIONS[self.precision],
             device=jax.devices()[0].device_kind,
             versions={name: version(name) for name in packages} | {"prh-jax": __version__},
             pair=self.pair,
             normalize_ids=self.normalize_ids,
+            by_position=any(isinstance(store, MemoryStore) and store.by_position for store in self._stores),
             groups=None if self.codes is None else list(self.codes),
             exclude_own_group=self.exclude_own_group,
         )
@@ -295,6 +298,21 @@ class Study:
         return xr.Dataset(dict.fromkeys(self.metrics, (("layer_x", "layer_y"), empty)), coords=coords)
 
 
+def check_shared(study: Study) -> None:
+    """StoreError where a study of several processes has features in the memory of one."""
+    for store in (*study.xs, *study.ys):
+        if isinstance(store, MemoryStore):
+            raise StoreError(
+                f"The features of {store.model!r} are in the memory of this process, and several are to score them: "
+                "write them to a store that all reach (prh_jax.write_features), and give its path."
+            )
+
+
+def _paths(stores: list[ModelSource]) -> list[str | None]:
+    """Where each store is; None of what is in memory."""
+    return [None if isinstance(store, MemoryStore) else str(store.path) for store in stores]
+
+
 def _models(stores: list[ModelSource]) -> list[ModelRecord]:
     return [
         ModelRecord(
@@ -326,8 +344,10 @@ def open_study(
     check_address_space()
     chosen = make_metrics(metrics)
     budget = parse_bytes(settings.memory) if settings.memory is not None else default_memory()
-    xs = open_stores(stores_x)
-    ys = xs if stores_y is None else open_stores(stores_y)
+    xs = open_stores(stores_x, settings.ids)
+    ys = xs if stores_y is None else open_stores(stores_y, settings.ids)
+    if settings.ids is not None and not any(isinstance(store, MemoryStore) for store in (*xs, *ys)):
+        raise ValueError("ids= are of features in memory, and all of these are stores, which have their own.")
     xs, ys = pair_stores(xs, ys, settings.pair, settings.normalize_ids)
     beside = output.with_name(f".{output.name}.sketches") if output is not None else None
     study = kind(
