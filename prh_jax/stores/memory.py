@@ -13,6 +13,7 @@ from .bfloat16 import BFLOAT16
 from .checks import check_ids
 from .layout import Layer, sha256_json, spec_sha256
 from .source import GivenLayers, ModelSource, finite_rows
+from .url import Url
 
 
 class MemoryStore(GivenLayers):
@@ -56,7 +57,7 @@ class MemoryStore(GivenLayers):
         self.result: dict[str, Any] = {}
         self.model = name
         self._checksum = self._hash()
-        self.path = Path(f"{name} in memory ({self._checksum[:8]})")  # two models of one name are two
+        self.path: Path | Url = Path(f"{name} in memory ({self._checksum[:8]})")  # two models of one name are two
 
     @property
     def nbytes(self) -> int:
@@ -77,7 +78,8 @@ class MemoryStore(GivenLayers):
 
 def memory_stores(models: Mapping[Any, Any], ids: Sequence[Any] | None = None) -> list[ModelSource]:
     """A store for each model of a mapping from names to layers."""
-    return [MemoryStore(str(name), layers, ids) for name, layers in models.items()]
+    made: list[ModelSource] = [MemoryStore(str(name), layers, ids) for name, layers in models.items()]
+    return made
 
 
 def _named(model: str, layers: Any) -> dict[str, np.ndarray]:

@@ -55,8 +55,6 @@ def test_scores_and_null_are_those_of_stores(tmp_path):
     assert ("samples", f"{N}, ids {found.provenance.ids_sha256[:12]}, paired by position (row i with row i)") in (
         origin_lines(loaded.provenance, None)
     )
-        map(" ".join, __import__("prh_jax.results.provenance", fromlist="x").origin_lines(loaded.provenance, None))
-    )
     same(prh_jax.align(models, None, METRICS, null=20, output=tmp_path / "r.zarr"), found)
     with pytest.raises(StoreError, match="other features|overwrite"):
         prh_jax.align(features(seed=1), None, METRICS, output=tmp_path / "r.zarr")
