@@ -12,7 +12,7 @@ from ..numerics.packing import pack_upper
 from .base import Order, SketchContext, Sketcher
 from .gram_factor import GramFactorSketcher
 from .inner_products import InnerProducts, SummarizeInnerProducts
-from .packed_matrix import reordered, squared_norm, unpacked
+from .packed_matrix import reordered, unpacked
 
 Kernel = Literal["linear", "rbf"]
 
@@ -48,6 +48,11 @@ def rounding_norm(squares: Float[Array, " n"]) -> Float[Array, ""]:
     most = jnp.argmax(squares)
     others = jnp.sum(jnp.where(jnp.arange(squares.shape[0]) == most, 0, squares))
     return jnp.finfo(squares.dtype).eps / 2 * linalg.safe_sqrt(others * (2 * squares[most] + others))
+
+
+def _off_diagonal(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    """The matrix without its diagonal, which a U-centred matrix does not depend on."""
+    return jnp.where(jnp.eye(matrix.shape[0], dtype=bool), 0, matrix)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +97,7 @@ class GramSketcher(Sketcher):
         error = (
             rounding_norm(jnp.diagonal(matrix))
             if linear
-            else jnp.finfo(matrix.dtype).eps / 2 * squared_norm(matrix) ** 0.5
+            else jnp.finfo(matrix.dtype).eps / 2 * linalg.safe_sqrt(jnp.sum(jnp.square(_off_diagonal(matrix))))
         )
         matrix, diagonal = linalg.split_center(matrix)
         upper = pack_upper(matrix)

@@ -85,10 +85,11 @@ def test_packing_keeps_each_pair_once(n, x64):
     np.testing.assert_allclose(np.asarray(unpack_upper(jnp.asarray(packed[0]))), a - np.diag(np.diag(a)), atol=1e-14)
 
 
-def test_u_centred_inner_product_is_that_of_szekely_and_rizzo(x64):
-    n, centred, direct = 9, [], []
+def test_u_centred_matrices_are_those_of_szekely_and_rizzo(x64):
+    n, centred, direct, split = 9, [], [], []
     for seed in (0, 1):
         matrix = gram64(n, 4, seed)[1]
+        split.append(linalg.split_center(jnp.asarray(matrix)))
         project = np.eye(n) - 1 / n
         centred.append(project @ matrix @ project)
         np.fill_diagonal(matrix, 0)
@@ -96,10 +97,10 @@ def test_u_centred_inner_product_is_that_of_szekely_and_rizzo(x64):
         matrix = matrix - rows[:, None] - rows[None, :] + rows.sum() / (n - 1)
         np.fill_diagonal(matrix, 0)
         direct.append(matrix)
-    upper = (np.triu(centred[0], 1) * centred[1]).sum()
-    diagonal = (np.diag(centred[0]) * np.diag(centred[1])).sum()
-    got = linalg.u_centered(upper, diagonal, np.trace(centred[0]) * np.trace(centred[1]), n)
-    assert got == pytest.approx((direct[0] * direct[1]).sum(), rel=1e-12)
+    (u, g), (v, h) = split
+    assert u == pytest.approx(direct[0], rel=1e-12)
+    assert (u * v).sum() == pytest.approx((direct[0] * direct[1]).sum(), rel=1e-12)
+    assert (u * v).sum() + (g * h).sum() == pytest.approx((centred[0] * centred[1]).sum(), rel=1e-12)
 
 
 @pytest.mark.parametrize("decay, gap, settles", [(1.0, 0, True), (0.4, 0, True), (0.0, 3, True), (0.02, 3e-4, False)])

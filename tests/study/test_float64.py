@@ -11,11 +11,14 @@ from prh_jax.metrics import Cca, Cknna, Rsa
 PLAIN = Preprocess(clip_quantile=1.0, normalize=False)
 
 
+NAME = "signed dimension 1e5"
+
+
 def stores(where, x):
     ids = [f"s{i}" for i in range(len(x))]
     return [
         write_features(where / f"{name}.zarr", [z], ids=ids, spec={"model": name})
-        for name, z in (("x", x), ("y", partner()))
+        for name, z in (("x", x), ("y", partner(NAME)))
     ]
 
 
@@ -26,7 +29,7 @@ def unit_rows(x):
 
 @pytest.mark.parametrize("normalize", [False, True])
 def test_ranks_and_directions_of_a_study_are_those_of_float64(tmp_path, normalize):
-    x, y = layer("signed dimension 1e5"), partner()
+    x, y = layer(NAME), partner(NAME)
     asked = {"rsa": Rsa(), "cca": Cca()}
     result = align(
         *stores(tmp_path, x),
