@@ -18,8 +18,9 @@ from .errors import ExtractionError
 from .models.base import describe_layers
 from .models.pooling import forward_hooks
 
-_ALONE = 0.05
-"""Largest difference, of the largest feature: bfloat16 in deep networks stays below, other axes and dropout above."""
+_ALONE, _REPEATED = 0.05, 1e-3
+"""Largest differences, of the largest feature: of another batch, where bfloat16 in deep networks stays below, and other
+axes and dropout above; and of the same batch again."""
 
 
 def extract_module(
@@ -59,14 +60,15 @@ def extract_module(
         some = ", ".join([name for name in modules if name][:12])
         raise ExtractionError(f"The model has no layer {(unknown or ['(none given)'])[0]!r}; it has {some} ...")
     _check_order(loader, len(ids))
-    training = model.training
+    modes = [(module, module.training) for module in modules.values()]
     model.eval()
     try:
         with torch.inference_mode():
             chosen = [modules[name] for name in layers]
             return _extract(path, model, loader, chosen, list(layers), pool, ids, spec, dtype, device, overwrite)
     finally:
-        model.train(training)
+        for module, training in modes:  # each its own: parts may be frozen in evaluation mode
+            module.training = training
 
 
 def _check_order(loader: Iterable[Any], n: int) -> None:
@@ -75,8 +77,14 @@ def _check_order(loader: Iterable[Any], n: int) -> None:
 
     way_out = "and features would belong to other ids: pass shuffle=False, or a sampler that keeps the order."
     batches = getattr(loader, "batch_sampler", None)
+    streams = isinstance(getattr(loader, "dataset", None), torch.utils.data.IterableDataset)
+    if streams and getattr(loader, "num_workers", 0) > 1:
+        raise ExtractionError(
+            f"The loader reads a stream by {loader.num_workers} processes, which take turns, {way_out} Or read it by "  # type: ignore[attr-defined]
+            "one: num_workers=1."
+        )
     with torch.random.fork_rng(devices=[]):  # looking changes no random number that is drawn later
-        if batches is not None and not isinstance(getattr(loader, "dataset", None), torch.utils.data.IterableDataset):
+        if batches is not None and not streams:
             order = list(itertools.islice(itertools.chain.from_iterable(batches), n))
             if any(later <= earlier for earlier, later in itertools.pairwise(order)):
                 raise ExtractionError(f"The loader takes samples in the order {order[:4]} ..., {way_out}")
@@ -95,7 +103,7 @@ def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, tuple | list) and isinstance(other, tuple | list):
         return len(one) == len(other) and all(map(_equal, one, other))
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
-        return one.shape == other.shape and bool(torch.eq(one, other).all())
+        return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
     return bool(np.all(np.asarray(one == other)))
 
 
@@ -109,10 +117,14 @@ def _extract(path, model, loader, modules, names, pool, ids, spec, dtype, device
         if stop > len(ids):
             raise ExtractionError(f"The loader gives more samples than the {len(ids)} ids.")
         if writer is None or _wanted(writer, start, stop):
-            one = _first_of(batch) if writer is None else None
+            copy = _part_of(batch, slice(None)) if writer is None else None
             states = _states(model, modules, names, pool, batch, size, device)
             if writer is None:
-                _check_alone(model, modules, names, pool, one, states, device)
+
+                def run(rows, count, copy=copy):
+                    return _states(model, modules, names, pool, _part_of(copy, rows), count, device)
+
+                _check_alone(states, names, run)
                 writer = open_writer(
                     path, spec=spec, ids=ids, layers=describe_layers(names, states), dtype=dtype, overwrite=overwrite
                 )
@@ -145,9 +157,29 @@ def _write_whole(writer: FeatureWriter, held: list[np.ndarray], stop: int) -> li
 
 
 def _length(batch: Any) -> int:
+    """Samples of a batch: the length of its first tensor, or of its first part where it has none."""
+    tensors = [leaf for leaf in _leaves(batch) if getattr(leaf, "shape", ()) != ()]
+    if tensors:
+        return len(tensors[0])
     if isinstance(batch, Mapping):
         batch = next(iter(batch.values()))
-    return len(batch[0]) if isinstance(batch, tuple | list) else len(batch)
+    try:
+        return len(batch[0]) if isinstance(batch, tuple | list) else len(batch)
+    except (TypeError, IndexError) as error:
+        raise ExtractionError(
+            f"The loader gives {type(batch).__name__} {batch!r:.60}, where a batch is a tensor, or a tuple, list or "
+            "dict of such."
+        ) from error
+
+
+def _leaves(batch: Any) -> Iterator[Any]:
+    if isinstance(batch, Mapping):
+        batch = batch.values()
+    elif not isinstance(batch, tuple | list):
+        yield batch
+        return
+    for part in batch:
+        yield from _leaves(part)
 
 
 def _check_parts(model: Any, parts: int) -> None:
@@ -172,7 +204,7 @@ def _states(model, modules, names, pool, batch, size, device) -> list[np.ndarray
         try:
             pooled = pool(output)
             found[module] = pooled.detach().clone() if isinstance(pooled, torch.Tensor) else np.array(pooled)
-        except (AttributeError, TypeError, IndexError) as error:
+        except (AttributeError, TypeError, IndexError, KeyError, RuntimeError) as error:
             kind = f"of shape {tuple(output.shape)}" if hasattr(output, "shape") else f"a {type(output).__name__}"
             raise ExtractionError(
                 f"pool fails at layer {names[modules.index(module)]!r}, whose output is {kind}: {error}. It gets what "
@@ -204,32 +236,55 @@ def _states(model, modules, names, pool, batch, size, device) -> list[np.ndarray
     return states
 
 
-def _first_of(batch: Any) -> Any:
-    """The first sample of a batch as a batch of its own: a copy, as a model may change its input in place."""
+def _part_of(batch: Any, rows: slice) -> Any:
+    """Some samples of a batch as a batch of their own: a copy, as a model may change its input in place."""
     import torch
 
-    def first(part: Any) -> Any:
-        return part[:1].clone() if isinstance(part, torch.Tensor) and part.dim() else part
-
+    if isinstance(batch, torch.Tensor):
+        return batch[rows].clone() if batch.dim() else batch
     if isinstance(batch, Mapping):
-        return {key: first(value) for key, value in batch.items()}
-    return type(batch)(map(first, batch)) if type(batch) in (tuple, list) else first(batch)
+        return {key: _part_of(value, rows) for key, value in batch.items()}
+    return type(batch)(_part_of(part, rows) for part in batch) if type(batch) in (tuple, list) else batch
 
 
-def _check_alone(model, modules, names, pool, one, states, device) -> None:
-    """ExtractionError where the first sample has other features when it is alone: they would depend on the batch."""
+def _check_alone(states: Sequence[np.ndarray], names: Sequence[str], run: Callable[[slice, int], Any]) -> None:
+    """ExtractionError where samples have other features in another batch, or at another call.
+
+    Parameters
+    ----------
+    states
+        The features of a whole batch.
+    names
+        The layers, for messages.
+    run
+        From rows of the batch and their number to the features of these alone.
+    """
+    size = len(states[0])
+    first, last = (slice(0, 1), 1), (slice(size - 1, size), 1)
     try:
-        alone = _states(model, modules, names, pool, one, 1, device)
+        again = [run(*first) for _ in range(2)]
+        _compare(names, [state[:1] for state in again[0]], again[1], states, "at another call", _REPEATED)
+        others = [first, last] if size > 1 else []
+        found = [again[0], run(*last)] if size > 1 else []
+    except ExtractionError:
+        raise
     except (RuntimeError, ValueError, TypeError, IndexError):  # a model that takes no batch of one
-        return
-    for name, many, single in zip(names, states, alone, strict=True):
-        off, largest = abs(many[:1] - single).max(), abs(many).max()
-        if off > _ALONE * largest:
+        half = slice(size // 2, size)
+        others = [(half, size - size // 2)] if size >= 4 else []
+        found = [run(*other) for other in others]
+    for (rows, count), alone in zip(others, found, strict=True):
+        where = "when it is alone" if count == 1 else f"in a batch of {count}"
+        _compare(names, [state[rows] for state in states], alone, states, where, _ALONE)
+
+
+def _compare(names, expected, found, states, where, tolerance) -> None:
+    for name, one, other, whole in zip(names, expected, found, states, strict=True):
+        off, largest = abs(one - other).max(), abs(whole).max()
+        if off > tolerance * largest:
             raise ExtractionError(
-                f"Layer {name!r} gives the first sample other features when it is alone than in a batch of "
-                f"{len(many)}: they differ by {off / largest:.0%} of the largest. Either samples are not the first "
-                "axis of its output, or the model mixes samples or draws random numbers. Such features belong to a "
-                "batch, not to a sample."
+                f"Layer {name!r} gives a sample other features {where} than in a batch of {len(whole)}: they differ by "
+                f"{off / largest:.1%} of the largest. Either samples are not the first axis of its output, or the "
+                "model mixes samples or draws random numbers. Such features belong to a batch, not to a sample."
             )
 
 

@@ -118,6 +118,14 @@ def test_outputs_whose_first_axis_is_not_the_sample(tmp_path):
     net = torch.nn.TransformerEncoderLayer(8, 2, 16)  # (sequence, batch, feature)
     with pytest.raises(ExtractionError, match="other features when it is alone.*samples are not the first axis"):
         extracted(tmp_path, net, torch.randn(8, 8, 8), lambda output: output.mean(1))
+    recurrent = torch.nn.GRU(6, 5)  # the first sample alone would not show that state is carried on
+    with pytest.raises(ExtractionError, match="other features when it is alone"):
+        extracted(tmp_path, recurrent, torch.randn(8, 4, 6), lambda output: output[0].mean(1))
+    with pytest.raises(ExtractionError, match=r"pool must give \(1, d\)"):
+        extracted(tmp_path, torch.nn.Linear(6, 8), torch.randn(8, 6), lambda output: output.T)
+    with pytest.raises(ExtractionError, match="in a batch of 4 than in a batch of 8"):  # which takes no batch of one
+        whole = torch.nn.BatchNorm1d(6, track_running_stats=False)
+        extracted(tmp_path, whole, torch.randn(8, 6), lambda output: output)
     noisy = torch.nn.Sequential(torch.nn.Linear(4, 4), NoisyDropout())
     with pytest.raises(ExtractionError, match="draws random numbers"):
         extracted(tmp_path, noisy, torch.randn(8, 4), lambda output: output)
@@ -127,6 +135,25 @@ def test_outputs_whose_first_axis_is_not_the_sample(tmp_path):
 class NoisyDropout(torch.nn.Module):
     def forward(self, x):
         return torch.nn.functional.dropout(x, 0.5, training=True)
+
+
+def test_parts_in_evaluation_mode_stay_there(tmp_path):
+    net = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4)).train()
+    net[1].eval()
+    extracted(tmp_path, net, torch.randn(8, 4), lambda output: output)
+    assert (net.training, net[0].training, net[1].training) == (True, True, False)
+
+
+def test_streams_by_several_processes_are_refused(tmp_path):
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter(torch.eye(4))
+
+    loader = torch.utils.data.DataLoader(Stream(), num_workers=2)
+    with pytest.raises(ExtractionError, match="by 2 processes, which take turns"):
+        extract_module(
+            tmp_path / "n.zarr", torch.nn.Identity(), loader, layers=[""], pool=torch.clone, ids=list("abcd"), spec=SPEC
+        )
 
 
 def test_layers_that_give_a_tuple(tmp_path):
