@@ -9,6 +9,13 @@ _NOT_READ = ("pooler",)
 """Modules that hidden states do not pass."""
 
 
+_STORED_BEFORE = (
+    *("position_ids", "inv_freq", "masked_bias", "attn.bias", "attention.bias", "attn.causal_mask"),
+    *("num_batches_tracked", "relative_position_index", "token_type_ids"),
+)
+"""Ends of names of masks and positions, which older versions stored with the weights."""
+
+
 def drawn_weights(model: Any, part: Any, info: Mapping[str, Any]) -> list[str]:
     """Weights of a part of a model that transformers drew at random, as the checkpoint lacks them.
 
@@ -30,8 +37,35 @@ def drawn_weights(model: Any, part: Any, info: Mapping[str, Any]) -> list[str]:
     )
 
 
+def unread_weights(model: Any, part: Any, info: Mapping[str, Any]) -> list[str]:
+    """Weights of the checkpoint that belong within a part of the model, which has no place for them.
+
+    They are biases, layers or adapters that the network was trained with. Heads beside the part do not count, nor what
+    older versions stored of masks and positions.
+    """
+    names = {name: module for name, module in model.named_modules() if name}
+    read = {id(module) for module in part.modules()} - {id(part)}
+    inside = {name for name, module in names.items() if id(module) in read}
+    found = []
+    for key in info.get("unexpected_keys", ()):
+        own = key.removeprefix(f"{getattr(model, 'base_model_prefix', '')}.") if key.split(".")[0] not in names else key
+        above = own.rpartition(".")[0]
+        while above and above not in names:
+            above = above.rpartition(".")[0]
+        if above in inside and not key.endswith(_STORED_BEFORE) and not set(_NOT_READ) & set(key.split(".")):
+            found.append(key)
+    return sorted(found)
+
+
 def check_weights(name: str, model: Any, part: Any, info: Mapping[str, Any]) -> None:
-    """ExtractionError where weights of the part that is read were drawn at random (see `drawn_weights`)."""
+    """ExtractionError where weights of the part that is read were drawn at random, or have no place in it."""
+    unread = unread_weights(model, part, info)
+    if unread and not drawn_weights(model, part, info):
+        raise ExtractionError(
+            f"The checkpoint of {name} has {len(unread)} weights within the layers that are read for which the model "
+            f"has no place, such as {unread[0]!r}: its config.json is of another model, or they belong to an adapter. "
+            "Give the configuration that it was trained with, or merge the adapter."
+        )
     lacking = drawn_weights(model, part, info)
     if lacking:
         others = sorted(info.get("unexpected_keys", ()))

@@ -211,6 +211,28 @@ def test_weights_that_a_checkpoint_lacks(saved, kind, change, message):
     language.load(path, random_init=0)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_hidden_layers": 1}, "has no place, such as 'model.layers.1"),
+        ({"model_type": "llama", "architectures": ["LlamaForCausalLM"]}, r"has no place, such as .*(k|q|v)_proj.bias"),
+    ],
+    ids=["a layer", "biases"],
+)
+def test_weights_that_the_model_has_no_place_for(saved, change, message):
+    from extractors.models import language
+
+    def reconfigured(path):
+        config = json.loads((path / "config.json").read_text())
+        for key in ("layer_types", "max_window_layers"):
+            config.pop(key, None)
+        (path / "config.json").write_text(json.dumps(config | change))
+
+    language.load(saved("qwen2"))
+    with pytest.raises(ExtractionError, match=message):
+        language.load(saved("qwen2", reconfigured))
+
+
 def test_weights_that_no_state_passes_may_be_missing(saved):
     """The pooler of BERT is never read; without an output layer there are states, and no losses."""
     from extractors.models import language
