@@ -150,10 +150,13 @@ def _from_list(x: list[Any] | tuple[Any, ...]) -> Any:
     try:
         if not any(map(_is_jax, items)):
             return np.stack(items)
-        # JAX would cut whole numbers to 32 bits
-        wide = [not _is_jax(item) and item.dtype.kind in "iu" and item.dtype.itemsize > 2 for item in items]
-        items = [item.astype(np.float64) if cut else item for item, cut in zip(items, wide, strict=True)]
-        return sys.modules["jax"].numpy.stack(items)
+        jnp: Any = sys.modules["jax"].numpy
+        if len({str(item.dtype) for item in items}) > 1:  # JAX's type for several may hold the values of none
+            widest = max(item.dtype.itemsize for item in items)
+            items = [item.astype(np.float64 if not _is_jax(item) or widest > 4 else np.float32) for item in items]
+        elif not _is_jax(items[0]) and items[0].dtype.kind in "iu":
+            items = [item.astype(np.float64) for item in items]
+        return jnp.stack(items)
     except TypeError as error:  # float16 beside bfloat16
         _unreadable(x, error)
 

@@ -1,6 +1,7 @@
 """Files of a local data set: which belong to it, to which split, and what metadata says of pictures."""
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -84,17 +85,30 @@ def pictures_in(root: Path, split: str | None) -> dict[str, list[Any]]:
             f"{root} holds neither a parquet file nor a picture. Name the folder that has them; of a "
             "table in another form (csv, jsonl, txt), name the file."
         )
+    _tell_left_out(root, [file for file in files if file not in set(pictures) and file.name not in METADATA])
     pictures = of_split(root, pictures, split, "")
     described: dict[Path, dict[str, Any]] = {}
     for file in files:
         if file.name in METADATA:
             for row in rows_of(file):
-                described[_described(file, row)] = row
+                picture = _described(file, row)
+                if picture in described:
+                    raise ExtractionError(
+                        f"{file} describes {picture.name}, which was described before. Captions of one picture are a "
+                        "list in one row (metadata.jsonl, metadata.parquet)."
+                    )
+                described[picture] = row
     columns = dict.fromkeys(name for row in described.values() for name in row if name not in FILE_NAME)
     rows = [described.get(picture.resolve(), {}) for picture in pictures]
     table: dict[str, list[Any]] = {name: [row.get(name) for row in rows] for name in columns}
     table.setdefault("id", [picture.relative_to(root).as_posix() for picture in pictures])
     return table | {"image": [str(picture) for picture in pictures]}
+
+
+def _tell_left_out(root: Path, others: Sequence[Path]) -> None:
+    if others:
+        names = ", ".join(file.relative_to(root).as_posix() for file in others[:3]) + ", ..." * (len(others) > 3)
+        print(f"{root}: {len(others)} files are no pictures that Pillow reads, and left out: {names}", file=sys.stderr)
 
 
 def _described(metadata: Path, row: dict[str, Any]) -> Path:

@@ -55,6 +55,8 @@ def decode(picture: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         image = Image.open(io.BytesIO(stored))
+        if _is_negative(image):
+            image.info[_NEGATIVE] = True
         image.load()
     return ImageOps.exif_transpose(image)
 
@@ -75,13 +77,21 @@ def kind_of(stored: bytes | None) -> str:
         return "unreadable"
     notes = [image.mode]
     if image.mode.startswith("I"):
-        notes.append("high byte")
+        notes.append("high byte, 0 is white" if _is_negative(image) else "high byte")
     elif image.mode == "F":
         notes.append("0 to 1 scaled to 255")
     if _has_transparency(image):
         notes.append("on white")
     notes += ["turned upright"] * turned + ["first frame"] * frames
     return f"{image.format} " + ", ".join(notes)
+
+
+_NEGATIVE = "0 is white"
+
+
+def _is_negative(image: Any) -> bool:
+    """Whether 0 is white in a deep TIFF: Pillow turns those of 8 bits alone."""
+    return image.mode.startswith("I") and getattr(image, "tag_v2", {}).get(262) == 0
 
 
 def _has_transparency(image: Any) -> bool:
@@ -96,7 +106,8 @@ def as_rgb(image: Any) -> Any:
     Raises
     ------
     ValueError
-        For grey of 32 bits or of floats of another range: what is black and what is white is not known.
+        For grey of 32 bits or of floats of another range, and for grey of 16 bits that has the values of 8: what is
+        black and what is white is not known.
     """
     from PIL import Image
 
@@ -139,4 +150,9 @@ def _shallow(image: Any) -> Any:
             f"its greys are whole numbers of 32 bits from {low} to {high}, and what is black and white is not known: "
             "store it with 8 or 16 bits"
         )
-    return Image.fromarray((values >> 8).astype(np.uint8))
+    if low < high < 2**8:
+        raise ValueError(
+            f"its greys of 16 bits or more are {low} to {high} alone, which would all be black: store it with 8 bits"
+        )
+    shallow = (values >> 8).astype(np.uint8)
+    return Image.fromarray(255 - shallow if image.info.get(_NEGATIVE) else shallow)

@@ -1,8 +1,8 @@
 """Tables in text files: CSV, JSON and plain lines."""
 
 import csv
+import io
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,12 @@ def rows_of(file: Path) -> list[dict[str, Any]]:
             return pq.read_table(file).to_pylist()
         with open(file, encoding="utf-8-sig", newline="") as lines:
             if file.suffix in (".csv", ".tsv"):
-                table = csv.DictReader(lines, delimiter="," if file.suffix == ".csv" else "\t", strict=True)
-                return _complete(file, list(table))
+                return _table(file, lines.read())
             text = lines.read()
     except (OSError, ValueError, csv.Error) as error:
         raise ExtractionError(f"{file} cannot be read: {error}") from error
+    if "\n" not in text:
+        text = text.replace("\r", "\n")  # of old Macs
     if file.suffix == ".txt":
         return [{"text": line} for line in _lines(text)]
     return _objects(file, text)
@@ -45,14 +46,30 @@ def columns_of(file: Path) -> dict[str, list[Any]]:
     return {name: [row.get(name) for row in rows] for name in names}
 
 
-def _complete(file: Path, rows: Sequence[dict[Any, Any]]) -> list[dict[str, Any]]:
-    for number, row in enumerate(rows):
-        if None in row or None in row.values():
-            raise ExtractionError(
-                f"Row {number} of {file} has other columns than its header: texts with commas, quotes or line ends "
-                "stand in quotes."
-            )
-    return list(rows)
+def _table(file: Path, text: str) -> list[dict[str, Any]]:
+    """The rows of a table with a header; csv.Error or ExtractionError where a row is not as the header says."""
+    comma = file.suffix == ".csv"
+    header, *rows = list(csv.reader(io.StringIO(text, newline=""), delimiter="," if comma else "\t", strict=True)) or [
+        []
+    ]
+    twice = next((name for name in header if header.count(name) > 1), None)
+    if twice is not None:
+        raise ExtractionError(f"{file} has two columns {twice!r}; give each its own name.")
+    while rows and not rows[-1]:
+        rows.pop()
+    if not comma and len(rows) + 1 != len(_lines(text.rstrip())):
+        raise ExtractionError(
+            f"{file} has quoted cells that span lines, or quotes that are text: its {len(_lines(text.rstrip()))} lines "
+            f"read as {len(rows) + 1} rows. Save it as CSV or JSON lines."
+        )
+    rows = [row or [""] if len(header) == 1 else row for row in rows]  # an empty line is an empty text
+    wrong = next((number for number, row in enumerate(rows) if len(row) != len(header)), None)
+    if wrong is not None:
+        raise ExtractionError(
+            f"Row {wrong} of {file} has other columns than its header ({', '.join(header)}): texts with commas, quotes "
+            "or line ends stand in quotes, and no row is empty."
+        )
+    return [dict(zip(header, row, strict=True)) for row in rows]
 
 
 def _lines(text: str) -> list[str]:
@@ -64,8 +81,13 @@ def _objects(file: Path, text: str) -> list[dict[str, Any]]:
     try:
         whole = text.lstrip().startswith("[")
         rows = json.loads(text) if whole else [json.loads(line) for line in _lines(text) if line.strip()]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ExtractionError(f"{file} cannot be read: {error}") from error
+    if file.suffix == ".json" and not whole and len(rows) == 1 and any(isinstance(v, list) for v in rows[0].values()):
+        raise ExtractionError(
+            f"{file} is one object, and its lists may be columns or the captions of one sample: give a list of "
+            "objects, [{...}, {...}], or an object a line."
+        )
     odd = next((number for number, row in enumerate(rows) if not isinstance(row, dict)), None)
     if odd is not None:
         raise ExtractionError(f"Row {odd} of {file} is no object with columns, {rows[odd]!r:.60}.")

@@ -28,6 +28,11 @@ def check_ids(ids: Iterable[Any] | None) -> list[str]:
     if isinstance(ids, str | bytes | set | frozenset):
         what = "one text" if isinstance(ids, str | bytes) else "a set, which has no order"
         raise StoreError(f"The ids are {what}; give a list with the id of each sample, in the order of the rows.")
+    if ids is not None and (hasattr(ids, "columns") or hasattr(ids, "read") or not _iterates(ids)):
+        raise StoreError(
+            f"The ids are a {type(ids).__name__}; give a list with the id of each sample, such as a column of a table "
+            "or the lines of a file."
+        )
     given = list(ids) if ids is not None else []
     missing = [row for row, value in enumerate(given) if _is_missing(value)]
     if missing:
@@ -48,10 +53,18 @@ def check_ids(ids: Iterable[Any] | None) -> list[str]:
     return ids
 
 
+def _iterates(ids: Any) -> bool:
+    try:
+        iter(ids)
+    except TypeError:
+        return False
+    return True
+
+
 def _is_missing(value: Any) -> bool:
-    """Whether an id is None, NaN, a masked value, or pandas' NA, which is neither equal to itself nor not."""
+    """Whether an id is None, empty, NaN, a masked value, or pandas' NA, which is neither equal to itself nor not."""
     if isinstance(value, str) or value is None or value is np.ma.masked:
-        return not isinstance(value, str)
+        return not value or value is np.ma.masked
     try:
         return bool(np.ndim(value) == 0 and value != value)
     except TypeError:
@@ -64,6 +77,8 @@ def _as_text(row: int, value: Any) -> str:
         value = value.item()  # of an array: str() shows its type
     if not isinstance(value, str | bytes) and (isinstance(value, list | tuple | dict | set) or np.ndim(value) > 0):
         raise StoreError(f"The id of row {row} is a {type(value).__name__}: {value!r:.60}. Ids are texts or numbers.")
+    if type(value).__str__ is object.__str__ and type(value).__repr__ is object.__repr__:
+        raise StoreError(f"The id of row {row} is {value!r:.60}, which names no sample. Ids are texts or numbers.")
     try:
         text = value.decode() if isinstance(value, bytes) else str(value)
         text.encode()

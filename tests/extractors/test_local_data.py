@@ -10,7 +10,7 @@ from PIL import Image
 from samples import png, write_parquet
 
 from extractors.datasets.loading import Columns, load
-from extractors.datasets.pictures import as_rgb
+from extractors.datasets.pictures import as_rgb, decode
 from extractors.errors import ExtractionError
 
 
@@ -90,6 +90,30 @@ def test_what_is_no_text_is_refused_by_column_and_type(tmp_path, values, message
         load(str(tmp_path / "t.parquet"))
 
 
+@pytest.mark.parametrize(("name", "text"), [("t.csv", "text\na\n\nb\n\n"), ("t.txt", "a\r\rb")])
+def test_empty_lines_are_empty_texts(tmp_path, name, text):
+    (tmp_path / name).write_bytes(text.encode())
+    assert load(str(tmp_path / name)).texts == [["a"], [""], ["b"]]
+
+
+def test_a_picture_that_is_described_twice(tmp_path, capsys):
+    paint(tmp_path / "a.png", 1)
+    (tmp_path / "b.heic").write_bytes(b"x")
+    (tmp_path / "metadata.csv").write_text("file_name,text\na.png,one\na.png,two\n")
+    with pytest.raises(ExtractionError, match=r"describes a.png, which was described before"):
+        load(str(tmp_path))
+    assert "1 files are no pictures that Pillow reads, and left out: b.heic" in capsys.readouterr().err
+
+
+def test_deep_tiffs_whose_zero_is_white_and_deep_files_of_8_bits(tmp_path):
+    values = np.array([[0, 30000, 65535]], np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.tiff", tiffinfo={262: 0})
+    found = np.asarray(as_rgb(decode(str(tmp_path / "a.tiff"))))[0, :, 0]
+    assert found.tolist() == [255, 255 - (30000 >> 8), 0]
+    with pytest.raises(ValueError, match="0 to 200 alone, which would all be black"):
+        as_rgb(Image.fromarray(np.array([[0, 200]], np.uint16)))
+
+
 ROWS = [
     {"id": "a", "text": "red, and\u2028blue", "image": "a.png"},
     {"id": "b", "text": "green", "image": "b.png"},
@@ -121,6 +145,11 @@ def test_tables_of_text_files(tmp_path, name, text):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
+        ("t.csv", "id,text,text\na,red,blue\n", "two columns 'text'"),
+        ("t.csv", "id,text\na,red\n\nb,blue\n", "Row 1 of .* no row is empty"),
+        ("t.tsv", 'id\ttext\n1\t"hello\n2\tworld"\n', "3 lines read as 2 rows"),
+        ("t.json", '{"text": ["a cat", "a dog"]}', "is one object, and its lists"),
+        ("t.jsonl", "[" * 100_000, "cannot be read"),
         ("t.csv", "id,text\na,red,blue\n", "Row 0 of .*t.csv has other columns than its header"),
         ("t.csv", "id,text\n", "t.csv has no rows"),
         ("t.jsonl", '{"text": "red"}\n["green"]\n', "Row 1 of .*t.jsonl is no object with columns"),

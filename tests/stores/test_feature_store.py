@@ -1,5 +1,6 @@
 """The store keeps what it was given, to the bit, through kills, full disks and damage; and says so when it cannot."""
 
+import io
 import os
 import signal
 import subprocess
@@ -194,7 +195,10 @@ def test_look_alike_and_missing_ids_are_told():
     for unordered in ("ab", {"a", "b"}):
         with pytest.raises(StoreError, match="give a list with the id of each sample"):
             check_ids(unordered)
-    for gap in (None, float("nan"), np.ma.masked):
+    for wrong in (np.array("a"), io.StringIO("a")):
+        with pytest.raises(StoreError, match="give a list with the id of each sample"):
+            check_ids(wrong)
+    for gap in (None, float("nan"), np.ma.masked, ""):
         with pytest.raises(StoreError, match="1 of 3 samples have no id, such as row 1"):
             check_ids(["a", gap, "b"])
 
