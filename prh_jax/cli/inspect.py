@@ -64,6 +64,7 @@ def _inspect_one(path: str | Path) -> dict:
         return {"path": str(path), "kind": repr(load_alignment(path)), "complete": True, "problems": []}
     report = inspect_store(path)
     store = report.store
+    data = store.env.get("data") if isinstance(store.env, dict) else None
     return {
         "path": str(path),
         "kind": "features",
@@ -75,7 +76,7 @@ def _inspect_one(path: str | Path) -> dict:
         "dtype": str(store.dtype),
         "dataset": store.spec.get("dataset"),
         "data": {"samples": store.n, "first": {"id": store.ids[0]}, "last": {"id": store.ids[-1]}}
-        | dict(data if isinstance(data := store.env.get("data"), dict) else {}),
+        | (data if isinstance(data, dict) else {}),
         "blocks_done": report.blocks_done,
         "blocks": report.blocks,
         "bytes": report.bytes_on_disk,
@@ -88,20 +89,20 @@ def _inspect_one(path: str | Path) -> dict:
 
 
 def _print_report(report: dict) -> None:
-    from ..stores.preview import preview_lines
+    from ..stores.preview import plain, preview_lines
 
     print(report["path"])
     if report["kind"] != "features":
         print(f"  {report['kind']}\n")
         return
     widths = "-".join(str(w) for w in {report["widths"][0], report["widths"][-1]})
-    print(f"  model      {report['model']}, pooling {report['pool']}")
+    print(f"  model      {plain(report['model'])}, pooling {plain(report['pool'])}")
     print(f"  features   {report['layers']} layers x {report['samples']} samples x {widths}, {report['dtype']}", end="")
     print(f", {report['bytes'] / 2**20:.1f} MiB")
-    dataset = report["dataset"] or {}
-    if dataset:
-        split = f", split {dataset['split']}" if dataset.get("split") else ""
-        print(f"  data       {dataset.get('name')} {dataset.get('revision') or ''}".rstrip() + split)
+    dataset = report["dataset"]
+    if isinstance(dataset, dict) and dataset:
+        split = f", split {plain(dataset['split'])}" if dataset.get("split") else ""
+        print(f"  data       {plain(dataset.get('name'))} {plain(dataset.get('revision') or '')}".rstrip() + split)
     for line in preview_lines(report["data"], color=sys.stdout.isatty()):
         print(f"  {line}")
     print(f"  complete   {'yes' if report['complete'] else 'NO'}: {report['blocks_done']} of {report['blocks']} blocks")

@@ -8,7 +8,8 @@ import numpy as np
 
 THUMBNAIL = 16
 """Pixels of a side of a thumbnail."""
-_WIDEST = 72
+_WIDEST, _MOST = 72, 20
+"""Characters of a value, and kinds of pictures, that are shown."""
 
 
 def pack_thumbnail(pixels: np.ndarray) -> str:
@@ -26,35 +27,43 @@ def preview_lines(preview: Mapping[str, Any], *, color: bool = False) -> list[st
     color
         Draw thumbnails, for terminals that show colours.
     """
-    n, skipped = preview.get("samples"), preview.get("skipped")
-    lines = [f"samples    {n}" + (f", {skipped} broken ones left out" if skipped else "")]
-    lines += [f"{'' if i else 'pictures':<10} {count} {_plain(kind)}" for i, (kind, count) in _counts(preview)]
+    skipped = preview.get("skipped")
+    left_out = f", {plain(skipped)} broken ones left out" if skipped else ""
+    lines = [f"samples    {plain(preview.get('samples'))}{left_out}"]
+    kinds = preview.get("pictures")
+    for i, (kind, count) in enumerate(_most(kinds) if isinstance(kinds, Mapping) else ()):
+        lines.append(f"{'' if i else 'pictures':<10} {plain(count)} {plain(kind)}")
     if preview.get("texts"):
-        lines.append(f"texts      {_plain(preview['texts'])}")
+        lines.append(f"texts      {plain(preview['texts'])}")
     for which in ("first", "last"):
         sample = preview.get(which)
         if isinstance(sample, Mapping):
-            facts = [repr(sample.get("id")), *([_plain(sample["size"])] if sample.get("size") else [])]
-            lines.append(f"{which:<10} " + ", ".join(facts))
+            size = f", {plain(sample['size'])}" if sample.get("size") else ""
+            lines.append(f"{which:<10} '{plain(sample.get('id'))}'{size}")
             if sample.get("text"):
-                lines.append(f"           {_shortened(sample['text'])!r}")
-            if color and sample.get("thumbnail"):
+                lines.append(f"           '{plain(sample['text'])}'")
+            if color and isinstance(sample.get("thumbnail"), str):
                 lines += [" " * 11 + line for line in _drawn(sample["thumbnail"])]
     return lines
 
 
-def _counts(preview: Mapping[str, Any]) -> Any:
-    kinds: Mapping[str, int] = preview.get("pictures") or {}
-    return enumerate(sorted(kinds.items(), key=lambda item: (-item[1], item[0])))
+def plain(value: Any) -> str:
+    """A value on one line of bounded length, without what a terminal takes as commands.
 
-
-def _plain(text: Any) -> str:
-    """A text on one line, without what a terminal would take as commands: a record of a store is data of others."""
-    return repr(str(text))[1:-1]
-
-
-def _shortened(text: str) -> str:
+    What a store records is data of others: it may be of any type and size.
+    """
+    text = str(value)[: 2 * _WIDEST]
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
     return text if len(text) <= _WIDEST else text[: _WIDEST - 3] + "..."
+
+
+def _most(kinds: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
+    """The most frequent kinds, some at most; what is no count comes last."""
+
+    def count(item: tuple[Any, Any]) -> float:
+        return item[1] if isinstance(item[1], int | float) else 0
+
+    return sorted(kinds.items(), key=lambda item: (-count(item), str(item[0])))[:_MOST]
 
 
 def _drawn(thumbnail: str) -> list[str]:

@@ -75,6 +75,9 @@ def test_inspect_shows_what_a_store_was_made_of(tmp_path, capsys):
 
 def test_a_record_of_others_cannot_command_a_terminal():
     clear = "\x1b[2J"
-    hostile = {"samples": 1, "pictures": {clear: 1}, "texts": clear, "first": {"id": clear, "thumbnail": clear}}
-    assert "\x1b" not in "".join(preview_lines(hostile, color=True))
+    hostile = {"samples": clear, "skipped": clear, "pictures": {clear: clear, "a": None}, "texts": "x" * 10**6}
+    hostile |= {"first": {"id": clear, "text": 5, "thumbnail": 5}, "last": {"id": ["x"] * 10**5, "text": [1]}}
+    for record in (hostile, hostile | {"pictures": 5, "first": 7, "last": {"size": True}}):
+        lines = preview_lines(record, color=True)
+        assert "\x1b" not in "".join(lines) and max(map(len, lines)) < 250 and len(lines) < 30
     assert load("emoji_1024", num_samples=4).kinds == {"PNG P": 4}
