@@ -60,6 +60,9 @@ class SpreadSampleAxis(SampleAxis):
     def most(self, x: Any) -> Any:
         return lax.pmax(jnp.max(jnp.where(self._keep(), x, -jnp.inf), axis=0, keepdims=True), AXIS)
 
+    def count(self, x: Any) -> int:
+        return self.n
+
     def first(self, x: Any) -> Any:
         return lax.psum(jnp.where(self.samples[:1, None] == 0, x[:1], 0), AXIS)
 

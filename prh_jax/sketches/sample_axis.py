@@ -16,6 +16,10 @@ class SampleAxis:
         """The highest value of each column, (1, d)."""
         return jnp.max(x, axis=0, keepdims=True)
 
+    def count(self, x: Any) -> int:
+        """How many samples there are."""
+        return x.shape[0]
+
     def first(self, x: Any) -> Any:
         """The first sample, (1, d)."""
         return x[:1]

@@ -13,7 +13,8 @@ from .sample_axis import LOCAL, SampleAxis
 class Columns(NamedTuple):
     """What a look at a layer tells: ranges of its columns, a factor that makes products safe, the means times it.
 
-    `factor` is the power of two that brings the largest magnitude into [0.5, 1). `degenerate` marks a layer without
+    `factor` is the power of two that brings the largest magnitude into [0.5, 1), `trimmed` the means without the least
+    and the largest value of each column, times it. `degenerate` marks a layer without
     similarities: a value is not finite, or all rows are equal up to rounding.
     """
 
@@ -21,6 +22,7 @@ class Columns(NamedTuple):
     high: Float[Array, "1 d"]
     factor: Float[Array, ""]
     mean: Float[Array, "1 d"]
+    trimmed: Float[Array, "1 d"]
     degenerate: Bool[Array, ""]
 
 
@@ -34,19 +36,23 @@ def column_ranges(x: Float[Array, "n d"], rows: SampleAxis = LOCAL) -> Columns:
     first = rows.first(x)
     spread = jnp.max(jnp.maximum(high - first, first - low))
     wide = spread > 4 * jnp.finfo(x.dtype).eps * jnp.max(jnp.maximum(-low, high))
-    return Columns(low, high, factor, mean, ~(finite & wide))
+    n = rows.count(x)
+    # where there are at least three: of fewer, nothing would be left
+    trimmed = mean + (2 * mean - (low + high) * factor) / max(n - 2, 1) if n > 2 else mean
+    return Columns(low, high, factor, mean, trimmed, ~(finite & wide))
 
 
 def near_mean(columns: Columns) -> Float[Array, "1 d"]:
-    """The mean times the factor, rounded in each column to a multiple of a power of two, about an eighth of its range.
+    """The mean without each column's largest and least value, times the factor, rounded to a coarse grid.
 
-    Near enough to the mean that nothing cancels when it is subtracted, and features of few bits (integers, say) stay
+    One sample far from all others does not move it. The grid is a power of two, about an eighth of a column's range:
+    near enough to the mean that nothing cancels when it is subtracted, and features of few bits (integers, say) stay
     exact: so that products that are equal stay equal. A constant column gives its value.
     """
     low, high = columns.low * columns.factor, columns.high * columns.factor
     _, exponent = jnp.frexp(high - low)
     grid = jnp.ldexp(jnp.ones_like(low), jnp.maximum(exponent - 4, jnp.finfo(low.dtype).minexp))
-    return jnp.where(high > low, jnp.round(columns.mean / grid) * grid, low)
+    return jnp.where(high > low, jnp.round(columns.trimmed / grid) * grid, low)
 
 
 def near_mean_of(
