@@ -188,7 +188,13 @@ class LanguageExtractor:
 
         with torch.inference_mode():
             states, last = self.loaded.hidden_states(tokens, valid, pool)
-            return states, self._nats(last, tokens, valid) if self.loaded.scored else None
+            nats = self._nats(last, tokens, valid) if self.loaded.scored else None
+        if nats is not None and np.isnan(nats).any():
+            raise ExtractionError(
+                f"The losses of {self.loaded.name} are NaN: its output layer holds values that are not finite, or "
+                f"{self.loaded.dtype} has not their range (--dtype float32)."
+            )
+        return states, nats
 
     def _nats(self, last: Any, ids: Any, mask: Any) -> np.ndarray:
         """Sum of -log p over the predicted tokens of each text, in nats."""

@@ -59,6 +59,11 @@ def load_model(
     import torch
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
+    if (Path(name) / "adapter_config.json").is_file():
+        raise ExtractionError(
+            f"{name} holds an adapter, and the model is read without it: merge it into the weights first (peft's "
+            "merge_and_unload, then save_pretrained), and give that folder."
+        )
     place, kind = pick_device(device), pick_dtype(dtype, device)
     options: dict[str, Any] = {"dtype": kind}
     if quantize is not None:

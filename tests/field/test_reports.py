@@ -233,6 +233,24 @@ def test_weights_that_the_model_has_no_place_for(saved, change, message):
         language.load(saved("qwen2", reconfigured))
 
 
+def test_adapters_and_broken_output_layers_are_refused(saved):
+    from extractors.models import language
+
+    with pytest.raises(ExtractionError, match="holds an adapter.*merge it"):
+        language.load(saved("gpt2", lambda path: (path / "adapter_config.json").write_text("{}")))
+
+    def broken(held):
+        return {key: w * float("nan") if key == "lm_head.weight" else w for key, w in held.items()}
+
+    extractor = language.load(saved("llama"))
+    text = [extractor.encode(TEXTS[0])]
+    extractor.model.lm_head.weight.data[:] = float("nan")
+    with pytest.raises(ExtractionError, match="losses of .* are NaN"):
+        extractor.forward(text)
+    with pytest.raises(ExtractionError):
+        language.load(saved("llama", lambda path: weights(path, broken))).forward(text)
+
+
 def test_weights_that_no_state_passes_may_be_missing(saved):
     """The pooler of BERT is never read; without an output layer there are states, and no losses."""
     from extractors.models import language
