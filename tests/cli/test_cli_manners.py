@@ -75,7 +75,8 @@ def folder(tmp_path, monkeypatch):
 
 
 SLOW = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a suite in the background has ignored
 if sys.argv[1] == "import":
     sys.path.insert(0, sys.argv[2])
     import prh_jax.cli.metrics as metrics
