@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from prh_jax.arrays import NotRealError, real_numbers
-from prh_jax.stores.layout import DTYPES
+from prh_jax.stores.layout import common_dtype
 from prh_jax.stores.reader import FeatureStore
 from prh_jax.stores.target import check_target
 from prh_jax.stores.writer import write_features
@@ -90,7 +90,7 @@ def import_features(
         raise ExtractionError(f"{source} has {n} rows, but {len(chosen)} ids were given.{hint}")
     with source.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    dtype = _dtype_of(layers)
+    dtype = common_dtype(layers)
     spec = {
         "modality": modality,
         "model": model,
@@ -147,11 +147,6 @@ def _axes_by_count(source: Path, shape: tuple[int, ...], ids: Sequence[str] | No
         if ids is None or fits
         else f"{source} holds an array of shape {shape}, but {len(ids)} ids were given. Give one for each sample."
     )
-
-
-def _dtype_of(layers: Sequence[np.ndarray]) -> str:
-    kinds = {str(layer.dtype) for layer in layers}
-    return kinds.pop() if len(kinds) == 1 and kinds <= set(DTYPES) else "float32"
 
 
 def _torch(source: Path) -> Imported:

@@ -260,19 +260,17 @@ def _check_alone(states: Sequence[np.ndarray], names: Sequence[str], run: Callab
         From rows of the batch and their number to the features of these alone.
     """
     size = len(states[0])
-    first, last = (slice(0, 1), 1), (slice(size - 1, size), 1)
+    last, half = slice(size - 1, size), slice(size // 2, size)
     try:
-        again = [run(*first) for _ in range(2)]
-        _compare(names, [state[:1] for state in again[0]], again[1], states, "at another call", _REPEATED)
-        others = [first, last] if size > 1 else []
-        found = [again[0], run(*last)] if size > 1 else []
+        first = run(slice(0, 1), 1)
+        _compare(names, first, run(slice(0, 1), 1), states, "at another call", _REPEATED)
+        found = [(slice(0, 1), first), (last, run(last, 1))] if size > 1 else []
     except ExtractionError:
         raise
     except (RuntimeError, ValueError, TypeError, IndexError):  # a model that takes no batch of one
-        half = slice(size // 2, size)
-        others = [(half, size - size // 2)] if size >= 4 else []
-        found = [run(*other) for other in others]
-    for (rows, count), alone in zip(others, found, strict=True):
+        found = [(half, run(half, size - size // 2))] if size >= 4 else []
+    for rows, alone in found:
+        count = len(alone[0])
         where = "when it is alone" if count == 1 else f"in a batch of {count}"
         _compare(names, [state[rows] for state in states], alone, states, where, _ALONE)
 

@@ -85,7 +85,8 @@ def pictures_in(root: Path, split: str | None) -> dict[str, list[Any]]:
             f"{root} holds neither a parquet file nor a picture. Name the folder that has them; of a "
             "table in another form (csv, jsonl, txt), name the file."
         )
-    _tell_left_out(root, [file for file in files if file not in set(pictures) and file.name not in METADATA])
+    read = set(pictures)
+    _tell_left_out(root, [file for file in files if file not in read and file.name not in METADATA])
     pictures = of_split(root, pictures, split, "")
     described: dict[Path, dict[str, Any]] = {}
     for file in files:

@@ -25,11 +25,11 @@ def rows_of(file: Path) -> list[dict[str, Any]]:
 
             return pq.read_table(file).to_pylist()
         with open(file, encoding="utf-8-sig", newline="") as lines:
-            if file.suffix in (".csv", ".tsv"):
-                return _table(file, lines.read())
             text = lines.read()
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError) as error:
         raise ExtractionError(f"{file} cannot be read: {error}") from error
+    if file.suffix in (".csv", ".tsv"):
+        return _table(file, text)
     if "\n" not in text:
         text = text.replace("\r", "\n")  # of old Macs
     if file.suffix == ".txt":
@@ -47,20 +47,23 @@ def columns_of(file: Path) -> dict[str, list[Any]]:
 
 
 def _table(file: Path, text: str) -> list[dict[str, Any]]:
-    """The rows of a table with a header; csv.Error or ExtractionError where a row is not as the header says."""
+    """The rows of a table with a header; ExtractionError where one is not as the header says."""
     comma = file.suffix == ".csv"
-    header, *rows = list(csv.reader(io.StringIO(text, newline=""), delimiter="," if comma else "\t", strict=True)) or [
-        []
-    ]
+    cells = csv.reader(io.StringIO(text, newline=""), delimiter="," if comma else "\t", strict=True)
+    try:
+        header, *rows = list(cells) or [[]]
+    except csv.Error as error:
+        raise ExtractionError(f"{file} cannot be read: line {cells.line_num}: {error}") from error
     twice = next((name for name in header if header.count(name) > 1), None)
     if twice is not None:
         raise ExtractionError(f"{file} has two columns {twice!r}; give each its own name.")
     while rows and not rows[-1]:
         rows.pop()
-    if not comma and len(rows) + 1 != len(_lines(text.rstrip())):
+    lines = len(_lines(text.rstrip()))
+    if not comma and len(rows) + 1 != lines:
         raise ExtractionError(
-            f"{file} has quoted cells that span lines, or quotes that are text: its {len(_lines(text.rstrip()))} lines "
-            f"read as {len(rows) + 1} rows. Save it as CSV or JSON lines."
+            f"{file} has quoted cells that span lines, or quotes that are text: its {lines} lines read as "
+            f"{len(rows) + 1} rows. Save it as CSV or JSON lines."
         )
     rows = [row or [""] if len(header) == 1 else row for row in rows]  # an empty line is an empty text
     wrong = next((number for number, row in enumerate(rows) if len(row) != len(header)), None)

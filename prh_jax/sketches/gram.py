@@ -50,11 +50,6 @@ def rounding_norm(squares: Float[Array, " n"]) -> Float[Array, ""]:
     return jnp.finfo(squares.dtype).eps / 2 * linalg.safe_sqrt(others * (2 * squares[most] + others))
 
 
-def _off_diagonal(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
-    """The matrix without its diagonal, which a U-centred matrix does not depend on."""
-    return jnp.where(jnp.eye(matrix.shape[0], dtype=bool), 0, matrix)
-
-
 @dataclasses.dataclass(frozen=True)
 class GramSketcher(Sketcher):
     """Centred Gram matrix of a layer, scaled to Frobenius norm one: CKA is the inner product of two.
@@ -93,12 +88,11 @@ class GramSketcher(Sketcher):
                 bad = bad | ~(unit > 0)
                 matrix = linalg.gaussian(squares, self.sigma * jnp.where(bad, 1, unit))
                 factor = jnp.ones_like(factor)
-        linear = self.kernel == "linear"
-        error = (
-            rounding_norm(jnp.diagonal(matrix))
-            if linear
-            else jnp.finfo(matrix.dtype).eps / 2 * linalg.safe_sqrt(jnp.sum(jnp.square(_off_diagonal(matrix))))
-        )
+        if self.kernel == "linear":
+            error = rounding_norm(jnp.diagonal(matrix))
+        else:  # what is on the diagonal is not in a U-centred matrix
+            apart = linalg.without_diagonal(matrix)
+            error = jnp.finfo(matrix.dtype).eps / 2 * linalg.safe_sqrt(linalg.inner(apart, apart))
         matrix, diagonal = linalg.split_center(matrix)
         upper = pack_upper(matrix)
         squares = 2 * linalg.inner(upper, upper) + linalg.inner(diagonal, diagonal)

@@ -21,7 +21,6 @@ class Columns(NamedTuple):
     low: Float[Array, "1 d"]
     high: Float[Array, "1 d"]
     factor: Float[Array, ""]
-    mean: Float[Array, "1 d"]
     trimmed: Float[Array, "1 d"]
     degenerate: Bool[Array, ""]
 
@@ -39,7 +38,7 @@ def column_ranges(x: Float[Array, "n d"], rows: SampleAxis = LOCAL) -> Columns:
     n = rows.count(x)
     # where there are at least three: of fewer, nothing would be left
     trimmed = mean + (2 * mean - (low + high) * factor) / max(n - 2, 1) if n > 2 else mean
-    return Columns(low, high, factor, mean, trimmed, ~(finite & wide))
+    return Columns(low, high, factor, trimmed, ~(finite & wide))
 
 
 def near_mean(columns: Columns) -> Float[Array, "1 d"]:

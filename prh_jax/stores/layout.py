@@ -40,6 +40,12 @@ LONGEST_NAME = 240
 DTYPES = {"float32": np.dtype("float32"), "float16": np.dtype("float16"), "bfloat16": BFLOAT16}
 
 
+def common_dtype(layers: Iterable[np.ndarray]) -> str:
+    """The name of the type that layers are stored in: their own if they share one that stores have, else float32."""
+    names = {str(layer.dtype) for layer in layers}
+    return names.pop() if len(names) == 1 and names <= set(DTYPES) else "float32"
+
+
 @dataclass(frozen=True)
 class Layer:
     """Where features were read in a model: a name and a width."""

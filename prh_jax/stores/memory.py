@@ -9,9 +9,8 @@ import numpy as np
 
 from ..arrays import NotRealError, real_numbers
 from ..errors import StoreError
-from .bfloat16 import BFLOAT16
 from .checks import check_ids
-from .layout import Layer, sha256_json, spec_sha256
+from .layout import DTYPES, Layer, common_dtype, sha256_json, spec_sha256
 from .source import GivenLayers, ModelSource, finite_rows
 from .url import Url
 
@@ -19,7 +18,7 @@ from .url import Url
 class MemoryStore(GivenLayers):
     """The layers of a model in memory, as a ModelSource.
 
-    Layers are float32, or of 16 bits where all of them are; nothing is copied that has its type already.
+    Layers are float32, or floats of 16 bits where all of them are; nothing is copied that has its type already.
 
     Parameters
     ----------
@@ -42,16 +41,12 @@ class MemoryStore(GivenLayers):
         n = len(next(iter(named.values())))
         self.by_position = ids is None
         chosen = [str(row) for row in range(n)] if ids is None else check_ids(ids)
-        dtypes = {layer.dtype for layer in named.values()}
-        dtype = dtypes.pop() if len(dtypes) == 1 else np.dtype(np.float32)
-        self.features = [
-            _as_stored(name, layer, values, chosen, dtype if dtype.itemsize == 2 else np.dtype(np.float32))
-            for layer, values in named.items()
-        ]
+        dtype = DTYPES[common_dtype(named.values())]
+        self.features = [_as_stored(name, layer, values, chosen, dtype) for layer, values in named.items()]
         self.layers = [Layer(layer, values.shape[1]) for layer, values in named.items()]
         self.ids = chosen
         self.ids_sha256 = sha256_json(chosen)
-        self.dtype = self.features[0].dtype
+        self.dtype = dtype
         self.spec: dict[str, Any] = {"model": name}
         self.spec_sha256 = spec_sha256(self.spec, self.layers)
         self.result: dict[str, Any] = {}
@@ -84,15 +79,12 @@ def memory_stores(models: Mapping[Any, Any], ids: Sequence[Any] | None = None) -
 
 def _named(model: str, layers: Any) -> dict[str, np.ndarray]:
     """Layers (n, d) by name."""
+    if isinstance(layers, Mapping | list | tuple) and not layers:
+        raise StoreError(f"Model {model!r} has no layers.")
     if isinstance(layers, Mapping):
-        if not layers:
-            raise StoreError(f"Model {model!r} has no layers.")
         return {str(name): _array(f"Layer {name!r} of {model!r}", value) for name, value in layers.items()}
-    if isinstance(layers, list | tuple):
-        if not layers:
-            raise StoreError(f"Model {model!r} has no layers.")
-        if all(np.ndim(layer) == 2 or hasattr(layer, "columns") for layer in layers):
-            return {f"layer_{i}": _array(f"Layer {i} of {model!r}", layer) for i, layer in enumerate(layers)}
+    if isinstance(layers, list | tuple) and all(np.ndim(layer) == 2 for layer in layers):
+        return {f"layer_{i}": _array(f"Layer {i} of {model!r}", layer) for i, layer in enumerate(layers)}
     whole = _array(f"Model {model!r}", layers, dims=(2, 3))
     return {f"layer_{i}": layer for i, layer in enumerate(whole if whole.ndim == 3 else [whole])}
 
@@ -118,8 +110,6 @@ def _as_stored(model: str, layer: str, values: np.ndarray, ids: Sequence[str], d
         )
     with np.errstate(over="ignore"):
         kept = values.astype(dtype, copy=False)
-    if dtype == BFLOAT16:
-        kept = kept.view(BFLOAT16)
     wrong = ~finite_rows(kept)
     if wrong.any():
         row = int(np.argmax(wrong))

@@ -85,6 +85,14 @@ def test_forms_of_layers_and_sides(tmp_path):
     )
 
 
+@pytest.mark.parametrize(("kind", "kept"), [(np.int16, "float32"), (np.float64, "float32"), (np.float16, "float16")])
+def test_features_are_kept_in_types_that_stores_have(tmp_path, kind, kept):
+    made = {name: [(100 * layer).astype(kind) for layer in layers] for name, layers in features(2).items()}
+    found = prh_jax.align(made, None, METRICS)
+    assert [model.dtype for model in found.provenance.models("x")] == [kept] * 2
+    same(found, prh_jax.align(stored(tmp_path, made, dtype=kept), None, METRICS))
+
+
 def test_equal_names_are_told_apart_by_contents():
     a, b = features(1), features(1, seed=1)
     assert prh_jax.align(a, b, ["cka"]).scores("cka").item() < 0.999
