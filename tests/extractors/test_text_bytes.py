@@ -63,3 +63,21 @@ def test_bits_per_byte_where_a_token_is_part_of_a_character(checkpoint, side, cu
         nats = float(extractor.model(tokens, labels=tokens).loss) * predicted
     bits = summarize(values.__getitem__, values)["bpb"]
     assert bits == pytest.approx(nats / np.log(2) / predicted, rel=1e-5)
+
+
+class Slow:
+    """A tokenizer without offsets, which puts a space in front and a mark around, as sentencepiece's in Python do."""
+
+    is_fast = False
+    all_special_ids = (0,)
+    words = ("<s>", "▁the", "▁d", "<0xC3>", "<0xA9>")
+
+    def __call__(self, text, **settings):
+        return {"input_ids": list(range(5)), "special_tokens_mask": [0] * 5}
+
+    def convert_ids_to_tokens(self, ids):
+        return [self.words[i] for i in ids]
+
+
+def test_bytes_of_tokens_without_offsets():
+    assert token_bytes(Slow(), "the dé") == [None, 3, 2, 1, 1]
