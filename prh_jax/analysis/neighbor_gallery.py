@@ -16,8 +16,9 @@ from ..results.gallery import Gallery, Picture
 from ..results.provenance import MetricRecord, find_stores
 from ..sketches.neighbors import NeighborSketcher
 from ..stores.location import place
-from ..stores.paired import pair_stores
+from ..stores.pairing import pair_samples
 from ..stores.reader import open_stores
+from ..stores.samples import mask_of_runs
 from ..stores.source import ModelSource
 
 
@@ -109,8 +110,11 @@ def _stores(result: Alignment, models: dict[str, str], given: dict[str, Any]) ->
     if provenance.stores_y is None and not all(path and place(path).exists() for path in recorded["y"] or ()):
         given = given | {"y": given["y"] or given["x"]}  # a study of x with itself: stores that moved, moved once
     xs, ys = (open_stores(given[side] or find_stores("this result", recorded[side], side)) for side in "xy")
-    if provenance.pair == "inner" or provenance.normalize_ids:
-        xs, ys = pair_stores(xs, ys, provenance.pair, provenance.normalize_ids)
+    chosen = mask_of_runs(**provenance.samples) if provenance.samples else None
+    if provenance.pair == "inner" or provenance.normalize_ids or provenance.partners or chosen is not None:
+        pair: Any = provenance.partners or provenance.pair
+        paired = pair_samples(xs, ys, pair, normalize_ids=provenance.normalize_ids, samples=chosen)
+        xs, ys = paired.xs, paired.ys
     found = {}
     for side, stores in (("x", xs), ("y", ys)):
         contents = next(entry.contents for entry in provenance.models(side) if entry.label == models[side])

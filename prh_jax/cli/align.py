@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .arguments import add_null_options, add_pairing, groups_of, index_or_all, metrics_of, null_of, paths_of
+from .arguments import add_null_options, add_pairing, index_or_all, labels_of, metrics_of, null_of, pair_of, paths_of
 from .printing import print_calibration, print_json, table
 
 EPILOG = """\
@@ -18,6 +18,7 @@ examples:
   prh align --x gpt2.zarr bert.zarr -o s3://bucket/r.zarr --worker 0/4      one of four machines without a shared folder
   srun prh align --x stores/*.zarr -o result.zarr --distributed   many hosts, each with some samples of every layer
   prh align --x stores/*.zarr --null 500 -o result.zarr         with what chance gives: p, q, calibrated scores
+  prh align --x captions.zarr --y images.zarr --pair-x image_of_caption.txt --null 500 -o result.zarr
   prh align --x stores/*.zarr --metric all --prh --npy -o result.zarr   all with all, the reference's numbers, files
 """
 
@@ -49,6 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     paths.add_argument("--y", nargs="+", metavar="STORE", help="of the other side (default: x with itself)")
     add_pairing(paths)
+    for side, other in ("xy", "yx"):
+        paths.add_argument(
+            f"--pair-{side}",
+            metavar="FILE",
+            help=f"many rows of {side} have one of {other}, as captions have an image: an id of {other} on each line",
+        )
+    paths.add_argument("--samples", metavar="FILE", help="score these samples alone: an id on each line")
+    paths.add_argument("--exclude", metavar="FILE", help="leave out these samples: an id on each line")
     scoring = parser.add_argument_group("how to score")
     scoring.add_argument(
         "--metric",
@@ -73,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     scoring.add_argument(
         "--sketch-cache", metavar="FOLDER", help="folder or URL that keeps sketches, for further studies"
     )
-    scoring.add_argument("--groups", metavar="FILE", help="a label per sample, a line each: orders stay within groups")
+    scoring.add_argument("--groups", metavar="FILE", help="a label per sample, a line each (see --exchange)")
     scoring.add_argument(
         "--exclude-own-group", action="store_true", help="no sample is a neighbour of one of its group"
     )
@@ -170,12 +179,14 @@ def _run(args: argparse.Namespace) -> int:
     settings: dict[str, Any] = {
         "preprocess": preprocess,
         "output": output,
-        "pair": args.pair,
+        "pair": pair_of(args),
+        "samples": args.samples,
+        "exclude": args.exclude,
         "normalize_ids": args.normalize_ids,
         "memory": args.memory,
         "sketch_cache": args.sketch_cache,
         "precision": args.precision,
-        "groups": groups_of(args.groups),
+        "groups": labels_of(args.groups, "--groups"),
         "exclude_own_group": args.exclude_own_group,
     }
     if args.distributed:

@@ -35,6 +35,11 @@ def add_null_options(parser: argparse.ArgumentParser, *, default: int | None) ->
     group.add_argument(
         "--stop-after", type=int, metavar="H", help="stop a pair at H orders that score at least as high"
     )
+    group.add_argument(
+        "--exchange",
+        choices=("within", "whole"),
+        help="with groups: exchange samples within groups, or whole groups of equal size (within; of --pair-x, whole)",
+    )
     group.add_argument("--no-tail", action="store_true", help="leave out the skewness of each layer pair's null")
     group.add_argument("--force-null", action="store_true", help="replace a calibration with other settings")
 
@@ -79,14 +84,23 @@ def null_of(args: argparse.Namespace) -> Any:
 
     if args.null is None:
         return None
-    return Null(args.null, args.null_seed, args.alpha, args.aggregate, args.stop_after, not args.no_tail)
+    return Null(
+        args.null, args.null_seed, args.alpha, args.aggregate, args.stop_after, not args.no_tail, exchange=args.exchange
+    )
 
 
-def groups_of(path: str | None) -> list[str] | None:
-    """The group of each sample from a text file, a line each."""
+def labels_of(path: str | None, option: str) -> list[str] | None:
+    """A label for each sample from a text file, a line each."""
     from ..stores.checks import lines_of
 
-    return None if path is None else [line.strip() for line in lines_of(path, "--groups")]
+    return None if path is None else [line.strip() for line in lines_of(path, option)]
+
+
+def pair_of(args: argparse.Namespace) -> Any:
+    """How samples are paired: by --pair, or with the partners that --pair-x or --pair-y names."""
+    given = {side: labels_of(getattr(args, f"pair_{side}"), f"--pair-{side}") for side in "xy"}
+    partners = {side: labels for side, labels in given.items() if labels is not None}
+    return partners or args.pair
 
 
 def index_or_all(text: str) -> int | str:

@@ -8,6 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from .settings import Exchange
+
+NO_ORDER: dict[Exchange, str] = {
+    "within": "Every group holds one sample, so no order but the identity is left; give coarser groups.",
+    "whole": (
+        "No two groups hold equally many samples, so no order of whole groups but the identity is left. Leave out "
+        'samples (exclude=) until groups are of one size, or exchange samples within groups (exchange="within").'
+    ),
+}
+
 
 def group_codes(groups: Sequence[Any], n: int) -> tuple[int, ...]:
     """Groups of samples as whole numbers, in order of first appearance; ValueError unless there is one per sample."""
@@ -18,24 +28,43 @@ def group_codes(groups: Sequence[Any], n: int) -> tuple[int, ...]:
     return tuple(codes[label] for label in labels)
 
 
-def count_orders(n: int, groups: Sequence[int] | None = None) -> int:
-    """The number of orders of n samples that keep each sample in its group, the identity included."""
-    sizes = [n] if groups is None else np.bincount(groups).tolist()
-    return math.prod(math.factorial(size) for size in sizes)
+def exchange_units(n: int, groups: Sequence[int] | None = None, exchange: Exchange = "within") -> list[np.ndarray]:
+    """What orders exchange: arrays (units, samples of a unit); the units of one array change places with one another.
+
+    Without groups, all samples; "within", the samples of each group; "whole", the groups of each size, the i-th sample
+    of one with the i-th of another.
+    """
+    if groups is None:
+        return [np.arange(n)[:, None]]
+    samples = np.argsort(groups, kind="stable")
+    members = np.split(samples, np.cumsum(np.bincount(groups))[:-1])
+    if exchange == "within":
+        return [part[:, None] for part in members]
+    sizes = sorted({len(part) for part in members})
+    return [np.stack([part for part in members if len(part) == size]) for size in sizes]
 
 
-def log_arrangements(groups: Sequence[int], rows: Sequence[int]) -> float:
-    """Log of how many arrangements of the samples orders within `groups` make, where equal `rows` are one and the same.
+def count_orders(n: int, groups: Sequence[int] | None = None, exchange: Exchange = "within") -> int:
+    """The number of orders of n samples, within groups or of whole groups, the identity included."""
+    return math.prod(math.factorial(len(units)) for units in exchange_units(n, groups, exchange))
+
+
+def log_arrangements(units: Sequence[np.ndarray], rows: np.ndarray) -> float:
+    """Log of how many arrangements of the samples orders make, where equal `rows` are one and the same.
 
     0 where every order leaves the rows as they are.
     """
-    sizes = Counter(groups).values()
-    alike = Counter(zip(groups, rows, strict=True)).values()
-    return sum(math.lgamma(size + 1) for size in sizes) - sum(math.lgamma(count + 1) for count in alike)
+    found = 0.0
+    for members in units:
+        alike = Counter(map(tuple, rows[members].tolist()))
+        found += math.lgamma(len(members) + 1) - sum(math.lgamma(count + 1) for count in alike.values())
+    return found
 
 
-def make_orders(n: int, count: int, seed: int, groups: Sequence[int] | None = None) -> np.ndarray:
-    """Orders (count, n), each uniform over all permutations of the samples, or over those within `groups`.
+def make_orders(
+    n: int, count: int, seed: int, groups: Sequence[int] | None = None, exchange: Exchange = "within"
+) -> np.ndarray:
+    """Orders (count, n), each uniform over all permutations of the samples, or over those that `exchange` allows.
 
     Order i depends on the seed and on i alone: more orders begin with the same ones, and neither tiles nor devices nor
     the choice of models change them. Where there are no more than `count` orders besides the identity, all of them are
@@ -43,27 +72,27 @@ def make_orders(n: int, count: int, seed: int, groups: Sequence[int] | None = No
     """
     if count < 1:
         raise ValueError(f"A null needs at least one order, got {count}.")
-    total = count_orders(n, groups)
+    units = exchange_units(n, groups, exchange)
+    total = count_orders(n, groups, exchange)
     if total == 1:
-        raise ValueError("Every group holds one sample, so no order but the identity is left; give coarser groups.")
-    members = [np.arange(n)] if groups is None else [np.flatnonzero(np.equal(groups, g)) for g in sorted(set(groups))]
+        raise ValueError(NO_ORDER[exchange])
     if total - 1 <= count:
-        return _all_orders(n, members)[1:]
+        return _all_orders(n, units)[1:]
     orders = np.empty((count, n), np.int32)
     for i, order in enumerate(orders):
         rng = np.random.default_rng([seed, i])
-        for samples in members:
-            order[samples] = rng.permutation(samples)
+        for members in units:
+            order[members] = members[rng.permutation(len(members))]
     return orders
 
 
-def _all_orders(n: int, members: Sequence[np.ndarray]) -> np.ndarray:
-    """Every order within groups, the identity first."""
+def _all_orders(n: int, units: Sequence[np.ndarray]) -> np.ndarray:
+    """Every order that exchanges units, the identity first."""
     orders = []
-    for parts in itertools.product(*(itertools.permutations(samples) for samples in members)):
+    for parts in itertools.product(*(itertools.permutations(range(len(members))) for members in units)):
         order = np.empty(n, np.int32)
-        for samples, part in zip(members, parts, strict=True):
-            order[samples] = part
+        for members, part in zip(units, parts, strict=True):
+            order[members] = members[list(part)]
         orders.append(order)
     return np.stack(orders)
 

@@ -2,10 +2,11 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+Exchange = Literal["within", "whole"]
 Aggregate = Callable[[np.ndarray], Any]
 
 
@@ -39,6 +40,9 @@ class Null:
                 cases of chance cost few orders. None runs all orders for every pair
     tail        also the skewness of every cell and its tail probability, where scores are inner products
     cells       also keep the null of every layer pair (orders x layers x layers, float32)
+    exchange    what changes places where samples have groups: "within", the samples of a group with one another;
+                "whole", whole groups of equal size with one another, for inputs that are repeated (five captions of
+                an image). None: "whole" where many rows are paired with one (pair=), else "within"
     """
 
     orders: int = 200
@@ -48,6 +52,7 @@ class Null:
     stop_after: int | None = None
     tail: bool = True
     cells: bool = False
+    exchange: Exchange | None = None
 
     def __post_init__(self):
         for name in ("orders", "stop_after"):
@@ -58,6 +63,8 @@ class Null:
                 raise ValueError(f"A null has at most {MOST_ORDERS:,} orders, got {name} = {value}. Ask for fewer.")
         if not (isinstance(self.seed, int | np.integer) and self.seed >= 0):
             raise ValueError(f"A null's seed is a whole number of at least 0, got {self.seed!r}.")
+        if self.exchange not in (None, "within", "whole"):
+            raise ValueError(f"A null exchanges samples 'within' groups or 'whole' groups, got {self.exchange!r}.")
         if not 0 < self.alpha < 1:
             raise ValueError(f"A null needs 0 < alpha < 1, got {self.alpha!r}.")
         if isinstance(self.aggregate, str) and self.aggregate not in AGGREGATES:
@@ -67,9 +74,12 @@ class Null:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings as plain values; a function by its name."""
+        """The settings as plain values; a function by its name, and `exchange` where it is not the usual one."""
         name = self.aggregate if isinstance(self.aggregate, str) else f"function {_name(self.aggregate)}"
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)} | {"aggregate": name}
+        found = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)} | {"aggregate": name}
+        if self.exchange != "whole":  # as nulls of earlier versions, which knew no other
+            del found["exchange"]
+        return found
 
     def reduce(self, scores: np.ndarray) -> Any:
         """The aggregate of scores (..., layers of x, layers of y); NaN where all are NaN."""

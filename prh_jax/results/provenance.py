@@ -64,7 +64,10 @@ class ModelRecord:
         return {**(self.result or {}), **self.spec}
 
 
-NOT_THE_STUDY = {"pair", "normalize_ids", "by_position", "device", "versions", "stores_x", "stores_y"}
+NOT_THE_STUDY = {
+    *("pair", "normalize_ids", "by_position", "samples", "partners"),  # contents and ids tell what they came to
+    *("device", "versions", "stores_x", "stores_y"),
+}
 """Fields that tell where and with what a study was run, not what it is."""
 
 
@@ -92,6 +95,12 @@ class Provenance:
         Whether features in memory came without ids, so that row i of one model was paired with row i of another.
     normalize_ids
         Whether ids were compared in Unicode's composed form.
+    samples
+        Where not all samples of the stores were scored: "of" how many, and "rows", ranges [start, stop) of those that
+        were.
+    partners
+        Where many rows of a side are paired with one of the other: its name ("x" or "y"), and the id of the partner of
+        each row.
     groups, exclude_own_group
         The group of each sample, and whether a sample's own group holds none of its neighbours.
     """
@@ -110,6 +119,8 @@ class Provenance:
     pair: str = "exact"
     normalize_ids: bool = False
     by_position: bool = False
+    samples: Mapping[str, Any] | None = None
+    partners: Mapping[str, Sequence[str]] | None = None
     groups: Sequence[int] | None = None
     exclude_own_group: bool = False
 
@@ -132,7 +143,7 @@ class Provenance:
         made = dataclasses.asdict(self)
         if self.groups is None:
             del made["groups"], made["exclude_own_group"]
-        for name in ("normalize_ids", "by_position"):
+        for name in ("normalize_ids", "by_position", "samples", "partners"):
             if not made[name]:
                 del made[name]
         return made
@@ -173,8 +184,12 @@ def origin_lines(provenance: Provenance, null: dict[str, Any] | None) -> list[tu
     clipped = f"clipped at quantile {clip:g} ({preprocess['scope']})" if clip < 1 else "not clipped"
     rows = "rows of unit length" if preprocess["normalize"] else "rows as they are"
     paired = "by position (row i with row i)" if provenance.by_position else provenance.pair
+    if provenance.partners:
+        (side, partners), *_ = provenance.partners.items()
+        paired = f"each row of {side} with one of {len(set(partners))} of {'y' if side == 'x' else 'x'}"
+    count = f"{provenance.n} of {provenance.samples['of']}" if provenance.samples else f"{provenance.n}"
     lines = [
-        ("samples", f"{provenance.n}, ids {provenance.ids_sha256[:12]}, paired {paired}"),
+        ("samples", f"{count}, ids {provenance.ids_sha256[:12]}, paired {paired}"),
         ("features", f"{clipped}, {rows}"),
         ("precision", f"{provenance.precision}, on {provenance.device}"),
         ("versions", ", ".join(f"{name} {text}" for name, text in provenance.versions.items())),
@@ -194,6 +209,7 @@ def origin_lines(provenance: Provenance, null: dict[str, Any] | None) -> list[tu
     if null is not None:
         settings = null["null"]
         orders = "all orders" if null["exact"] else f"{settings['orders']} orders, seed {settings['seed']}"
+        orders += " of whole groups" if settings.get("exchange") == "whole" else ""
         lines.append(("null", f"{orders}, level {settings['alpha']:g}, {settings['aggregate']} over layer pairs"))
     return lines
 

@@ -1,7 +1,7 @@
 """Features in memory as a store: what `align` takes from people who hold arrays."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ class MemoryStore(GivenLayers):
         If a layer is no array of real numbers, has another number of samples, or has a value that is not finite.
     """
 
-    def __init__(self, name: str, layers: Any, ids: Sequence[Any] | None = None):
+    def __init__(self, name: str, layers: Any, ids: Iterable[Any] | None = None):
         named = _named(name, layers)
         n = len(next(iter(named.values())))
         self.by_position = ids is None
@@ -71,7 +71,7 @@ class MemoryStore(GivenLayers):
         return digest.hexdigest()
 
 
-def memory_stores(models: Mapping[Any, Any], ids: Sequence[Any] | None = None) -> list[ModelSource]:
+def memory_stores(models: Mapping[Any, Any], ids: Iterable[Any] | None = None) -> list[ModelSource]:
     """A store for each model of a mapping from names to layers."""
     made: list[ModelSource] = [MemoryStore(str(name), layers, ids) for name, layers in models.items()]
     return made

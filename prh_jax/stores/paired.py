@@ -9,17 +9,22 @@ import numpy as np
 from ..errors import MismatchError
 from .checks import check_same_samples
 from .layout import sha256_json
+from .memory import MemoryStore
 from .source import ModelSource
 
 
 class PairedStore:
-    """Some rows of a store, in a given order and under given ids, as a ModelSource of their own."""
+    """Some rows of a store, in a given order and under given ids, as a ModelSource of their own.
+
+    A row may occur more than once.
+    """
 
     def __init__(self, store: ModelSource, ids: Sequence[str], rows: Sequence[int]):
-        self._whole, self._rows = store, np.array(rows, np.int64)
+        self.whole, self._rows = store, np.array(rows, np.int64)
         self.ids, self.ids_sha256 = list(ids), sha256_json(list(ids))
         self.path, self.spec, self.spec_sha256, self.result = store.path, store.spec, store.spec_sha256, store.result
         self.layers, self.dtype = store.layers, store.dtype
+        self.by_position = getattr(store, "by_position", False)
 
     @property
     def n(self) -> int:
@@ -29,7 +34,7 @@ class PairedStore:
     @property
     def model(self) -> str:
         """The model's name."""
-        return self._whole.model
+        return self.whole.model
 
     @property
     def nbytes(self) -> int:
@@ -39,12 +44,12 @@ class PairedStore:
     def read_layer(self, layer: int, rows: slice = slice(None)) -> np.ndarray:
         """Features (n, d) of one layer, or some rows of them, as paired."""
         span, chosen = self._span(rows)
-        return self._whole.read_layer(layer, span)[chosen]
+        return self.whole.read_layer(layer, span)[chosen]
 
     def read_rows(self, rows: slice) -> list[np.ndarray]:
         """Features of some paired samples, an array (rows, d) per layer."""
         span, chosen = self._span(rows)
-        return [part[chosen] for part in self._whole.read_rows(span)]
+        return [part[chosen] for part in self.whole.read_rows(span)]
 
     def _span(self, rows: slice) -> tuple[slice, np.ndarray]:
         """The range of the whole store that holds some paired rows, and their places in it."""
@@ -54,7 +59,15 @@ class PairedStore:
 
     def checksum(self) -> str:
         """That of the whole store, with the samples that were chosen."""
-        return hashlib.sha256(f"{self._whole.checksum()} {self.ids_sha256}".encode()).hexdigest()
+        chosen = f"{self.whole.checksum()} {self.ids_sha256}"
+        if len(set(self._rows.tolist())) < len(self._rows):  # else the ids tell which rows they are
+            chosen += f" {hashlib.sha256(self._rows.tobytes()).hexdigest()}"
+        return hashlib.sha256(chosen.encode()).hexdigest()
+
+
+def is_in_memory(store: ModelSource) -> bool:
+    """Whether the features of a store are in the memory of this process."""
+    return is_in_memory(store.whole) if isinstance(store, PairedStore) else isinstance(store, MemoryStore)
 
 
 def pair_stores(

@@ -305,7 +305,7 @@ OneOrMore = str | Path | Url | ModelSource | Mapping[str, Any]
 Stores = Sequence[OneOrMore] | OneOrMore
 
 
-def open_stores(stores: Stores, ids: Sequence[Any] | None = None) -> list[ModelSource]:
+def open_stores(stores: Stores, ids: Iterable[Any] | None = None) -> list[ModelSource]:
     """Feature stores opened and checked to be complete, and features in memory as such; StoreError names what is not.
 
     `ids` are those of the samples of features in memory.

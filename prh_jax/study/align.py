@@ -1,8 +1,8 @@
 """The whole flow in one function: feature stores in, labelled scores of all layer pairs out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +13,11 @@ from ..null.settings import Null
 from ..results.alignment import Alignment
 from ..runtime.workers import Worker
 from ..stores.location import place
+from ..stores.pairing import Pair
 from ..stores.reader import Stores
+from ..stores.samples import Samples
 from ..stores.url import Url
-from .null import check_orders
+from .null import check_orders, settle_exchange
 from .run import Execution, run_study
 from .study import Precision, StudySettings, check_shared, open_study
 
@@ -28,12 +30,14 @@ def align(
     preprocess: Preprocess | None = None,
     output: str | Path | Url | None = None,
     overwrite: bool = False,
-    pair: Literal["exact", "inner"] = "exact",
+    pair: Pair = "exact",
     normalize_ids: bool = False,
-    ids: Sequence[Any] | None = None,
+    ids: Iterable[Any] | None = None,
+    samples: Samples | None = None,
+    exclude: Samples | None = None,
     null: int | Null | None = None,
     overwrite_null: bool = False,
-    groups: Sequence[Any] | None = None,
+    groups: Iterable[Any] | None = None,
     exclude_own_group: bool = False,
     memory: int | str | None = None,
     sketch_cache: str | Path | Url | None = None,
@@ -54,13 +58,19 @@ def align(
     overwrite           replace a result of other features or settings at `output`: at once on a disk; at a URL the old
                         one is removed first
     pair                "exact": all stores hold the same samples in the same order, or StoreError; "inner": they are
-                        cut down to the samples that all of them hold
-    ids                 of the samples of features in memory; if None, their rows are paired by position
+                        cut down to the samples that all of them hold. {"x": ids}: many rows of x (captions) have one of
+                        y (an image), an id of y for each row of x; {"y": ids} the other way round. Each row is then a
+                        sample, and the features of its partner are repeated
+    ids                 of the samples of features in memory, or {"x": ids, "y": ids} where the sides have other rows;
+                        if None, their rows are numbered, and paired by position
+    samples, exclude    score these samples alone, or all but these: ids, a mask (n,) of booleans, a slice of rows, or a
+                        text file with an id on each line. The order is that of the stores, which stay as they are
     normalize_ids       compare ids in Unicode's composed form (NFC): ids that look alike are one
     overwrite_null      replace a calibration of other settings that the result at `output` has
     null                also what chance gives: a number of orders, or a `Null` with its settings
-    groups              a label for each sample (its slide, image, language ...): the orders of the null stay within.
-                        Rows of a group that are all equal cannot be told from one another: a null of them is refused
+    groups              a label for each sample (its slide, image, language ...): the orders of the null stay within,
+                        or exchange whole groups, as `Null(exchange=)` says. Rows of a group that are all equal cannot
+                        be told from one another: a null within such groups is refused
     exclude_own_group   no sample is a neighbour of one of its own group (metrics of nearest neighbours; needs groups)
     memory              bytes for features, sketches and temporaries ("8GiB"), beyond what the process held before;
                         half of the machine's memory, or three quarters of the accelerator's, if None
@@ -79,6 +89,8 @@ def align(
         pair=pair,
         normalize_ids=normalize_ids,
         ids=ids,
+        samples=samples,
+        exclude=exclude,
         groups=groups,
         exclude_own_group=exclude_own_group,
         memory=memory,
@@ -92,6 +104,7 @@ def align(
     if null is not None:
         null = Null(int(null)) if isinstance(null, int | np.integer) else null
         check_permutable(study.metrics)
+        null = settle_exchange(study, null)
         check_orders(study, null, quiet)
     alignment = run_study(
         study,

@@ -12,6 +12,7 @@ from ..results.provenance import Provenance, find_stores
 from ..results.storage import read_provenance
 from ..stores.location import Place, place
 from ..stores.reader import Stores
+from ..stores.samples import mask_of_runs
 from ..stores.url import Url
 from .align import align
 from .study import PRECISIONS
@@ -85,10 +86,11 @@ def _align_again(
         [make_metric(record.name, **record.settings) for record in provenance.metrics.values()],
         preprocess=Preprocess(**provenance.preprocess),
         output=path,
-        pair=provenance.pair,  # type: ignore[arg-type]  # align checks it
+        pair=provenance.partners or provenance.pair,  # type: ignore[arg-type]  # align checks it
+        samples=mask_of_runs(**provenance.samples) if provenance.samples else None,
         normalize_ids=provenance.normalize_ids,
         precision=next(name for name, words in PRECISIONS.items() if words == provenance.precision),
-        groups=provenance.groups,
+        groups=None if provenance.partners else provenance.groups,
         exclude_own_group=provenance.exclude_own_group,
         **options,
     )

@@ -1,7 +1,7 @@
 """A study: what it is made of, checked before any work; its sketches, and its tiles, all or a share."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -31,9 +31,10 @@ from ..runtime.memory import check_address_space, default_memory, parse_bytes, s
 from ..runtime.workers import ALONE, Worker
 from ..sketches.base import SketchContext, Sketcher
 from ..stores.location import Place, place, remove
-from ..stores.memory import MemoryStore
-from ..stores.paired import pair_stores
+from ..stores.paired import is_in_memory
+from ..stores.pairing import Pair, pair_samples
 from ..stores.reader import Stores, label_stores, open_stores
+from ..stores.samples import Samples
 from ..stores.source import ModelSource
 from ..stores.target import check_target
 from ..stores.url import Url
@@ -53,10 +54,12 @@ class StudySettings:
     """How a study is scored, and with what: the keywords of `align` of the same names, which tells of each."""
 
     preprocess: Preprocess | None = None
-    pair: Literal["exact", "inner"] = "exact"
+    pair: Pair = "exact"
     normalize_ids: bool = False
-    ids: Sequence[Any] | None = None
-    groups: Sequence[Any] | None = None
+    ids: Iterable[Any] | None = None
+    samples: Samples | None = None
+    exclude: Samples | None = None
+    groups: Iterable[Any] | None = None
     exclude_own_group: bool = False
     memory: int | str | None = None
     sketch_cache: str | Path | Url | None = None
@@ -66,8 +69,10 @@ class StudySettings:
     def __post_init__(self):
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, got {self.precision!r}.")
-        if self.pair not in ("exact", "inner"):
-            raise ValueError(f"pair is 'exact' or 'inner', got {self.pair!r}.")
+        if not isinstance(self.pair, Mapping) and self.pair not in ("exact", "inner"):
+            raise ValueError(f"pair is 'exact', 'inner', or {{'x': an id of y for each row of x}}, got {self.pair!r}.")
+        if isinstance(self.pair, Mapping) and self.groups is not None:
+            raise ValueError("pair= makes groups of the rows that have one partner: leave out groups=.")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -80,6 +85,10 @@ class Study:
         Whether x is scored with itself.
     codes
         The group of each sample, where there are groups.
+    samples
+        Which of the samples of the stores are scored, where not all are: of how many, and ranges of rows.
+    partners
+        Where many rows of a side are paired with one: its name, and the partner of each row.
     budget
         Bytes for features, sketches and temporaries.
     cache, keep_cache
@@ -95,6 +104,8 @@ class Study:
     pair: str
     normalize_ids: bool
     codes: tuple[int, ...] | None
+    samples: dict[str, Any] | None
+    partners: dict[str, list[str]] | None
     exclude_own_group: bool
     budget: int
     mesh: Mesh
@@ -165,7 +176,9 @@ class Study:
             versions={name: version(name) for name in packages} | {"prh-jax": __version__},
             pair=self.pair,
             normalize_ids=self.normalize_ids,
-            by_position=any(isinstance(store, MemoryStore) and store.by_position for store in self._stores),
+            by_position=self.partners is None and any(getattr(store, "by_position", False) for store in self._stores),
+            samples=self.samples,
+            partners=self.partners,
             groups=None if self.codes is None else list(self.codes),
             exclude_own_group=self.exclude_own_group,
         )
@@ -301,7 +314,7 @@ class Study:
 def check_shared(study: Study) -> None:
     """StoreError where a study of several processes has features in the memory of one."""
     for store in (*study.xs, *study.ys):
-        if isinstance(store, MemoryStore):
+        if is_in_memory(store):
             raise StoreError(
                 f"The features of {store.model!r} are in the memory of this process, and several are to score them: "
                 "write them to a store that all reach (prh_jax.write_features), and give its path."
@@ -310,7 +323,7 @@ def check_shared(study: Study) -> None:
 
 def _paths(stores: list[ModelSource]) -> list[str | None]:
     """Where each store is; None of what is in memory."""
-    return [None if isinstance(store, MemoryStore) else str(store.path) for store in stores]
+    return [None if is_in_memory(store) else str(store.path) for store in stores]
 
 
 def _models(stores: list[ModelSource]) -> list[ModelRecord]:
@@ -344,22 +357,32 @@ def open_study(
     check_address_space()
     chosen = make_metrics(metrics)
     budget = parse_bytes(settings.memory) if settings.memory is not None else default_memory()
-    xs = open_stores(stores_x, settings.ids)
-    ys = xs if stores_y is None else open_stores(stores_y, settings.ids)
-    if settings.ids is not None and not any(isinstance(store, MemoryStore) for store in (*xs, *ys)):
+    ids = settings.ids if isinstance(settings.ids, Mapping) else dict.fromkeys("xy", settings.ids)
+    xs = open_stores(stores_x, ids.get("x"))
+    ys = xs if stores_y is None else open_stores(stores_y, ids.get("y"))
+    if settings.ids is not None and not any(is_in_memory(store) for store in (*xs, *ys)):
         raise ValueError("ids= are of features in memory, and all of these are stores, which have their own.")
-    xs, ys = pair_stores(xs, ys, settings.pair, settings.normalize_ids)
+    paired = pair_samples(
+        xs,
+        ys,
+        settings.pair,
+        normalize_ids=settings.normalize_ids,
+        samples=settings.samples,
+        exclude=settings.exclude,
+    )
     beside = output.with_name(f".{output.name}.sketches") if output is not None else None
     study = kind(
         metrics=chosen,
-        xs=xs,
-        ys=ys,
+        xs=paired.xs,
+        ys=paired.ys,
         same=stores_y is None,
         preprocess=settings.preprocess or Preprocess(),
         precision=settings.precision,
-        pair=settings.pair,
+        pair="exact" if paired.partners else str(settings.pair),
         normalize_ids=settings.normalize_ids,
-        codes=check_groups(settings.groups, xs[0].n, settings.exclude_own_group),
+        codes=check_groups(paired.groups(settings.groups), paired.xs[0].n, settings.exclude_own_group),
+        samples=paired.samples,
+        partners=paired.partners,
         exclude_own_group=settings.exclude_own_group,
         budget=budget,
         mesh=layer_mesh(settings.devices),
