@@ -99,6 +99,7 @@ from .stores.writer import write_features as write_features
 from .study.align import align as align
 from .study.align import align_share as align_share
 from .study.distributed import align_distributed as align_distributed
+from .study.extend import extend as extend
 from .study.plan import Plan as Plan
 from .study.plan import plan as plan
 from .study.resume import calibrate as calibrate

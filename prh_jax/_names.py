@@ -5,6 +5,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "align",
         "align_share",
     ),
+    "study.extend": ("extend",),
     "study.distributed": ("align_distributed",),
     "study.resume": (
         "calibrate",

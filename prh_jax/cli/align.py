@@ -18,6 +18,7 @@ examples:
   prh align --x gpt2.zarr bert.zarr -o s3://bucket/r.zarr --worker 0/4      one of four machines without a shared folder
   srun prh align --x stores/*.zarr -o result.zarr --distributed   many hosts, each with some samples of every layer
   prh align --x stores/*.zarr --null 500 -o result.zarr         with what chance gives: p, q, calibrated scores
+  prh align --x ninth.zarr -o result.zarr --extend              a model more: only its pairs are scored
   prh align --x captions.zarr --y images.zarr --pair-x image_of_caption.txt --null 500 -o result.zarr
   prh align --x stores/*.zarr --metric all --prh --npy -o result.zarr   all with all, the reference's numbers, files
 """
@@ -119,6 +120,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out.add_argument("--npy", action="store_true", help="also write the reference's .npy, at its path")
     out.add_argument("--plot", metavar="PNG", help="also draw a heat map of the first metric")
     out.add_argument("--json", action="store_true", help="print JSON in place of tables, as `prh show --json`")
+    out.add_argument(
+        "--extend",
+        action="store_true",
+        help="add models and metrics to the result that is there: only pairs that it lacks are scored",
+    )
     out.add_argument("--force-remake", action="store_true", help="overwrite a result that is there")
 
 
@@ -175,7 +181,8 @@ def _run(args: argparse.Namespace) -> int:
         )
     for path in (*([args.plot] if args.plot else ()), *(_npy_path(args, key) for key in metrics if args.npy)):
         file_target(path, overwrite=True)
-    study: tuple[Any, Any, Any] = xs, None if same else ys, list(metrics.values())
+    chosen = None if args.extend and not args.metric else metrics  # those of the result
+    study: tuple[Any, Any, Any] = xs, None if same else ys, chosen
     settings: dict[str, Any] = {
         "preprocess": preprocess,
         "output": output,
@@ -189,6 +196,8 @@ def _run(args: argparse.Namespace) -> int:
         "groups": labels_of(args.groups, "--groups"),
         "exclude_own_group": args.exclude_own_group,
     }
+    if args.extend and (args.distributed or args.worker != "auto"):
+        raise ValueError("A result is extended by one process: leave out --worker and --distributed.")
     if args.distributed:
         return _run_distributed(args, output, study, settings)
     worker, null = parse_worker(args.worker), null_of(args)
@@ -205,7 +214,8 @@ def _run(args: argparse.Namespace) -> int:
         complete = align_share(worker.index, worker.count, *study, **settings)
         print(f"{output}: {'complete' if complete else 'not complete yet; `prh finish` completes it'}")
         return 0
-    alignment = align(*study, overwrite=args.force_remake, null=null, overwrite_null=args.force_null, **settings)
+    settings |= {"overwrite": args.force_remake, "overwrite_null": args.force_null, "extend": args.extend}
+    alignment = align(*study, null=null, **settings)
     return _print_outcome(args, output, alignment)
 
 

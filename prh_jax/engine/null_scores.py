@@ -16,8 +16,8 @@ from ..sketches.base import Sketcher
 from .sketch_bank import SketchBank
 from .stacks import put_tile, sketch_bytes, sketch_shapes, stack_tile, stacked_shapes
 
-LAYERS_X, LAYERS_Y, FINE = 512, 96, 64
-"""Layers of x and of y scored in one call, and of either side where only a part of the pairs is wanted."""
+LAYERS_X, LAYERS_Y, FINE = 512, 32, 64
+"""Layers of x and of y scored in one call, and of x where only a part of the pairs is wanted."""
 TILE_BYTES = 2**28
 """Sketches of x in one call: small ones fill a wide table, large ones gain nothing from more than this."""
 
@@ -45,13 +45,22 @@ def even(count: int, most: int) -> int:
     return min(most, -(-size // 8) * 8) if size > 8 else size
 
 
+def columns_at_once(count: int) -> int:
+    """Layers of y in one call, of so many: a power of two, at most LAYERS_Y.
+
+    The columns of a product decide how its sums are rounded, its rows do not. So studies of more than a few layers have
+    the same bits however many layers of y they have.
+    """
+    return min(1 << (count - 1).bit_length(), LAYERS_Y)
+
+
 def null_tile(
     metric: Metric, shape: Any, counts: tuple[int, int], orders: tuple[int, int], mesh: Mesh, memory: int, *, fine: bool
 ) -> tuple[int, int]:
     """Layers of x (on each device) and of y in one call, such that sketches and temporaries fit into `memory`."""
     size, shapes = sketch_bytes(shape), sketch_shapes(shape)
     rows = FINE if fine else max(FINE, min(LAYERS_X, TILE_BYTES // size))
-    tile = [even(-(-counts[0] // mesh.size), rows), even(counts[1], FINE if fine else LAYERS_Y)]
+    tile = [even(-(-counts[0] // mesh.size), rows), columns_at_once(counts[1])]
     while tile != [1, 1]:
         held = 2 * (tile[0] * mesh.size + tile[1]) * size
         if held < memory:
@@ -79,6 +88,7 @@ def fill_null(
     mesh: Mesh,
     memory: int,
     mirror: bool,
+    known: tuple[int, int] = (0, 0),
     progress: Callable[[int], Any],
 ) -> None:
     """Compute the blocks of orders that a NullGrid lacks for metric `number`.
@@ -87,12 +97,14 @@ def fill_null(
     models    the layers of each model, on both sides
     layers    names of the layers' contents, on both sides
     mirror    x and y are the same layers and the metric is symmetric: pairs below the diagonal are those above
+    known     the null of so many first models of x with so many of y is not computed
     """
     sign = 1 if metric.larger_is_closer else -1
     shapes, longest = sketch_shapes(shape), max(block.stop - block.start for block in grid.blocks)
     rows_of, columns_of = _owners(models[0]), _owners(models[1])
     wanted = np.ones((len(models[0]), len(models[1])), bool)
     wanted = np.triu(wanted) if mirror else wanted
+    wanted[: known[0], : known[1]] = False
     scores = np.array([[null.reduce(observed[r, c]) for c in models[1]] for r in models[0]])
     tile = null_tile(
         metric,

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +202,12 @@ def _parse_value(name: str, key: str, text: str, default: Any) -> Any:
 
 
 def make_metrics(metrics: Any = None) -> dict[str, Metric]:
-    """Metrics by the key of their scores: the name, with settings where a name occurs twice; the eight if None."""
+    """Metrics by the key of their scores: the name, with settings where a name occurs twice; the eight if None.
+
+    A mapping names the keys itself.
+    """
+    if isinstance(metrics, Mapping):
+        return dict(zip(map(str, metrics), make_metrics(list(metrics.values())).values(), strict=True))
     if metrics is None:
         metrics = SUPPORTED_METRICS
     elif isinstance(metrics, str | Metric):

@@ -23,6 +23,10 @@ AGGREGATES: dict[str, Aggregate] = {
 """From the scores (..., layers of x, layers of y) of a model pair to its alignment score."""
 
 
+SYMMETRIC = ("max", "mean")
+"""Aggregates that are the same for a model pair and for the pair turned round."""
+
+
 MOST_ORDERS = 2**31 - 1
 """Orders are numbered in 32 bits."""
 

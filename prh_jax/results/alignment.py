@@ -1,5 +1,6 @@
 """Scores as labelled arrays with their origin, in memory and in Zarr."""
 
+import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -220,6 +221,11 @@ class Alignment:
         with write_whole(file_target(path, overwrite=True), replace=True) as building, building.open("wb") as file:
             np.save(file, contents)
         return path
+
+    def extend(self, stores_x: Any = None, stores_y: Any = None, metrics: Any = None, **options: Any) -> "Alignment":
+        """A result with more models or metrics, of which only what this one lacks is scored: `prh_jax.extend`."""
+        # by name, as scoring lies above results
+        return importlib.import_module("prh_jax.study.extend").extend(self, stores_x, stores_y, metrics, **options)
 
     def __repr__(self) -> str:
         x, y = (len(dict.fromkeys(self.dataset[f"model_{side}"].values)) for side in "xy")

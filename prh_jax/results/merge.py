@@ -1,15 +1,17 @@
 """Results of several runs as one: other models, other metrics, two halves of a study."""
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from ..null.settings import SYMMETRIC
 from .alignment import Alignment
 from .calibration import Calibration
-from .provenance import NOT_THE_STUDY
+from .provenance import NOT_THE_STUDY, joined_versions
 from .reduce import model_blocks
 
 LABELS = ("model", "layer_name", "depth")
@@ -22,8 +24,8 @@ def merge(results: Sequence[Alignment], *, missing: str = "error", calibration: 
 
     results      their models and metrics may differ or overlap; scores that several hold must be equal to the bit, and
                  of calibrations of the same pair the last counts
-    missing      "error": together they must score every model of x with every model of y by every metric; "nan": what
-                 none of them scored is NaN
+    missing      "error": together they must score every model of x with every model of y by every metric, where both
+                 orders of two models are one by a symmetric metric; "nan": what none of them scored is NaN
     calibration  False leaves calibrations aside; else all have one with the same settings, or none has
 
     Models and metrics stand in the order in which they first come. q-values are taken anew over all model pairs.
@@ -51,6 +53,9 @@ def merge(results: Sequence[Alignment], *, missing: str = "error", calibration: 
             scores = part.dataset[metric].transpose("layer_x", "layer_y")
             at = np.ix_(*(_places(labels[side], scores[f"model_{side}"].values) for side in "xy"))
             _paste(table, filled, at, scores.values, f"scores by {metric}", labels)
+        if protocol["metrics"][metric].get("symmetric"):
+            for part in parts:
+                _paste_turned(table, filled, part, metric, protocol, labels)
         if missing == "error" and not filled.all():
             i, j = np.argwhere(~filled)[0]
             raise ValueError(
@@ -98,14 +103,12 @@ def _merged_protocol(protocols: Sequence[dict[str, Any]]) -> dict[str, Any]:
         merged[f"stores_{side}"] = [store for _, _, store in models[side].values()]
     if all(p.get("stores_y") is None for p in protocols) and merged["stores_x"] == merged["stores_y"]:
         merged["stores_y"] = None
-    merged |= {key: _both([p.get(key) for p in protocols]) for key in ("device",) if key in first}
+    merged |= joined_versions(protocols)
     if any(p.get("pair") == "inner" for p in protocols):
         merged["pair"] = "inner"
     for name in ("normalize_ids", "by_position"):
         if any(p.get(name) for p in protocols):
             merged[name] = True
-    names = dict.fromkeys(name for p in protocols for name in p.get("versions", {}))
-    merged["versions"] = {name: _both([p.get("versions", {}).get(name) for p in protocols]) for name in names}
     return merged
 
 
@@ -121,11 +124,6 @@ def _check_equal(a: Any, b: Any, what: str, numbers: tuple[int, int]) -> None:
         f"Results {numbers[0]} and {numbers[1]} are of different protocols and cannot be merged: {what} is {one} in "
         f"the one and {two} in the other. Align one of them again in the way of the other."
     )
-
-
-def _both(values: Sequence[Any]) -> Any:
-    found = list(dict.fromkeys(value for value in values if value is not None))
-    return found[0] if len(found) == 1 else " and ".join(map(str, found))
 
 
 def _layers(results: Sequence[Alignment], side: str) -> list[tuple[Any, ...]]:
@@ -161,6 +159,51 @@ def _paste(
     filled[at] = True
 
 
+def _paste_turned(
+    table: np.ndarray, filled: np.ndarray, part: Alignment, metric: str, protocol: dict[str, Any], labels: Any
+) -> None:
+    """Put the scores of a part where those of the same models in the other order are lacking."""
+    scores = part.dataset[metric].transpose("layer_x", "layer_y")
+    blocks = {side: model_blocks(scores[f"model_{side}"].values) for side in "xy"}
+    whole = {side: model_blocks(labels[side]) for side in "xy"}
+    turned = {side: _labels_across(protocol, side) for side in "xy"}
+    for x, rows in blocks["x"].items():
+        for y, columns in blocks["y"].items():
+            if x not in turned["x"] or y not in turned["y"]:
+                continue
+            place = np.s_[whole["x"][turned["y"][y]], whole["y"][turned["x"][x]]]
+            if not filled[place].any():
+                table[place] = scores.values[rows, columns].T
+                filled[place] = True
+
+
+def _labels_across(protocol: dict[str, Any], side: str) -> dict[str, str]:
+    """The models of a side that the other side has too: their labels there, by their labels here."""
+    other = {entry["contents"]: entry["label"] for entry in protocol[f"models_{'y' if side == 'x' else 'x'}"]}
+    models = protocol[f"models_{side}"]
+    return {model["label"]: other[model["contents"]] for model in models if model["contents"] in other}
+
+
+def _turned_calibration(result: Alignment, merged: Alignment) -> xr.Dataset | None:
+    """What a part's calibration says of its models in the other order, by symmetric metrics; None for nothing."""
+    calibration = result.calibration
+    if calibration is None or calibration.settings["null"]["aggregate"] not in SYMMETRIC:
+        return None
+    found = calibration.dataset.sel(metric=[bool(merged.provenance.metrics[m].symmetric) for m in result.metrics])
+    for side in "xy":
+        across = _labels_across(merged.protocol, side)
+        found = found.sel({f"model_{side}": [label in across for label in found[f"model_{side}"].values.tolist()]})
+        owners = f"model_{side}_of_layer"
+        found = found.isel({f"layer_{side}": [label in across for label in found[owners].values.tolist()]})
+        for name in (f"model_{side}", owners):
+            found[name] = (found[name].dims, np.array([across[label] for label in found[name].values.tolist()], object))
+    swap = {}
+    for name in map(str, (*found.variables, *found.dims)):
+        other = re.sub("_([xy])(?=$|_of_layer)", lambda side: "_y" if side[1] == "x" else "_x", name)
+        swap |= {name: other} if other != name else {}
+    return None if 0 in found.sizes.values() else found.rename(swap)
+
+
 def _merged_calibration(results: Sequence[Alignment], merged: Alignment) -> Calibration:
     settings, found = [], []
     for number, result in enumerate(results, 1):
@@ -179,22 +222,24 @@ def _merged_calibration(results: Sequence[Alignment], merged: Alignment) -> Cali
     models = {side: list(model_blocks(merged.dataset[f"model_{side}"].values)) for side in "xy"}
     index: dict[Any, list[Any]] = {"metric": merged.metrics, "model_x": models["x"], "model_y": models["y"]}
     variables = {}
+    # those in the other order first, as what is of the order itself counts
+    turned = [part for part in (_turned_calibration(result, merged) for result in results) if part is not None]
     for name in dict.fromkeys(name for part in found for name in part.data_vars):
-        parts = [(result, part[name]) for result, part in zip(results, found, strict=True) if name in part]
-        dims = parts[0][1].dims
+        parts = [part[name] for part in (*turned, *found) if name in part]
+        dims = found[0][name].dims if name in found[0] else parts[-1].dims
         sizes = merged.dataset.sizes
         shape = [
-            len(index[d]) if d in index else sizes[d] if d in sizes else max(p.sizes[d] for _, p in parts) for d in dims
+            len(index[d]) if d in index else sizes[d] if d in sizes else max(p.sizes[d] for p in parts) for d in dims
         ]
-        table = np.full(shape, np.nan, np.result_type(*(part.dtype for _, part in parts)))
-        for result, part in parts:
-            at = []
+        table = np.full(shape, np.nan, np.result_type(*(part.dtype for part in parts)))
+        for part in parts:
+            part, at = part.transpose(*dims), []
             for dim in dims:
                 if dim in index:
                     at.append(np.array([index[dim].index(label) for label in part[dim].values]))
                 elif dim in sizes:
                     side = str(dim)[-1]
-                    at.append(_places(*(r.dataset[f"model_{side}"].values for r in (merged, result))))
+                    at.append(_places(merged.dataset[f"model_{side}"].values, part[f"model_{side}_of_layer"].values))
                 else:
                     at.append(np.arange(part.sizes[dim]))
             table[np.ix_(*at)] = part.values
@@ -202,9 +247,10 @@ def _merged_calibration(results: Sequence[Alignment], merged: Alignment) -> Cali
     pairs = [(len(models["x"]), len(models["y"]))]
     if any((part.sizes["model_x"], part.sizes["model_y"]) not in pairs for part in found):
         dims, p = variables["p"]
+        one_order = settings[0]["null"]["aggregate"] in SYMMETRIC
         for method in ("bh", "by"):
             every = [
-                merged.model_pairs(name).rates(each, method, symmetric=merged.is_symmetric(name))
+                merged.model_pairs(name).rates(each, method, symmetric=one_order and merged.is_symmetric(name))
                 for name, each in zip(merged.metrics, p, strict=True)
             ]
             variables[f"q_{method}"] = (dims, np.stack(every))

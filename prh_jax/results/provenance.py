@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +170,18 @@ class Provenance:
         for study in (left, right):  # a property of the metric: what was written earlier does not tell it
             study["metrics"] = {key: metric | {"symmetric": None} for key, metric in study["metrics"].items()}
         return all(left.get(key) == right.get(key) for key in (left.keys() | right.keys()) - NOT_THE_STUDY)
+
+
+def joined_versions(protocols: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """`device` and `versions` of what several studies made together; "a and b" where they differ."""
+
+    def both(values: Iterable[Any]) -> Any:
+        found = list(dict.fromkeys(value for value in values if value is not None))
+        return found[0] if len(found) == 1 else " and ".join(map(str, found))
+
+    names = dict.fromkeys(name for protocol in protocols for name in protocol.get("versions", {}))
+    versions = {name: both(protocol.get("versions", {}).get(name) for protocol in protocols) for name in names}
+    return {"device": both(protocol.get("device") for protocol in protocols), "versions": versions}
 
 
 def _record(kind: type, entry: Mapping[str, Any]) -> Any:

@@ -7,29 +7,32 @@ from typing import Any
 import numpy as np
 
 from ..engine.preprocess import Preprocess
-from ..metrics.base import Metric
 from ..metrics.registry import check_permutable
 from ..null.settings import Null
-from ..results.alignment import Alignment
+from ..results.alignment import Alignment, load_alignment
+from ..results.storage import is_running
 from ..runtime.workers import Worker
-from ..stores.location import place
+from ..stores.location import Place, place
 from ..stores.pairing import Pair
 from ..stores.reader import Stores
 from ..stores.samples import Samples
 from ..stores.url import Url
-from .null import check_orders, settle_exchange
+from .exchange import check_orders, settle_exchange
+from .extend import grow
 from .run import Execution, run_study
-from .study import Precision, StudySettings, check_shared, open_study
+from .settings import Metrics, Precision, StudySettings
+from .study import check_shared, open_study
 
 
 def align(
     stores_x: Stores,
     stores_y: Stores | None = None,
-    metrics: Sequence[str | Metric] | str | Metric | None = None,
+    metrics: Metrics | None = None,
     *,
     preprocess: Preprocess | None = None,
     output: str | Path | Url | None = None,
     overwrite: bool = False,
+    extend: bool | Alignment = False,
     pair: Pair = "exact",
     normalize_ids: bool = False,
     ids: Iterable[Any] | None = None,
@@ -57,6 +60,9 @@ def align(
                         finished one is read, when asked for the same again. In memory alone if None
     overwrite           replace a result of other features or settings at `output`: at once on a disk; at a URL the old
                         one is removed first
+    extend              add the models and metrics that the result at `output` lacks, and score only pairs with them; or
+                        those that the given result lacks. Models of the result need not be named again, if they are
+                        still where they were. Its models come first; bits and null are those of a study made at once
     pair                "exact": all stores hold the same samples in the same order, or StoreError; "inner": they are
                         cut down to the samples that all of them hold. {"x": ids}: many rows of x (captions) have one of
                         y (an image), an id of y for each row of x; {"y": ids} the other way round. Each row is then a
@@ -99,10 +105,15 @@ def align(
         precision=precision,
     )
     path = place(output) if output is not None else None
-    study = open_study(stores_x, stores_y, metrics, path, settings)
     quiet = None if progress is None else not progress
+    null = Null(int(null)) if isinstance(null, int | np.integer) else null
+    old = _to_extend(extend, path, overwrite=overwrite)
+    if old is not None:
+        overwrite = overwrite or extend is True
+        options: dict[str, Any] = {"null": null, "overwrite_null": overwrite_null, "quiet": quiet}
+        return grow(old, stores_x, stores_y, metrics, settings, path=path, overwrite=overwrite, **options)
+    study = open_study(stores_x, stores_y, metrics, path, settings)
     if null is not None:
-        null = Null(int(null)) if isinstance(null, int | np.integer) else null
         check_permutable(study.metrics)
         null = settle_exchange(study, null)
         check_orders(study, null, quiet)
@@ -118,12 +129,25 @@ def align(
     return alignment
 
 
+def _to_extend(extend: bool | Alignment, path: Place | None, *, overwrite: bool) -> Alignment | None:
+    """The result that is extended; None where there is none, or none is to be."""
+    if isinstance(extend, Alignment):
+        return extend
+    if not extend:
+        return None
+    if path is None or overwrite:
+        raise ValueError("extend=True extends the result at output=, so it needs one and does not overwrite it.")
+    if not path.exists() or is_running(path):  # one that is running is gone on with, if it is the same
+        return None
+    return load_alignment(path)
+
+
 def align_share(
     index: int,
     count: int,
     stores_x: Stores,
     stores_y: Stores | None = None,
-    metrics: Sequence[str | Metric] | str | Metric | None = None,
+    metrics: Metrics | None = None,
     *,
     output: str | Path | Url,
     progress: bool | None = None,

@@ -22,7 +22,6 @@ from ..engine.ring import AXIS, SpreadSampleAxis, factor_scorer, sample_mesh, sk
 from ..engine.sketching import IN_FLIGHT, StoredLayer, refuse_constant, shape_of
 from ..engine.stacks import layer_mesh, sketch_bytes, sketch_shapes, stack_tile
 from ..engine.tiling import study_blocks
-from ..metrics.base import Metric
 from ..metrics.registry import METRICS
 from ..results.alignment import Alignment
 from ..results.score_grid import ScoreGrid
@@ -34,7 +33,8 @@ from ..stores.location import place
 from ..stores.reader import Stores
 from ..stores.url import Url
 from .run import Execution, run_study
-from .study import Study, StudySettings, check_shared, open_study
+from .settings import Metrics, StudySettings
+from .study import Study, check_shared, open_study
 
 
 class DistributedStudy(Study):
@@ -194,7 +194,7 @@ class InStep(Execution):
 def align_distributed(
     stores_x: Stores,
     stores_y: Stores | None = None,
-    metrics: Sequence[str | Metric] | str | Metric | None = None,
+    metrics: Metrics | None = None,
     *,
     output: str | Path | Url,
     overwrite: bool = False,

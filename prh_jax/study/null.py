@@ -1,9 +1,7 @@
 """From a scored study to its calibration: orders, null, closed form, p-values and rates, in one flow."""
 
 import dataclasses
-import hashlib
 import itertools
-import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -19,9 +17,9 @@ from ..errors import MismatchError
 from ..metrics.base import Metric, highest_score, sign_of
 from ..metrics.registry import check_permutable
 from ..null.moments import MatrixSums, NullMoments, matrix_sums, null_moments, tail_probability
-from ..null.orders import NO_ORDER, count_orders, exchange_units, log_arrangements, make_orders, order_blocks
+from ..null.orders import count_orders, make_orders, order_blocks
 from ..null.pvalues import calibrate_scores, unmoved
-from ..null.settings import Null
+from ..null.settings import SYMMETRIC, Null
 from ..results.alignment import Alignment
 from ..results.calibration import PAIR_TABLES, Calibration, save_calibration
 from ..results.null_grid import NullGrid
@@ -31,7 +29,6 @@ from ..results.storage import digest
 from ..runtime.memory import size_text
 from ..runtime.progress import report_progress
 from ..stores.location import Place
-from ..stores.source import ModelSource
 from .study import Study
 
 
@@ -46,97 +43,51 @@ def layer_sums(metric: Metric, sketch: Any, *, third: bool) -> MatrixSums:
         return matrix_sums(jax.device_get(_form(metric, sketch).parts(third=third)), third=third)
 
 
-ROWS_AT_ONCE = 512
-"""Samples of a layer that are read in one go to see whether orders change it."""
+@dataclasses.dataclass(frozen=True)
+class KnownNull:
+    """The null of the first models of both sides by some metrics, from a calibration that a study is to extend."""
 
+    calibration: Calibration
+    metrics: Sequence[str]
 
-def settle_exchange(study: Study, null: Null) -> Null:
-    """The null with what changes places said; ValueError where the study has nothing of that kind."""
-    if study.codes is None:
-        if null.exchange == "whole":
-            raise ValueError(
-                "Whole groups change places only where there are groups: give groups= (a label for each sample), or "
-                "leave out exchange."
-            )
-        return dataclasses.replace(null, exchange=None)
-    return dataclasses.replace(null, exchange=null.exchange or ("whole" if study.partners else "within"))
+    def models(self, metric: str) -> tuple[int, int]:
+        """How many models of x and of y are known by a metric."""
+        sizes = self.calibration.dataset.sizes
+        return (sizes["model_x"], sizes["model_y"]) if metric in self.metrics else (0, 0)
 
-
-def check_orders(study: Study, null: Null, quiet: bool | None) -> None:
-    """Refuse a null whose orders are too few, or leave a model as it is, before anything is scored.
-
-    Features are read only where there are groups, and only until they are seen to differ: mostly some rows of one layer
-    of each model.
-    """
-    n, codes, exchange = study.context.n, study.codes, null.exchange or "within"
-    total = count_orders(n, codes, exchange)
-    what = "" if codes is None else f" {'within' if exchange == 'within' else 'of whole'} groups"
-    if total == 1:
-        raise ValueError(NO_ORDER[exchange])
-    if total < 1 / null.alpha:
-        raise ValueError(
-            f"{n} samples have {total} orders{what}, so p is never below {1 / total:.3g}, "
-            f"and alpha is {null.alpha:g}. Give more samples, coarser groups or a larger alpha."
+    def fill(self, grid: NullGrid, number: int, metric: str, sign: int) -> None:
+        """Put what is known of a metric into a grid, where it was left out."""
+        if metric not in self.metrics:
+            return
+        known = self.calibration.dataset.sel(metric=metric)
+        null, p = known["null"].values, known["p_cell"].values
+        a, b = null.shape[1:]
+        grid.null[number][:, :a, :b] = sign * null
+        owners = (list(known[f"model_{side}"].values) for side in "xy")
+        layers = (
+            [models.index(label) for label in known[f"model_{side}_of_layer"].values]
+            for side, models in zip("xy", owners, strict=True)
         )
-    if codes is None:
-        return
-    units = exchange_units(n, codes, exchange)
-    enough = math.log(max(1 / null.alpha, null.orders + 1))
-    for side, stores in (("x", study.xs), ("y", study.ys)):
-        for store in stores:
-            found = _log_arrangements(store, units, enough)
-            words = f"{store.model!r} (side {side}, {store.path})"
-            if found == 0 and exchange == "within":
-                raise ValueError(
-                    f"No order within groups changes {words}: in all its {len(store.layers)} layers the rows of each "
-                    f"of the {len(set(codes))} groups are equal. p would be 1 whatever the scores are. Exchange whole "
-                    'groups: Null(exchange="whole") (--exchange whole). Or give each group one row in all stores, or '
-                    "leave out the null or this model."
-                )
-            if found < math.log(1 / null.alpha) - 1e-9:
-                raise ValueError(
-                    f"Orders{what} make {math.exp(found):.0f} different arrangements of {words}, as most of what they "
-                    f"exchange is equal. p is never below {math.exp(-found):.3g}, and alpha is {null.alpha:g}. Give "
-                    "coarser groups, or leave out the null, the groups (groups=None) or this model."
-                )
-            if found < enough - 1e-9:
-                report_progress(
-                    f"{words}: orders{what} make {math.exp(found):.0f} different arrangements of it, fewer "
-                    f"than the {null.orders} orders asked for: p is never far below {math.exp(-found):.3g}.",
-                    quiet,
-                )
-
-
-def _log_arrangements(store: ModelSource, units: Sequence[np.ndarray], enough: float) -> float:
-    """`log_arrangements` of a model's rows, those of all layers together; of its first rows where these are enough."""
-    found, alike = 0.0, np.zeros(store.n, np.int64)
-    last = [members.max(axis=1) for members in units]
-    for layer in reversed(range(len(store.layers))):  # the first may hold nothing of the samples yet
-        known: dict[tuple[int, bytes], int] = {}
-        finer = np.empty(store.n, np.int64)
-        for start in range(0, store.n, ROWS_AT_ONCE):
-            rows = np.ascontiguousarray(store.read_layer(layer, slice(start, start + ROWS_AT_ONCE)))
-            rows = np.where(rows == 0, np.zeros_like(rows), rows)  # of two zeros the signs are no difference
-            hashed = (hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows)
-            stop = start + len(rows)
-            before = alike[start:stop].tolist()
-            finer[start:stop] = [
-                known.setdefault((one, row), len(known)) for one, row in zip(before, hashed, strict=True)
-            ]
-            read = [members[end < stop] for members, end in zip(units, last, strict=True)]
-            found = log_arrangements(read, finer)
-            if found >= enough:
-                return found
-        alike = finer
-    return found
+        computed = np.isfinite(null).sum(axis=0)[np.ix_(*layers)]
+        # p_cell = (1 + reached) / (1 + computed)
+        reached = np.where(np.isnan(p), 0, np.rint(p * (1 + computed) - 1))
+        grid.reached[number][: p.shape[0], : p.shape[1]] = reached
+        if grid.cells is not None:
+            grid.cells[number][:, : p.shape[0], : p.shape[1]] = sign * known["null_cell"].values
 
 
 def calibrate_study(
-    study: Study, alignment: Alignment, null: Null, *, path: Place | None, quiet: bool | None
+    study: Study,
+    alignment: Alignment,
+    null: Null,
+    *,
+    path: Place | None,
+    quiet: bool | None,
+    known: KnownNull | None = None,
 ) -> Calibration:
     """The calibration of a study's alignment; kept in the result at `path`.
 
-    An interrupted run with the same settings goes on at its last block of orders.
+    An interrupted run with the same settings goes on at its last block of orders. Pairs that are `known` are not run.
     """
     metrics, bank, mesh, memory = study.metrics, study.bank, study.mesh, study.free
     check_permutable(metrics)
@@ -169,7 +120,8 @@ def calibrate_study(
     found: list[dict[str, np.ndarray]] = []
     with tqdm(total=len(orders) * len(metrics), desc="null", unit=" orders", disable=quiet, leave=False) as bar:
         for number, (key, metric) in enumerate(metrics.items()):
-            sign, sketcher, mirror = sign_of(metric), study.sketchers[key], mirrors and metric.symmetric
+            sign, sketcher = sign_of(metric), study.sketchers[key]
+            mirror = mirrors and metric.symmetric and null.aggregate in SYMMETRIC
             observed = sign * data[key].values
             fill_null(
                 grid,
@@ -186,8 +138,11 @@ def calibrate_study(
                 mesh=mesh,
                 memory=memory // 2,
                 mirror=mirror,
+                known=(0, 0) if known is None else known.models(key),
                 progress=bar.update,
             )
+            if known is not None:
+                known.fill(grid, number, key, sign)
             tables = _tables(grid, number, metric, observed, models, null, alignment.model_pairs(key), mirror=mirror)
             fixed = int(unmoved(tables["score"], tables["null"]).sum())
             if fixed:
@@ -265,8 +220,9 @@ def _tables(
         "orders_used": found.orders.astype(float),
         "null": sign * aggregates,
     }
+    symmetric = bool(metric.symmetric) and null.aggregate in SYMMETRIC
     for method in ("bh", "by"):
-        tables[f"q_{method}"] = compared.rates(found.p, method, symmetric=bool(metric.symmetric))
+        tables[f"q_{method}"] = compared.rates(found.p, method, symmetric=symmetric)
     computed = np.isfinite(aggregates).sum(axis=0)
     lengths = [[block.stop - block.start for block in side] for side in models]
     spread = np.repeat(np.repeat(computed, lengths[0], axis=0), lengths[1], axis=1)

@@ -15,7 +15,7 @@ from ..stores.reader import Stores
 from ..stores.samples import mask_of_runs
 from ..stores.url import Url
 from .align import align
-from .study import PRECISIONS
+from .settings import PRECISIONS
 
 
 def calibrate(
@@ -83,7 +83,7 @@ def _align_again(
     return align(
         stores_x,
         stores_y,
-        [make_metric(record.name, **record.settings) for record in provenance.metrics.values()],
+        {key: make_metric(record.name, **record.settings) for key, record in provenance.metrics.items()},
         preprocess=Preprocess(**provenance.preprocess),
         output=path,
         pair=provenance.partners or provenance.pair,  # type: ignore[arg-type]  # align checks it

@@ -1,11 +1,10 @@
 """A study: what it is made of, checked before any work; its sketches, and its tiles, all or a share."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
@@ -32,47 +31,14 @@ from ..runtime.workers import ALONE, Worker
 from ..sketches.base import SketchContext, Sketcher
 from ..stores.location import Place, place, remove
 from ..stores.paired import is_in_memory
-from ..stores.pairing import Pair, pair_samples
+from ..stores.pairing import pair_samples
 from ..stores.reader import Stores, label_stores, open_stores
-from ..stores.samples import Samples
 from ..stores.source import ModelSource
 from ..stores.target import check_target
-from ..stores.url import Url
-
-Precision = Literal["float32", "bfloat16"]
-PRECISIONS: dict[Precision, str] = {
-    "float32": "float32, products at HIGHEST",
-    "bfloat16": "Gram matrices of features rounded to bfloat16, summed in float32",
-}
+from .settings import PRECISIONS, Precision, StudySettings
 
 MODEST = 2**30
 """Bytes of a layer's products that any study may take: smaller budgets are kept to as well as they can be."""
-
-
-@dataclasses.dataclass(frozen=True)
-class StudySettings:
-    """How a study is scored, and with what: the keywords of `align` of the same names, which tells of each."""
-
-    preprocess: Preprocess | None = None
-    pair: Pair = "exact"
-    normalize_ids: bool = False
-    ids: Iterable[Any] | None = None
-    samples: Samples | None = None
-    exclude: Samples | None = None
-    groups: Iterable[Any] | None = None
-    exclude_own_group: bool = False
-    memory: int | str | None = None
-    sketch_cache: str | Path | Url | None = None
-    devices: Sequence[Any] | None = None
-    precision: Precision = "float32"
-
-    def __post_init__(self):
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, got {self.precision!r}.")
-        if not isinstance(self.pair, Mapping) and self.pair not in ("exact", "inner"):
-            raise ValueError(f"pair is 'exact', 'inner', or {{'x': an id of y for each row of x}}, got {self.pair!r}.")
-        if isinstance(self.pair, Mapping) and self.groups is not None:
-            raise ValueError("pair= makes groups of the rows that have one partner: leave out groups=.")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -204,6 +170,11 @@ class Study:
         return sum(map(sketch_bytes, self.shapes.values())) * sum(map(len, self.layers.values()))
 
     @property
+    def longest_side(self) -> int:
+        """Layers of the side that has more."""
+        return max(sum(len(store.layers) for store in side) for side in (self.xs, self.ys))
+
+    @property
     def in_memory(self) -> bool:
         """Whether sketches stay in memory: the rest is for features, tiles and temporaries."""
         return self._held <= self.budget // 3
@@ -223,10 +194,9 @@ class Study:
         tile: dict[str, int] = {}
         for sketcher, shape in self.shapes.items():
             group = self._group(sketcher)
-            layers = max(sum(len(store.layers) for store in side) for side in (self.xs, self.ys))
-            size = fit_tile(group, shape, self.mesh, self.free, n=self.xs[0].n, layers=layers)
+            size = fit_tile(group, shape, self.mesh, self.free, n=self.xs[0].n, layers=self.longest_side)
             tile |= dict.fromkeys(group, size)
-        return ScoreGrid(self._labelled(), self.provenance, tile, path, overwrite=overwrite)
+        return ScoreGrid(self.labelled(), self.provenance, tile, path, overwrite=overwrite)
 
     def score(self, grid: ScoreGrid, *, worker: Worker = ALONE, quiet: bool | None) -> None:
         """Fill the tiles that the grid lacks: all of them, or those of a worker's share.
@@ -295,7 +265,7 @@ class Study:
     def _group(self, sketcher: Sketcher) -> dict[str, Metric]:
         return {key: metric for key, metric in self.metrics.items() if self.sketchers[key] == sketcher}
 
-    def _labelled(self) -> xr.Dataset:
+    def labelled(self) -> xr.Dataset:
         """The labels of a result, with matrices of NaN."""
         coords = {}
         for side, stores in (("x", self.xs), ("y", self.ys)):
@@ -357,9 +327,8 @@ def open_study(
     check_address_space()
     chosen = make_metrics(metrics)
     budget = parse_bytes(settings.memory) if settings.memory is not None else default_memory()
-    ids = settings.ids if isinstance(settings.ids, Mapping) else dict.fromkeys("xy", settings.ids)
-    xs = open_stores(stores_x, ids.get("x"))
-    ys = xs if stores_y is None else open_stores(stores_y, ids.get("y"))
+    xs = open_stores(stores_x, settings.ids_of("x"))
+    ys = xs if stores_y is None else open_stores(stores_y, settings.ids_of("y"))
     if settings.ids is not None and not any(is_in_memory(store) for store in (*xs, *ys)):
         raise ValueError("ids= are of features in memory, and all of these are stores, which have their own.")
     paired = pair_samples(

@@ -9,6 +9,7 @@ from inputs import make_store
 from made_results import calibrated, edited, made_result, part
 
 import prh_jax
+from prh_jax import Null
 from prh_jax.cli.main import main
 
 
@@ -48,6 +49,31 @@ def test_halves_that_were_run_are_the_whole(tmp_path):
     ]
     assert files[0] == files[1] and files[0]
     assert prh_jax.calibrate(tmp_path / "merged.zarr", 9).calibration is not None
+
+
+def test_both_orders_of_two_models_are_one_by_a_symmetric_metric(tmp_path):
+    """A third model is scored with two others in one order alone; by cycle_knn the other order is another score."""
+    stores = [make_store(tmp_path / f"{name}.zarr", name, (9,) * (i + 1), seed=i) for i, name in enumerate("abc")]
+    metrics = ["mutual_knn", "cka"]
+    whole = prh_jax.align(stores, None, metrics, null=Null(19, cells=True))
+    old = prh_jax.align(stores[:2], None, metrics, null=Null(19, cells=True))
+    new = prh_jax.align(stores, stores[2], metrics, null=Null(19, cells=True))
+    merged = prh_jax.merge([old, new])
+    xr.testing.assert_identical(merged.dataset, whole.dataset)
+    xr.testing.assert_allclose(merged.calibration.dataset, whole.calibration.dataset, rtol=1e-6)
+    other = prh_jax.align(stores, stores[2], "cycle_knn")
+    with pytest.raises(ValueError, match="None of these results scores 'c' with 'a' by cycle_knn"):
+        prh_jax.merge([prh_jax.align(stores[:2], None, "cycle_knn"), other])
+
+
+def test_aggregates_that_tell_both_orders_apart_have_a_null_for_each(tmp_path):
+    stores = [make_store(tmp_path / f"{name}.zarr", name, (9,) * (i + 1), seed=i) for i, name in enumerate("abc")]
+    null = Null(19, aggregate="row_max_mean")
+    whole = prh_jax.align(stores, None, "cka", null=null)
+    for x in stores:
+        part = prh_jax.align(x, stores, "cka", null=null).calibration.null("cka")
+        found = whole.calibration.null("cka").sel(model_x=part["model_x"])
+        np.testing.assert_allclose(found, part, atol=1e-6)
 
 
 def test_q_values_are_over_all_pairs_of_the_merged_study():

@@ -1,0 +1,50 @@
+"""How a study is scored, and with what."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from ..engine.preprocess import Preprocess
+from ..metrics.base import Metric
+from ..stores.pairing import Pair
+from ..stores.samples import Samples
+from ..stores.url import Url
+
+Metrics = Sequence[str | Metric] | Mapping[str, Metric] | str | Metric
+"""Names, or metrics, one or many; a mapping gives each the key of its scores."""
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS: dict[Precision, str] = {
+    "float32": "float32, products at HIGHEST",
+    "bfloat16": "Gram matrices of features rounded to bfloat16, summed in float32",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class StudySettings:
+    """How a study is scored, and with what: the keywords of `align` of the same names, which tells of each."""
+
+    preprocess: Preprocess | None = None
+    pair: Pair = "exact"
+    normalize_ids: bool = False
+    ids: Iterable[Any] | None = None
+    samples: Samples | None = None
+    exclude: Samples | None = None
+    groups: Iterable[Any] | None = None
+    exclude_own_group: bool = False
+    memory: int | str | None = None
+    sketch_cache: str | Path | Url | None = None
+    devices: Sequence[Any] | None = None
+    precision: Precision = "float32"
+
+    def ids_of(self, side: str) -> Iterable[Any] | None:
+        """The ids given for features in memory on a side."""
+        return self.ids.get(side) if isinstance(self.ids, Mapping) else self.ids
+
+    def __post_init__(self):
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, got {self.precision!r}.")
+        if not isinstance(self.pair, Mapping) and self.pair not in ("exact", "inner"):
+            raise ValueError(f"pair is 'exact', 'inner', or {{'x': an id of y for each row of x}}, got {self.pair!r}.")
+        if isinstance(self.pair, Mapping) and self.groups is not None:
+            raise ValueError("pair= makes groups of the rows that have one partner: leave out groups=.")
