@@ -50,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     models.add_argument("--modality", default="all", choices=("vision", "language", "all"), help="(%(default)s)")
     models.add_argument("--model", nargs="+", metavar="NAME", help="these models, by name or local path, not a set")
-    models.add_argument("--random-init", type=int, metavar="SEED", help="random weights from this seed")
+    models.add_argument(
+        "--random-init", type=int, metavar="SEED", help="random weights from this seed; the store's name has it"
+    )
     models.add_argument(
         "--pool",
         default="auto",
@@ -167,17 +169,13 @@ def run(args: argparse.Namespace) -> int:
     return 0 if not failed else 2 if failed == len(outcomes) else 1
 
 
-def _subset(args: argparse.Namespace) -> str | None:
-    return "wit_1024" if args.subset is None and args.dataset == "minhuh/prh" else args.subset
-
-
 def _data(args: argparse.Namespace) -> Any:
-
     from ..datasets.loading import Columns, load
+    from ..places import subset_of
 
     return load(
         args.dataset,
-        _subset(args),
+        subset_of(args.dataset, args.subset),
         split=args.split,
         num_samples=args.num_samples,
         columns=Columns(args.image_column, args.text_column, args.id_column),
@@ -188,10 +186,11 @@ def _data(args: argparse.Namespace) -> Any:
 
 def _settings(args: argparse.Namespace, worker: Any) -> Any:
     from ..pipeline.run import Settings
+    from ..places import subset_of
 
     return Settings(
         output_dir=args.output_dir,
-        subset=_subset(args),
+        subset=subset_of(args.dataset, args.subset),
         pool=args.pool,
         caption_index=args.caption_idx,
         prompt=args.prompt,
