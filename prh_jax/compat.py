@@ -18,7 +18,8 @@ from .engine.programs import sketch_layer
 from .metrics.base import Metric
 from .metrics.registry import PRH_METRICS, SUPPORTED_METRICS, make_metric
 from .stores.checks import check_same_samples
-from .stores.reader import Stores, label_stores, open_stores
+from .stores.labels import label_stores
+from .stores.reader import Stores, open_stores
 from .stores.source import GivenLayers, ModelSource
 
 _scored = jax.jit(lambda metric, x, y: metric(x, y), static_argnums=0)

@@ -10,6 +10,7 @@ examples:
   prh extract --dataset minhuh/prh --subset wit_1024 --modelset val --modality language --pool avg
   prh extract --dataset minhuh/prh --subset wit_1024 --modelset val --modality vision --pool none
   prh extract --dataset emoji_1024 --model vit_tiny_patch16_224 --random-init 0
+  prh extract --dataset emoji_1024 --model EleutherAI/pythia-70m@step1000 EleutherAI/pythia-70m@step64000
   prh extract --dataset my_pictures/ --text-column caption --model ./checkpoints/llama --dry-run
   prh extract --dataset my_pictures/ --text-column caption --model ./checkpoints/llama --pool last
   prh extract --dataset big/set --streaming --num-samples 100000 --modelset mine.toml --worker 3/8
@@ -49,7 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--modelset", default="val", metavar="SET", help="val, test or custom of the study, or sets.toml[:table] (val)"
     )
     models.add_argument("--modality", default="all", choices=("vision", "language", "all"), help="(%(default)s)")
-    models.add_argument("--model", nargs="+", metavar="NAME", help="these models, by name or local path, not a set")
+    models.add_argument(
+        "--model",
+        nargs="+",
+        metavar="NAME",
+        help="these models, not a set: by name, name@revision (a checkpoint of training) or local path",
+    )
     models.add_argument(
         "--random-init", type=int, metavar="SEED", help="random weights from this seed; the store's name has it"
     )

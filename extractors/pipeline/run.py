@@ -87,7 +87,7 @@ def extract(
 
 def check_folder(name: str) -> None:
     """ExtractionError where a name can only be a folder, and there is none: the hub would call it a bad name."""
-    path_like = name.startswith(("/", "./", "../", "~")) or (name.count("/") > 1 and ":" not in name)
+    path_like = name.startswith(("/", "./", "../", "~")) or (name.partition("@")[0].count("/") > 1 and ":" not in name)
     if path_like and not Path(name).is_dir():
         raise ExtractionError(
             f"There is no folder at {name}. A local checkpoint is a folder with config.json and weights; a model of "

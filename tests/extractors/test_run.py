@@ -99,7 +99,7 @@ def test_align_looks_where_extract_wrote(tmp_path, checkpoint, monkeypatch, caps
     end = f"{Path(model).name}_pool-last.zarr"
     language = {name: store for name, store in found.items() if "hog" not in name and "pixels" not in name}
     assert sorted(store.spec["random_init"] or 0 for store in language.values()) == [0, 3, 4]
-    assert [name for name, store in language.items() if store.spec["random_init"] is None][0].endswith(end)
+    assert next(name for name, store in language.items() if store.spec["random_init"] is None).endswith(end)
     line = "align --dataset emoji_1024 --modelset s.toml --modality-x language --modality-y vision --input-dir f"
     line += " --pool-x last --pool-y none --topk 5"
     for extra, label in (("", model), (" --random-init-x 4", f"{model} [random init 4]")):
