@@ -21,6 +21,7 @@ from ..datasets.broken import leave_out_broken
 from ..datasets.preview import preview
 from ..datasets.samples import Dataset
 from ..errors import ExtractionError, first_line
+from ..files import check_checkpoint
 from ..models import environment, language, vision
 from ..models.classical import CLASSICAL, ClassicalExtractor
 from ..places import place_of, pools_of
@@ -86,7 +87,11 @@ def extract(
 
 
 def check_folder(name: str) -> None:
-    """ExtractionError where a name can only be a folder, and there is none: the hub would call it a bad name."""
+    """ExtractionError where a name can only be a folder, and there is none: the hub would call it a bad name.
+
+    Also where the weights in it were never fetched, or are in no form that is read.
+    """
+    check_checkpoint(Path(name))
     path_like = name.startswith(("/", "./", "../", "~")) or (name.partition("@")[0].count("/") > 1 and ":" not in name)
     if path_like and not Path(name).is_dir():
         raise ExtractionError(

@@ -123,6 +123,21 @@ def test_one_failing_model_does_not_stop_the_others(tmp_path, checkpoint, capsys
     assert len(list(tmp_path.rglob("*.zarr"))) == 1
 
 
+def test_checkpoints_that_were_never_fetched(tmp_path, capsys):
+    argv = ["extract", "--dataset", "emoji_1024", "--num-samples", "20", "--output-dir", str(tmp_path / "o"), "--model"]
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4\n"
+    for name, content, message in (
+        ("model.safetensors", pointer, "model.safetensors is a pointer of git-lfs"),
+        ("model.gguf", "GGUF\x03", "model.gguf is a model's weights in GGUF"),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text('{"model_type": "llama"}')
+        (tmp_path / name / name).write_text(content)
+        for model in (tmp_path / name, tmp_path / name / name):
+            assert main([*argv, str(model)]) == 2
+            assert message in capsys.readouterr().err
+
+
 def test_a_broken_picture_loses_no_block(tmp_path, capsys):
     good = load("emoji_1024", num_samples=300)
     rows = [dict(picture) for picture in good.pictures]
