@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--id-column", default="id", metavar="NAME", help="of a table (%(default)s)")
     parser.add_argument("--split", default="train", help="of a data set on the hub (%(default)s)")
     parser.add_argument("--dataset", help="take the ids from this data set, as `prh extract` reads it")
-    parser.add_argument("--subset", help="its revision")
+    parser.add_argument("--subset", help="its revision (wit_1024 for minhuh/prh)")
     parser.add_argument("--num-samples", type=int, help="its first so many samples")
     parser.add_argument("--force-remake", action="store_true", help="overwrite a store that is there")
 
@@ -85,8 +85,9 @@ def run(args: argparse.Namespace) -> int:
         raise ExtractionError("Give --ids or --dataset, not both.")
     if args.dataset:
         from ..datasets.loading import load
+        from ..places import subset_of
 
-        data = load(args.dataset, args.subset, num_samples=args.num_samples)
+        data = load(args.dataset, subset_of(args.dataset, args.subset), num_samples=args.num_samples)
         ids, identity = data.ids, data.identity()
     elif args.ids:
         ids = args.ids if args.ids == "rows" else lines_of(args.ids, "--ids")
