@@ -20,9 +20,10 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
 
 
 def is_hub_name(source: str | Path) -> bool:
-    """Whether a source can be a data set of the hub: `owner/name`, where there is no such file."""
-    known = Path(source).suffix.lower() in FILES
-    return _HUB_NAME.fullmatch(str(source)) is not None and not known and not Path(source).exists()
+    """Whether a source can be a data set of the hub: `owner/name`, where there is no such file, nor its folder."""
+    path = Path(source)
+    here = path.suffix.lower() in FILES or path.exists() or path.parent.is_dir()
+    return _HUB_NAME.fullmatch(str(source)) is not None and not here
 
 
 @contextmanager

@@ -157,7 +157,7 @@ def test_shards_of_a_table(tmp_path, layers):
         import_features(tmp_path / "shards", tmp_path / "c.zarr", **WHO)
 
 
-def test_a_saved_data_set(tmp_path, layers):
+def test_a_saved_data_set(tmp_path, layers, monkeypatch):
     matrices = np.stack([layers["layer_1"], layers["layer_2"][:, :4]], axis=1)
     columns = {"key": IDS, "embedding": list(layers["layer_1"]), "all": list(matrices)}
     kinds = {"key": Value("string"), "all": Array2D((2, 4), "float32")}
@@ -169,6 +169,9 @@ def test_a_saved_data_set(tmp_path, layers):
     assert_holds(store, {"embedding": layers["layer_1"][::-1]}, IDS[::-1])
     store = import_features(tmp_path / "set", tmp_path / "b.zarr", **WHO, keys="all", id_column="key")
     np.testing.assert_array_equal(store.read_layer(1), matrices[::-1, 1])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ExtractionError, match="There is no file at set/such to import"):
+        import_features("set/such", tmp_path / "c.zarr", **WHO)
     with pytest.raises(ExtractionError, match="no/such is neither a file here nor a data set of the hub"):
         import_features("no/such", tmp_path / "c.zarr", **WHO)
 
