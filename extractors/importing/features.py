@@ -48,7 +48,6 @@ def import_features(
 ) -> FeatureStore:
     """Write the features of a file as a store; nothing in the file is run.
 
-    ========================  ====================================================================================
     .pt, .pth                 a tensor of all layers, a list with (n, d) a layer, or a dictionary of layers by name;
                               of the reference's dictionary its `feats`, (n, layers, d), with num_params, loss, bpb
     .safetensors              a tensor (n, d) a layer
@@ -59,7 +58,6 @@ def import_features(
     .h5ad                     an embedding of `obsm`, with the names of the observations as ids
     .parquet, a folder of it  a column of lists a layer, in order; ids in `id_column`
     a saved data set          that of a folder that `datasets` wrote, or `owner/name` of the hub: columns of lists
-    ========================  ====================================================================================
 
     Layers are called as their arrays are, and come in natural order (layer_2 before layer_10) where a file has none.
     An array `ids` in a file has the ids.
