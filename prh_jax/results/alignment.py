@@ -11,6 +11,7 @@ from ..stores.location import Place, local_file, place
 from ..stores.publish import write_whole
 from ..stores.target import file_target
 from ..stores.url import Url
+from .assigned import assign_values
 from .calibration import Calibration, calibration_builder, load_calibration
 from .frames import join_rows, layer_rows, model_rows
 from .pairs import ModelPairs, mirrored, model_pairs
@@ -162,6 +163,27 @@ class Alignment:
                 compared = {name: (cut.model_pairs(name), cut.is_symmetric(name)) for name in metrics}
                 cut.calibration = with_rates(cut.calibration, compared)
         return cut
+
+    def assign(self, **values: Any) -> "Alignment":
+        """This result with numbers and texts of its models, which it keeps: `assign(params=..., family=...)`.
+
+        Figures, trends, reports, data frames (`params_x`, `params_y`) and `sel` find them by name. They are saved with
+        the result. Scores and calibration are shared with this one, not copied.
+
+        Parameters
+        ----------
+        **values
+            By name: values by label of the model (a mapping, a Series), a list in the order of the models, a function
+            of a model's record, or one value for all. Models whose value is None or NaN, or that have none, are
+            without. A name that ends in _x or _y is of the models of that side alone. One that was assigned before is
+            given anew.
+
+        Raises
+        ------
+        ValueError
+            If a value is of no model, or is neither a finite number nor a text.
+        """
+        return Alignment(self.dataset, assign_values(self.provenance, values), self.calibration)
 
     def _records(self, side: str) -> list[ModelRecord]:
         return side_records(self.provenance, self.models_x if side == "x" else self.models_y, side)
