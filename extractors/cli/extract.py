@@ -10,6 +10,7 @@ examples:
   prh extract --dataset minhuh/prh --subset wit_1024 --modelset val --modality language --pool avg
   prh extract --dataset minhuh/prh --subset wit_1024 --modelset val --modality vision --pool none
   prh extract --dataset emoji_1024 --model vit_tiny_patch16_224 --random-init 0
+  prh extract --dataset emoji_1024 --model EleutherAI/pythia-70m@step1000 EleutherAI/pythia-70m@step64000
   prh extract --dataset my_pictures/ --text-column caption --model ./checkpoints/llama --dry-run
   prh extract --dataset my_pictures/ --text-column caption --model ./checkpoints/llama --pool last
   prh extract --dataset big/set --streaming --num-samples 100000 --modelset mine.toml --worker 3/8
@@ -49,8 +50,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--modelset", default="val", metavar="SET", help="val, test or custom of the study, or sets.toml[:table] (val)"
     )
     models.add_argument("--modality", default="all", choices=("vision", "language", "all"), help="(%(default)s)")
-    models.add_argument("--model", nargs="+", metavar="NAME", help="these models, by name or local path, not a set")
-    models.add_argument("--random-init", type=int, metavar="SEED", help="random weights from this seed")
+    models.add_argument(
+        "--model",
+        nargs="+",
+        metavar="NAME",
+        help="these models, not a set: by name, name@revision (a checkpoint of training) or local path",
+    )
+    models.add_argument(
+        "--random-init", type=int, metavar="SEED", help="random weights from this seed; the store's name has it"
+    )
     models.add_argument(
         "--pool",
         default="auto",
@@ -167,17 +175,13 @@ def run(args: argparse.Namespace) -> int:
     return 0 if not failed else 2 if failed == len(outcomes) else 1
 
 
-def _subset(args: argparse.Namespace) -> str | None:
-    return "wit_1024" if args.subset is None and args.dataset == "minhuh/prh" else args.subset
-
-
 def _data(args: argparse.Namespace) -> Any:
-
     from ..datasets.loading import Columns, load
+    from ..places import subset_of
 
     return load(
         args.dataset,
-        _subset(args),
+        subset_of(args.dataset, args.subset),
         split=args.split,
         num_samples=args.num_samples,
         columns=Columns(args.image_column, args.text_column, args.id_column),
@@ -188,10 +192,11 @@ def _data(args: argparse.Namespace) -> Any:
 
 def _settings(args: argparse.Namespace, worker: Any) -> Any:
     from ..pipeline.run import Settings
+    from ..places import subset_of
 
     return Settings(
         output_dir=args.output_dir,
-        subset=_subset(args),
+        subset=subset_of(args.dataset, args.subset),
         pool=args.pool,
         caption_index=args.caption_idx,
         prompt=args.prompt,

@@ -190,15 +190,15 @@ def _local(path: Path, columns: Columns, split: str | None) -> dict[str, Any]:
     if path.is_file():
         if split is not None:
             raise ExtractionError(f"{path} is one file, without splits; leave --split away.")
-        if path.suffix in tables.KINDS:
+        if path.suffix.lower() in tables.KINDS:
             return _table(path, columns)
-        if path.suffix != ".parquet" and not _is_parquet(path):
+        if path.suffix.lower() != ".parquet" and not _is_parquet(path):
             raise ExtractionError(
                 f"{path} is no data set: one file is read if it ends in .parquet, {', '.join(tables.KINDS)}. Of "
                 "pictures, name the folder that they are in."
             )
         return _parquet([path], columns)
-    files = [file for file in visible(path) if file.suffix == ".parquet" and file.name not in METADATA]
+    files = [file for file in visible(path) if file.suffix.lower() == ".parquet" and file.name not in METADATA]
     if files:
         return _parquet(of_split(path, files, split, ".parquet"), columns)
     table = pictures_in(path, split)

@@ -19,20 +19,26 @@ def rows_of(file: Path) -> list[dict[str, Any]]:
     .txt           a text a line, in the column `text`
     .parquet       as it is
     """
+    kind = file.suffix.lower()
     try:
-        if file.suffix == ".parquet":
+        if kind == ".parquet":
             import pyarrow.parquet as pq
 
             return pq.read_table(file).to_pylist()
-        with open(file, encoding="utf-8-sig", newline="") as lines:
-            text = lines.read()
+        content = file.read_bytes()
+        wide = content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content[:1000]
+        text = "" if wide else content.decode("utf-8-sig")
     except (OSError, ValueError) as error:
         raise ExtractionError(f"{file} cannot be read: {error}") from error
-    if file.suffix in (".csv", ".tsv"):
+    if wide:
+        raise ExtractionError(
+            f'{file} is text in UTF-16, as Excel\'s "Unicode text" is, or no text at all. Save it as CSV in UTF-8.'
+        )
+    if kind in (".csv", ".tsv"):
         return _table(file, text)
     if "\n" not in text:
         text = text.replace("\r", "\n")  # of old Macs
-    if file.suffix == ".txt":
+    if kind == ".txt":
         return [{"text": line} for line in _lines(text)]
     return _objects(file, text)
 
@@ -48,7 +54,7 @@ def columns_of(file: Path) -> dict[str, list[Any]]:
 
 def _table(file: Path, text: str) -> list[dict[str, Any]]:
     """The rows of a table with a header; ExtractionError where one is not as the header says."""
-    comma = file.suffix == ".csv"
+    comma = file.suffix.lower() == ".csv"
     cells = csv.reader(io.StringIO(text, newline=""), delimiter="," if comma else "\t", strict=True)
     try:
         header, *rows = list(cells) or [[]]
@@ -86,7 +92,8 @@ def _objects(file: Path, text: str) -> list[dict[str, Any]]:
         rows = json.loads(text) if whole else [json.loads(line) for line in _lines(text) if line.strip()]
     except (ValueError, RecursionError) as error:
         raise ExtractionError(f"{file} cannot be read: {error}") from error
-    if file.suffix == ".json" and not whole and len(rows) == 1 and any(isinstance(v, list) for v in rows[0].values()):
+    one = not whole and len(rows) == 1
+    if file.suffix.lower() == ".json" and one and any(isinstance(v, list) for v in rows[0].values()):
         raise ExtractionError(
             f"{file} is one object, and its lists may be columns or the captions of one sample: give a list of "
             "objects, [{...}, {...}], or an object a line."

@@ -36,6 +36,29 @@ def pick_dtype(dtype: str, device: str) -> Any:
     return getattr(torch, dtype)
 
 
+def with_revision(name: str) -> tuple[str, str | None]:
+    """The name of a model on the hub, and the revision that `name@revision` asks for; a path that is there is a path.
+
+    ExtractionError where one of the two is empty.
+    """
+    base, at, revision = name.partition("@")
+    if not at or Path(name).exists() or ":" in base:  # timm reads the revision of hf_hub:owner/name@revision itself
+        return name, None
+    if not base or not revision:
+        raise ExtractionError(f"{name!r} is no model at a revision: say name@revision, such as owner/name@step1000.")
+    return base, revision
+
+
+def revision_of(source: str, revision: str | None) -> str | None:
+    """What was loaded: a hash of a folder's files, or the commit that the hub's cache has for a revision."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if Path(source).is_dir():
+        return file_sha256(Path(source))
+    cached = try_to_load_from_cache(source, "config.json", revision=revision)
+    return Path(cached).parent.name if isinstance(cached, str) else None
+
+
 QUANTIZATIONS = ("4bit", "8bit")
 
 

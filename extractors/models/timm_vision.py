@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ExtractionError, first_line
-from .environment import compile_blocks, file_sha256, identity, pick_device, pick_dtype
+from .environment import compile_blocks, file_sha256, identity, pick_device, pick_dtype, with_revision
 from .pooling import forward_hooks, pool_image
 
 
@@ -144,6 +144,11 @@ def load_timm(
     from timm.data.config import resolve_data_config
     from timm.data.transforms_factory import create_transform
 
+    if with_revision(name)[1] is not None:
+        raise ExtractionError(
+            f"{name} names a revision of a model of timm, which reads one by its place on the hub alone: "
+            "hf_hub:owner/name@revision."
+        )
     place, kind = pick_device(device), pick_dtype(dtype, device)
     folder = Path(name)
     source = f"local-dir:{folder}" if folder.is_dir() else name

@@ -5,7 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ExtractionError, first_line
-from .environment import compile_blocks, file_sha256, pick_device, pick_dtype, quantization_config
+from .environment import (
+    compile_blocks,
+    pick_device,
+    pick_dtype,
+    quantization_config,
+    revision_of,
+    with_revision,
+)
 from .loaded import LoadedModel, unreadable
 from .settling import settle
 from .weights import check_weights, drawn_weights
@@ -70,17 +77,19 @@ def load_model(
         options["quantization_config"] = quantization_config(quantize, kind, place)
     if device_map is not None or quantize is not None:
         options["device_map"] = device_map or {"": str(place)}
+    source, revision = with_revision(name)
     try:
         # said, not left out: transformers would ask on the terminal whether to run a model's own code
         fetched: dict[str, Any] = {"force_download": force_download, "trust_remote_code": False}
-        config = AutoConfig.from_pretrained(name, **fetched)
+        fetched["revision"] = revision or "main"
+        config = AutoConfig.from_pretrained(source, **fetched)
         _refuse_state_space(name, config.model_type in STATE_SPACE, config.model_type)
         causal = _is_causal(name, config)
-        tokenizer = AutoTokenizer.from_pretrained(name, **fetched)
+        tokenizer = AutoTokenizer.from_pretrained(source, **fetched)
         factory = AutoModelForCausalLM if causal else AutoModel
         info: dict[str, Any] = {}
         if random_init is None:
-            both: Any = factory.from_pretrained(name, output_loading_info=True, **fetched, **options)
+            both: Any = factory.from_pretrained(source, output_loading_info=True, **fetched, **options)
             model, info = both
         else:
             torch.manual_seed(random_init)
@@ -103,7 +112,6 @@ def load_model(
         model = model.to(place)
     model, total = model.eval(), _count(model)
     parts = _parts(name, model, causal)
-    folder = Path(name)
     loaded = LoadedModel(
         name=name,
         model=model if causal else parts[-1],  # a decoder that is not used need not stay in memory
@@ -111,7 +119,7 @@ def load_model(
         tokenizer=tokenizer,
         causal=causal,
         family=config.model_type,
-        revision=file_sha256(folder) if folder.is_dir() else getattr(config, "_commit_hash", None),
+        revision=revision_of(source, revision),
         random_init=random_init,
         dtype=kind,
         params_total=total,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ExtractionError, first_line
-from .environment import compile_blocks, file_sha256, identity, pick_device, pick_dtype
+from .environment import compile_blocks, identity, pick_device, pick_dtype, revision_of, with_revision
 from .pooling import forward_hooks
 from .weights import check_weights
 
@@ -102,7 +102,7 @@ def timm_knows(name: str) -> bool:
     """Whether a name, its source, owner and tag left out, is one of timm's architectures."""
     import timm
 
-    return timm.is_model(name.split(":")[-1].split("/")[-1].split(".")[0])
+    return timm.is_model(name.split("@")[0].split(":")[-1].split("/")[-1].split(".")[0])
 
 
 def model_type(name: str) -> str | None:
@@ -114,8 +114,9 @@ def model_type(name: str) -> str | None:
         return None
     from transformers import AutoConfig
 
+    source, revision = with_revision(name)
     try:
-        return AutoConfig.from_pretrained(name, trust_remote_code=False).model_type
+        return AutoConfig.from_pretrained(source, revision=revision or "main", trust_remote_code=False).model_type
     except Exception:  # no network, no such name: loading it will say so
         return None
 
@@ -139,12 +140,14 @@ def load_tower(
     from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
     place, kind = pick_device(device), pick_dtype(dtype, device)
+    source, revision = with_revision(name)
+    fetched: dict[str, Any] = {"trust_remote_code": False, "revision": revision or "main"}
     try:
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
-        processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(source, **fetched)
+        processor = AutoImageProcessor.from_pretrained(source, **fetched)
         info: dict[str, Any] = {}
         if random_init is None:
-            model, info = AutoModel.from_pretrained(name, dtype=kind, trust_remote_code=False, output_loading_info=True)
+            model, info = AutoModel.from_pretrained(source, dtype=kind, output_loading_info=True, **fetched)
         else:
             torch.manual_seed(random_init)
             model = AutoModel.from_config(config, dtype=kind)
@@ -156,13 +159,11 @@ def load_tower(
     total = sum(p.numel() for p in model.parameters())
     vision = getattr(model, "vision_model", model)
     check_weights(name, model, vision, info)
-    folder = Path(name)
-    revision = file_sha256(folder) if folder.is_dir() else getattr(config, "_commit_hash", None)
     tower = TransformersTower(
         name=name,
         model=vision.to(place).eval(),
         processor=processor,
-        revision=revision,
+        revision=revision_of(source, revision),
         random_init=random_init,
         device=place,
         dtype=kind,

@@ -13,7 +13,6 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from prh_jax.runtime.workers import ALONE, Worker
-from prh_jax.stores.layout import store_path
 from prh_jax.stores.reader import open_store
 from prh_jax.stores.target import check_target
 from prh_jax.stores.writer import FeatureWriter, open_writer
@@ -22,8 +21,10 @@ from ..datasets.broken import leave_out_broken
 from ..datasets.preview import preview
 from ..datasets.samples import Dataset
 from ..errors import ExtractionError, first_line
+from ..files import check_checkpoint
 from ..models import environment, language, vision
 from ..models.classical import CLASSICAL, ClassicalExtractor
+from ..places import place_of, pools_of
 from .batches import BatchSize, extract_block, release_memory
 from .finish import finish_writer
 from .prefetch import prepared
@@ -86,8 +87,12 @@ def extract(
 
 
 def check_folder(name: str) -> None:
-    """ExtractionError where a name can only be a folder, and there is none: the hub would call it a bad name."""
-    path_like = name.startswith(("/", "./", "../", "~")) or (name.count("/") > 1 and ":" not in name)
+    """ExtractionError where a name can only be a folder, and there is none: the hub would call it a bad name.
+
+    Also where the weights in it were never fetched, or are in no form that is read.
+    """
+    check_checkpoint(Path(name))
+    path_like = name.startswith(("/", "./", "../", "~")) or (name.partition("@")[0].count("/") > 1 and ":" not in name)
     if path_like and not Path(name).is_dir():
         raise ExtractionError(
             f"There is no folder at {name}. A local checkpoint is a folder with config.json and weights; a model of "
@@ -215,17 +220,23 @@ def _environment(extractor: Any, batch: BatchSize) -> dict[str, Any]:
 
 
 def _path(name: str, modality: str, pool: str, data: Dataset, settings: Settings) -> Path:
-    own: dict[str, Any] = {"prompt": settings.prompt, "caption_index": settings.caption_index}
-    if modality == "vision":
-        own = {} if name in CLASSICAL else {"final_norm": settings.final_norm}
-    return store_path(settings.output_dir, data.name, settings.subset, name, pool, **own)
+    return place_of(
+        settings.output_dir,
+        data.name,
+        settings.subset,
+        name,
+        modality,
+        pool,
+        prompt=settings.prompt,
+        caption_index=settings.caption_index,
+        final_norm=settings.final_norm,
+        random_init=settings.random_init,
+    )
 
 
 def candidates(name: str, modality: str, data: Dataset, settings: Settings) -> list[Path]:
     """Where the store of a model may come to be: pooling that is chosen for a model is known once it is loaded."""
-    pools = {"avg": ["mean"], "none": ["cls"], "auto": ["mean"] if modality == "language" else ["cls", "mean"]}
-    chosen = ["none"] if name in CLASSICAL else pools.get(settings.pool, [settings.pool])
-    return [_path(name, modality, pool, data, settings) for pool in chosen]
+    return [_path(name, modality, pool, data, settings) for pool in pools_of(settings.pool, name, modality)]
 
 
 def _load(name: str, modality: str, settings: Settings) -> Any:

@@ -2,13 +2,12 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
 
 from ..results.alignment import Alignment
-from ..results.covariates import covariate_values
+from ..results.covariates import Covariate, covariate_values
 from ..results.tables import self_cells
 
 KINDS = ("kendall", "spearman")
@@ -17,16 +16,19 @@ KINDS = ("kendall", "spearman")
 def trend(
     result: Alignment,
     metric: str,
-    covariate: str | Mapping[str, float] | Sequence[float] | np.ndarray,
+    covariate: Covariate = None,
     *,
     side: str = "x",
     orders: int = 9999,
     seed: int = 0,
+    by: Covariate = None,
 ) -> xr.Dataset:
     """Kendall (tau-b) and Spearman correlation of alignment with a covariate of the models of one side.
 
-    covariate  a number for each model of the side: by model, in their order, or by the name under which extraction
-               recorded it (`bits_per_byte`, `loss`, `params_total` ...). Models without a number are left out
+    covariate  a number for each model of the side: by model, in their order, or by the name under which
+               `Alignment.assign` gave it or extraction recorded it (`params`, `bits_per_byte`, `loss` ...). Models
+               without a number are left out
+    by         the same by keyword: `trend(result, "cka", by="params")`
     side       the side whose models the covariate is of; each model of the other side has a correlation, and "all"
                stands for the mean of those that have one (scores that are all equal have none: NaN)
     orders     permutations of the models' covariate; all of them where there are no more. One permutation serves all
@@ -43,13 +45,15 @@ def trend(
     """
     if side not in ("x", "y"):
         raise ValueError(f"A side is 'x' or 'y', got {side!r}.")
+    if (covariate is None) == (by is None):
+        raise ValueError('A trend is along one covariate: by="params", or numbers by model or in their order.')
     raw = result.scores(metric).transpose(f"model_{side}", ...)
     tables = {"raw": raw}
     if result.calibration is not None:
         tables["calibrated"] = result.calibrated_pairs(metric)["calibrated"].transpose(f"model_{side}", ...)
     models = [str(m) for m in raw[f"model_{side}"].values]
     others = [str(m) for m in raw["model_y" if side == "x" else "model_x"].values]
-    values = covariate_values(result, models, covariate, side)
+    values = covariate_values(result, models, by if covariate is None else covariate, side)
     known = np.isfinite(values)
     if known.sum() < 3 or len(set(values[known])) < 2:
         raise ValueError(

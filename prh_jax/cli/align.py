@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `prh align`; every dash may be written as an underscore."""
     data = parser.add_argument_group("which features: by study, as `prh extract` laid them out")
     data.add_argument("--dataset", default="minhuh/prh", help="data set the features were made from (%(default)s)")
-    data.add_argument("--subset", default="wit_1024", help="its revision (%(default)s)")
+    data.add_argument("--subset", help="its revision (wit_1024 for minhuh/prh)")
     data.add_argument(
         "--modelset", default="val", metavar="SET", help="val, test or custom of the study, or sets.toml[:table] (val)"
     )
@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--prompt-{side}", nargs="?", const=True, default=False, metavar="TEMPLATE", help="made with this --prompt"
         )
         data.add_argument(f"--caption-idx-{side}", type=index_or_all, default=0, help="made with this --caption-idx")
+        data.add_argument(f"--random-init-{side}", type=int, metavar="SEED", help="made with this --random-init")
     data.add_argument("--input-dir", default="./results/features", help="root of the feature stores (%(default)s)")
     paths = parser.add_argument_group("which features: by path")
     paths.add_argument(
@@ -265,35 +266,34 @@ def _print_tables(args: argparse.Namespace, alignment: Any, output: Any) -> None
 def _study(args: argparse.Namespace, side: str) -> list[Path]:
     """Where the features of one side of a study should be; the first candidate pooling where none is there."""
     from extractors.modelsets import models_of
+    from extractors.places import place_of, pools_of, subset_of
 
-    from ..stores.layout import store_path
-
+    subset = subset_of(args.dataset, args.subset)
     chosen = getattr(args, f"modality_{side}")
     paths = []
     for modality in ("language", "vision") if chosen == "all" else (chosen,):
-        pools = _pools(getattr(args, f"pool_{side}"), modality)
+        pool = getattr(args, f"pool_{side}")
+        if pool == "none" and modality == "language":
+            raise ValueError(
+                "--pool none stands for the class token of vision models; language models have mean or last."
+            )
         for model in models_of(args.modelset, modality):
             candidates = [
-                store_path(
+                place_of(
                     args.input_dir,
                     args.dataset,
-                    args.subset,
+                    subset,
                     model,
-                    pool,
-                    prompt=getattr(args, f"prompt_{side}") if modality == "language" else False,
-                    caption_index=getattr(args, f"caption_idx_{side}") if modality == "language" else 0,
+                    modality,
+                    known,
+                    prompt=getattr(args, f"prompt_{side}"),
+                    caption_index=getattr(args, f"caption_idx_{side}"),
+                    random_init=getattr(args, f"random_init_{side}"),
                 )
-                for pool in pools
+                for known in pools_of(pool, model, modality)
             ]
             paths.append(next((path for path in candidates if path.exists()), candidates[0]))
     return paths
-
-
-def _pools(pool: str, modality: str) -> list[str]:
-    if pool == "none" and modality == "language":
-        raise ValueError("--pool none stands for the class token of vision models; language models have mean or last.")
-    named = {"avg": ["mean"], "none": ["cls"], "auto": ["mean"] if modality == "language" else ["cls", "mean"]}
-    return named.get(pool, [pool])
 
 
 def _require(args: argparse.Namespace, paths_x: list[Path], paths_y: list[Path]) -> None:
@@ -306,16 +306,23 @@ def _require(args: argparse.Namespace, paths_x: list[Path], paths_y: list[Path])
         )
     missing = [path for path in dict.fromkeys((*paths_x, *paths_y)) if not path.exists()]
     if missing:
-        commands = "\n".join(
-            f"  prh extract --dataset {args.dataset} --subset {args.subset} --modelset {args.modelset} "
-            f"--modality {getattr(args, f'modality_{side}')} --pool {getattr(args, f'pool_{side}')}"
-            for side in ("x", "y")
-        )
-        commands = "\n".join(dict.fromkeys(commands.splitlines()))
+        commands = "\n".join(dict.fromkeys(_extraction(args, side) for side in ("x", "y")))
         raise NotFoundError(
             f"{len(missing)} of {len({*paths_x, *paths_y})} feature stores are missing, the first is {missing[0]}. "
             f"Make them with\n{commands}\nor point --input-dir at them."
         )
+
+
+def _extraction(args: argparse.Namespace, side: str) -> str:
+    """The command that makes the stores of one side."""
+    from extractors.places import subset_of
+
+    subset, seed = subset_of(args.dataset, args.subset), getattr(args, f"random_init_{side}")
+    return (
+        f"  prh extract --dataset {args.dataset}{f' --subset {subset}' if subset else ''} --modelset {args.modelset} "
+        f"--modality {getattr(args, f'modality_{side}')} --pool {getattr(args, f'pool_{side}')}"
+        f"{'' if seed is None else f' --random-init {seed}'}"
+    )
 
 
 def _study_folder(args: argparse.Namespace) -> Path:
@@ -325,6 +332,7 @@ def _study_folder(args: argparse.Namespace) -> Path:
 
     sides = [
         f"{getattr(args, f'modality_{s}')}_pool-{getattr(args, f'pool_{s}')}_prompt-{getattr(args, f'prompt_{s}')}"
+        + ("" if getattr(args, f"random_init_{s}") is None else f"_random-{getattr(args, f'random_init_{s}')}")
         for s in ("x", "y")
     ]
     return Path(args.output_dir, *path_parts(args.dataset), name_of(args.modelset), "_".join(sides))

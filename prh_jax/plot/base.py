@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..results.alignment import Alignment
 from ..results.tables import plain_name, shorten
 from ..stores.publish import write_whole
 from ..stores.target import file_target
@@ -89,15 +90,47 @@ def family_colors(families: Iterable[str]) -> dict[str, str]:
     return dict(zip(names, COLORS, strict=False))
 
 
-def families_of(models: Iterable[Any], families: Mapping[str, str] | None) -> list[str] | None:
-    """The family of each model; ValueError where one has none."""
+Families = Mapping[str, str] | str | None
+"""Of each model by name, or the name of what was assigned or recorded; None: the `family` assigned, if any."""
+
+
+def families_of(result: Alignment, models: Mapping[str, Iterable[Any]], families: Families) -> list[list[str] | None]:
+    """The family of each of some models of each side; None where those of a side have none.
+
+    Without `families` they are what was assigned by that name, if all models of the side have one and there are colours
+    for all.
+
+    Raises
+    ------
+    ValueError
+        If families are asked for, and a model has none.
+    """
+    names = {side: [str(model) for model in chosen] for side, chosen in models.items()}
+    told: dict[str, Mapping[str, Any]] = {}
+    for side in names:
+        records = result.provenance.models(side)
+        if isinstance(families, str):
+            entries = {model.label: model.recorded.get(families) for model in records}
+        elif families is None:
+            entries = {model.label: model.assigned.get("family") for model in records}
+        else:
+            entries = families
+        told[side] = {label: family for label, family in entries.items() if family is not None}
     if families is None:
-        return None
-    names = [str(model) for model in models]
-    lacking = [name for name in names if name not in families]
-    if lacking:
-        raise ValueError(f"No family is given for model {lacking[0]!r} ({len(lacking)} of {len(names)} have none).")
-    return [str(families[name]) for name in names]
+        told = {side: told[side] if all(name in told[side] for name in names[side]) else {} for side in names}
+        many = len({told[side][name] for side in names for name in names[side] if told[side]}) > len(COLORS)
+        return [None if many or not told[side] else [str(told[side][name]) for name in names[side]] for side in names]
+    if isinstance(families, str) and not any(told.values()):
+        raise ValueError(f"No model has {families!r}: give families by model, or `assign` them to the result.")
+    made: list[list[str] | None] = []
+    for side, chosen in names.items():
+        lacking = [name for name in chosen if name not in told[side]]
+        if lacking and (told[side] or not isinstance(families, str)):
+            raise ValueError(
+                f"No family is given for model {lacking[0]!r} ({len(lacking)} of {len(chosen)} have none)."
+            )
+        made.append(None if lacking else [str(told[side][name]) for name in chosen])
+    return made
 
 
 def legend_width(names: Iterable[Any], families: Iterable[str] | None) -> float:

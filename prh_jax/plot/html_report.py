@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from ..results.alignment import Alignment
-from ..results.covariates import covariate_values, spearman
+from ..results.covariates import covariate_values, number_names, spearman
 from ..results.gallery import Gallery, thumbnail
 from ..results.provenance import origin_lines
 from ..results.reduce import HOW, model_blocks
 from ..results.tables import plain_name, self_cells
 from ..stores.publish import write_whole
 from ..stores.target import file_target
-from .base import labels
+from .base import COLORS, families_of, family_colors, labels
 from .maps import leaf_order
 
 PAGE = Path(__file__).parent / "page"
@@ -38,7 +38,7 @@ def report(
 
     galleries   neighbours of layer pairs (`neighbor_gallery`), shown with their model pair
     covariates  numbers by model to plot alignment against ({"ImageNet top-1": {"vit_b": 81.2, ...}}), beside those
-                that extraction recorded
+                that `Alignment.assign` gave and extraction recorded
     overwrite   replace a file that is there
 
     A model with itself is grey in the map, where a click opens its layers, and counts nowhere else. The table has two
@@ -56,7 +56,7 @@ def report(
         "title": plain_name(title),
         "summary": _summary(result),
         "protocol": origin_lines(result.provenance, result.calibration and result.calibration.settings),
-        "models": {side: _models(result, side) for side in "xy"},
+        "models": _models(result),
         "own": result.self_pairs.values.ravel().tolist(),
         "metrics": {key: _metric(result, key) for key in result.metrics},
         "covariates": _covariates(result, covariates or {}),
@@ -89,18 +89,28 @@ def _summary(result: Alignment) -> str:
     return f"{models} models ({apart} pairs of two models), {layers} layers, {result.provenance.n} samples"
 
 
-def _models(result: Alignment, side: str) -> list[dict[str, Any]]:
-    blocks = model_blocks(result.dataset[f"model_{side}"].values)
-    names = result.dataset[f"layer_name_{side}"].values
-    return [
-        {
-            "name": plain_name(name),
-            "short": short.replace(r"\$", "$"),
-            "start": rows.start,
-            "layers": [plain_name(layer) for layer in names[rows]],
-        }
-        for (name, rows), short in zip(blocks.items(), labels(blocks, 32), strict=True)
-    ]
+def _models(result: Alignment) -> dict[str, list[dict[str, Any]]]:
+    """Names and layers of the models of each side, and the colour of the family that they were assigned, if any."""
+    blocks = {side: model_blocks(result.dataset[f"model_{side}"].values) for side in "xy"}
+    families = dict(zip("xy", families_of(result, blocks, None), strict=True))
+    colors = family_colors(family for side in families.values() for family in side or ())
+    made: dict[str, list[dict[str, Any]]] = {}
+    for side, rows in blocks.items():
+        names = result.dataset[f"layer_name_{side}"].values
+        made[side] = [
+            {
+                "name": plain_name(name),
+                "short": short.replace(r"\$", "$"),
+                "start": block.start,
+                "layers": [plain_name(layer) for layer in names[block]],
+                "family": None if family is None else plain_name(family),
+                "color": COLORS[0] if family is None else colors[family],
+            }
+            for (name, block), short, family in zip(
+                rows.items(), labels(rows, 32), families[side] or [None] * len(rows), strict=True
+            )
+        ]
+    return made
 
 
 def _metric(result: Alignment, key: str) -> dict[str, Any]:
@@ -154,11 +164,7 @@ def _covariates(result: Alignment, given: Mapping[str, Mapping[str, float]]) -> 
             raise ValueError(f"The covariate {name!r} has a number of no model of this result; it has {list(by)}.")
     for side, other in (("x", "y"), ("y", "x")):
         models = list(model_blocks(result.dataset[f"model_{side}"].values))
-        recorded = [model.recorded for model in result.provenance.models(side)]
-        names = sorted(
-            {k for e in recorded for k, v in e.items() if isinstance(v, int | float) and not isinstance(v, bool)}
-        )
-        numbers: dict[str, Any] = dict.fromkeys(names)
+        numbers: dict[str, Any] = dict.fromkeys(number_names(result.provenance.models(side)))
         numbers |= {name: {m: v for m, v in by.items() if m in models} for name, by in given.items()}
         for name, by in numbers.items():
             if by is not None and not by:

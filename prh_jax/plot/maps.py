@@ -1,6 +1,5 @@
 """Heat maps: models by models, layers by layers, metrics by metrics."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from ..results.covariates import spearman
 from ..results.pairs import pair_scores
 from ..results.reduce import How
 from ..results.tables import self_cells
-from .base import as_text, families_of, family_colors, labels, new_axes, outside_legend, title
+from .base import Families, as_text, families_of, family_colors, labels, new_axes, outside_legend, title
 
 HATCHED: dict[str, Any] = {"facecolor": "#ededed", "edgecolor": "#b5b5b5", "hatch": "////", "linewidth": 0}
 """How a cell looks that stands for something with itself: no colour of the scale."""
@@ -47,7 +46,7 @@ def model_map(
     how: How = "best",
     values: str = "score",
     cluster: bool = True,
-    families: Mapping[str, str] | None = None,
+    families: Families = None,
     significance: str | None = None,
     alpha: float = 0.05,
     ax: Any = None,
@@ -57,7 +56,8 @@ def model_map(
     how           from layer pairs to model pairs, as in `Alignment.reduce`
     values        "score", or "calibrated" (0 is chance) where the result has a calibration
     cluster       False keeps the order of the result
-    families      of each model by name; drawn as coloured strips
+    families      of each model by name, or the name of what was assigned or recorded ("pool"), drawn as coloured
+                  strips; the assigned `family` if None
     significance  "p", "q_bh" or "q_by" of the calibration: cells above `alpha` are pale. None masks nothing
 
     A model with itself is hatched: it has no part in the colours and in the clustering, and is never pale.
@@ -76,7 +76,7 @@ def model_map(
         if significance not in ("p", "q_bh", "q_by"):
             raise ValueError(f"significance is 'p', 'q_bh' or 'q_by', got {significance!r}.")
         pale = (result.calibrated_pairs(metric)[significance].values[rows][:, columns] > alpha) & ~own
-    sides = [families_of(table[f"model_{side}"].values, families) for side in "xy"]
+    sides = families_of(result, {side: table[f"model_{side}"].values for side in "xy"}, families)
     words = how if isinstance(how, str) else getattr(how, "__name__", "function")
     heading = f"{metric}, {f'{words} over layer pairs' if values == 'score' else 'calibrated: 0 is chance'}"
     names = [labels(table[f"model_{side}"].values) for side in "xy"]
@@ -89,7 +89,7 @@ def model_map(
         low=0.0 if values == "calibrated" else None,
         own=own,
         pale=pale,
-        strips=families is not None,
+        strips=any(side is not None for side in sides),
     )
     _explain(ax, sides, None if pale is None else f"pale: {significance} above {alpha:g}", own=bool(own.any()))
     return ax

@@ -1,18 +1,18 @@
 """Models as points and trees: alignment against a covariate, the space of models, how metrics agree on pairs."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..results.alignment import Alignment
-from ..results.covariates import covariate_values, pearson, spearman
+from ..results.covariates import Covariate, covariate_values, pearson, spearman
 from ..results.pairs import pair_scores
 from ..results.reduce import How
 from ..results.tables import self_cells
 from .base import (
     COLORS,
     GREY,
+    Families,
     as_text,
     families_of,
     family_colors,
@@ -29,19 +29,20 @@ from .base import (
 def covariate_scatter(
     result: Alignment,
     metric: str,
-    covariate: str | Mapping[str, float] | Sequence[float] | np.ndarray,
+    covariate: Covariate,
     *,
     side: str = "x",
     other: str | None = None,
     how: How = "best",
-    families: Mapping[str, str] | None = None,
+    families: Families = None,
     ax: Any = None,
 ) -> Any:
     """Alignment of every model of a side against a number that it has, with the line of least squares.
 
-    covariate  as in `prh_jax.trend`: by model, in their order, or a name that extraction recorded
+    covariate  as in `prh_jax.trend`: by model, in their order, or a name that was assigned or recorded
     other      the model of the other side to align with; the mean over all of them if None. A model is not aligned with
                itself: of a model on both sides, the mean is over the others, and `other` itself has no point
+    families   of each model by name, or the name of what was assigned or recorded; the assigned `family` if None
 
     The legend has Spearman's and Pearson's correlation. `prh_jax.trend` tests them.
     """
@@ -62,7 +63,7 @@ def covariate_scatter(
     if known.sum() < 3 or np.ptp(number[known]) == 0:
         raise ValueError(f"A line needs at least 3 models with a number, not all equal; {int(known.sum())} have one.")
     number, score, models = number[known], score[known], [m for m, k in zip(models, known, strict=True) if k]
-    groups = families_of(models, families)
+    (groups,) = families_of(result, {side: models}, families)
     ax = new_axes(ax, 4.4 + legend_width(models, groups), max(4.0, 0.8 + 0.15 * len(models)))
     handles, texts = numbered_points(ax, number, score, models, groups)
     slope, intercept = np.polyfit(number, score, 1)
@@ -85,7 +86,7 @@ def model_tree(
     metric: str,
     *,
     how: How = "best",
-    families: Mapping[str, str] | None = None,
+    families: Families = None,
     ax: Any = None,
 ) -> Any:
     """Dendrogram of the models of a study of one side with itself (average linkage)."""
@@ -98,7 +99,7 @@ def model_tree(
     drawn = hierarchy.dendrogram(tree, no_plot=True)
     for across, along in zip(drawn["icoord"], drawn["dcoord"], strict=True):
         ax.plot(along, (np.array(across) - 5) / 10, color=COLORS[0], lw=1.2)
-    names, groups = labels(models), families_of(models, families)
+    names, (groups,) = labels(models), families_of(result, {"x": models}, families)
     ax.set_yticks(range(len(models)), [names[leaf] for leaf in drawn["leaves"]])
     ax.yaxis.tick_right()
     ax.tick_params(axis="y", length=0, labelsize=7, pad=9 if groups else 3)
@@ -126,13 +127,13 @@ def model_space(
     metric: str,
     *,
     how: How = "best",
-    families: Mapping[str, str] | None = None,
+    families: Families = None,
     ax: Any = None,
 ) -> Any:
     """The models of a study of one side with itself in the plane: classical multidimensional scaling."""
     distances, models = model_distances(result, metric, how)
     points, share = scale_down(distances)
-    groups = families_of(models, families)
+    (groups,) = families_of(result, {"x": models}, families)
     ax = new_axes(ax, 4.6 + legend_width(models, groups), max(4.2, 0.4 + 0.15 * len(models)))
     handles, texts = numbered_points(ax, points[:, 0], points[:, 1], models, groups)
     outside_legend(ax, handles, texts)

@@ -1,25 +1,36 @@
 """Scores as labelled arrays with their origin, in memory and in Zarr."""
 
 import importlib
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from ..errors import CorruptError, IncompleteError, MismatchError, NotFoundError
-from ..stores.location import Place, local_file, place, store_at
+from ..stores.location import Place, local_file, place
 from ..stores.publish import write_whole
 from ..stores.target import file_target
 from ..stores.url import Url
+from .assigned import assign_values
 from .calibration import Calibration, calibration_builder, load_calibration
 from .frames import join_rows, layer_rows, model_rows
 from .pairs import ModelPairs, mirrored, model_pairs
-from .provenance import Provenance
+from .provenance import ModelRecord, Provenance
 from .reduce import How, best_layers, model_blocks, reduce_layers
-from .storage import SCHEMA, create_result, digest, form_digest, text_digest
+from .selection import (
+    Models,
+    cut_calibration,
+    cut_dataset,
+    cut_provenance,
+    find_models,
+    layer_places,
+    match_records,
+    near_names,
+    side_records,
+    with_rates,
+)
+from .storage import create_result, digest, read_result
 from .tables import latex_table, markdown_table
 
 
@@ -65,40 +76,121 @@ class Alignment:
         return list(dict.fromkeys(map(str, self.dataset["model_y"].values)))
 
     def layers(
-        self, metric: str, model_x: str | None = None, model_y: str | None = None, *, with_self: bool = True
+        self, metric: str, model_x: Models = None, model_y: Models = None, *, with_self: bool = True
     ) -> xr.DataArray:
-        """The layer-by-layer matrix of a metric, whole or for one model on either side.
+        """The layer-by-layer matrix of a metric, whole or for chosen models of either side.
 
-        `with_self=False` puts NaN where a layer of a model stands with itself.
+        Parameters
+        ----------
+        metric
+            One of the result's.
+        model_x, model_y
+            One model by label ("vit-b") or place (0, -1), a list of several, a slice of places, what is recorded of
+            them ({"family": "dino"}), or a test of their records; all if None.
+        with_self
+            False puts NaN where a layer of a model stands with itself.
         """
         if metric not in self.dataset:
-            raise ValueError(f"This result has no metric {metric!r}; it has {', '.join(self.metrics)}.")
+            raise ValueError(f"This result has no metric {metric!r}; {near_names(metric, self.metrics)}.")
         scores = self.dataset[metric]
-        for side, model in (("x", model_x), ("y", model_y)):
-            if model is None:
-                continue
-            chosen = scores[f"model_{side}"].values == model
-            if not chosen.any():
-                models = ", ".join(dict.fromkeys(scores[f"model_{side}"].values))
-                raise ValueError(f"Side {side} of this result has no model {model!r}; it has {models}.")
-            scores = scores.isel({f"layer_{side}": np.flatnonzero(chosen)})
+        for side, models in (("x", model_x), ("y", model_y)):
+            if models is not None:
+                chosen = layer_places(scores[f"model_{side}"].values, self._places(side, models))
+                scores = scores.isel({f"layer_{side}": chosen})
         return scores if with_self else scores.where(~self._own_layers(scores))
 
-    def best(self, metric: str, *, with_self: bool = True) -> xr.Dataset:
+    def best(
+        self, metric: str, model_x: Models = None, model_y: Models = None, *, with_self: bool = True
+    ) -> xr.Dataset:
         """The best layer pair of every model pair: `score` and where it lies (`layer_x`, `depth_x`, ...).
 
-        The best of a model with itself is a layer with itself; `with_self=False` passes over those, and is the best of
-        two different layers.
+        Models are chosen as in `layers`. The best of a model with itself is a layer with itself; `with_self=False`
+        passes over those, and is the best of two different layers.
         """
-        larger = self.provenance.larger_is_closer(metric) if metric in self.dataset else True
-        return self._marked(best_layers(self.layers(metric, with_self=with_self), larger_is_closer=larger))
+        scores = self.layers(metric, model_x, model_y, with_self=with_self)
+        return self._marked(best_layers(scores, larger_is_closer=self.provenance.larger_is_closer(metric)))
 
-    def scores(self, metric: str) -> xr.DataArray:
+    def scores(self, metric: str, model_x: Models = None, model_y: Models = None) -> xr.DataArray:
         """Alignment score of every model pair, a labelled model-by-model table: the best over layer pairs.
 
-        The coordinate `self_pair` marks what is no evidence: a model with itself.
+        Models are chosen as in `layers`. The coordinate `self_pair` marks what is no evidence: a model with itself.
         """
-        return self.best(metric)["score"].rename(metric)
+        return self.best(metric, model_x, model_y)["score"].rename(metric)
+
+    def sel(
+        self,
+        *,
+        model_x: Models = None,
+        model_y: Models = None,
+        metric: str | Sequence[str] | None = None,
+        **recorded: Any,
+    ) -> "Alignment":
+        """A result of some of the models and metrics, which every figure, table and report takes.
+
+        q-values are taken anew over the model pairs that are left, and the provenance is that of the chosen models.
+
+        Parameters
+        ----------
+        model_x, model_y
+            Models of one side, as in `layers`, in the order in which they are named; all if None.
+        metric
+            One metric or several; all if None.
+        **recorded
+            What extraction recorded of the models or `assign` gave them: a value, a list of values, or a test of the
+            value, as in `sel(family="dino", params=lambda count: count < 1e9)`. A name that ends in _x or _y chooses
+            on that side alone. A side none of whose models has it stays whole.
+
+        Raises
+        ------
+        ValueError
+            If a model or metric is not there, or no model is left.
+        """
+        metrics = self.metrics if metric is None else [metric] if isinstance(metric, str) else list(metric)
+        metrics = [str(self.layers(name).name) for name in dict.fromkeys(metrics)]
+        if not metrics:
+            raise ValueError(f"No metric is chosen; this result has {', '.join(self.metrics)}.")
+        sides = {side: self._records(side) for side in "xy"}
+        fitting = match_records(sides, recorded)
+        places = {}
+        for side, models in (("x", model_x), ("y", model_y)):
+            places[side] = [place for place in find_models(sides[side], models, side) if place in fitting[side]]
+            if not places[side]:
+                raise ValueError(f"No model of side {side} is left: those of {models!r} do not have {recorded!r}.")
+        labels = {side: [sides[side][place].label for place in chosen] for side, chosen in places.items()}
+        cut = Alignment(cut_dataset(self.dataset[metrics], places), cut_provenance(self.provenance, metrics, labels))
+        if self.calibration is not None:
+            cut.calibration = cut_calibration(self.calibration, metrics, places, self.dataset)
+            if any(len(places[side]) < len(sides[side]) for side in "xy"):
+                compared = {name: (cut.model_pairs(name), cut.is_symmetric(name)) for name in metrics}
+                cut.calibration = with_rates(cut.calibration, compared)
+        return cut
+
+    def assign(self, **values: Any) -> "Alignment":
+        """This result with numbers and texts of its models, which it keeps: `assign(params=..., family=...)`.
+
+        Figures, trends, reports, data frames (`params_x`, `params_y`) and `sel` find them by name. They are saved with
+        the result. Scores and calibration are shared with this one, not copied.
+
+        Parameters
+        ----------
+        **values
+            By name: values by label of the model (a mapping, a Series), a list in the order of the models, a function
+            of a model's record, or one value for all. Models whose value is None or NaN, or that have none, are
+            without. A name that ends in _x or _y is of the models of that side alone. One that was assigned before is
+            given anew.
+
+        Raises
+        ------
+        ValueError
+            If a value is of no model, or is neither a finite number nor a text.
+        """
+        return Alignment(self.dataset, assign_values(self.provenance, values), self.calibration)
+
+    def _records(self, side: str) -> list[ModelRecord]:
+        return side_records(self.provenance, self.models_x if side == "x" else self.models_y, side)
+
+    def _places(self, side: str, models: Models) -> list[int]:
+        return find_models(self._records(side), models, side)
 
     @property
     def self_pairs(self) -> xr.DataArray:
@@ -152,28 +244,31 @@ class Alignment:
 
     def _marked(self, table: Any) -> Any:
         """A table of model pairs that marks those of one model with itself."""
-        return table.assign_coords(self_pair=(("model_x", "model_y"), self.model_pairs().own))
+        own = self.self_pairs.sel(model_x=table["model_x"].values, model_y=table["model_y"].values).values
+        return table.assign_coords(self_pair=(("model_x", "model_y"), own))
 
-    def reduce(self, metric: str, how: How = "best") -> xr.DataArray:
+    def reduce(self, metric: str, how: How = "best", *, model_x: Models = None, model_y: Models = None) -> xr.DataArray:
         """One number for every model pair, labelled.
 
         how  "best": the best layer pair; "mean": the mean of all; "same_depth": the mean over layers of x, each with
              the layer of y at the nearest relative depth; or a function of the scores (layers of x, layers of y)
 
-        The coordinate `self_pair` marks a model with itself.
+        Models are chosen as in `layers`. The coordinate `self_pair` marks a model with itself.
         """
-        scores = self.layers(metric)
+        scores = self.layers(metric, model_x, model_y)
         larger = self.provenance.larger_is_closer(metric)
         return self._marked(reduce_layers(scores, how, larger_is_closer=larger)).rename(metric)
 
-    def calibrated_pairs(self, metric: str) -> xr.Dataset:
+    def calibrated_pairs(self, metric: str, model_x: Models = None, model_y: Models = None) -> xr.Dataset:
         """The model-by-model tables of the calibration of a metric; `self_pair` marks a model with itself.
 
+        Models are chosen as in `layers`; q-values are those over all pairs of the result, and `sel` takes them anew.
         ValueError where the result has no calibration.
         """
         if self.calibration is None:
             raise ValueError("This result has no calibration: make one with `prh calibrate` (prh_jax.calibrate).")
-        return self._marked(self.calibration.pairs(metric))
+        chosen = {f"model_{side}": self._places(side, models) for side, models in (("x", model_x), ("y", model_y))}
+        return self._marked(self.calibration.pairs(metric).isel(chosen))
 
     def to_dataframe(self, metric: str | None = None, *, per: str = "layer", how: How = "best") -> Any:
         """All scores in one long pandas table, each with what it was made with; all metrics if None.
@@ -247,31 +342,5 @@ def load_alignment(path: str | Path | Url, *, calibration: bool = True) -> Align
     `calibration=False` leaves the calibration aside, whatever state it is in.
     """
     where = place(path)
-    if not (where.is_dir() if isinstance(where, Path) else (where / "zarr.json").exists()):
-        what = "is a file, not a result" if isinstance(where, Path) else "holds something, but no result"
-        raise NotFoundError(f"{path} {what if where.exists() else 'does not exist'}. `prh align` makes results.")
-    try:
-        dataset = xr.open_zarr(store_at(where), consolidated=False).load()
-    except Exception as error:  # xarray and zarr raise many kinds for a broken or foreign folder
-        raise CorruptError(f"{path} could not be read as a result: {error}") from error
-    schema = dataset.attrs.pop("schema", None)
-    if schema != SCHEMA:
-        raise MismatchError(f"{path} has schema {schema!r}, but this version of prh-jax reads {SCHEMA!r}.")
-    for name in ("tile", "run"):
-        dataset.attrs.pop(name, None)
-    if dataset.attrs.pop("status", None) != "complete":
-        raise IncompleteError(f"{path} is unfinished. Run the same `prh align` again; it goes on where it stopped.")
-    damaged = f"{path} is damaged: {{}}. Make it again with --force-remake (overwrite=True)."
-    try:
-        text, recorded = dataset.attrs.pop("protocol"), dataset.attrs.pop("sha256")
-        provenance, described = Provenance.of(json.loads(text)), dataset.attrs.pop("protocol_sha256", None)
-        names, form = list(provenance.metrics), dataset.attrs.pop("form_sha256", None)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise CorruptError(damaged.format(f"its attributes cannot be used ({error!r})")) from error
-    if described not in (None, text_digest(text)):
-        raise CorruptError(damaged.format("its record of what was scored, and how, does not match its hash"))
-    if digest(dataset) != recorded or form not in (None, form_digest(dataset)):
-        raise CorruptError(damaged.format("its scores and labels do not match their recorded hash"))
-    texts = {name: (c.dims, c.values.astype(object)) for name, c in dataset.coords.items() if c.dtype.kind == "T"}
-    dataset = dataset.assign_coords(texts)
-    return Alignment(dataset[names], provenance, load_calibration(where, recorded) if calibration else None)
+    dataset, provenance, recorded = read_result(where)
+    return Alignment(dataset, provenance, load_calibration(where, recorded) if calibration else None)

@@ -1,34 +1,67 @@
 """Numbers of models beside their alignment: covariates and correlations."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from .alignment import Alignment
+from .assigned import by_label
+from .provenance import ModelRecord
+from .selection import near_names
+
+Covariate = Any
+"""A name, numbers by model (a mapping or a Series), or numbers in the order of the models."""
 
 
-def covariate_values(result: Alignment, models: list[str], covariate: Any, side: str) -> np.ndarray:
-    """The covariate of each model, NaN where it has none; ValueError where it does not fit the models."""
+def covariate_values(result: Alignment, models: list[str], covariate: Covariate, side: str) -> np.ndarray:
+    """The covariate of each model, NaN where it has none; ValueError where it does not fit the models.
+
+    A name is looked up among what was assigned to the models, then among what extraction recorded.
+    """
+    covariate = by_label(covariate)
     if isinstance(covariate, str):
-        recorded = {model.label: model.recorded for model in result.provenance.models(side)}
-        numbers = {name: entry.get(covariate) for name, entry in recorded.items()}
-        if not any(isinstance(v, int | float) for v in numbers.values()):
-            names = sorted({k for e in recorded.values() for k, v in e.items() if isinstance(v, int | float)})
-            raise ValueError(
-                f"No model of side {side} has a number {covariate!r}; recorded are {', '.join(names) or 'none'}. Or "
-                "give the numbers, by model or in order."
-            )
-        covariate = {name: v for name, v in numbers.items() if isinstance(v, int | float)}
+        covariate = _numbers(result, covariate, side)
     if isinstance(covariate, Mapping):
         unknown = [name for name in covariate if name not in models]
         if unknown:
-            raise ValueError(f"Side {side} has no model {unknown[0]!r}; it has {', '.join(models)}.")
+            raise ValueError(f"Side {side} has no model {unknown[0]!r}; {near_names(str(unknown[0]), models)}.")
         return np.array([float(covariate.get(name, np.nan)) for name in models])
     values = np.asarray(covariate, float)
     if values.shape != (len(models),):
         raise ValueError(f"Side {side} has {len(models)} models, but the covariate has shape {values.shape}.")
     return values
+
+
+def number_names(records: Sequence[ModelRecord]) -> list[str]:
+    """Names by which any of these models has a number: those assigned first, in their order."""
+    names = {}
+    for kind in ("assigned", "recorded"):
+        found = [getattr(record, kind).items() for record in records]
+        told = [name for entry in found for name, value in entry if _is_number(value)]
+        names |= dict.fromkeys(told if kind == "assigned" else sorted(told))
+    return list(names)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _numbers(result: Alignment, name: str, side: str) -> Mapping[str, float]:
+    """The numbers of this name, by label; ValueError where no model has one."""
+    told = {model.label: model.recorded.get(name) for model in result.provenance.models(side)}
+    numbers = {label: value for label, value in told.items() if isinstance(value, int | float)}
+    if not numbers:
+        far = "y" if side == "x" else "x"
+        there = f" Models of side {far} have one (side={far!r})." * (
+            name in number_names(result.provenance.models(far))
+        )
+        names = ", ".join(number_names(result.provenance.models(side))) or "none"
+        raise ValueError(
+            f"No model of side {side} has a number {name!r}; recorded are {names}.{there} Or give the numbers, by "
+            "model or in order."
+        )
+    return numbers
 
 
 def pearson(a: np.ndarray, b: np.ndarray) -> float:

@@ -1,7 +1,7 @@
 """Scores as one long table: a row per layer pair or model pair, its origin beside each number."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,7 @@ def layer_rows(
             f"width_{side}": turn(widths, shape),
             f"dtype_{side}": _category(turn(dtypes, shape)),
         }
+        columns |= _assigned(provenance, side, list(names), turn(codes, shape))
     columns["score"] = scores.values.ravel()
     at = np.ix_(models["x"][1], models["y"][1])
     columns |= {name: values[at].ravel() for name, values in marks.items()}
@@ -83,6 +84,7 @@ def model_rows(
             columns[f"width_{side}"] = turn(np.array([min(w) if len(w) == 1 else -1 for w in widths]), shape)
             dtypes = turn(np.array([known[name].dtype if name in known else "" for name in names], object), shape)
         columns[f"dtype_{side}"] = _category(dtypes)
+        columns |= _assigned(provenance, side, names, turn(np.arange(len(names)), shape))
     columns["how"] = how if isinstance(how, str) else getattr(how, "__name__", repr(how))
     columns["score"] = reduced.values.ravel()
     columns |= {name: values.ravel() for name, values in marks.items()}
@@ -141,6 +143,27 @@ def _layers_of(provenance: Provenance, side: str, labels: np.ndarray, depths: np
         for label, depth in zip(labels, depths, strict=True)
     ]
     return np.array(found), np.array([known[label].dtype if label in known else "" for label in labels], object)
+
+
+def _assigned(provenance: Provenance, side: str, names: Sequence[str], codes: np.ndarray) -> dict[str, Any]:
+    """A column for each name that models of a side were given values by; `codes` tell the model of each row."""
+    known = {model.label: model.assigned for model in provenance.models(side)}
+    keys = dict.fromkeys(key for assigned in known.values() for key in assigned)
+    return {f"{key}_{side}": _column([known.get(name, {}).get(key) for name in names])[codes] for key in keys}
+
+
+def _column(values: Sequence[Any]) -> Any:
+    """Texts as categories, whole numbers as such where every model has one, other numbers as floats."""
+    import pandas as pd
+
+    if any(isinstance(value, str) for value in values):
+        texts = [None if value is None else str(value) for value in values]
+        kinds = dict.fromkeys(text for text in texts if text is not None)
+        return pd.Categorical(texts, pd.Index(list(kinds), dtype=object))
+    whole = {type(value) for value in values}
+    if whole <= {int} or whole <= {bool}:
+        return np.array(values)
+    return np.array([np.nan if value is None else value for value in values], float)
 
 
 def _with_origin(columns: dict[str, Any], provenance: Provenance, calibration: Calibration | None, metric: str) -> Any:

@@ -43,6 +43,8 @@ class ModelRecord:
         In which features are stored.
     layers
         Name and width of each layer, in order.
+    assigned
+        Numbers and texts that `Alignment.assign` gave it.
     """
 
     label: str
@@ -52,6 +54,7 @@ class ModelRecord:
     result: Mapping[str, Any] | None = None
     dtype: str = ""
     layers: Sequence[Sequence[Any]] = ()
+    assigned: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def widths(self) -> list[int]:
@@ -60,8 +63,8 @@ class ModelRecord:
 
     @property
     def recorded(self) -> dict[str, Any]:
-        """All that extraction recorded and was asked for, by name."""
-        return {**(self.result or {}), **self.spec}
+        """All that extraction recorded and was asked for, by name; what was assigned goes before it."""
+        return {**(self.result or {}), **self.spec, **self.assigned}
 
 
 NOT_THE_STUDY = {
@@ -146,6 +149,9 @@ class Provenance:
         for name in ("normalize_ids", "by_position", "samples", "partners"):
             if not made[name]:
                 del made[name]
+        for model in (*made["models_x"], *made["models_y"]):
+            if not model["assigned"]:
+                del model["assigned"]
         return made
 
     def sign(self, metric: str) -> int:
@@ -169,6 +175,8 @@ class Provenance:
         left, right = (json.loads(json.dumps(p.to_dict())) for p in (self, other))
         for study in (left, right):  # a property of the metric: what was written earlier does not tell it
             study["metrics"] = {key: metric | {"symmetric": None} for key, metric in study["metrics"].items()}
+            for model in (*study["models_x"], *study["models_y"]):
+                model.pop("assigned", None)
         return all(left.get(key) == right.get(key) for key in (left.keys() | right.keys()) - NOT_THE_STUDY)
 
 
@@ -217,6 +225,7 @@ def origin_lines(provenance: Provenance, null: dict[str, Any] | None) -> list[tu
             widths = model.widths
             width = f"{min(widths)}" if min(widths) == max(widths) else f"{min(widths)}-{max(widths)}"
             what = f"{len(widths)} layers x {width}, {model.dtype}, contents {model.contents[:12]}"
+            what += "".join(f", {plain_name(name)} {plain_name(told)}" for name, told in model.assigned.items())
             lines.append((f"model {side}", f"{plain_name(model.label)}: {what}"))
     if null is not None:
         settings = null["null"]

@@ -10,8 +10,8 @@ import xarray as xr
 import zarr
 from zarr.codecs import Crc32cCodec
 
-from ..errors import CorruptError, ExistsError, NotFoundError, StoreError
-from ..stores.location import Place, open_group, place
+from ..errors import CorruptError, ExistsError, IncompleteError, MismatchError, NotFoundError, StoreError
+from ..stores.location import Place, open_group, place, store_at
 from ..stores.publish import Build, claim, publish
 from ..stores.target import check_replaceable, check_target
 from ..stores.url import Url
@@ -101,6 +101,37 @@ def result_builder(dataset: xr.Dataset, provenance: Provenance, **attributes: An
             group.create_array(f"done/{key}", shape=shape, chunks=(1, 1), dtype="uint32", fill_value=0)
 
     return build
+
+
+def read_result(path: Place) -> tuple[xr.Dataset, Provenance, str]:
+    """Scores, provenance and `digest` of a finished result; StoreError where there is none or it is damaged."""
+    if not (path.is_dir() if isinstance(path, Path) else (path / "zarr.json").exists()):
+        what = "is a file, not a result" if isinstance(path, Path) else "holds something, but no result"
+        raise NotFoundError(f"{path} {what if path.exists() else 'does not exist'}. `prh align` makes results.")
+    try:
+        dataset = xr.open_zarr(store_at(path), consolidated=False).load()
+    except Exception as error:  # xarray and zarr raise many kinds for a broken or foreign folder
+        raise CorruptError(f"{path} could not be read as a result: {error}") from error
+    schema = dataset.attrs.pop("schema", None)
+    if schema != SCHEMA:
+        raise MismatchError(f"{path} has schema {schema!r}, but this version of prh-jax reads {SCHEMA!r}.")
+    for name in ("tile", "run"):
+        dataset.attrs.pop(name, None)
+    if dataset.attrs.pop("status", None) != "complete":
+        raise IncompleteError(f"{path} is unfinished. Run the same `prh align` again; it goes on where it stopped.")
+    damaged = f"{path} is damaged: {{}}. Make it again with --force-remake (overwrite=True)."
+    try:
+        text, recorded = dataset.attrs.pop("protocol"), dataset.attrs.pop("sha256")
+        provenance, described = Provenance.of(json.loads(text)), dataset.attrs.pop("protocol_sha256", None)
+        names, form = list(provenance.metrics), dataset.attrs.pop("form_sha256", None)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CorruptError(damaged.format(f"its attributes cannot be used ({error!r})")) from error
+    if described not in (None, text_digest(text)):
+        raise CorruptError(damaged.format("its record of what was scored, and how, does not match its hash"))
+    if digest(dataset) != recorded or form not in (None, form_digest(dataset)):
+        raise CorruptError(damaged.format("its scores and labels do not match their recorded hash"))
+    texts = {name: (c.dims, c.values.astype(object)) for name, c in dataset.coords.items() if c.dtype.kind == "T"}
+    return dataset.assign_coords(texts)[names], provenance, recorded
 
 
 def read_provenance(path: str | Path | Url) -> Provenance:

@@ -75,13 +75,18 @@ def store_path(
     prompt: bool | str = False,
     caption_index: int | str = 0,
     final_norm: bool = False,
+    random_init: int | None = None,
 ) -> Path:
     """Where the features of one model belong: `root/dataset/subset/<model>_pool-<pool>[...].zarr`, its "/" as "--".
 
-    A prompt template is named by the first 8 digits of its SHA-256. Of a name that is too long for a file, such as a
+    A model with random weights has their seed in its name, so that it lies beside the one that was trained. A prompt
+    template is named by the first 8 digits of its SHA-256. Of a name that is too long for a file, such as a
     deep path of a checkpoint, the end is kept, after the first 8 digits of the SHA-256 of all of it.
     """
-    name = "--".join(path_parts(model)) + f"_pool-{pool}"
+    name = "--".join(path_parts(model))
+    if random_init is not None:
+        name += f"_random-{random_init}"
+    name += f"_pool-{pool}"
     if prompt:
         name += f"_prompt-{prompt if prompt is True else hashlib.sha256(str(prompt).encode()).hexdigest()[:8]}"
     if caption_index:

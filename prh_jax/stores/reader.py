@@ -336,15 +336,3 @@ def open_stores(stores: Stores, ids: Iterable[Any] | None = None) -> list[ModelS
         if places.count(where) > 1:
             raise StoreError(f"{store.path} was given more than once on one side; give each store once.")
     return [store.require_complete() if isinstance(store, FeatureStore) else store for store in opened]
-
-
-def label_stores(stores: Sequence[ModelSource]) -> list[str]:
-    """The models' names, random weights marked, with pooling or path where one occurs twice."""
-    seeds = [store.spec.get("random_init") for store in stores]
-    marks = ["" if seed is None else f" [random init {seed}]" for seed in seeds]
-    names = [store.model + mark for store, mark in zip(stores, marks, strict=True)]
-    pooled = [f"{name} ({store.spec.get('pool')})" for name, store in zip(names, stores, strict=True)]
-    for labels in (names, pooled):
-        if len(set(labels)) == len(labels):
-            return labels
-    return [str(store.path) for store in stores]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import StoreError
@@ -57,6 +57,11 @@ class Url:
         """The object."""
         with self._reaching("read", FileNotFoundError) as (files, path):
             return files.cat_file(path)
+
+    def copy_to(self, path: Path) -> None:
+        """Fetch the object into a file, some of it at a time."""
+        with self._reaching("read", FileNotFoundError) as (files, there):
+            files.get_file(there, str(path))
 
     def read_text(self) -> str:
         """The object, as text."""

@@ -290,10 +290,15 @@ def write_features(
 ) -> FeatureStore:
     """Write features made elsewhere, one (n, d) array per layer, as a complete store.
 
-    Arrays are of any library that holds real numbers: numpy, JAX, torch, pandas, polars, pyarrow.
+    `features` are arrays in order, or a mapping of layers' names to them. Arrays are of any library that holds real
+    numbers: numpy, JAX, torch, pandas, polars, pyarrow.
     A store that is there already must hold these very features (an interrupted one is gone on with), or StoreError is
     raised; `overwrite=True` replaces it.
     """
+    if isinstance(features, Mapping):
+        if layer_names is not None:
+            raise StoreError("The layers were given by name: leave layer_names out.")
+        layer_names, features = [str(name) for name in features], list(features.values())
     if hasattr(features, "__array__"):  # of all layers
         features = check_real("features", features)
     features, ids = list(features), check_ids(ids)

@@ -29,10 +29,11 @@ from ..runtime.host import kept_memory
 from ..runtime.memory import check_address_space, default_memory, parse_bytes, size_text
 from ..runtime.workers import ALONE, Worker
 from ..sketches.base import SketchContext, Sketcher
+from ..stores.labels import label_stores
 from ..stores.location import Place, place, remove
 from ..stores.paired import is_in_memory
 from ..stores.pairing import pair_samples
-from ..stores.reader import Stores, label_stores, open_stores
+from ..stores.reader import Stores, open_stores
 from ..stores.source import ModelSource
 from ..stores.target import check_target
 from .settings import PRECISIONS, Precision, StudySettings

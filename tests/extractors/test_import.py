@@ -11,9 +11,8 @@ import torch
 
 import prh_jax
 from extractors import extract_module, import_features
-from extractors.cli import importing as cli
 from extractors.errors import ExtractionError
-from extractors.importing import AXES
+from extractors.importing.axes import AXES
 from extractors.modelsets import models_of, name_of
 from prh_jax.cli.main import main
 from prh_jax.errors import StoreError
@@ -112,18 +111,14 @@ def test_the_number_of_ids_tells_which_axis_has_the_samples(tmp_path):
         ("l.pt", {"ids": "rows"}, "without ids.*--axes"),
         ("square.npy", {"ids": samples[:3]}, r"\(3, 3, 5\), with 3 ids.*--axes"),
         ("l.npy", {"ids": samples[:4]}, "but 4 ids were given"),
-        ("s.pt", {"ids": samples[:3]}, "8 rows, but 3 ids were given. If its layers come first, say --axes"),
+        ("s.pt", {"ids": samples[:3]}, "8 rows, but 3 ids were given. If its layers come first, say --layout"),
         ("l.npy", {"ids": samples, "axes": first}, "3 rows, but 8 ids were given"),
         ("l.npy", {"ids": samples, "axes": "features,samples,layers"}, "are samples,layers,features or"),
-        ("flat.npy", {"ids": samples, "axes": first}, "leave --axes"),
+        ("flat.npy", {"ids": samples, "axes": first}, "leave --layout"),
     ):
         with pytest.raises(ExtractionError, match=message):
             import_features(tmp_path / name, tmp_path / "t.zarr", **WHO, **settings)
     assert not (tmp_path / "t.zarr").exists()
-
-
-def test_the_command_knows_the_same_axes():
-    assert cli.AXES == AXES
 
 
 def test_tensors_of_every_kind(tmp_path):
@@ -182,8 +177,8 @@ def test_files_that_cannot_be_used(tmp_path, layers):
     fails("d.npy", "300 rows, but 2 ids", ids=["a", "b"])
     (tmp_path / "e.npy").write_bytes((tmp_path / "d.npy").read_bytes()[:500])
     fails("e.npy", "cannot be read", ids=IDS)
-    torch.save({"features": torch.zeros(2, 2)}, tmp_path / "f.pt")
-    fails("f.pt", "no `feats`.*features", ids=["a", "b"])
+    torch.save({"features": "none"}, tmp_path / "f.pt")
+    fails("f.pt", "holds in 'features' a str, no tensor.*--key", ids=["a", "b"])
     np.save(tmp_path / "g.npy", np.zeros((2, 2, 2, 2)))
     fails("g.npy", r"\(n, d\) a layer, or \(n, layers, d\)", ids=["a", "b"])
     np.save(tmp_path / "scalar.npy", np.float32(3))
@@ -197,7 +192,7 @@ def test_files_that_cannot_be_used(tmp_path, layers):
     fails("huge.npy", "cannot be read", ids=["a", "b"])
     fails("none.npy", "no file")
     (tmp_path / "h.csv").write_text("")
-    fails("h.csv", "what can be read is .pt, .npy")
+    fails("h.csv", "what can be read is .pt, .pth, .safetensors, .npy")
     pq.write_table(pa.table({"id": ["a", "b"], "x": [[1.0], [1.0, 2.0]]}), tmp_path / "i.parquet")
     fails("i.parquet", "differ in length|have lengths")
 

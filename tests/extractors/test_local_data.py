@@ -96,6 +96,15 @@ def test_empty_lines_are_empty_texts(tmp_path, name, text):
     assert load(str(tmp_path / name)).texts == [["a"], [""], ["b"]]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_texts_in_utf_16_are_refused_with_the_reason(tmp_path, encoding):
+    (tmp_path / "t.csv").write_bytes("text\na\n".encode(encoding))
+    with pytest.raises(ExtractionError, match="is text in UTF-16.*Save it as CSV in UTF-8"):
+        load(str(tmp_path / "t.csv"))
+    (tmp_path / "T.CSV").write_bytes("text\na\n".encode("utf-8-sig"))
+    assert load(str(tmp_path / "T.CSV")).texts == [["a"]]
+
+
 def test_a_picture_that_is_described_twice(tmp_path, capsys):
     paint(tmp_path / "a.png", 1)
     (tmp_path / "b.heic").write_bytes(b"x")

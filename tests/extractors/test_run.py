@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from samples import write_parquet
 from extractors.datasets.loading import load
 from extractors.models import language
 from extractors.pipeline.batches import BatchSize, extract_block
-from prh_jax import inspect_store, open_store
+from prh_jax import inspect_store, load_alignment, open_store
 from prh_jax.cli.main import main
 
 
@@ -80,12 +81,38 @@ def test_another_request_for_the_same_store_is_refused(tmp_path, checkpoint, cap
     assert main(command(tmp_path, model)) == 0
     (path,) = tmp_path.rglob("*.zarr")
     before = contents(path)
-    assert main(command(tmp_path, model, "--random-init", "3")) == 2
-    assert "random_init = None; asked for is 3" in capsys.readouterr().err
     assert main(command(tmp_path, model, "--store-dtype", "bfloat16")) == 2
+    assert "dtype_store = 'float32'; asked for is 'bfloat16'" in capsys.readouterr().err
     assert contents(path) == before
-    assert main(command(tmp_path, model, "--random-init", "3", "--force-remake")) == 0
-    assert open_store(path).spec["random_init"] == 3
+
+
+def test_align_looks_where_extract_wrote(tmp_path, checkpoint, monkeypatch, capsys):
+    """A model, its control with random weights and features of pictures, by model set and without paths."""
+    monkeypatch.chdir(tmp_path)
+    model = checkpoint("llama")
+    (tmp_path / "s.toml").write_text(f'language = ["{model}"]\nvision = ["hog", "pixels_32"]\n')
+    line = "extract --dataset emoji_1024 --num-samples 24 --modelset s.toml --output-dir f"
+    assert main([*line.split(), "--pool", "last"]) == 0
+    for seed in ("3", "4"):
+        assert main([*line.split(), "--modality", "language", "--pool", "last", "--random-init", seed]) == 0
+    found = {path.name: open_store(path) for path in (tmp_path / "f" / "emoji_1024").glob("*.zarr")}
+    end = f"{Path(model).name}_pool-last.zarr"
+    language = {name: store for name, store in found.items() if "hog" not in name and "pixels" not in name}
+    assert sorted(store.spec["random_init"] or 0 for store in language.values()) == [0, 3, 4]
+    assert next(name for name, store in language.items() if store.spec["random_init"] is None).endswith(end)
+    line = "align --dataset emoji_1024 --modelset s.toml --modality-x language --modality-y vision --input-dir f"
+    line += " --pool-x last --pool-y none --topk 5"
+    for extra, label in (("", model), (" --random-init-x 4", f"{model} [random init 4]")):
+        assert main((line + extra).split()) == 0
+        result = next(
+            path for path in (tmp_path / "results").rglob("*.zarr") if ("random-4" in str(path)) == bool(extra)
+        )
+        assert list(load_alignment(result).models_x) == [label]
+        assert list(load_alignment(result).models_y) == ["hog", "pixels_32"]
+    capsys.readouterr()
+    assert main((line + " --random-init-x 5").split()) == 2
+    err = capsys.readouterr().err
+    assert "extract --dataset emoji_1024 --modelset s.toml --modality language --pool last --random-init 5\n" in err
 
 
 def test_one_failing_model_does_not_stop_the_others(tmp_path, checkpoint, capsys):
@@ -94,6 +121,21 @@ def test_one_failing_model_does_not_stop_the_others(tmp_path, checkpoint, capsys
     out, err = capsys.readouterr()
     assert "1 of 2 models failed" in out and "There is no folder at" in err and "Traceback" not in err
     assert len(list(tmp_path.rglob("*.zarr"))) == 1
+
+
+def test_checkpoints_that_were_never_fetched(tmp_path, capsys):
+    argv = ["extract", "--dataset", "emoji_1024", "--num-samples", "20", "--output-dir", str(tmp_path / "o"), "--model"]
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4\n"
+    for name, content, message in (
+        ("model.safetensors", pointer, "model.safetensors is a pointer of git-lfs"),
+        ("model.gguf", "GGUF\x03", "model.gguf is a model's weights in GGUF"),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text('{"model_type": "llama"}')
+        (tmp_path / name / name).write_text(content)
+        for model in (tmp_path / name, tmp_path / name / name):
+            assert main([*argv, str(model)]) == 2
+            assert message in capsys.readouterr().err
 
 
 def test_a_broken_picture_loses_no_block(tmp_path, capsys):

@@ -46,7 +46,7 @@ def test_layers_come_back_as_written(tmp_path, dtype):
 
 def test_xarray_opens_a_store_with_its_labels(tmp_path):
     features = make_features()[:1]
-    path = write_features(tmp_path / "s.zarr", features, spec={}, ids=make_ids(), layer_names=["blocks.0"]).path
+    path = write_features(tmp_path / "s.zarr", {"blocks.0": features[0]}, spec={}, ids=make_ids()).path
     opened = xr.open_zarr(path, consolidated=False)
     assert opened["features"].dims == ("layer", "sample", "feature")
     assert list(opened["layer"].values) == ["blocks.0"] and list(opened["sample"].values) == make_ids()

@@ -250,9 +250,10 @@ function drawScaling() {
   const trace = { type: "scatter", mode: "markers+text", x: known.map((m) => values[m]), y: known.map((m) => score[m]),
     text: known.map((m) => String(m + 1)), textfont: { size: 9, color: "#ffffff" }, hoverinfo: "text",
     hovertext: known.map((m) => `${plain(mine[m].name)}<br>${plain(chosen.name)} ${values[m].toPrecision(4)}<br>${plain(valueWord())} ${digits(score[m])}`),
-    marker: { size: 17, color: "#0072B2" }, showlegend: false };
-  const names = known.map((m) => ({ type: "scatter", mode: "markers", x: [null], y: [null], name: `${m + 1}  ${plain(mine[m].short)}`,
-    marker: { color: "#0072B2" }, hoverinfo: "skip" }));
+    marker: { size: 17, color: known.map((m) => mine[m].color) }, showlegend: false };
+  const names = known.map((m) => ({ type: "scatter", mode: "markers", x: [null], y: [null],
+    name: `${m + 1}  ${plain(mine[m].short)}${mine[m].family === null ? "" : ` · ${plain(mine[m].family)}`}`,
+    marker: { color: mine[m].color }, hoverinfo: "skip" }));
   return draw("scatter", [trace, ...names], { height: Math.max(380, 20 * known.length + 80), legend: { itemclick: false, itemdoubleclick: false },
     xaxis: { title: { text: plain(chosen.name) } }, yaxis: { title: { text: plain(valueWord()) } } });
 }
