@@ -13,7 +13,18 @@ from ..metrics.base import Metric, highest_score
 from ..null.orders import make_orders
 from ..null.pvalues import calibrate_scores
 from ..null.settings import Null
-from .subsets import Layers, Sides, as_metric, both_sides, layer_parts, score_null, with_k
+from ..sketches.neighbors import share_lists
+from .subsets import (
+    Layers,
+    Sides,
+    as_metric,
+    both_sides,
+    layer_parts,
+    part_sketcher,
+    score_null,
+    sketch_subset,
+    with_k,
+)
 
 
 def curve_over_n(
@@ -39,7 +50,11 @@ def curve_over_n(
             raise ValueError(f"A subset of {size} samples cannot be taken from {n}; sizes are from 4 to {n}.")
     parts = [layer_parts(metric.sketcher, side) for side in (sides.xs, sides.ys)]
     drawn = np.random.default_rng(null.seed).permutation(n).astype(np.int32)
-    points = [_point(parts, sides, with_k(metric, n, m, scale_k), np.sort(drawn[:m]), null) for m in sizes]
+    points = []
+    for m in sizes:
+        of_m, samples = with_k(metric, n, m, scale_k), jnp.asarray(np.sort(drawn[:m]))
+        sketches = sketch_subset((parts[0], parts[1]), samples, sketcher=part_sketcher(of_m, m, *parts))
+        points.append(_point(sketches, sides, of_m, m, null))
     return xr.concat(points, dim="n").assign_coords(n=list(sizes))
 
 
@@ -52,20 +67,28 @@ def curve_over_k(
     *,
     preprocess: Preprocess | None = None,
 ) -> xr.Dataset:
-    """The same for growing numbers of neighbours k, over all samples; inner products are made once."""
+    """The same for growing numbers of neighbours k, over all samples; the longest lists are made once.
+
+    `align` with "mutual_knn:k=5,20,50" does so for all pairs of many models.
+    """
     metric, null = as_metric(metric), null or Null()
     if "k" not in metric.settings:
         raise ValueError(f"{metric.name} has no setting k; its settings are {', '.join(metric.settings) or 'none'}.")
     sides = both_sides(x, y, preprocess)
     parts = [layer_parts(metric.sketcher, side) for side in (sides.xs, sides.ys)]
-    every = np.arange(sides.n, dtype=np.int32)
-    points = [_point(parts, sides, dataclasses.replace(metric, k=k), every, null) for k in ks]
+    metrics = {str(k): dataclasses.replace(metric, k=k) for k in ks}
+    made = share_lists({k: part_sketcher(of_k, sides.n, *parts) for k, of_k in metrics.items()})
+    every, sketches, points = jnp.arange(sides.n, dtype=jnp.int32), {}, []
+    for k, of_k in metrics.items():
+        if made[k] not in sketches:
+            sketches[made[k]] = sketch_subset((parts[0], parts[1]), every, sketcher=made[k])
+        points.append(_point(sketches[made[k]], sides, of_k, sides.n, null))
     return xr.concat(points, dim="k").assign_coords(k=list(ks))
 
 
-def _point(parts: list[Any], sides: Sides, metric: Metric, samples: np.ndarray, null: Null) -> xr.Dataset:
-    orders = make_orders(len(samples), null.orders, null.seed)
-    scores, chance = score_null(*parts, jnp.asarray(samples), jnp.asarray(orders), metric=metric)
+def _point(sketches: list[Any], sides: Sides, metric: Metric, n: int, null: Null) -> xr.Dataset:
+    orders = make_orders(n, null.orders, null.seed)
+    scores, chance = score_null(*sketches, jnp.asarray(orders), metric=metric)
     sign = 1 if metric.larger_is_closer else -1
     score = null.reduce(sign * sides.apart(scores)[None])[0]
     spread = null.reduce(sign * sides.apart(chance))

@@ -15,7 +15,7 @@ from ..engine.preprocess import Preprocess
 from ..metrics.base import Metric
 from ..metrics.registry import parse_metric
 from ..numerics.real import as_real
-from ..sketches.base import SketchContext, Sketcher
+from ..sketches.base import SketchContext, Sketcher, Summarizer
 from ..stores.checks import check_same_samples
 from ..stores.reader import FeatureStore, open_store
 
@@ -92,7 +92,12 @@ def with_k(metric: Metric, n: int, m: int, scale_k: bool) -> Metric:
 def layer_parts(sketcher: Sketcher, layers: Sequence[Any]) -> list[Any]:
     """What subsets of a layer are sketched from: its inner products where samples can be taken from them, else it."""
     made = jax.eval_shape(sketcher.summarizer, layers[0])
-    return [jax.jit(sketcher.summarizer)(x) for x in layers] if hasattr(made, "take") else list(layers)
+    return [_summary(x, summarizer=sketcher.summarizer) for x in layers] if hasattr(made, "take") else list(layers)
+
+
+@partial(jax.jit, static_argnames=("summarizer",))
+def _summary(x: Any, *, summarizer: Summarizer) -> Any:
+    return summarizer(x)
 
 
 def part_sketcher(metric: Metric, m: int, *sides: Sequence[Any]) -> Sketcher:
@@ -119,12 +124,16 @@ def score_subsets(a: Any, b: Any, subsets: Any, *, metric: Metric) -> jax.Array:
     return jax.lax.map(score, subsets)
 
 
+@partial(jax.jit, static_argnames=("sketcher",))
+def sketch_subset(sides: tuple[Any, Any], samples: Any, *, sketcher: Sketcher) -> list[Any]:
+    """Sketches of some samples of all layers of a side, stacked, for both sides."""
+    sketches = ([sketch_part(sketcher, part, samples) for part in side] for side in sides)
+    return [jax.tree.map(lambda *leaves: jnp.stack(leaves), *side) for side in sketches]
+
+
 @partial(jax.jit, static_argnames=("metric",))
-def score_null(a: Any, b: Any, samples: Any, orders: Any, *, metric: Metric) -> tuple[jax.Array, jax.Array]:
-    """Scores (x, y) of one subset of the samples, and its null (orders, x, y)."""
-    sketcher = part_sketcher(metric, samples.shape[0], a, b)
-    sides = ([sketch_part(sketcher, part, samples) for part in side] for side in (a, b))
-    left, right = (jax.tree.map(lambda *leaves: jnp.stack(leaves), *side) for side in sides)
+def score_null(left: Any, right: Any, orders: Any, *, metric: Metric) -> tuple[jax.Array, jax.Array]:
+    """Scores (x, y) of stacks of sketches, and their null (orders, x, y)."""
     return metric.tile_kernel.tile(left, right), metric.tile_kernel.orders(left, right, orders)
 
 

@@ -110,10 +110,10 @@ def index_or_all(text: str) -> int | str:
 
 def metrics_of(args: argparse.Namespace) -> list[Any]:
     """The metrics that were asked for by name or group, each once."""
-    from ..metrics.registry import GROUPS, parse_metric
+    from ..metrics.registry import GROUPS, each_setting, parse_metric
 
     groups = GROUPS | ({"all": GROUPS["prh"]} if getattr(args, "prh", False) else {})
-    names = [text for name in args.metric or ["mutual_knn"] for text in groups.get(name, [name])]
+    names = [text for name in args.metric or ["mutual_knn"] for text in groups.get(name) or each_setting(name)]
     made = [parse_metric(name, prh=getattr(args, "prh", False), k=args.topk) for name in names]
     return list(dict.fromkeys(made))
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import itertools
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -167,6 +168,18 @@ def import_metric(text: str) -> Metric:
     return found() if isinstance(found, type) else found
 
 
+def each_setting(text: str) -> list[str]:
+    """Texts of one metric each from one that may list values: "mutual_knn:k=5,20" is "mutual_knn:k=5" and k=20."""
+    name, _, tail = text.partition(":")
+    listed: list[list[str]] = []
+    for item in filter(None, tail.split(",")):
+        if "=" in item or not listed:
+            listed.append([item])
+        else:
+            listed[-1].append(f"{listed[-1][0].partition('=')[0]}={item.strip()}")
+    return [":".join(filter(None, (name, ",".join(chosen)))) for chosen in itertools.product(*listed)]
+
+
 def parse_metric(text: str, *, prh: bool = False, k: int | None = None) -> Metric:
     """A metric from text: `cka`, `cka:kernel=rbf,sigma=2`, or `module:name` for one of your own.
 
@@ -212,6 +225,7 @@ def make_metrics(metrics: Any = None) -> dict[str, Metric]:
         metrics = SUPPORTED_METRICS
     elif isinstance(metrics, str | Metric):
         metrics = [metrics]
+    metrics = [one for m in metrics for one in (each_setting(m) if isinstance(m, str) else [m])]
     made = [parse_metric(m) if isinstance(m, str) else m for m in metrics]
     for metric in made:
         if not isinstance(metric, Metric):

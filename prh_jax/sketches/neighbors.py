@@ -1,6 +1,7 @@
 """Nearest neighbours: kNN graphs, what metrics keep beside them, and the sketchers that make them."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -110,6 +111,22 @@ class BlockedNeighborSketcher(NeighborSketcher):
 
     def candidates(self, summary: Any) -> Candidates:
         return summary.candidates
+
+
+def share_lists(sketchers: Mapping[str, Sketcher]) -> dict[str, Sketcher]:
+    """Sketchers of lists that differ in k alone replaced by the one of the longest: its lists begin with theirs."""
+    longest: dict[Sketcher, int] = {}
+    for sketcher in sketchers.values():
+        if isinstance(sketcher, NeighborSketcher):
+            kind = dataclasses.replace(sketcher, k=0)
+            longest[kind] = max(longest.get(kind, 0), sketcher.k)
+
+    def shared(sketcher: Sketcher) -> Sketcher:
+        if not isinstance(sketcher, NeighborSketcher):
+            return sketcher
+        return dataclasses.replace(sketcher, k=longest[dataclasses.replace(sketcher, k=0)])
+
+    return {key: shared(sketcher) for key, sketcher in sketchers.items()}
 
 
 @dataclasses.dataclass(frozen=True)

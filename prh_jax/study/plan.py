@@ -28,6 +28,7 @@ from ..runtime.host import compiling_threads
 from ..runtime.memory import default_memory, parse_bytes, size_text
 from ..runtime.workers import ALONE
 from ..sketches.base import MANY, SketchContext, Sketcher
+from ..sketches.neighbors import share_lists
 from ..stores.layout import DTYPES
 from ..stores.reader import open_store
 from ..stores.writer import write_features
@@ -110,7 +111,7 @@ def plan(
     rows = sum(map(len, widths_x))
     columns = rows if widths_y is None else sum(map(len, widths_y))
     context = SketchContext(n, tuple(sorted(set(widths))), unit_rows=preprocess.normalize)
-    sketchers = {key: metric.sketcher.specialise(context) for key, metric in chosen.items()}
+    sketchers = share_lists({key: metric.sketcher.specialise(context) for key, metric in chosen.items()})
     shapes = {sketcher: shape_of(sketcher, n, max(widths)) for sketcher in dict.fromkeys(sketchers.values())}
     item = 4 if dtype == "float32" else 2
     sketches = sum(map(sketch_bytes, shapes.values())) * len(widths)

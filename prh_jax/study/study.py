@@ -29,6 +29,7 @@ from ..runtime.host import kept_memory
 from ..runtime.memory import check_address_space, default_memory, parse_bytes, size_text
 from ..runtime.workers import ALONE, Worker
 from ..sketches.base import SketchContext, Sketcher
+from ..sketches.neighbors import share_lists
 from ..stores.labels import label_stores
 from ..stores.location import Place, place, remove
 from ..stores.paired import is_in_memory
@@ -152,8 +153,8 @@ class Study:
 
     @cached_property
     def sketchers(self) -> dict[str, Sketcher]:
-        """The sketcher of each metric."""
-        return {key: metric.sketcher.specialise(self.context) for key, metric in self.metrics.items()}
+        """The sketcher of each metric; metrics of several k share the longest lists."""
+        return share_lists({key: metric.sketcher.specialise(self.context) for key, metric in self.metrics.items()})
 
     @cached_property
     def shapes(self) -> dict[Sketcher, Any]:

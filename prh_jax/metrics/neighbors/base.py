@@ -51,8 +51,13 @@ class NeighborMetric(Metric):
         """The sum over samples at which the score is 1."""
         return n * self.k
 
+    def nearest(self, graph: KnnGraph) -> Int[Array, "... n k"]:
+        """The k nearest of lists that may be longer, where metrics of several k share them."""
+        return graph.neighbors[..., : self.k]
+
     def compare(self, a: KnnGraph, b: KnnGraph) -> Score:
-        return self.share(self.count(a.neighbors, b.neighbors), a.neighbors, b.neighbors)
+        ours, theirs = self.nearest(a), self.nearest(b)
+        return self.share(self.count(ours, theirs), ours, theirs)
 
     @property
     def tile_kernel(self) -> TileKernel:
@@ -69,8 +74,8 @@ class CountKernel(TileKernel):
     """All pairs of a tile by the metric's own count of them."""
 
     def tile(self, a: KnnGraph, b: KnnGraph) -> Float[Array, "x y"]:
-        counts = self.metric.count_tile(a.neighbors, b.neighbors)
-        return self.metric.share(counts, a.neighbors[:, None], b.neighbors[None])
+        ours, theirs = self.metric.nearest(a), self.metric.nearest(b)
+        return self.metric.share(self.metric.count_tile(ours, theirs), ours[:, None], theirs[None])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,7 +30,7 @@ class MutualKnn(ListMetric):
     def inner_form(self, sketch: KnnGraph) -> Edges | None:
         if self.queries:
             return None
-        neighbors = sketch.neighbors
+        neighbors = self.nearest(sketch)
         return Edges(neighbors, jnp.where(neighbors < 0, jnp.nan, neighbors.size**-0.5))
 
     def chance(self, n: int) -> float:
