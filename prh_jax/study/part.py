@@ -89,9 +89,10 @@ def score_lacking(
         matrices[key][: edges["x"][a], : edges["y"][b]] = old.dataset[key].transpose("layer_x", "layer_y").values
     count = {key: sum(len(xs) * len(ys) for keys, xs, ys, _ in parts if key in keys) for key in kept}
     total = len(study.xs) * len(study.ys)
-    new = f"{len(study.xs) - a} models" if study.same else f"{len(study.xs) - a} models of x, {len(study.ys) - b} of y"
+    added = (len(study.xs) - a, len(study.ys) - b)
+    new = f"{added[0]} new models" if study.same else f"{added[0]} + {added[1]} new models"
     most = total if again else max(count.values(), default=0)
-    report_progress(f"{new} and {len(again)} metrics are new: {most} of {total} model pairs are scored.", quiet)
+    report_progress(f"{new}, {len(again)} metrics anew: {most} of {total} model pairs are to be scored.", quiet)
     for keys, xs, ys, where in parts:
         part = _run(study, keys, xs, ys, folder, quiet)
         rows, columns = (
