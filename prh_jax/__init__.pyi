@@ -12,6 +12,7 @@ from .errors import IncompleteError as IncompleteError
 from .errors import MismatchError as MismatchError
 from .errors import NotFoundError as NotFoundError
 from .errors import StoreError as StoreError
+from .importing import import_features as import_features
 from .metrics.base import Metric as Metric
 from .metrics.cka import Cka as Cka
 from .metrics.cka import UnbiasedCka as UnbiasedCka
