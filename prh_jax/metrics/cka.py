@@ -3,16 +3,22 @@
 import dataclasses
 from typing import Any
 
+import jax.numpy as jnp
+
 from ..null.forms import Dense
 from ..null.low_rank import LowRank
+from ..numerics.blocks import gram
+from ..numerics.linalg import HIGHEST
 from ..sketches.gram import Gram, GramSketcher, Kernel
 from ..sketches.gram_factor import GramFactor
-from .base import Score, check_positive
+from ..sketches.layer_factors import unit_factor
+from ..sketches.packed_matrix import squared_norm
+from .base import Score, ScoredByFactors, check_positive
 from .inner_product import InnerProductMetric, unbiased_cosine
 
 
 @dataclasses.dataclass(frozen=True)
-class Cka(InnerProductMetric):
+class Cka(ScoredByFactors, InnerProductMetric):
     """Cosine of the two layers' centred Gram matrices.
 
     `score = <HKH, HLH> / (|HKH| |HLH|)`, in [0, 1]; K, L Gram matrices of the kernel, `H = I - 11'/n`. Independent
@@ -61,6 +67,19 @@ class Cka(InnerProductMetric):
         cosine = 2 * upper + diagonal
         return cosine / (1 + self.eps * a.inverse_norm * b.inverse_norm) if self.eps else cosine
 
+    def alone(self, x: Any, y: Any) -> Any:
+        narrow = max(x.shape[1], y.shape[1]) < x.shape[0]
+        return super().alone(x, y) if narrow and self.kernel == "linear" else None
+
+    def of_factors(self, x: Any, y: Any) -> tuple[Score, Any]:
+        a, b = unit_factor(x), unit_factor(y)
+        shared = squared_norm(jnp.matmul(a.columns.T, b.columns, precision=HIGHEST))
+        own = [squared_norm(gram(z.columns.T)) ** 0.5 for z in (a, b)]
+        cosine = shared / own[0] / own[1]
+        if self.eps:
+            cosine = cosine / (1 + self.eps / own[0] / own[1] / a.size / a.size / b.size / b.size)
+        return cosine, a.sure & b.sure
+
 
 @dataclasses.dataclass(frozen=True)
 class UnbiasedCka(Cka):
@@ -76,6 +95,9 @@ class UnbiasedCka(Cka):
     name = "unbiased_cka"
     source = "Song et al. 2012, JMLR 13, eq. 5; Szekely and Rizzo 2014, arXiv:1310.2926"
     bounds = (-1.0, 1.0)
+
+    def alone(self, x: Any, y: Any) -> None:
+        """None: products of features do not leave out the diagonal."""
 
     def score(self, upper: Any, diagonal: Any, a: Gram | GramFactor, b: Gram | GramFactor) -> Any:
         n = a.diagonal.shape[-1]

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, Literal
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from ..null.forms import Dense
@@ -12,7 +13,7 @@ from ..sketches.base import Sketcher
 from ..sketches.dissimilarities import Dissimilarity, DissimilaritySketcher
 from ..sketches.packed_matrix import PackedMatrix
 from ..sketches.pair_order import PairOrder, PairOrderSketcher
-from .base import Score
+from .base import Score, on_host
 from .inner_product import InnerProductMetric
 from .kernels import PairwiseKernel, TileKernel
 
@@ -66,6 +67,7 @@ class Rsa(InnerProductMetric):
 
     name = "rsa"
     source = "Kriegeskorte et al. 2008, doi:10.3389/neuro.06.004.2008"
+    stand_in = "prh_jax.rsa with compare_by='pearson' or 'cosine'"
 
     rdm: Dissimilarity = "correlation"
     compare_by: Comparison = "spearman"
@@ -113,6 +115,15 @@ class Rsa(InnerProductMetric):
 
     def compare(self, a: Any, b: Any) -> Score:
         return tau(a, b) if self.compare_by == "kendall" else super().compare(a, b)
+
+    def alone(self, x: Any, y: Any) -> Any:
+        sketcher = self.sketcher
+        if not isinstance(sketcher, DissimilaritySketcher) or sketcher.form != "ranks" or not on_host(x, y):
+            return None
+        a, b = (sketcher.ranks_on_host(z) for z in (x, y))
+        if a is None or b is None:
+            return None
+        return np.float32(a @ b / np.sqrt((a @ a) * (b @ b)))
 
     def chance(self, n: int) -> float | None:
         return None if self.compare_by == "cosine" else 0.0
