@@ -9,6 +9,7 @@ from jax import lax
 
 from ..null.forms import Dense
 from ..numerics.inversions import LANES, entries, inversions, share
+from ..numerics.varying import varying_as
 from ..sketches.base import Sketcher
 from ..sketches.dissimilarities import Dissimilarity, DissimilaritySketcher
 from ..sketches.packed_matrix import PackedMatrix
@@ -26,7 +27,7 @@ def tau(a: PairOrder, b: PairOrder) -> Score:
 
     def discordant(p, q):
         order = jnp.zeros_like(p).at[p].set(q, unique_indices=True, mode="promise_in_bounds")
-        return share(inversions(jnp.concatenate([order, filling]))[:many]).astype(a.tied.dtype)
+        return share(inversions(jnp.concatenate([order, varying_as(filling, order)]))[:many]).astype(a.tied.dtype)
 
     def add(i, total):
         p, q = jnp.where(i % 2 == 1, first[1], first[0]), jnp.where(i >= 2, second[1], second[0])

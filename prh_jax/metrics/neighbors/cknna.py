@@ -9,6 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from ...null.forms import Edges
+from ...numerics.varying import varying_as
 from ...sketches.neighbor_kernel import NeighborKernel, NeighborKernelSketcher
 from ..base import Metric, Score, check_positive
 from ..kernels import TileKernel
@@ -109,7 +110,7 @@ def aligned_tile(sketch: NeighborKernelSketcher, a: NeighborKernel, b: NeighborK
     (x, n, _), y = lists_a.shape, lists_b.shape[0]
     compact_a, compact_b, size = compact_lists(lists_a, lists_b)
     mutual = (reciprocal(z).astype(a.values.dtype) for z in (lists_a, lists_b))
-    zeros = jnp.zeros((y, x), a.values.dtype)
+    zeros = varying_as(jnp.zeros((y, x), a.values.dtype), a.values, b.values)
 
     def sum_entries(terms, lists, *values):
         """Sums over the entries of b's lists, each an array (samples, y, x)."""
@@ -118,7 +119,8 @@ def aligned_tile(sketch: NeighborKernelSketcher, a: NeighborKernel, b: NeighborK
             return [t + more for t, more in zip(total, terms(*entry), strict=True)], None
 
         rows = table_rows(lists, size)
-        start = [jnp.zeros((rows.shape[1], y, x), zeros.dtype)] * len(terms(rows[0], *(v[:, 0] for v in values)))
+        empty = varying_as(jnp.zeros((rows.shape[1], y, x), zeros.dtype), a.values, b.values)
+        start = [empty] * len(terms(rows[0], *(v[:, 0] for v in values)))
         return lax.scan(step, start, (rows, *(v.transpose(1, 0, 2) for v in values)))[0]
 
     def rows(total, step):
