@@ -9,6 +9,7 @@ ask which feature is which keep the features themselves, filled up to the widest
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, ClassVar
 
@@ -21,6 +22,7 @@ from ..numerics.derivatives import without_derivative
 from ..numerics.real import real_values
 from ..runtime.host import quick_jit, quiet_blas
 from ..sketches.base import SketchContext, Sketcher, staged
+from ..sketches.masks import fill_in
 from ..sketches.reasons import warn_of_nan
 from .kernels import PairwiseKernel, TileKernel
 
@@ -46,6 +48,10 @@ class Metric:
     least float32. Degenerate input (all samples equal in a layer, a NaN, an infinity) gives NaN, and a RuntimeWarning
     that says why, but under `jit` and `vmap`. Arrays are those of any library that has real numbers: numpy, JAX, torch,
     pandas, polars, pyarrow, xarray, or nested lists. TypeError for all else, such as complex, masked or missing values.
+
+    Some metrics take `where`, (n,) booleans: `Cka()(x, y, where=mask)` is the score of the rows of which it is true,
+    with arrays of the same shapes under `jit`, `vmap` and `grad`. The other rows may hold anything, padding or NaN.
+    Where fewer than 4 rows are left, or no k neighbours, it is NaN under `jit`, else a ValueError.
     """
 
     name: ClassVar[str]
@@ -108,13 +114,16 @@ class Metric:
         """The settings as plain values."""
         return dataclasses.asdict(self)
 
-    def __call__(self, x: Any, y: Any) -> Score:
+    def __call__(self, x: Any, y: Any, *, where: Any = None) -> Score:
         x, y = self._checked_pair(x, y)
+        if where is not None:
+            where = checked_mask(self, where, x.shape[0])
+            if staged(x, y, where):
+                return self._masked(jnp.asarray(x), jnp.asarray(y), jnp.asarray(where))
+            return self(x[where], y[where])
         sketcher = self.sketcher.specialise(SketchContext(x.shape[0], tuple(sorted({x.shape[1], y.shape[1]}))))
         if staged(x, y):
-            x, y = jnp.asarray(x), jnp.asarray(y)
-            if not self.differentiable:
-                x, y = (without_derivative(z, self._no_derivative()) for z in (x, y))
+            x, y = self._to_derive(jnp.asarray(x), jnp.asarray(y))
             return self.compare(sketcher(x), sketcher(y))
         with quiet_blas():
             score = self.alone(x, y)
@@ -126,11 +135,26 @@ class Metric:
         warn_of_nan(self.name, score, ("x", x, a), ("y", y, b))
         return score
 
-    def _no_derivative(self) -> str:
-        return (
+    def masked(self, x: Any, y: Any, where: Any) -> Score:
+        """The score of the samples that count, of layers (n, dx) and (n, dy) whose other rows are like one that counts.
+
+        Any number where fewer than 4 count. What metrics that take `where` have.
+        """
+        raise NotImplementedError
+
+    def _masked(self, x: Any, y: Any, where: Any) -> Score:
+        x, y = (fill_in(z, where) for z in self._to_derive(x, y))
+        return jnp.where(jnp.sum(where) >= 4, self.masked(x, y, where), jnp.nan)
+
+    def _to_derive(self, *layers: Any) -> tuple[Any, ...]:
+        """The layers, of which no derivative may be asked where the metric has none."""
+        if self.differentiable:
+            return layers
+        reason = (
             f"{self} has no derivative: counts, ranks and choices do not change with features, or jump. Differentiate "
             f"{self.stand_in} in its place; to look at the score alone, pass jax.lax.stop_gradient(features)."
         )
+        return tuple(without_derivative(z, reason) for z in layers)
 
     def alone(self, x: Any, y: Any) -> Any:
         """The score of two layers that have values, by a shorter way than two sketches.
@@ -201,6 +225,25 @@ def highest_score(metric: Metric) -> float | None:
 def sign_of(metric: Metric) -> int:
     """+1 where larger scores are closer: scores times it have their best at the top."""
     return 1 if metric.larger_is_closer else -1
+
+
+def checked_mask(metric: Metric, where: Any, n: int) -> Any:
+    """The samples that count; ValueError unless booleans, one a sample, of a metric that takes them."""
+    if type(metric).masked is Metric.masked:
+        names = sorted(found.name for found in _subclasses(Metric) if found.masked is not Metric.masked)
+        raise ValueError(
+            f"{metric.name} takes no where=; {', '.join(names)} do. Outside of jit, pass x[mask], y[mask]."
+        )
+    where = where if isinstance(where, jax.Array) else np.asarray(where)
+    if where.shape != (n,) or where.dtype != bool:
+        raise ValueError(f"where= is a boolean for each of the {n} samples, got {where.dtype} {where.shape}.")
+    return where
+
+
+def _subclasses(kind: type) -> Iterator[Any]:
+    for found in kind.__subclasses__():
+        yield from ([found] if hasattr(found, "name") else [])
+        yield from _subclasses(found)
 
 
 def on_host(*layers: Any) -> bool:

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 from ..null.forms import Dense
 from ..null.low_rank import LowRank
 from ..numerics.blocks import gram
-from ..numerics.linalg import HIGHEST
+from ..numerics.linalg import HIGHEST, inner
 from ..sketches.gram import Gram, GramSketcher, Kernel
 from ..sketches.gram_factor import GramFactor
 from ..sketches.layer_factors import unit_factor
+from ..sketches.masks import at_least
 from ..sketches.packed_matrix import squared_norm
 from .base import Score, ScoredByFactors, check_positive
 from .inner_product import InnerProductMetric, unbiased_cosine
@@ -63,9 +64,15 @@ class Cka(ScoredByFactors, InnerProductMetric):
             return None
         return LowRank.of(sketch.columns) if isinstance(sketch, GramFactor) else Dense(sketch.matrix())
 
-    def score(self, upper: Any, diagonal: Any, a: Gram | GramFactor, b: Gram | GramFactor) -> Any:
+    def score(self, upper: Any, diagonal: Any, a: Any, b: Any, n: Any = None) -> Any:
         cosine = 2 * upper + diagonal
         return cosine / (1 + self.eps * a.inverse_norm * b.inverse_norm) if self.eps else cosine
+
+    def masked(self, x: Any, y: Any, where: Any) -> Score:
+        sketcher = self.sketcher
+        a, b = (sketcher.sketch(sketcher.summarizer(z), where) for z in (x, y))
+        n = at_least(where, 4).astype(a.upper.dtype)
+        return self.score(inner(a.upper, b.upper), inner(a.diagonal, b.diagonal), a, b, n)
 
     def alone(self, x: Any, y: Any) -> Any:
         narrow = max(x.shape[1], y.shape[1]) < x.shape[0]
@@ -99,9 +106,9 @@ class UnbiasedCka(Cka):
     def alone(self, x: Any, y: Any) -> None:
         """None: products of features do not leave out the diagonal."""
 
-    def score(self, upper: Any, diagonal: Any, a: Gram | GramFactor, b: Gram | GramFactor) -> Any:
-        n = a.diagonal.shape[-1]
-        extra = self.eps * float(n * (n - 3)) * a.inverse_norm * b.inverse_norm if self.eps else 0
+    def score(self, upper: Any, diagonal: Any, a: Any, b: Any, n: Any = None) -> Any:
+        n = 1.0 * (a.diagonal.shape[-1] if n is None else n)
+        extra = self.eps * (n * (n - 3)) * a.inverse_norm * b.inverse_norm if self.eps else 0
         return unbiased_cosine(upper, a, b, extra=extra)
 
     def inner_form(self, sketch: Gram | GramFactor) -> Dense | LowRank | None:
@@ -113,20 +120,36 @@ class UnbiasedCka(Cka):
 
 
 def cka(
-    x: Any, y: Any, *, kernel: Kernel = "linear", sigma: float = 1.0, eps: float = 0.0, median: bool = False
+    x: Any,
+    y: Any,
+    *,
+    kernel: Kernel = "linear",
+    sigma: Any = 1.0,
+    eps: float = 0.0,
+    median: bool = False,
+    where: Any = None,
 ) -> Score:
     """Cosine of the two layers' centred Gram matrices: `Cka(...)(x, y)`.
 
     x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1]. Differentiable.
+    `where` (n,) tells the rows that count, all unless given.
     """
-    return Cka(kernel, sigma, eps, median)(x, y)
+    return Cka(kernel, sigma, eps, median)(x, y, where=where)
 
 
 def unbiased_cka(
-    x: Any, y: Any, *, kernel: Kernel = "linear", sigma: float = 1.0, eps: float = 0.0, median: bool = False
+    x: Any,
+    y: Any,
+    *,
+    kernel: Kernel = "linear",
+    sigma: Any = 1.0,
+    eps: float = 0.0,
+    median: bool = False,
+    where: Any = None,
 ) -> Score:
     """CKA from the unbiased HSIC, 0 on average at chance: `UnbiasedCka(...)(x, y)`.
 
     x (n, dx) and y (n, dy) hold one sample a row, in the same order, n >= 4. Range [-1, 1]. Differentiable.
+    `where` (n,) tells the rows that count, all unless given.
     """
-    return UnbiasedCka(kernel, sigma, eps, median)(x, y)
+    return UnbiasedCka(kernel, sigma, eps, median)(x, y, where=where)

@@ -117,6 +117,13 @@ class Rsa(InnerProductMetric):
     def compare(self, a: Any, b: Any) -> Score:
         return tau(a, b) if self.compare_by == "kendall" else super().compare(a, b)
 
+    def masked(self, x: Any, y: Any, where: Any) -> Score:
+        sketcher = self.sketcher
+        if not isinstance(sketcher, DissimilaritySketcher):
+            raise ValueError(f"{self.name} by kendall takes no where= under jit; pass x[mask], y[mask] outside of it.")
+        a, b = (sketcher.masked(sketcher.summarizer(z), where) for z in (x, y))
+        return self.compare(a, b)
+
     def alone(self, x: Any, y: Any) -> Any:
         sketcher = self.sketcher
         if not isinstance(sketcher, DissimilaritySketcher) or sketcher.form != "ranks" or not on_host(x, y):
@@ -130,10 +137,17 @@ class Rsa(InnerProductMetric):
         return None if self.compare_by == "cosine" else 0.0
 
 
-def rsa(x: Any, y: Any, *, rdm: Dissimilarity = "correlation", compare_by: Comparison = "spearman") -> Score:
+def rsa(
+    x: Any,
+    y: Any,
+    *,
+    rdm: Dissimilarity = "correlation",
+    compare_by: Comparison = "spearman",
+    where: Any = None,
+) -> Score:
     """Correlation of the two layers' dissimilarities between samples: `Rsa(rdm, compare_by)(x, y)`.
 
     x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [-1, 1]. Differentiable by pearson
-    and cosine.
+    and cosine. `where` (n,) tells the rows that count, all unless given.
     """
-    return Rsa(rdm, compare_by)(x, y)
+    return Rsa(rdm, compare_by)(x, y, where=where)

@@ -16,6 +16,7 @@ from ..numerics.packing import upper_rows
 from ..runtime.host import quick_jit
 from .base import Sketcher
 from .inner_products import InnerProducts, SummarizeInnerProducts
+from .masks import at_least
 from .packed_matrix import PackedMatrix, pack, squared_norm
 from .ranks import entry_margins, exact_levels, in_doubt
 
@@ -69,6 +70,15 @@ class DissimilaritySketcher(Sketcher):
     def sketch(self, summary: InnerProducts) -> PackedMatrix:
         return self.draft(summary)[0]
 
+    def masked(self, summary: InnerProducts, where: Bool[Array, " n"]) -> PackedMatrix:
+        """The sketch of the samples that count; entries of the others are zero."""
+        if self.form == "ranks":
+            order, margins = self.order_matrix(summary)
+            matrix, _ = average_ranks(jnp.where(where[:, None] & where[None, :], order, jnp.inf), margins)
+        else:
+            matrix, _ = self.matrix(summary)
+        return self.normal_form(matrix, self.undefined(summary), where)
+
     def draft(self, summary: InnerProducts) -> tuple[PackedMatrix, Bool[Array, ""] | None]:
         undefined = self.undefined(summary)
         if self.form == "ranks":
@@ -97,11 +107,20 @@ class DissimilaritySketcher(Sketcher):
         ranks[order] = np.repeat(first + (counts - len(ordered)) / 2, counts)
         return ranks
 
-    def normal_form(self, matrix: Float[Array, "n n"], undefined: Bool[Array, ""]) -> PackedMatrix:
-        """The matrix of Frobenius norm one, less the mean of its entries first but in the form "unit"."""
-        n = matrix.shape[0]
+    def normal_form(
+        self, matrix: Float[Array, "n n"], undefined: Bool[Array, ""], where: Bool[Array, " n"] | None = None
+    ) -> PackedMatrix:
+        """The matrix of Frobenius norm one, less the mean of its entries first but in the form "unit".
+
+        `where` tells the samples that count, if not all do; entries of the others become zero.
+        """
+        n: Any = matrix.shape[0]
+        apart = ~jnp.eye(n, dtype=bool)
+        if where is not None:
+            n, apart = at_least(where, 2).astype(matrix.dtype), apart & where[:, None] & where[None, :]
+            matrix = jnp.where(apart, matrix, 0)
         if self.form != "unit":
-            matrix = linalg.without_diagonal(matrix - jnp.sum(matrix) / float(n * (n - 1)))
+            matrix = jnp.where(apart, matrix - jnp.sum(matrix) / (1.0 * n * (n - 1)), 0)
         # nearer to 1 first: squares of ranks of many samples are large
         matrix = matrix * linalg.power_of_two(matrix)
         squares = squared_norm(matrix)

@@ -65,11 +65,12 @@ def nearest(
     *,
     with_self: bool = False,
     groups: tuple[int, ...] | None = None,
+    where: Bool[Array, " n"] | None = None,
 ) -> Candidates:
     """The largest entries of each row, k and a few more, largest first, ties to the lowest index.
 
-    The diagonal is left out, unless `with_self` lets it compete; `groups` leaves out the samples of a row's own group.
-    No gradient flows.
+    The diagonal is left out, unless `with_self` lets it compete; `groups` leaves out the samples of a row's own group,
+    `where` those that do not count. No gradient flows.
     """
     n = similarities.shape[0]
     check_k(n, k, groups)
@@ -77,6 +78,8 @@ def nearest(
     if groups is not None:
         codes = np.asarray(groups)
         similarities = jnp.where(jnp.asarray(codes[:, None] == codes[None, :]), -jnp.inf, similarities)
+    if where is not None:
+        similarities = jnp.where(where[None, :], similarities, -jnp.inf)
     if not with_self:
         similarities = jnp.where(jnp.eye(n, dtype=bool), -jnp.inf, similarities)
     places = largest(similarities, candidates_of(n, k, with_self))
