@@ -123,7 +123,7 @@ class Metric:
             return self(x[where], y[where])
         sketcher = self.sketcher.specialise(SketchContext(x.shape[0], tuple(sorted({x.shape[1], y.shape[1]}))))
         if staged(x, y):
-            x, y = self._to_derive(jnp.asarray(x), jnp.asarray(y))
+            x, y = self.to_derive(jnp.asarray(x), jnp.asarray(y))
             return self.compare(sketcher(x), sketcher(y))
         with quiet_blas():
             score = self.alone(x, y)
@@ -143,10 +143,10 @@ class Metric:
         raise NotImplementedError
 
     def _masked(self, x: Any, y: Any, where: Any) -> Score:
-        x, y = (fill_in(z, where) for z in self._to_derive(x, y))
+        x, y = (fill_in(z, where) for z in self.to_derive(x, y))
         return jnp.where(jnp.sum(where) >= 4, self.masked(x, y, where), jnp.nan)
 
-    def _to_derive(self, *layers: Any) -> tuple[Any, ...]:
+    def to_derive(self, *layers: Any) -> tuple[Any, ...]:
         """The layers, of which no derivative may be asked where the metric has none."""
         if self.differentiable:
             return layers

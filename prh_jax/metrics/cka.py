@@ -3,7 +3,9 @@
 import dataclasses
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from ..null.forms import Dense
 from ..null.low_rank import LowRank
@@ -12,9 +14,9 @@ from ..numerics.linalg import HIGHEST, inner
 from ..sketches.gram import Gram, GramSketcher, Kernel
 from ..sketches.gram_factor import GramFactor
 from ..sketches.layer_factors import unit_factor
-from ..sketches.masks import at_least
+from ..sketches.masks import at_least, fill_in
 from ..sketches.packed_matrix import squared_norm
-from .base import Score, ScoredByFactors, check_positive
+from .base import Score, ScoredByFactors, check_positive, checked_mask
 from .inner_product import InnerProductMetric, unbiased_cosine
 
 
@@ -68,9 +70,9 @@ class Cka(ScoredByFactors, InnerProductMetric):
         cosine = 2 * upper + diagonal
         return cosine / (1 + self.eps * a.inverse_norm * b.inverse_norm) if self.eps else cosine
 
-    def masked(self, x: Any, y: Any, where: Any) -> Score:
+    def masked(self, x: Any, y: Any, where: Any, sigma: Any = None) -> Score:
         sketcher = self.sketcher
-        a, b = (sketcher.sketch(sketcher.summarizer(z), where) for z in (x, y))
+        a, b = (sketcher.sketch(sketcher.summarizer(z), where, sigma) for z in (x, y))
         n = at_least(where, 4).astype(a.upper.dtype)
         return self.score(inner(a.upper, b.upper), inner(a.diagonal, b.diagonal), a, b, n)
 
@@ -119,6 +121,21 @@ class UnbiasedCka(Cka):
         return 0.0
 
 
+def _scored(kind: type[Cka], x: Any, y: Any, where: Any, sigma: Any, **settings: Any) -> Score:
+    """The score by settings of which sigma may be traced, beside a metric whose own settings are static."""
+    if not isinstance(sigma, Tracer):
+        return kind(sigma=sigma.item() if isinstance(sigma, jax.Array) else sigma, **settings)(x, y, where=where)
+    if sigma.shape != ():
+        raise ValueError(
+            f"{kind.name} needs sigma to be one number, got an array of shape {sigma.shape}: use jax.vmap."
+        )
+    metric = kind(**settings)
+    x, y = (jnp.asarray(z) for z in metric._checked_pair(x, y))
+    where = jnp.ones(x.shape[0], bool) if where is None else jnp.asarray(checked_mask(metric, where, x.shape[0]))
+    score = metric.masked(fill_in(x, where), fill_in(y, where), where, jnp.where(sigma > 0, sigma, 1))
+    return jnp.where((sigma > 0) & (jnp.sum(where) >= 4), score, jnp.nan)
+
+
 def cka(
     x: Any,
     y: Any,
@@ -132,9 +149,10 @@ def cka(
     """Cosine of the two layers' centred Gram matrices: `Cka(...)(x, y)`.
 
     x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1]. Differentiable.
-    `where` (n,) tells the rows that count, all unless given.
+    `where` (n,) tells the rows that count, all unless given. `sigma` may be traced, and has a
+    derivative; where it is not above zero the score is NaN then.
     """
-    return Cka(kernel, sigma, eps, median)(x, y, where=where)
+    return _scored(Cka, x, y, where, sigma, kernel=kernel, eps=eps, median=median)
 
 
 def unbiased_cka(
@@ -150,6 +168,7 @@ def unbiased_cka(
     """CKA from the unbiased HSIC, 0 on average at chance: `UnbiasedCka(...)(x, y)`.
 
     x (n, dx) and y (n, dy) hold one sample a row, in the same order, n >= 4. Range [-1, 1]. Differentiable.
-    `where` (n,) tells the rows that count, all unless given.
+    `where` (n,) tells the rows that count, all unless given. `sigma` may be traced, and has a
+    derivative; where it is not above zero the score is NaN then.
     """
-    return UnbiasedCka(kernel, sigma, eps, median)(x, y, where=where)
+    return _scored(UnbiasedCka, x, y, where, sigma, kernel=kernel, eps=eps, median=median)

@@ -1,7 +1,7 @@
 """Gram matrices and bases: what metrics of similarities and of directions keep of a layer, and what makes them."""
 
 import dataclasses
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
@@ -73,8 +73,11 @@ class GramSketcher(Sketcher):
         smaller = 2 * context.width < context.n or not context.pairwise_matrix
         return GramFactorSketcher(context.width) if context.avoid_matrix and smaller else self
 
-    def sketch(self, summary: InnerProducts, where: Bool[Array, " n"] | None = None) -> Gram:
-        """The sketch, of the samples that count if `where` tells: rows and columns of the others are zero."""
+    def sketch(self, summary: InnerProducts, where: Bool[Array, " n"] | None = None, sigma: Any = None) -> Gram:
+        """The sketch, of the samples that count if `where` tells: rows and columns of the others are zero.
+
+        `sigma` is what a traced one has in place of the setting.
+        """
         matrix, factor, n = summary.gram, summary.factor, summary.gram.shape[0]
         bad = summary.degenerate
         if n < 4:
@@ -88,7 +91,9 @@ class GramSketcher(Sketcher):
             else:
                 unit = linalg.median_distance(squares, where) if self.median else factor
                 bad = bad | ~(unit > 0)
-                matrix = linalg.gaussian(squares, self.sigma * jnp.where(bad, 1, unit))
+                matrix = linalg.gaussian(
+                    squares, (self.sigma if sigma is None else sigma.astype(matrix.dtype)) * jnp.where(bad, 1, unit)
+                )
                 factor = jnp.ones_like(factor)
         if where is not None:
             matrix = jnp.where(where[:, None] & where[None, :], matrix, 0)

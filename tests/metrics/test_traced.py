@@ -1,4 +1,4 @@
-"""Scores of some of the rows, with arrays of the shape of all."""
+"""What may be traced beside the features: masks of rows, with arrays of the shape of all, and settings."""
 
 import jax
 import jax.numpy as jnp
@@ -82,3 +82,33 @@ def test_masks_are_booleans_of_metrics_that_take_them():
         jax.jit(lambda where: MutualKnn(4, queries=9)(x, y, where=where))(np.ones(N, bool))
     with pytest.raises(TypeError, match="soft_mutual_knn"):
         jax.grad(lambda x: prh_jax.mutual_knn(x, y, where=jnp.ones(N, bool)))(jnp.asarray(x))
+
+
+def test_a_traced_sigma_is_a_setting(x64):
+    x, y = correlated(n=24, dx=6, dy=5, dtype=np.float64)
+    where = np.arange(24) < 15
+    sigmas = jnp.array([0.5, 2.0, -1.0])
+    for function, more in ((prh_jax.cka, {"where": where, "median": True}), (prh_jax.unbiased_cka, {"eps": 1e-3})):
+
+        def score(sigma, function=function, more=more):
+            return function(x, y, kernel="rbf", sigma=sigma, **more)
+
+        found, slopes = jax.jit(jax.vmap(jax.value_and_grad(score)))(sigmas)
+        settings = {key: value for key, value in more.items() if key != "where"}
+        rows = where if "where" in more else slice(None)
+        oracle = [ORACLES[function.__name__](x[rows], y[rows], "rbf", s, **settings) for s in (0.5, 2, 2 + 1e-5)]
+        np.testing.assert_allclose(found, [*oracle[:2], np.nan], atol=1e-10)
+        assert float(slopes[1]) == pytest.approx((oracle[2] - oracle[1]) / 1e-5, rel=1e-4, abs=1e-7)
+        assert np.isfinite(slopes).all()
+    assert prh_jax.cka(x, y, kernel="rbf", sigma=jnp.float32(2)) == prh_jax.cka(x, y, kernel="rbf", sigma=2.0)
+    with pytest.raises(ValueError, match="sigma > 0"):
+        prh_jax.cka(x, y, kernel="rbf", sigma=-1.0)
+    with pytest.raises(ValueError, match="use jax.vmap"):
+        jax.jit(lambda s: prh_jax.cka(x, y, kernel="rbf", sigma=s))(sigmas)
+
+
+def test_a_traced_temperature_is_a_setting():
+    x, y = correlated(n=24)
+    score = jax.jit(jax.vmap(lambda t: prh_jax.soft_mutual_knn(x, y, k=4, temperature=t)))
+    expected = [float(prh_jax.soft_mutual_knn(x, y, k=4, temperature=t)) for t in (0.05, 0.5)]
+    np.testing.assert_allclose(score(jnp.array([0.05, 0.5, 0.0])), [*expected, np.nan], atol=1e-6)
