@@ -19,8 +19,7 @@ from .registry import make_metrics
 def layer_matrix(layers_x: Any, layers_y: Any, metric: Any) -> Float[Array, "x y"]:
     """Scores of all pairs of two networks' layers: entry (i, j) is `metric(layers_x[i], layers_y[j])`.
 
-    It works under `jit`, `vmap` and, where the metric has a derivative, `grad`. Unlike the metric it does not warn where
-    a score is NaN.
+    It works under `jit`, `vmap` and, where the metric has a derivative, `grad`. It does not warn where a score is NaN.
 
     Parameters
     ----------
