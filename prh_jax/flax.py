@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from .metrics.base import Metric
 from .metrics.registry import make_metrics
@@ -125,7 +126,7 @@ class FeatureProbe(nnx.Metric):
     def compute(self) -> jax.Array:
         """The score of the samples kept."""
         x, y, count = self.kept_x[...], self.kept_y[...], self.count[...]
-        if not isinstance(count, jax.core.Tracer):
+        if not isinstance(count, Tracer):
             return self.metric(x[: int(count)], y[: int(count)])
         if type(self.metric).masked is not Metric.masked:
             return self.metric(x, y, where=jnp.arange(x.shape[0]) < count)

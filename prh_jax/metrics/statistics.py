@@ -41,7 +41,7 @@ class StatisticMetric(Metric):
         return jnp.abs(a.value - b.value)
 
     def alone(self, x: Any, y: Any) -> Any:
-        sketcher = self.sketcher
+        sketcher: Any = self.sketcher
         if not on_host(x, y) or isinstance(sketcher, UniformitySketcher):
             return None
         found = [sketcher.on_host(np.asarray(z)) for z in (x, y)]
