@@ -24,20 +24,19 @@ def test_a_call_is_what_numpy_computes(name):
 
 def test_the_second_call_compiles_nothing():
     x, y = correlated(n=48, dx=14, dy=11)
-    compiled = []
+    compiled, watching = [], [True]  # older versions of JAX keep a listener for good
 
     def note(event, _, **__):
-        compiled.append(event) if event.endswith("backend_compile_duration") else None
+        if watching and event.endswith("backend_compile_duration"):
+            compiled.append(event)
 
     monitoring.register_event_duration_secs_listener(note)
-    try:
-        for name in ("svcca", "mutual_knn", "rsa", "normalized_bures"):
-            for again in (False, True):
-                compiled.clear()
-                float(make_metric(name)(x, y))
-                assert bool(compiled) != again, (name, compiled)
-    finally:
-        monitoring.unregister_event_duration_listener(note)
+    for name in ("svcca", "mutual_knn", "rsa", "normalized_bures"):
+        for again in (False, True):
+            compiled.clear()
+            float(make_metric(name)(x, y))
+            assert bool(compiled) != again, (name, compiled)
+    watching.clear()
 
 
 def test_what_is_in_doubt_is_left_to_the_sketches():

@@ -49,10 +49,9 @@ def test_pairs_spread_over_devices(metric, mesh):
 
 @pytest.mark.parametrize("metric", [*METRICS_OF_FEW, METRICS["rsa"](compare_by="kendall")], ids=str)
 def test_shard_map_knows_what_differs_between_devices(metric, mesh):
-    """Its checks pass; of few samples, of enough for iterations, and wide enough to be taken in pieces."""
-    for n, d in ((40, 14), (300, 14), (40, 2100)):
-        xs = jax.ShapeDtypeStruct((2, n, d), jnp.float32)
-        assert jax.eval_shape(each_device_its_pairs(metric, mesh), xs, xs).shape == (2,)
+    """Its checks pass, of enough samples for iterations and of layers wide enough to be taken in pieces."""
+    xs = jax.ShapeDtypeStruct((2, 300, 2100), jnp.float32)
+    assert jax.eval_shape(each_device_its_pairs(metric, mesh), xs, xs).shape == (2,)
 
 
 @pytest.mark.parametrize("score", [prh_jax.batch_cka, partial(prh_jax.soft_mutual_knn, k=3)])
