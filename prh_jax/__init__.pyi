@@ -21,6 +21,7 @@ from .metrics.cka import unbiased_cka as unbiased_cka
 from .metrics.distance_correlation import DistanceCorrelation as DistanceCorrelation
 from .metrics.distance_correlation import distance_correlation as distance_correlation
 from .metrics.function import FunctionMetric as FunctionMetric
+from .metrics.layers import layer_matrix as layer_matrix
 from .metrics.linear_regression import LinearRegression as LinearRegression
 from .metrics.linear_regression import linear_regression as linear_regression
 from .metrics.matching import HardCorrelationMatch as HardCorrelationMatch

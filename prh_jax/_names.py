@@ -63,6 +63,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     ),
     "metrics.base": ("Metric",),
     "metrics.function": ("FunctionMetric",),
+    "metrics.layers": ("layer_matrix",),
     "metrics.registry": (
         "METRICS",
         "PRH_METRICS",
@@ -179,7 +180,7 @@ HOME: dict[str, str] = {name: module for module, names in PUBLIC.items() for nam
 METRIC_NAMES: list[str] = [
     name
     for module, names in PUBLIC.items()
-    if module.startswith("metrics.") and module not in ("metrics.base", "metrics.registry")
+    if module.startswith("metrics.") and module not in ("metrics.base", "metrics.layers", "metrics.registry")
     for name in names
     if name.islower()
 ]

@@ -12,7 +12,7 @@ ROWS = [
     {"sketches", "null", "training", "stores"},
     {"metrics", "results"},
     {"engine", "plot"},
-    {"study", "analysis", "compat", "importing"},
+    {"study", "analysis", "compat", "importing", "flax"},
     {"cli", "__init__"},
 ]
 ROW = {name: i for i, names in enumerate(ROWS) for name in names}

@@ -9,14 +9,20 @@ ask which feature is which keep the features themselves, filled up to the widest
 
 import dataclasses
 import math
+from collections.abc import Iterator
+from functools import partial
 from typing import Any, ClassVar
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from ..numerics.real import as_real
-from ..sketches.base import SketchContext, Sketcher
+from ..numerics.derivatives import without_derivative
+from ..numerics.real import real_values
+from ..runtime.host import quick_jit, quiet_blas
+from ..sketches.base import SketchContext, Sketcher, staged
+from ..sketches.masks import fill_in
 from ..sketches.reasons import warn_of_nan
 from .kernels import PairwiseKernel, TileKernel
 
@@ -38,10 +44,14 @@ class Metric:
     """A similarity measure of two layers; its dataclass fields are its settings.
 
     A metric is callable: `Cka()(x, y)` scores features `x` (n, dx) and `y` (n, dy), of which row i is the same sample.
-    It works under `jit` and `vmap`, and under `grad` where `differentiable`. Features are raised to at least float32.
-    Degenerate input (all samples equal in a layer, a NaN, an infinity) gives NaN, and a RuntimeWarning that says why,
-    but under `jit` and `vmap`. Arrays are those of any library that has real numbers: numpy, JAX, torch, pandas,
-    polars, pyarrow, xarray, or nested lists. TypeError for all else, such as complex, masked or missing values.
+    It works under `jit` and `vmap`, and under `grad` where `differentiable` (else TypeError). Features are raised to at
+    least float32. Degenerate input (all samples equal in a layer, a NaN, an infinity) gives NaN, and a RuntimeWarning
+    that says why, but under `jit` and `vmap`. Arrays are those of any library that has real numbers: numpy, JAX, torch,
+    pandas, polars, pyarrow, xarray, or nested lists. TypeError for all else, such as complex, masked or missing values.
+
+    Some metrics take `where`, (n,) booleans: `Cka()(x, y, where=mask)` is the score of the rows of which it is true,
+    with arrays of the same shapes under `jit`, `vmap` and `grad`. The other rows may hold anything, padding or NaN.
+    Where fewer than 4 rows are left, or no k neighbours, it is NaN under `jit`, else a ValueError.
     """
 
     name: ClassVar[str]
@@ -57,7 +67,9 @@ class Metric:
     symmetric: ClassVar[Any] = True
     """Whether the two layers may be exchanged."""
     differentiable: ClassVar[Any] = False
-    """Whether the score has a derivative by the features: it is no count, and ranks nothing."""
+    """Whether the score has a derivative by the features: it is no count, and ranks nothing. `grad` raises else."""
+    stand_in: ClassVar[Any] = "prh_jax.unbiased_cka"
+    """Of a metric without a derivative: what measures much the same and has one."""
     permutable: ClassVar[Any] = True
     """Whether sketches can be reordered, as a null by permutation needs it."""
     self_score: ClassVar[Any] = 1.0
@@ -102,18 +114,62 @@ class Metric:
         """The settings as plain values."""
         return dataclasses.asdict(self)
 
-    def __call__(self, x: Any, y: Any) -> Score:
+    def __call__(self, x: Any, y: Any, *, where: Any = None) -> Score:
         x, y = self._checked_pair(x, y)
+        if where is not None:
+            where = checked_mask(self, where, x.shape[0])
+            if staged(x, y, where):
+                return self._masked(jnp.asarray(x), jnp.asarray(y), jnp.asarray(where))
+            return self(x[where], y[where])
         sketcher = self.sketcher.specialise(SketchContext(x.shape[0], tuple(sorted({x.shape[1], y.shape[1]}))))
-        a, b = sketcher(x), sketcher(y)
-        score = self.compare(a, b)
-        if not isinstance(score, Tracer):
-            warn_of_nan(self.name, score, ("x", x, a), ("y", y, b))
+        if staged(x, y):
+            x, y = self.to_derive(jnp.asarray(x), jnp.asarray(y))
+            return self.compare(sketcher(x), sketcher(y))
+        with quiet_blas():
+            score = self.alone(x, y)
+            if score is not None and not np.isnan(score):
+                return jnp.asarray(score)
+            x, y = jnp.asarray(x), jnp.asarray(y)
+            a, b = sketcher(x), sketcher(y)
+            score = jax.block_until_ready(_compared(a, b, metric=self))
+        warn_of_nan(self.name, score, ("x", x, a), ("y", y, b))
         return score
 
+    def masked(self, x: Any, y: Any, where: Any) -> Score:
+        """The score of the samples that count, of layers (n, dx) and (n, dy) whose other rows are like one that counts.
+
+        Any number where fewer than 4 count. What metrics that take `where` have.
+        """
+        raise NotImplementedError
+
+    def _masked(self, x: Any, y: Any, where: Any) -> Score:
+        x, y = (fill_in(z, where) for z in self.to_derive(x, y))
+        return jnp.where(jnp.sum(where) >= 4, self.masked(x, y, where), jnp.nan)
+
+    def to_derive(self, *layers: Any) -> tuple[Any, ...]:
+        """The layers, of which no derivative may be asked where the metric has none."""
+        if self.differentiable:
+            return layers
+        reason = (
+            f"{self} has no derivative: counts, ranks and choices do not change with features, or jump. Differentiate "
+            f"{self.stand_in} in its place; to look at the score alone, pass jax.lax.stop_gradient(features)."
+        )
+        return tuple(without_derivative(z, reason) for z in layers)
+
+    def alone(self, x: Any, y: Any) -> Any:
+        """The score of two layers that have values, by a shorter way than two sketches.
+
+        Layers (n, dx) and (n, dy) are arrays of numpy or JAX. None where there is no such way, or where float32 leaves
+        in doubt what a sketch settles.
+        """
+        return None
+
     def _checked_pair(self, x: Any, y: Any) -> tuple[Any, Any]:
-        """Both layers as arrays; TypeError unless of real numbers, ValueError unless row i can be the same sample."""
-        x, y = as_real(self.name, x), as_real(self.name, y)
+        """Both layers as arrays of numpy or JAX, of types that JAX has.
+
+        TypeError unless of real numbers, ValueError unless row i can be the same sample.
+        """
+        x, y = real_values(self.name, x), real_values(self.name, y)
         if x.ndim != 2 or y.ndim != 2 or x.shape[0] != y.shape[0]:
             raise ValueError(
                 f"{self.name} compares features of shapes (n, dx) and (n, dy) whose row i is the same sample; "
@@ -127,6 +183,12 @@ class Metric:
         defaults = {f.name: f.default for f in dataclasses.fields(self)}
         changed = [f"{key}={value}" for key, value in self.settings.items() if value != defaults[key]]
         return self.name + (":" + ",".join(changed) if changed else "")
+
+
+@partial(quick_jit, static_argnames=("metric",))
+def _compared(a: Any, b: Any, *, metric: Metric) -> Score:
+    """The score of two sketches; compiled once for each shape and metric."""
+    return metric.compare(a, b)
 
 
 def _checked(metric: str, key: str, value: Any, default: Any) -> Any:
@@ -165,6 +227,30 @@ def sign_of(metric: Metric) -> int:
     return 1 if metric.larger_is_closer else -1
 
 
+def checked_mask(metric: Metric, where: Any, n: int) -> Any:
+    """The samples that count; ValueError unless booleans, one a sample, of a metric that takes them."""
+    if type(metric).masked is Metric.masked:
+        names = sorted(found.name for found in _subclasses(Metric) if found.masked is not Metric.masked)
+        raise ValueError(
+            f"{metric.name} takes no where=; {', '.join(names)} do. Outside of jit, pass x[mask], y[mask]."
+        )
+    where = where if isinstance(where, jax.Array) else np.asarray(where)
+    if where.shape != (n,) or where.dtype != bool:
+        raise ValueError(f"where= is a boolean for each of the {n} samples, got {where.dtype} {where.shape}.")
+    return where
+
+
+def _subclasses(kind: type) -> Iterator[Any]:
+    for found in kind.__subclasses__():
+        yield from ([found] if hasattr(found, "name") else [])
+        yield from _subclasses(found)
+
+
+def on_host(*layers: Any) -> bool:
+    """Whether the host's own libraries serve layers best: they lie in its memory, in float32."""
+    return jax.default_backend() == "cpu" and all(x.dtype == np.float32 for x in layers)
+
+
 @dataclasses.dataclass(frozen=True)
 class PairwiseMetric(Metric):
     """A metric that takes a large step for every pair, a decomposition say: one after another, in the memory of one."""
@@ -172,3 +258,22 @@ class PairwiseMetric(Metric):
     @property
     def tile_kernel(self) -> TileKernel:
         return PairwiseKernel(self)
+
+
+class ScoredByFactors:
+    """Of a metric: scores one pair of layers from factors that are smaller than its sketches (see `layer_factors`)."""
+
+    def of_factors(self, x: Any, y: Any) -> tuple[Score, Any]:
+        """The score, and whether nothing is in doubt."""
+        raise NotImplementedError
+
+    def alone(self, x: Any, y: Any) -> Any:
+        """As `Metric.alone`."""
+        score, sure = _of_factors(x, y, metric=self)
+        return score if sure else None
+
+
+@partial(quick_jit, static_argnames=("metric",))
+def _of_factors(x: Any, y: Any, *, metric: Any) -> tuple[Score, Any]:
+    """The score of two layers and whether it is sure, compiled once for each shape and metric."""
+    return metric.of_factors(x, y)

@@ -3,16 +3,25 @@
 import dataclasses
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+
 from ..null.forms import Dense
 from ..null.low_rank import LowRank
+from ..numerics.blocks import gram
+from ..numerics.linalg import HIGHEST, inner
 from ..sketches.gram import Gram, GramSketcher, Kernel
 from ..sketches.gram_factor import GramFactor
-from .base import Score, check_positive
+from ..sketches.layer_factors import unit_factor
+from ..sketches.masks import at_least, fill_in
+from ..sketches.packed_matrix import squared_norm
+from .base import Score, ScoredByFactors, check_positive, checked_mask
 from .inner_product import InnerProductMetric, unbiased_cosine
 
 
 @dataclasses.dataclass(frozen=True)
-class Cka(InnerProductMetric):
+class Cka(ScoredByFactors, InnerProductMetric):
     """Cosine of the two layers' centred Gram matrices.
 
     `score = <HKH, HLH> / (|HKH| |HLH|)`, in [0, 1]; K, L Gram matrices of the kernel, `H = I - 11'/n`. Independent
@@ -57,9 +66,28 @@ class Cka(InnerProductMetric):
             return None
         return LowRank.of(sketch.columns) if isinstance(sketch, GramFactor) else Dense(sketch.matrix())
 
-    def score(self, upper: Any, diagonal: Any, a: Gram | GramFactor, b: Gram | GramFactor) -> Any:
+    def score(self, upper: Any, diagonal: Any, a: Any, b: Any, n: Any = None) -> Any:
         cosine = 2 * upper + diagonal
         return cosine / (1 + self.eps * a.inverse_norm * b.inverse_norm) if self.eps else cosine
+
+    def masked(self, x: Any, y: Any, where: Any, sigma: Any = None) -> Score:
+        sketcher = self.sketcher
+        a, b = (sketcher.sketch(sketcher.summarizer(z), where, sigma) for z in (x, y))
+        n = at_least(where, 4).astype(a.upper.dtype)
+        return self.score(inner(a.upper, b.upper), inner(a.diagonal, b.diagonal), a, b, n)
+
+    def alone(self, x: Any, y: Any) -> Any:
+        narrow = max(x.shape[1], y.shape[1]) < x.shape[0]
+        return super().alone(x, y) if narrow and self.kernel == "linear" else None
+
+    def of_factors(self, x: Any, y: Any) -> tuple[Score, Any]:
+        a, b = unit_factor(x), unit_factor(y)
+        shared = squared_norm(jnp.matmul(a.columns.T, b.columns, precision=HIGHEST))
+        own = [squared_norm(gram(z.columns.T)) ** 0.5 for z in (a, b)]
+        cosine = shared / own[0] / own[1]
+        if self.eps:
+            cosine = cosine / (1 + self.eps / own[0] / own[1] / a.size / a.size / b.size / b.size)
+        return cosine, a.sure & b.sure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,9 +105,12 @@ class UnbiasedCka(Cka):
     source = "Song et al. 2012, JMLR 13, eq. 5; Szekely and Rizzo 2014, arXiv:1310.2926"
     bounds = (-1.0, 1.0)
 
-    def score(self, upper: Any, diagonal: Any, a: Gram | GramFactor, b: Gram | GramFactor) -> Any:
-        n = a.diagonal.shape[-1]
-        extra = self.eps * float(n * (n - 3)) * a.inverse_norm * b.inverse_norm if self.eps else 0
+    def alone(self, x: Any, y: Any) -> None:
+        """None: products of features do not leave out the diagonal."""
+
+    def score(self, upper: Any, diagonal: Any, a: Any, b: Any, n: Any = None) -> Any:
+        n = 1.0 * (a.diagonal.shape[-1] if n is None else n)
+        extra = self.eps * (n * (n - 3)) * a.inverse_norm * b.inverse_norm if self.eps else 0
         return unbiased_cosine(upper, a, b, extra=extra)
 
     def inner_form(self, sketch: Gram | GramFactor) -> Dense | LowRank | None:
@@ -90,21 +121,54 @@ class UnbiasedCka(Cka):
         return 0.0
 
 
+def _scored(kind: type[Cka], x: Any, y: Any, where: Any, sigma: Any, **settings: Any) -> Score:
+    """The score by settings of which sigma may be traced, beside a metric whose own settings are static."""
+    if not isinstance(sigma, Tracer):
+        return kind(sigma=sigma.item() if isinstance(sigma, jax.Array) else sigma, **settings)(x, y, where=where)
+    if sigma.shape != ():
+        raise ValueError(
+            f"{kind.name} needs sigma to be one number, got an array of shape {sigma.shape}: use jax.vmap."
+        )
+    metric = kind(**settings)
+    x, y = (jnp.asarray(z) for z in metric._checked_pair(x, y))
+    where = jnp.ones(x.shape[0], bool) if where is None else jnp.asarray(checked_mask(metric, where, x.shape[0]))
+    score = metric.masked(fill_in(x, where), fill_in(y, where), where, jnp.where(sigma > 0, sigma, 1))
+    return jnp.where((sigma > 0) & (jnp.sum(where) >= 4), score, jnp.nan)
+
+
 def cka(
-    x: Any, y: Any, *, kernel: Kernel = "linear", sigma: float = 1.0, eps: float = 0.0, median: bool = False
+    x: Any,
+    y: Any,
+    *,
+    kernel: Kernel = "linear",
+    sigma: Any = 1.0,
+    eps: float = 0.0,
+    median: bool = False,
+    where: Any = None,
 ) -> Score:
     """Cosine of the two layers' centred Gram matrices: `Cka(...)(x, y)`.
 
     x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1]. Differentiable.
+    `where` (n,) tells the rows that count, all unless given. `sigma` may be traced, and has a
+    derivative; where it is not above zero the score is NaN then.
     """
-    return Cka(kernel, sigma, eps, median)(x, y)
+    return _scored(Cka, x, y, where, sigma, kernel=kernel, eps=eps, median=median)
 
 
 def unbiased_cka(
-    x: Any, y: Any, *, kernel: Kernel = "linear", sigma: float = 1.0, eps: float = 0.0, median: bool = False
+    x: Any,
+    y: Any,
+    *,
+    kernel: Kernel = "linear",
+    sigma: Any = 1.0,
+    eps: float = 0.0,
+    median: bool = False,
+    where: Any = None,
 ) -> Score:
     """CKA from the unbiased HSIC, 0 on average at chance: `UnbiasedCka(...)(x, y)`.
 
     x (n, dx) and y (n, dy) hold one sample a row, in the same order, n >= 4. Range [-1, 1]. Differentiable.
+    `where` (n,) tells the rows that count, all unless given. `sigma` may be traced, and has a
+    derivative; where it is not above zero the score is NaN then.
     """
-    return UnbiasedCka(kernel, sigma, eps, median)(x, y)
+    return _scored(UnbiasedCka, x, y, where, sigma, kernel=kernel, eps=eps, median=median)

@@ -95,8 +95,12 @@ class FunctionMetric(Metric):
         return score.astype(x.dtype)
 
     def __call__(self, x: Any, y: Any) -> Score:
-        x, y = (linalg.at_least_float32(z) for z in self._checked_pair(x, y))
+        x, y = (linalg.at_least_float32(jnp.asarray(z)) for z in self._checked_pair(x, y))
         return self._score(x, y)
+
+    def to_derive(self, *layers: Any) -> tuple[Any, ...]:
+        """The layers: whether there is a derivative is the function's own matter."""
+        return layers
 
     def __str__(self) -> str:
         return self.name

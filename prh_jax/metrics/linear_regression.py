@@ -4,17 +4,20 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..sketches.packed_matrix import PackedMatrix
+from ..numerics.linalg import HIGHEST
+from ..sketches.layer_factors import hat_factor, unit_factor
+from ..sketches.packed_matrix import PackedMatrix, squared_norm
 from ..sketches.root_matrices import Regression, RegressionSketcher
-from .base import Score
+from .base import Score, ScoredByFactors
 from .inner_product import InnerProductKernel, InnerProductMetric, packed_products
 from .kernels import TileKernel
 
 
 @dataclasses.dataclass(frozen=True)
-class LinearRegression(InnerProductMetric):
+class LinearRegression(ScoredByFactors, InnerProductMetric):
     """Share of the variance of x that a linear map of y explains, over all features.
 
     `score = 1 - |X - F_y X|^2 / |X|^2`, in [0, 1], not symmetric; X the centred features, F_y the hat matrix of (ridge)
@@ -61,6 +64,13 @@ class LinearRegression(InnerProductMetric):
 
     def score(self, upper: Any, diagonal: Any, a: Regression, b: Regression) -> Any:
         return 2 * upper + diagonal
+
+    def alone(self, x: Any, y: Any) -> Any:
+        return None if self.leave_one_out else super().alone(x, y)
+
+    def of_factors(self, x: Any, y: Any) -> tuple[Score, Any]:
+        a, b = unit_factor(x), hat_factor(y, self.ridge, twice=self.ridge > 0)
+        return squared_norm(jnp.matmul(b.columns.T, a.columns, precision=HIGHEST)), a.sure & b.sure
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from ..numerics import linalg
 from ..numerics.assignment import best_match
 from ..numerics.linalg import HIGHEST
 from ..sketches.feature_columns import ColumnSketcher, FeatureColumns, same_width
-from .base import PairwiseMetric, Score
+from .base import PairwiseMetric, Score, ScoredByFactors
 
 
 def products(a: Float[Array, "n p"], b: Float[Array, "n q"]) -> Float[Array, "p q"]:
@@ -42,7 +42,7 @@ class CorrelationMatch(MatchMetric):
 
 
 @dataclasses.dataclass(frozen=True)
-class SoftCorrelationMatch(CorrelationMatch):
+class SoftCorrelationMatch(ScoredByFactors, CorrelationMatch):
     """Mean correlation of each feature with the one of the other layer that it correlates with most.
 
     `score = (mean_i max_j r_ij + mean_j max_i r_ij) / 2`, in [-1, 1]; r_ij the Pearson correlation of feature i of x
@@ -63,6 +63,12 @@ class SoftCorrelationMatch(CorrelationMatch):
 
         both = best(correlations, a, b) + best(correlations.T, b, a)
         return jnp.where(jnp.isnan(a.size + b.size), jnp.nan, both / 2)
+
+    def of_factors(self, x: Any, y: Any) -> tuple[Score, Any]:
+        a, b = (self.sketcher(z) for z in (x, y))
+        correlations = products(a.columns, b.columns)
+        both = jnp.mean(jnp.max(correlations, axis=1)) + jnp.mean(jnp.max(correlations, axis=0))
+        return both / 2, ~jnp.isnan(a.size + b.size)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,15 +4,17 @@ import dataclasses
 from typing import Any, Literal
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from ..null.forms import Dense
 from ..numerics.inversions import LANES, entries, inversions, share
+from ..numerics.varying import varying_as
 from ..sketches.base import Sketcher
 from ..sketches.dissimilarities import Dissimilarity, DissimilaritySketcher
 from ..sketches.packed_matrix import PackedMatrix
 from ..sketches.pair_order import PairOrder, PairOrderSketcher
-from .base import Score
+from .base import Score, on_host
 from .inner_product import InnerProductMetric
 from .kernels import PairwiseKernel, TileKernel
 
@@ -25,7 +27,7 @@ def tau(a: PairOrder, b: PairOrder) -> Score:
 
     def discordant(p, q):
         order = jnp.zeros_like(p).at[p].set(q, unique_indices=True, mode="promise_in_bounds")
-        return share(inversions(jnp.concatenate([order, filling]))[:many]).astype(a.tied.dtype)
+        return share(inversions(jnp.concatenate([order, varying_as(filling, order)]))[:many]).astype(a.tied.dtype)
 
     def add(i, total):
         p, q = jnp.where(i % 2 == 1, first[1], first[0]), jnp.where(i >= 2, second[1], second[0])
@@ -66,6 +68,7 @@ class Rsa(InnerProductMetric):
 
     name = "rsa"
     source = "Kriegeskorte et al. 2008, doi:10.3389/neuro.06.004.2008"
+    stand_in = "prh_jax.rsa with compare_by='pearson' or 'cosine'"
 
     rdm: Dissimilarity = "correlation"
     compare_by: Comparison = "spearman"
@@ -114,14 +117,37 @@ class Rsa(InnerProductMetric):
     def compare(self, a: Any, b: Any) -> Score:
         return tau(a, b) if self.compare_by == "kendall" else super().compare(a, b)
 
+    def masked(self, x: Any, y: Any, where: Any) -> Score:
+        sketcher = self.sketcher
+        if not isinstance(sketcher, DissimilaritySketcher):
+            raise ValueError(f"{self.name} by kendall takes no where= under jit; pass x[mask], y[mask] outside of it.")
+        a, b = (sketcher.masked(sketcher.summarizer(z), where) for z in (x, y))
+        return self.compare(a, b)
+
+    def alone(self, x: Any, y: Any) -> Any:
+        sketcher = self.sketcher
+        if not isinstance(sketcher, DissimilaritySketcher) or sketcher.form != "ranks" or not on_host(x, y):
+            return None
+        a, b = (sketcher.ranks_on_host(z) for z in (x, y))
+        if a is None or b is None:
+            return None
+        return np.float32(a @ b / np.sqrt((a @ a) * (b @ b)))
+
     def chance(self, n: int) -> float | None:
         return None if self.compare_by == "cosine" else 0.0
 
 
-def rsa(x: Any, y: Any, *, rdm: Dissimilarity = "correlation", compare_by: Comparison = "spearman") -> Score:
+def rsa(
+    x: Any,
+    y: Any,
+    *,
+    rdm: Dissimilarity = "correlation",
+    compare_by: Comparison = "spearman",
+    where: Any = None,
+) -> Score:
     """Correlation of the two layers' dissimilarities between samples: `Rsa(rdm, compare_by)(x, y)`.
 
     x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [-1, 1]. Differentiable by pearson
-    and cosine.
+    and cosine. `where` (n,) tells the rows that count, all unless given.
     """
-    return Rsa(rdm, compare_by)(x, y)
+    return Rsa(rdm, compare_by)(x, y, where=where)

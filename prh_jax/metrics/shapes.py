@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
@@ -10,9 +10,10 @@ from jaxtyping import Array, Float
 
 from ..numerics import linalg
 from ..numerics.linalg import HIGHEST
+from ..sketches.layer_factors import LayerFactor, unit_factor, whitened_factor
 from ..sketches.packed_matrix import PackedMatrix
 from ..sketches.root_matrices import RootSketcher
-from .base import PairwiseMetric, Score
+from .base import PairwiseMetric, Score, ScoredByFactors
 
 
 def rotated(a: Float[Array, "n n"], b: Float[Array, "n n"]) -> Float[Array, "n n"]:
@@ -24,8 +25,33 @@ def rotated(a: Float[Array, "n n"], b: Float[Array, "n n"]) -> Float[Array, "n n
     return jnp.matmul(b, jnp.matmul(u, v, precision=HIGHEST), precision=HIGHEST)
 
 
+class Rotated(NamedTuple):
+    """Two layers, the one of more columns turned so that its first columns meet those of the other as well as they can.
+
+    `a` and `b` (n, m) have those columns, and `rest` is what the wider layer has beside them.
+    """
+
+    a: Float[Array, "n m"]
+    b: Float[Array, "n m"]
+    rest: Float[Array, "n w"]
+
+
+def turned(a: Float[Array, "n p"], b: Float[Array, "n q"]) -> Rotated:
+    """The two layers along the singular directions of `b' a`: as near to each other as `rotated` brings their roots."""
+    u, _, v = jnp.linalg.svd(jnp.matmul(b.T, a, precision=HIGHEST), full_matrices=False)
+    wider, directions = (a, v.T) if a.shape[1] >= b.shape[1] else (b, u)
+    p, q = jnp.matmul(a, v.T, precision=HIGHEST), jnp.matmul(b, u, precision=HIGHEST)
+    inside = p if wider is a else q
+    return Rotated(p, q, wider - jnp.matmul(inside, directions.T, precision=HIGHEST))
+
+
+def joint_norm(*parts: Float[Array, "n _"]) -> Float[Array, ""]:
+    """Frobenius norm of matrices side by side."""
+    return linalg.frobenius_norm(jnp.concatenate(parts, axis=1))
+
+
 @dataclasses.dataclass(frozen=True)
-class ShapeMetric(PairwiseMetric):
+class ShapeMetric(ScoredByFactors, PairwiseMetric):
     """A distance of the roots of two layers' Gram matrices, which have the shape of the features themselves.
 
     An n x n matrix is decomposed for every pair. The distance is that of the rotated matrices, not a difference of
@@ -77,6 +103,14 @@ class ProcrustesDistance(ShapeMetric):
             p, q = p * a.size, q * b.size
         return linalg.frobenius_norm(p - rotated(p, q))
 
+    def of_factors(self, x: Any, y: Any) -> tuple[Score, Any]:
+        a, b = (unit_factor(z, centered=self.centered) for z in (x, y))
+        p, q = a.columns, b.columns
+        if not self.unit_norm:
+            p, q = p * a.size, q * b.size
+        both = turned(p, q)
+        return joint_norm(both.a - both.b, both.rest), a.sure & b.sure
+
 
 @dataclasses.dataclass(frozen=True)
 class AngularShapeDistance(ShapeMetric):
@@ -115,9 +149,20 @@ class AngularShapeDistance(ShapeMetric):
         q = rotated(p, b.matrix())
         return 2 * jnp.arctan2(linalg.frobenius_norm(p - q), linalg.frobenius_norm(p + q))
 
+    def of_factors(self, x: Any, y: Any) -> tuple[Score, Any]:
+        def factor(z: Any) -> LayerFactor:
+            if self.alpha == 1:
+                return unit_factor(z, centered=self.centered)
+            return whitened_factor(z, self.alpha, centered=self.centered)
+
+        a, b = factor(x), factor(y)
+        both = turned(a.columns, b.columns)
+        apart, together = joint_norm(both.a - both.b, both.rest), joint_norm(both.a + both.b, both.rest)
+        return 2 * jnp.arctan2(apart, together), a.sure & b.sure
+
 
 @dataclasses.dataclass(frozen=True)
-class NormalizedBures(PairwiseMetric):
+class NormalizedBures(ScoredByFactors, PairwiseMetric):
     """Normalized Bures similarity: cosine of the angle that is the angular shape distance.
 
     `score = |X' Y|_* / (|X| |Y|) = tr (K^(1/2) L K^(1/2))^(1/2) / sqrt(tr K tr L)`, in [0, 1]; X, Y centred, K, L their
@@ -137,9 +182,14 @@ class NormalizedBures(PairwiseMetric):
         p = a.matrix()
         return linalg.inner(p, rotated(p, b.matrix()))
 
+    def of_factors(self, x: Any, y: Any) -> tuple[Score, Any]:
+        a, b = unit_factor(x), unit_factor(y)
+        product = jnp.matmul(a.columns.T, b.columns, precision=HIGHEST)
+        return jnp.sum(jnp.linalg.svd(product, compute_uv=False)), a.sure & b.sure
+
 
 @dataclasses.dataclass(frozen=True)
-class AlignedCosine(PairwiseMetric):
+class AlignedCosine(ScoredByFactors, PairwiseMetric):
     """Mean cosine of a sample's two rows, once one layer is rotated onto the other as well as it can be.
 
     `score = mean_i cos(x_i, Q' y_i)`, in [-1, 1]; Q the orthogonal matrix with the least `|X - Y Q|`. Features are not
@@ -149,6 +199,7 @@ class AlignedCosine(PairwiseMetric):
 
     name = "aligned_cosine"
     source = "Hamilton et al. 2016, arXiv:1605.09096"
+    stand_in = "prh_jax.procrustes_distance"
     bounds = (-1.0, 1.0)
     invariances = frozenset({"orthogonal", "isotropic_scaling"})
 
@@ -159,13 +210,24 @@ class AlignedCosine(PairwiseMetric):
     def compare(self, a: PackedMatrix, b: PackedMatrix) -> Score:
         p = a.matrix()
         q = rotated(p, b.matrix())
-        one, other = jnp.sum(p * p, axis=1), jnp.sum(q * q, axis=1)
+        return self.mean_cosine(jnp.sum(p * q, axis=1), jnp.sum(p * p, axis=1), jnp.sum(q * q, axis=1))
+
+    def of_factors(self, x: Any, y: Any) -> tuple[Score, Any]:
+        a, b = (unit_factor(z, centered=False) for z in (x, y))
+        both = turned(a.columns, b.columns)
+        one, other = (jnp.sum(z.columns * z.columns, axis=1) for z in (a, b))
+        return self.mean_cosine(jnp.sum(both.a * both.b, axis=1), one, other), a.sure & b.sure
+
+    @staticmethod
+    def mean_cosine(products: Float[Array, " n"], one: Float[Array, " n"], other: Float[Array, " n"]) -> Score:
+        """The mean cosine, from each sample's inner product and squared lengths, in layers of Frobenius norm one."""
+        n, eps = one.shape[0], jnp.finfo(one.dtype).eps
         # in a root a row of zeros is zero up to rounding
-        zero = jnp.minimum(one, other) <= p.shape[0] * (4 * jnp.finfo(p.dtype).eps) ** 2
+        zero = jnp.minimum(one, other) <= n * (4 * eps) ** 2
         lengths = jnp.where(zero, jnp.nan, jnp.sqrt(one * other))
         # and a short one is rounded as the longest are
-        error = jnp.mean(4 * jnp.finfo(p.dtype).eps / jnp.sqrt(jnp.where(zero, 1, jnp.minimum(one, other))))
-        return jnp.where(error < 1e-3, jnp.mean(jnp.sum(p * q, axis=1) / lengths), jnp.nan)
+        error = jnp.mean(4 * eps / jnp.sqrt(jnp.where(zero, 1, jnp.minimum(one, other))))
+        return jnp.where(error < 1e-3, jnp.mean(products / lengths), jnp.nan)
 
 
 def procrustes_distance(x: Any, y: Any, *, centered: bool = True, unit_norm: bool = True) -> Score:

@@ -16,13 +16,7 @@ from ..sketches.layer_statistics import (
     MagnitudeSketcher,
     UniformitySketcher,
 )
-from .base import Metric, Score, check_positive
-
-
-def heat_weights() -> np.ndarray:
-    """`exp(-2 (t + 1 / t))` at TEMPERATURES: at most exp(-4), at t = 1."""
-    return np.exp(-2 * (TEMPERATURES + 1 / TEMPERATURES))
-
+from .base import Metric, Score, check_positive, on_host
 
 HIGHEST_DISTANCE = math.exp(-4)
 """No weighted difference of mean heat is above this."""
@@ -38,8 +32,22 @@ class StatisticMetric(Metric):
     differentiable = True
     bounds = (0.0, float("inf"))
 
+    @property
+    def weights(self) -> np.ndarray:
+        """What the difference of each number is multiplied by; the largest counts."""
+        return np.ones(())
+
     def compare(self, a: LayerStatistic, b: LayerStatistic) -> Score:
         return jnp.abs(a.value - b.value)
+
+    def alone(self, x: Any, y: Any) -> Any:
+        sketcher: Any = self.sketcher
+        if not on_host(x, y) or isinstance(sketcher, UniformitySketcher):
+            return None
+        found = [sketcher.on_host(np.asarray(z)) for z in (x, y)]
+        if any(z is None for z in found):
+            return None
+        return np.float32((self.weights * np.abs(found[0] - found[1])).max())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,8 +139,12 @@ class Imd(StatisticMetric):
     def sketcher(self) -> Sketcher:
         return HeatTraceSketcher(self.k)
 
+    @property
+    def weights(self) -> np.ndarray:
+        return np.exp(-2 * (TEMPERATURES + 1 / TEMPERATURES))  # at most exp(-4), at t = 1
+
     def compare(self, a: LayerStatistic, b: LayerStatistic) -> Score:
-        return jnp.max(jnp.asarray(heat_weights(), a.value.dtype) * jnp.abs(a.value - b.value))
+        return jnp.max(jnp.asarray(self.weights, a.value.dtype) * jnp.abs(a.value - b.value))
 
 
 def magnitude_difference(x: Any, y: Any) -> Score:

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 
 from ..null.forms import Dense
 from ..numerics.linalg import HIGHEST
-from ..sketches.packed_matrix import PackedMatrix
+from ..sketches.layer_factors import hat_factor
+from ..sketches.packed_matrix import PackedMatrix, squared_norm
 from ..sketches.root_matrices import HatSketcher
-from .base import PairwiseMetric, Score
+from .base import PairwiseMetric, Score, ScoredByFactors
 from .inner_product import InnerProductMetric
 
 RIGID = frozenset({"orthogonal", "isotropic_scaling", "translation"})
@@ -19,7 +20,22 @@ Average = Literal["squared", "yanai", "pillai"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Cca(InnerProductMetric):
+class HatMetric(ScoredByFactors, InnerProductMetric):
+    """A metric of the inner product of two hat matrices, and of the squared norm of either."""
+
+    @property
+    def sketcher(self) -> HatSketcher:
+        return HatSketcher()
+
+    def of_factors(self, x: Any, y: Any) -> tuple[Score, Any]:
+        settings = self.sketcher
+        a, b = (hat_factor(z, settings.ridge, settings.variance, centered=settings.centered) for z in (x, y))
+        shared = squared_norm(jnp.matmul(a.columns.T, b.columns, precision=HIGHEST))
+        return self.score(shared / 2, jnp.zeros_like(shared), a, b), a.sure & b.sure
+
+
+@dataclasses.dataclass(frozen=True)
+class Cca(HatMetric):
     """Mean squared canonical correlation of the two layers.
 
     `score = sum_i rho_i^2 / min(r_x, r_y)`, in [0, 1]; rho the singular values of `U_x' U_y`, U orthonormal bases of
@@ -51,11 +67,7 @@ class Cca(InnerProductMetric):
     def self_score(self) -> float | None:
         return None if self.average == "pillai" else 1.0
 
-    @property
-    def sketcher(self) -> HatSketcher:
-        return HatSketcher()
-
-    def score(self, upper: Any, diagonal: Any, a: PackedMatrix, b: PackedMatrix) -> Any:
+    def score(self, upper: Any, diagonal: Any, a: Any, b: Any) -> Any:
         total = 2 * upper + diagonal
         if self.average == "squared":
             return total / jnp.minimum(a.size, b.size)
@@ -68,7 +80,7 @@ class Cca(InnerProductMetric):
 
 
 @dataclasses.dataclass(frozen=True)
-class MeanCca(PairwiseMetric):
+class MeanCca(ScoredByFactors, PairwiseMetric):
     """Mean canonical correlation of the two layers.
 
     `score = sum_i rho_i / min(r_x, r_y)`, in [0, 1]; rho and r as for cca. An n x n matrix is decomposed for every
@@ -101,9 +113,14 @@ class MeanCca(PairwiseMetric):
         cosines = jnp.linalg.svd(jnp.matmul(a.matrix(), b.matrix(), precision=HIGHEST), compute_uv=False)
         return jnp.sum(cosines) / jnp.minimum(a.size, b.size)
 
+    def of_factors(self, x: Any, y: Any) -> tuple[Score, Any]:
+        a, b = (hat_factor(z, variance=self.variance) for z in (x, y))
+        cosines = jnp.linalg.svd(jnp.matmul(a.columns.T, b.columns, precision=HIGHEST), compute_uv=False)
+        return jnp.sum(cosines) / jnp.minimum(a.size, b.size), a.sure & b.sure
+
 
 @dataclasses.dataclass(frozen=True)
-class EigenspaceOverlap(InnerProductMetric):
+class EigenspaceOverlap(HatMetric):
     """Share of the larger of the two layers' spans that lies in the other.
 
     `score = |U_x' U_y|^2 / max(r_x, r_y)`, in [0, 1]; U orthonormal bases of the features, not centred, r their ranks.
@@ -119,12 +136,12 @@ class EigenspaceOverlap(InnerProductMetric):
     def sketcher(self) -> HatSketcher:
         return HatSketcher(centered=False)
 
-    def score(self, upper: Any, diagonal: Any, a: PackedMatrix, b: PackedMatrix) -> Any:
+    def score(self, upper: Any, diagonal: Any, a: Any, b: Any) -> Any:
         return (2 * upper + diagonal) / jnp.maximum(a.size, b.size)
 
 
 @dataclasses.dataclass(frozen=True)
-class Gulp(InnerProductMetric):
+class Gulp(HatMetric):
     """Squared distance of the two layers in what ridge regression can predict from them.
 
     `score = |F_x - F_y|^2`, 0 for equal layers and at most `r_x + r_y`; `F = K (K + ridge)^-1` with K the centred Gram
@@ -156,7 +173,7 @@ class Gulp(InnerProductMetric):
     def sketcher(self) -> HatSketcher:
         return HatSketcher(self.ridge)
 
-    def score(self, upper: Any, diagonal: Any, a: PackedMatrix, b: PackedMatrix) -> Any:
+    def score(self, upper: Any, diagonal: Any, a: Any, b: Any) -> Any:
         return jnp.maximum(a.size + b.size - 2 * (2 * upper + diagonal), 0)
 
 

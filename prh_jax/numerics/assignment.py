@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from .varying import varying_as
+
 
 def best_match(gain: Float[Array, "w w"], first: Int[Array, ""], second: Int[Array, ""]) -> Int[Array, " w"]:
     """For each feature of the first layer its partner in the second, with the largest sum of gains; a permutation.
@@ -41,6 +43,7 @@ def best_match(gain: Float[Array, "w w"], first: Int[Array, ""], second: Int[Arr
 
         none = jnp.full(w, jnp.inf, cost.dtype), nobody, jnp.zeros(w, bool), jnp.int32(0)
         start = (jnp.asarray(row, jnp.int32), jnp.zeros((), cost.dtype), *none)
+        start = varying_as(start, gain)
         _, length, far, before, seen, end = lax.while_loop(lambda path: path[0] >= 0, extend, start)
         change = jnp.where(seen, length - far, 0)
         price_of_row = price_of_row.at[jnp.where(seen & (owner >= 0), owner, w)].add(change, mode="drop")
@@ -51,11 +54,13 @@ def best_match(gain: Float[Array, "w w"], first: Int[Array, ""], second: Int[Arr
             taker = before[column]
             return owner.at[column].set(taker), jnp.argmax(owner == taker).astype(jnp.int32), taker
 
-        owner, _, _ = lax.while_loop(lambda state: state[2] != row, give_way, (owner, end, jnp.int32(-1)))
+        owner, _, _ = lax.while_loop(
+            lambda state: state[2] != row, give_way, (owner, end, varying_as(jnp.int32(-1), gain))
+        )
         return price_of_row.at[row].add(length), price - change, owner
 
     zeros = jnp.zeros(w, cost.dtype)
-    _, _, owner = lax.fori_loop(0, narrower, match, (zeros, zeros, nobody))
+    _, _, owner = lax.fori_loop(0, narrower, match, varying_as((zeros, zeros, nobody), gain))
     left = owner < 0
     owner = jnp.where(left, narrower + jnp.cumsum(left, dtype=jnp.int32) - 1, owner)
     return jnp.where(first > second, owner, jnp.zeros_like(owner).at[owner].set(place, unique_indices=True))

@@ -9,6 +9,7 @@ from jax import lax
 from jaxtyping import Array, Float, Num, Shaped
 
 from .linalg import HIGHEST
+from .varying import varying_as
 
 COLUMNS_PER_PIECE, ROWS_PER_BLOCK = 2048, 256
 """Columns of a piece, and rows of the blocks of a Gram matrix."""
@@ -32,7 +33,8 @@ def sum_over_columns(body: Callable[..., Any], *arrays: Num[Array, "_ d"]) -> An
     covered = d // width * width
     rest = piece(covered, d - covered) if covered < d else None
     shapes = jax.eval_shape(body, *(z[:, :width] for z in arrays))
-    start = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes) if rest is None else rest
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes) if rest is None else rest
+    start = varying_as(zeros, *arrays)
 
     def step(total, first):
         return jax.tree.map(jnp.add, total, piece(first, width)), None

@@ -48,14 +48,21 @@ def squared_distances(gram: Float[Array, "n n"]) -> Float[Array, "n n"]:
     return without_diagonal(jnp.maximum(squares[:, None] + squares[None, :] - 2 * gram, 0))
 
 
-def median_distance(squares: Float[Array, "n n"]) -> Float[Array, ""]:
-    """The median distance between two samples, from all squared distances; of the middle two their mean."""
-    n = squares.shape[0]
+def median_distance(squares: Float[Array, "n n"], where: Bool[Array, " n"] | None = None) -> Float[Array, ""]:
+    """The median distance between two samples, from all squared distances; of the middle two their mean.
+
+    Of the samples that count, two at least, if `where` tells.
+    """
+    n: Any = squares.shape[0]
+    if where is not None:
+        n = jnp.maximum(jnp.sum(where, dtype=jnp.int32), 2)
+        both = where[:, None] & where[None, :]
+        squares = jnp.where(both, squares, jnp.inf)
     pairs = n * (n - 1) // 2
     # in order, n zeros of the diagonal come first, then each pair twice
     ordered = jnp.sort(squares.reshape(-1))
-    middle = [ordered[i : i + 1] for i in (n + 2 * ((pairs - 1) // 2), n + 2 * (pairs // 2))]
-    return jnp.mean(safe_sqrt(jnp.concatenate(middle)))
+    places = (n + 2 * ((pairs - 1) // 2), n + 2 * (pairs // 2))
+    return jnp.mean(safe_sqrt(jnp.stack([ordered[place] for place in places])))
 
 
 def gaussian(squares: Float[Array, "n n"], sigma: Float[Array, ""]) -> Float[Array, "n n"]:

@@ -11,7 +11,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from .linalg import HIGHEST
 
@@ -25,10 +25,13 @@ def _product(*factors: Float[Array, "_ _"]) -> Float[Array, "_ _"]:
 
 def left_singular(x: Float[Array, "n d"]) -> tuple[Float[Array, "n m"], Float[Array, " m"]]:
     """Left singular vectors and singular values; of a wide x those of its triangular factor."""
-    n, d = x.shape
-    narrow = x if d <= n else jnp.linalg.qr(x.T, mode="r").T
-    vectors, values, _ = jnp.linalg.svd(narrow, full_matrices=False)
+    vectors, values, _ = jnp.linalg.svd(narrowed(x), full_matrices=False)
     return vectors, values
+
+
+def narrowed(x: Float[Array, "n d"]) -> Float[Array, "n m"]:
+    """A matrix with the Gram matrix of x and no more columns than rows: x, or the triangular factor of a wide one."""
+    return x if x.shape[1] <= x.shape[0] else jnp.linalg.qr(x.T, mode="r").T
 
 
 @jax.custom_jvp
@@ -77,11 +80,19 @@ def _spectrum(root, floor, ridge: float, variance: float):
     values, u = jnp.linalg.eigh(root)
     values, u = values[::-1], u[:, ::-1]
     kept = values > floor * values[:1]
+    kept, weights = hat_weights(values, kept, ridge, variance)
+    return u, values, kept, weights
+
+
+def hat_weights(
+    values: Float[Array, " m"], kept: Bool[Array, " m"], ridge: float = 0.0, variance: float = 1.0
+) -> tuple[Bool[Array, " m"], Float[Array, " m"]]:
+    """Which singular values, the largest first, hold the share of variance; and the hat matrix's eigenvalues."""
     squares = jnp.where(kept, values, 0) ** 2
     if variance < 1:
         before = jnp.cumsum(squares) - squares
         kept = kept & (before < variance * jnp.sum(squares))
-    return u, values, kept, jnp.where(kept, squares / jnp.where(kept, squares + ridge, 1), 0)
+    return kept, jnp.where(kept, squares / jnp.where(kept, squares + ridge, 1), 0)
 
 
 @hat_matrix.defjvp

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float, Int
 
 from .blocks import COMPARED_AT_ONCE, in_chunks
 from .linalg import HIGHEST
+from .varying import varying_as
 
 
 def pack_upper(matrix: Float[Array, "n n"]) -> Float[Array, "n h"]:
@@ -73,7 +74,7 @@ def order_inner(
             picked = b.at[where.T].get(mode="promise_in_bounds").reshape(rows * half, -1)
             return total + jnp.matmul(entries.T, picked, precision=HIGHEST), None
 
-        start = jnp.zeros((x, len(chunk) * y), a.dtype)
+        start = varying_as(jnp.zeros((x, len(chunk) * y), a.dtype), a, b)
         parts = a.reshape(-1, rows * half, x), places.transpose(1, 0, 2)
         return lax.scan(step, start, parts)[0].reshape(x, len(chunk), y).transpose(1, 0, 2)
 

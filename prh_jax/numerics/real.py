@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -25,11 +26,19 @@ def as_real(who: str, x: Any) -> Any:
     TypeError
         If it holds something else than real numbers.
     """
+    return jnp.asarray(real_values(who, x))
+
+
+def real_values(who: str, x: Any) -> Any:
+    """The same as an array of numpy, where it is one of numpy, or of JAX, not copied to a device yet."""
     try:
         array = real_numbers(x)
     except NotRealError as error:
         raise TypeError(f"{who} compares real numbers, and was given {error}.") from error
-    array = jnp.asarray(_in_range(array) if isinstance(array, np.ndarray) else array)
+    if isinstance(array, np.ndarray):
+        array = _in_range(array)
+        with np.errstate(over="ignore"):  # beyond the range of float32 it is an infinity
+            array = array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
     dtype = array.dtype
     if jnp.issubdtype(dtype, jnp.bool_) or (jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 16):
         return array.astype(jnp.float32)

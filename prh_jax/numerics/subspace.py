@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float
 from . import linalg
 from .blocks import gram, sum_over_columns, whole
 from .linalg import HIGHEST
+from .varying import varying_as
 
 VECTORS, DEPTH = 16, 8
 """Directions iterated at once, and products with each before the best are picked from all."""
@@ -50,7 +51,9 @@ def iterate_subspace(matrix, r: int, *, limit: int = 5, tolerance: float = 3e-5)
         """The block that the last product brings, orthogonal to those before, and its own product."""
         basis, image = spaces
         new = lax.dynamic_slice_in_dim(image, (i - 1) * VECTORS, VECTORS, axis=1)
-        new, _, _ = lax.while_loop(still_inside, lambda state: leave(state, basis), (new, jnp.zeros((), new.dtype), 0))
+        new, _, _ = lax.while_loop(
+            still_inside, lambda state: leave(state, basis), varying_as((new, jnp.zeros((), new.dtype), 0), matrix)
+        )
         return put(basis, new, i), put(image, products(new), i)
 
     def leave(state, basis):
@@ -67,7 +70,9 @@ def iterate_subspace(matrix, r: int, *, limit: int = 5, tolerance: float = 3e-5)
 
     def improve(state):
         old, _, _, count = state
-        empty = jnp.zeros((old.shape[0], VECTORS * DEPTH), old.dtype)  # columns still to come are zero
+        empty = varying_as(
+            jnp.zeros((old.shape[0], VECTORS * DEPTH), old.dtype), matrix
+        )  # columns still to come are zero
         start = put(empty, old, 0), put(empty, products(old), 0)
         basis, image = lax.fori_loop(1, DEPTH, extend, start)
         small = jnp.matmul(basis.T, image, precision=HIGHEST)
@@ -86,7 +91,7 @@ def iterate_subspace(matrix, r: int, *, limit: int = 5, tolerance: float = 3e-5)
     # numbers in the program, not a generator: that compiles slowly, and gives others on other devices
     start = jnp.asarray(np.random.default_rng(0).standard_normal((matrix.shape[0], VECTORS)), matrix.dtype)
     far = jnp.full((), jnp.inf, matrix.dtype)
-    state = (jnp.linalg.qr(start)[0], far, far, 0)
+    state = varying_as((jnp.linalg.qr(start)[0], far, far, 0), matrix)
     state = lax.while_loop(lambda s: ~settled(s) & (s[3] < limit), improve, state)
     return state[0][:, :r], settled(state)
 
@@ -176,7 +181,7 @@ def left_vectors(
         energies = lax.cond((count > 0) | blurred, squared_lengths, lambda _: energies, found)
         return found, energies, blurred, count + 1
 
-    start = jnp.zeros((n, r), z.dtype), jnp.zeros(r, z.dtype), jnp.array(True), 0
+    start = varying_as((jnp.zeros((n, r), z.dtype), jnp.zeros(r, z.dtype), jnp.array(True), 0), fixed)
     found, energies, _, count = lax.while_loop(lambda state: state[2], find, start)
     sizes = jnp.sqrt(energies)
     full_rank = (energies[0] > 0) & ((count == 1) | (jnp.min(sizes) > n * jnp.finfo(z.dtype).eps * jnp.max(sizes)))

@@ -2,10 +2,10 @@
 
 import contextlib
 import ctypes
+import functools
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -31,19 +31,40 @@ def reading_threads() -> int:
     return max(1, cores() // 4)
 
 
-def quiet_blas() -> AbstractContextManager:
-    """While it lasts, LAPACK runs on one thread.
+@functools.cache
+def _blas() -> Any:
+    """The BLAS libraries that are loaded, whose threads can be limited."""
+    import scipy.linalg  # noqa: F401  (the one that JAX calls)
+    from threadpoolctl import ThreadpoolController
 
-    The threads of OpenBLAS, which JAX calls on a CPU, spin for a while after each call, and take a core from the
-    products that come next: on two cores, SVCCA's sketch of a wide layer took 1.6 times as long.
-    """
-    import scipy.linalg  # noqa: F401  (only what is loaded can be limited)
-    from threadpoolctl import threadpool_limits
-
-    return threadpool_limits(limits=1, user_api="blas")
+    return ThreadpoolController()
 
 
 _lock = threading.Lock()
+_quiet: list[Any] = []
+
+
+@contextlib.contextmanager
+def quiet_blas() -> Iterator[None]:
+    """While it lasts, LAPACK runs on one thread.
+
+    The threads of OpenBLAS, which JAX calls on a CPU, spin for a while after each call, and take a core from the
+    products that come next: on two cores, SVCCA's sketch of a wide layer took 1.6 times as long. Beside another busy
+    process they wait for each other: a singular value decomposition took up to thirty times as long.
+    """
+    with _lock:
+        _quiet.append(_blas().limit(limits=1, user_api="blas") if not _quiet else None)
+    try:
+        yield
+    finally:
+        with _lock:
+            limits = _quiet.pop(0)
+            if _quiet:  # of calls in several threads the last one gives the threads back
+                _quiet[0] = limits
+            else:
+                limits.restore_original_limits()
+
+
 _holders = 0
 
 
@@ -98,15 +119,42 @@ def _set_thresholds(libc: Any, largest: int) -> None:
     libc.mallopt(TRIM, 2 * largest)
 
 
-def compile_quickly(lowered: Any, platform: str) -> Any:
-    """Compile a program of which there will be many, one a width: on a CPU without the emitters of fused loops.
+QUICK = {"xla_cpu_use_fusion_emitters": False}
+"""Options for programs of which there will be many, one a width: on a CPU without the emitters of fused loops. Those
+take half of the compiler's time, and what they make of products and reductions is no faster."""
 
-    Those take half of the compiler's time, and what they make of products and reductions is no faster.
-    """
+
+def compile_quickly(lowered: Any, platform: str) -> Any:
+    """Compile a program by `QUICK` options, where they are known."""
     if platform == "cpu":
         try:
-            return lowered.compile(compiler_options={"xla_cpu_use_fusion_emitters": False})
+            return lowered.compile(compiler_options=QUICK)
         except jax.errors.JaxRuntimeError as error:
-            if "xla_cpu_use_fusion_emitters" not in str(error):
+            if not any(option in str(error) for option in QUICK):
                 raise
     return lowered.compile()
+
+
+def quick_jit(function: Callable[..., Any], **settings: Any) -> Callable[..., Any]:
+    """`jax.jit` by `QUICK` options, in one thread of the compiler; not to be called inside of another program.
+
+    A small program takes several threads longer than one, all together.
+    """
+    known = {
+        "cpu": jax.jit(function, compiler_options={**QUICK, "xla_cpu_parallel_codegen_split_count": 1}, **settings)
+    }
+    plain = jax.jit(function, **settings)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        quick = known.get(jax.default_backend())
+        if quick is not None:
+            try:
+                return quick(*args, **kwargs)
+            except jax.errors.JaxRuntimeError as error:
+                if "xla_cpu" not in str(error):
+                    raise
+                known.clear()  # another version of the compiler, without one of the options
+        return plain(*args, **kwargs)
+
+    return call

@@ -1,6 +1,7 @@
 """The two steps of a sketch: a summary without a width, then the sketch."""
 
 import dataclasses
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -8,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, Num
+
+from ..runtime.host import quick_jit
 
 Order = Int[Array, " n"]
 
@@ -126,8 +129,27 @@ class Sketcher:
         return self
 
     def __call__(self, x: Num[Array, "n d"]) -> Any:
-        sketch, doubt = self.draft(self.summarizer(x))
-        if doubt is None or any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((x, sketch))):
+        if staged(x):
+            return self.draft(self.summarizer(x))[0]
+        sketch, doubt = _draft(_summary(x, summarizer=self.summarizer), sketcher=self)
+        if doubt is None:
             return sketch
         settled = self.settle(sketch, doubt, np.asarray(x), float("inf"), normalized=False)
         return jax.tree.map(jnp.asarray, settled)
+
+
+def staged(*arrays: Any) -> bool:
+    """Whether arrays have no values yet, or what is computed of them will have none: in `jit`, `vmap`, `grad`."""
+    return any(isinstance(z, Tracer) for z in (*jax.tree.leaves(arrays), jnp.zeros(())))
+
+
+@partial(quick_jit, static_argnames=("summarizer",))
+def _summary(x: Any, *, summarizer: Summarizer) -> Any:
+    """The summary of a layer, compiled once for each width."""
+    return summarizer(x)
+
+
+@partial(quick_jit, static_argnames=("sketcher",))
+def _draft(summary: Any, *, sketcher: Sketcher) -> tuple[Any, Doubt | None]:
+    """The draft of a sketch, compiled once for all widths."""
+    return sketcher.draft(summary)

@@ -11,8 +11,12 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Num
 
 from ..numerics import exact_pairs, linalg
+from ..numerics.inversions import entries
+from ..numerics.packing import upper_rows
+from ..runtime.host import quick_jit
 from .base import Sketcher
 from .inner_products import InnerProducts, SummarizeInnerProducts
+from .masks import at_least
 from .packed_matrix import PackedMatrix, pack, squared_norm
 from .ranks import entry_margins, exact_levels, in_doubt
 
@@ -66,6 +70,15 @@ class DissimilaritySketcher(Sketcher):
     def sketch(self, summary: InnerProducts) -> PackedMatrix:
         return self.draft(summary)[0]
 
+    def masked(self, summary: InnerProducts, where: Bool[Array, " n"]) -> PackedMatrix:
+        """The sketch of the samples that count; entries of the others are zero."""
+        if self.form == "ranks":
+            order, margins = self.order_matrix(summary)
+            matrix, _ = average_ranks(jnp.where(where[:, None] & where[None, :], order, jnp.inf), margins)
+        else:
+            matrix, _ = self.matrix(summary)
+        return self.normal_form(matrix, self.undefined(summary), where)
+
     def draft(self, summary: InnerProducts) -> tuple[PackedMatrix, Bool[Array, ""] | None]:
         undefined = self.undefined(summary)
         if self.form == "ranks":
@@ -76,11 +89,38 @@ class DissimilaritySketcher(Sketcher):
             return pack(matrix / factor, jnp.ones_like(factor), undefined), None
         return self.normal_form(matrix, undefined), None
 
-    def normal_form(self, matrix: Float[Array, "n n"], undefined: Bool[Array, ""]) -> PackedMatrix:
-        """The matrix of Frobenius norm one, less the mean of its entries first but in the form "unit"."""
-        n = matrix.shape[0]
+    def ranks_on_host(self, x: Any) -> Float[np.ndarray, " pairs"] | None:
+        """Ranks of the dissimilarities of a layer that has values, less their mean: the host sorts much faster.
+
+        None where the layer has none, or where rounding leaves them in doubt.
+        """
+        values, margins, undefined = (np.asarray(z) for z in _pairs(x, sketcher=self))
+        if undefined:
+            return None
+        order = np.argsort(values)
+        ordered = values[order]
+        if _in_doubt(ordered, margins[order]):
+            return None
+        first = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+        counts = np.diff(np.append(first, len(ordered)))
+        ranks = np.empty(len(ordered))
+        ranks[order] = np.repeat(first + (counts - len(ordered)) / 2, counts)
+        return ranks
+
+    def normal_form(
+        self, matrix: Float[Array, "n n"], undefined: Bool[Array, ""], where: Bool[Array, " n"] | None = None
+    ) -> PackedMatrix:
+        """The matrix of Frobenius norm one, less the mean of its entries first but in the form "unit".
+
+        `where` tells the samples that count, if not all do; entries of the others become zero.
+        """
+        n: Any = matrix.shape[0]
+        apart = ~jnp.eye(n, dtype=bool)
+        if where is not None:
+            n, apart = at_least(where, 2).astype(matrix.dtype), apart & where[:, None] & where[None, :]
+            matrix = jnp.where(apart, matrix, 0)
         if self.form != "unit":
-            matrix = linalg.without_diagonal(matrix - jnp.sum(matrix) / float(n * (n - 1)))
+            matrix = jnp.where(apart, matrix - jnp.sum(matrix) / (1.0 * n * (n - 1)), 0)
         # nearer to 1 first: squares of ranks of many samples are large
         matrix = matrix * linalg.power_of_two(matrix)
         squares = squared_norm(matrix)
@@ -96,6 +136,17 @@ class DissimilaritySketcher(Sketcher):
         levels = exact_levels(self.dissimilarity, x, threshold, normalized=normalized)
         ranks = exact_pairs.average_ranks(levels).astype(sketch.upper.dtype)
         return jax.device_get(_normal_form(ranks, sketcher=self))
+
+
+@partial(quick_jit, static_argnames=("sketcher",))
+def _pairs(x: Any, *, sketcher: DissimilaritySketcher) -> tuple[Any, Any, Any]:
+    """What ranks the pairs of samples, each once, margins of it, and whether the layer has no dissimilarities."""
+    summary = sketcher.summarizer(x)
+    matrix, margins = (entries(upper_rows(z)) for z in sketcher.order_matrix(summary))
+    return matrix, margins, sketcher.undefined(summary)
+
+
+_in_doubt = quick_jit(in_doubt)
 
 
 @partial(jax.jit, static_argnames=("sketcher",))

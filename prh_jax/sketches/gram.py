@@ -1,17 +1,18 @@
 """Gram matrices and bases: what metrics of similarities and of directions keep of a layer, and what makes them."""
 
 import dataclasses
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ..numerics import linalg
 from ..numerics.packing import pack_upper
 from .base import Order, SketchContext, Sketcher
 from .gram_factor import GramFactorSketcher
 from .inner_products import InnerProducts, SummarizeInnerProducts
+from .masks import at_least
 from .packed_matrix import reordered, unpacked
 
 Kernel = Literal["linear", "rbf"]
@@ -72,7 +73,11 @@ class GramSketcher(Sketcher):
         smaller = 2 * context.width < context.n or not context.pairwise_matrix
         return GramFactorSketcher(context.width) if context.avoid_matrix and smaller else self
 
-    def sketch(self, summary: InnerProducts) -> Gram:
+    def sketch(self, summary: InnerProducts, where: Bool[Array, " n"] | None = None, sigma: Any = None) -> Gram:
+        """The sketch, of the samples that count if `where` tells: rows and columns of the others are zero.
+
+        `sigma` is what a traced one has in place of the setting.
+        """
         matrix, factor, n = summary.gram, summary.factor, summary.gram.shape[0]
         bad = summary.degenerate
         if n < 4:
@@ -84,16 +89,20 @@ class GramSketcher(Sketcher):
             if self.kernel == "distance":
                 matrix = -linalg.safe_sqrt(squares)
             else:
-                unit = linalg.median_distance(squares) if self.median else factor
+                unit = linalg.median_distance(squares, where) if self.median else factor
                 bad = bad | ~(unit > 0)
-                matrix = linalg.gaussian(squares, self.sigma * jnp.where(bad, 1, unit))
+                matrix = linalg.gaussian(
+                    squares, (self.sigma if sigma is None else sigma.astype(matrix.dtype)) * jnp.where(bad, 1, unit)
+                )
                 factor = jnp.ones_like(factor)
+        if where is not None:
+            matrix = jnp.where(where[:, None] & where[None, :], matrix, 0)
         if self.kernel == "linear":
             error = rounding_norm(jnp.diagonal(matrix))
         else:  # what is on the diagonal is not in a U-centred matrix
             apart = linalg.without_diagonal(matrix)
             error = jnp.finfo(matrix.dtype).eps / 2 * linalg.safe_sqrt(linalg.inner(apart, apart))
-        matrix, diagonal = linalg.split_center(matrix)
+        matrix, diagonal = linalg.split_center(matrix, where, None if where is None else at_least(where, 4))
         upper = pack_upper(matrix)
         squares = 2 * linalg.inner(upper, upper) + linalg.inner(diagonal, diagonal)
         bad = bad | ~(squares > 0)

@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.linalg
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from ..numerics import linalg
-from ..numerics.exact_neighbors import Ranking
+from ..numerics.exact_neighbors import Ranking, lengths_of
 from ..numerics.linalg import HIGHEST
+from ..runtime.host import quick_jit
 from .base import Candidates, Order, SketchContext, Sketcher, Summarizer
 from .inner_products import InnerProducts, SummarizeInnerProducts
 from .lists import ListSketcher
@@ -55,6 +57,17 @@ class SummarizeMeanRow(Summarizer):
         return MeanRow(length, cosine, columns.factor, columns.degenerate)
 
 
+def mean_on_host(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"] | None:
+    """The mean row of a layer; None where rounding or the range of floats may matter, and a sketch has to look."""
+    n, d = x.shape
+    whole = n // 32 * 32  # sums of a few rows in float32, of these in float64
+    sums = [x[:whole].reshape(-1, 32, d).sum(axis=1), x[whole:].sum(axis=0, keepdims=True)]
+    mean = np.concatenate(sums).sum(axis=0, dtype=np.float64) / n
+    largest = np.abs(mean).max()
+    varies = np.abs(x[0] - mean).max() > 1e-3 * largest
+    return mean if varies and 1e-12 < largest < 1e12 else None
+
+
 @dataclasses.dataclass(frozen=True)
 class MagnitudeSketcher(Sketcher):
     """Length of the mean row."""
@@ -65,6 +78,11 @@ class MagnitudeSketcher(Sketcher):
 
     def sketch(self, summary: MeanRow) -> LayerStatistic:
         return LayerStatistic(jnp.where(summary.degenerate, jnp.nan, summary.length / summary.factor))
+
+    def on_host(self, x: Float[np.ndarray, "n d"]) -> float | None:
+        """The length by numpy, of a layer without need of care; else None."""
+        mean = mean_on_host(x)
+        return None if mean is None else float(np.linalg.norm(mean))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +95,16 @@ class ConcentricitySketcher(Sketcher):
 
     def sketch(self, summary: MeanRow) -> LayerStatistic:
         return LayerStatistic(jnp.where(summary.degenerate, jnp.nan, summary.cosine))
+
+    def on_host(self, x: Float[np.ndarray, "n d"]) -> float | None:
+        """The mean cosine by numpy, of a layer without need of care; else None."""
+        mean = mean_on_host(x)
+        if mean is None:
+            return None
+        lengths, length = lengths_of(x), float(np.linalg.norm(mean))
+        if lengths.min() <= 1e-12 or not lengths.max() < min(1e12, 1e3 * length):
+            return None
+        return float((x @ (mean / length).astype(x.dtype) / lengths).mean())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +144,10 @@ class HeatTraceSketcher(ListSketcher):
     def ranking(self) -> Ranking:
         return "distance"
 
+    @property
+    def ordered(self) -> bool:
+        return False  # a graph of all that are in the list
+
     def candidates(self, summary: Any) -> Candidates:
         squares = linalg.squared_distances(summary.gram)
         return nearest(-squares, self.k, summary.distance_margin(), groups=self.groups)
@@ -137,6 +169,27 @@ class HeatTraceSketcher(ListSketcher):
         values = jnp.linalg.eigvalsh(laplacian)
         heat = jnp.exp(-jnp.asarray(TEMPERATURES, values.dtype)[:, None] * values[None, :])
         return LayerStatistic(jnp.where(degenerate, jnp.nan, jnp.mean(heat, axis=1)))
+
+    def on_host(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " t"] | None:
+        """The trace by eigenvalues of the host, as JAX finds vectors too on a CPU; None for a degenerate layer."""
+        candidates, degenerate = _candidates(x, sketcher=self)
+        if degenerate:
+            return None
+        lists, _ = self.settled(candidates, x, float("inf"), normalized=False)
+        edges = np.zeros((len(lists), len(lists)), np.float32)
+        np.put_along_axis(edges, lists, 1, axis=1)
+        edges = np.maximum(edges, edges.T)
+        inverse = 1 / np.sqrt(edges.sum(axis=1))
+        laplacian = np.eye(len(lists), dtype=np.float32) - edges * inverse[:, None] * inverse[None, :]
+        values = scipy.linalg.eigvalsh(laplacian, overwrite_a=True, check_finite=False)
+        return np.exp(-TEMPERATURES.astype(np.float32)[:, None] * values[None, :]).mean(axis=1)
+
+
+@partial(quick_jit, static_argnames=("sketcher",))
+def _candidates(x: Any, *, sketcher: HeatTraceSketcher) -> tuple[Candidates, Bool[Array, ""]]:
+    """The candidates for the lists of a layer, and whether it is degenerate; compiled once for each shape."""
+    summary = sketcher.summarizer(x)
+    return sketcher.candidates(summary), summary.degenerate
 
 
 @partial(jax.jit, static_argnames=("sketcher", "kind"))

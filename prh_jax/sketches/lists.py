@@ -71,13 +71,22 @@ class ListSketcher(Sketcher):
     def settle(
         self, sketch: Any, candidates: Candidates, x: Num[np.ndarray, "n d"], threshold: float, *, normalized: bool
     ) -> Any:
-        places, values, margin = (np.asarray(z) for z in jax.device_get(tuple(candidates)))
-        unit_rows = self.unit_rows or normalized
-        exact = ExactFeatures(x, self.ranking, unit_rows, threshold, self.groups, self.with_self)
-        samples = query_rows(len(x), self.asked)
-        changed, settled = settle(places, values, margin, samples, self.k, exact, ordered=self.ordered)
+        lists, changed = self.settled(candidates, x, threshold, normalized=normalized)
         if not len(changed):
             return sketch
+        return self.relist(jax.device_get(sketch), lists, changed, self.exact(x, threshold, normalized=normalized))
+
+    def settled(
+        self, candidates: Candidates, x: Num[np.ndarray, "n d"], threshold: float, *, normalized: bool
+    ) -> tuple[Int[np.ndarray, "rows k"], Int[np.ndarray, " m"]]:
+        """The lists as float64 arithmetic on the features has them, and which of them were in doubt."""
+        places, values, margin = (np.asarray(z) for z in jax.device_get(tuple(candidates)))
+        samples, exact = query_rows(len(x), self.asked), self.exact(x, threshold, normalized=normalized)
+        changed, settled = settle(places, values, margin, samples, self.k, exact, ordered=self.ordered)
         lists = places[:, : self.k].copy()
         lists[changed] = settled
-        return self.relist(jax.device_get(sketch), lists, changed, exact)
+        return lists, changed
+
+    def exact(self, x: Num[np.ndarray, "n d"], threshold: float, *, normalized: bool) -> ExactFeatures:
+        """The features in float64, clipped at the threshold."""
+        return ExactFeatures(x, self.ranking, self.unit_rows or normalized, threshold, self.groups, self.with_self)

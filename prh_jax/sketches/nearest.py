@@ -65,11 +65,12 @@ def nearest(
     *,
     with_self: bool = False,
     groups: tuple[int, ...] | None = None,
+    where: Bool[Array, " n"] | None = None,
 ) -> Candidates:
     """The largest entries of each row, k and a few more, largest first, ties to the lowest index.
 
-    The diagonal is left out, unless `with_self` lets it compete; `groups` leaves out the samples of a row's own group.
-    No gradient flows.
+    The diagonal is left out, unless `with_self` lets it compete; `groups` leaves out the samples of a row's own group,
+    `where` those that do not count. No gradient flows.
     """
     n = similarities.shape[0]
     check_k(n, k, groups)
@@ -77,6 +78,8 @@ def nearest(
     if groups is not None:
         codes = np.asarray(groups)
         similarities = jnp.where(jnp.asarray(codes[:, None] == codes[None, :]), -jnp.inf, similarities)
+    if where is not None:
+        similarities = jnp.where(where[None, :], similarities, -jnp.inf)
     if not with_self:
         similarities = jnp.where(jnp.eye(n, dtype=bool), -jnp.inf, similarities)
     places = largest(similarities, candidates_of(n, k, with_self))
@@ -92,14 +95,19 @@ def largest(values: Float[Array, "rows n"], k: int) -> Int[Array, "rows k"]:
     n = values.shape[1]
     groups = n // GROUP
     if groups <= 4 * k:
-        return lax.top_k(values, k)[1]
+        return first_places(values, k)
     maxima = jnp.max(values[:, : groups * GROUP].reshape(-1, groups, GROUP), axis=2)
     best = jnp.sort(lax.top_k(maxima, k)[1], axis=1)
     places = (best[:, :, None] * GROUP + jnp.arange(GROUP, dtype=best.dtype)[None, None, :]).reshape(-1, k * GROUP)
     rest = jnp.broadcast_to(jnp.arange(groups * GROUP, n, dtype=best.dtype)[None, :], (len(best), n - groups * GROUP))
     places = jnp.concatenate([places, rest], axis=1)
-    found = lax.top_k(jnp.take_along_axis(values, places, axis=1), k)[1]
+    found = first_places(jnp.take_along_axis(values, places, axis=1), k)
     return jnp.take_along_axis(places, found, axis=1)
+
+
+def first_places(values: Float[Array, "rows m"], k: int) -> Int[Array, "rows k"]:
+    """`lax.top_k`, whose result stays whole: where a part of it is taken XLA sorts whole rows, thirty times as long."""
+    return lax.optimization_barrier(lax.top_k(values, k)[1])
 
 
 def nearest_columns(

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ..numerics import linalg
 from ..numerics.exact_neighbors import ExactFeatures
 from .base import Candidates, Order, SketchContext, Summarizer
 from .inner_products import InnerProducts, SummarizeInnerProducts
 from .lists import ListSketcher
+from .masks import at_least
 from .nearest import nearest, relabel
 from .neighbors import NearestRows, SummarizeNearest
 
@@ -78,6 +79,15 @@ class NeighborKernelSketcher(ListSketcher):
         values, means = jnp.take_along_axis(ranking, neighbors, axis=1), jnp.mean(ranking, axis=1)
         return self.keep(neighbors, values, means, summary)
 
+    def masked(self, summary: InnerProducts, where: Bool[Array, " n"]) -> NeighborKernel:
+        """The sketch of the samples that count; the others have values of zero."""
+        ranking, n = summary.ranking(), at_least(where, 4)
+        found = nearest(ranking, self.k, summary.margin(), with_self=self.with_self, where=where)
+        neighbors = found.places[:, : self.k]
+        values = jnp.take_along_axis(ranking, neighbors, axis=1)
+        means = jnp.sum(jnp.where(where[None, :], ranking, 0), axis=1) / n.astype(ranking.dtype)
+        return self.keep(neighbors, values, means, summary, where)
+
     def relist(
         self,
         sketch: NeighborKernel,
@@ -98,12 +108,15 @@ class NeighborKernelSketcher(ListSketcher):
         values: Float[Array, "n k"],
         means: Float[Array, " n"],
         products: InnerProducts | NearestRows,
+        where: Bool[Array, " n"] | None = None,
     ) -> NeighborKernel:
         """The sketch, from the entries of the ranking at the neighbours and the means of its rows."""
         # What the ranking leaves out is the same along each row; it vanishes under row centring.
         row_part = -means if self.row_centered else products.offset + products.square
-        values = values + row_part[:, None]
-        alignment = self.own_alignment(neighbors, values)
+        values, n = values + row_part[:, None], None
+        if where is not None:
+            values, n = jnp.where(where[:, None], values, 0), at_least(where, 4)
+        alignment = self.own_alignment(neighbors, values, n)
         bad, factor = products.degenerate, products.factor
         return NeighborKernel(
             jnp.where(bad, -1, neighbors),
@@ -112,50 +125,65 @@ class NeighborKernelSketcher(ListSketcher):
             factor * factor,
         )
 
-    def own_alignment(self, neighbors: Int[Array, "n k"], values: Float[Array, "n k"]) -> Float[Array, ""]:
+    def own_alignment(
+        self, neighbors: Int[Array, "n k"], values: Float[Array, "n k"], n: Int[Array, ""] | None = None
+    ) -> Float[Array, ""]:
         """Alignment of a layer with itself; NaN where its terms cancel and rounding is a LOST part of what is left."""
-        terms = self.terms(neighbors, values, values)
+        terms = self.terms(neighbors, values, values, n)
         alignment, size = _total(terms), _total(jnp.abs(term) for term in terms)
         lost = jnp.finfo(values.dtype).eps * size > LOST * jnp.abs(alignment)
         return jnp.where(lost, jnp.nan, alignment)
 
-    def align(self, neighbors: Int[Array, "n k"], a: Float[Array, "n k"], b: Float[Array, "n k"]) -> Float[Array, ""]:
+    def align(
+        self,
+        neighbors: Int[Array, "n k"],
+        a: Float[Array, "n k"],
+        b: Float[Array, "n k"],
+        n: Int[Array, ""] | None = None,
+    ) -> Float[Array, ""]:
         """Alignment of two n x n matrices A, B that are zero outside the listed entries, from the entries alone.
 
         Row-centred: `sum_ij A_ij B_ij`. Else HSIC as the reference writes it for matrices that are not symmetric:
         unbiased `(<A, B'> + S_A S_B / ((n-1)(n-2)) - 2 c_A r_B / (n-2)) / (n (n-3))`, biased `tr(A H B H)`, where
         S are totals, r row sums and c column sums.
         """
-        return _total(self.terms(neighbors, a, b))
+        return _total(self.terms(neighbors, a, b, n))
 
-    def terms(self, neighbors: Int[Array, "n k"], a: Float[Array, "n k"], b: Float[Array, "n k"]) -> tuple[Any, ...]:
-        """What `align` is the sum of."""
+    def terms(
+        self,
+        neighbors: Int[Array, "n k"],
+        a: Float[Array, "n k"],
+        b: Float[Array, "n k"],
+        n: Int[Array, ""] | None = None,
+    ) -> tuple[Any, ...]:
+        """What `align` is the sum of; n samples count, all unless told, and the others have entries of zero."""
         if self.row_centered:
             return (linalg.inner(a, b),)
-        n = neighbors.shape[0]
+        count = neighbors.shape[0]
         rows_a, rows_b = jnp.sum(a, axis=1), jnp.sum(b, axis=1)
         # B'_ij = B_ji: look for i in the list of each of its neighbours j.
-        mutual = neighbors[neighbors] == jnp.arange(n, dtype=neighbors.dtype)[:, None, None]
+        mutual = neighbors[neighbors] == jnp.arange(count, dtype=neighbors.dtype)[:, None, None]
         transposed = jnp.sum(jnp.where(mutual, b[neighbors], 0), axis=2)
         return self.hsic_terms(
             linalg.inner(a, transposed),
             jnp.sum(rows_a) * jnp.sum(rows_b),
             linalg.inner(a, rows_b[neighbors]),
             linalg.inner(b, rows_a[neighbors]),
-            n,
+            count if n is None else n.astype(a.dtype),
         )
 
     def combine(self, product, totals, columns_a_rows_b, columns_b_rows_a, n: int):
         """HSIC from `<A, B'>`, `S_A S_B`, `c_A r_B` and `c_B r_A` (see `align`)."""
         return _total(self.hsic_terms(product, totals, columns_a_rows_b, columns_b_rows_a, n))
 
-    def hsic_terms(self, product, totals, columns_a_rows_b, columns_b_rows_a, n: int) -> tuple[Any, ...]:
+    def hsic_terms(self, product, totals, columns_a_rows_b, columns_b_rows_a, n: Any) -> tuple[Any, ...]:
         """What HSIC is the sum of."""
         if self.unbiased:
-            pairs = float(n * (n - 3))
+            n = 1.0 * n  # the product of integers would not fit into 32 bits
+            pairs = n * (n - 3)
             crossed = 2 * columns_a_rows_b / (n - 2)
-            return product / pairs, totals / float((n - 1) * (n - 2)) / pairs, -crossed / pairs
-        return product, -(columns_a_rows_b + columns_b_rows_a) / n, totals / float(n * n)
+            return product / pairs, totals / ((n - 1) * (n - 2)) / pairs, -crossed / pairs
+        return product, -(columns_a_rows_b + columns_b_rows_a) / n, totals / (1.0 * n * n)
 
 
 @dataclasses.dataclass(frozen=True)

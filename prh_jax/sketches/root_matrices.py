@@ -71,7 +71,7 @@ class DirectionSketcher(Sketcher):
         sketch = self.sketch(summary)
         if not self.all_directions or summary.root.dtype != jnp.float32:
             return sketch, None
-        return sketch, directions_in_doubt(summary) & ~summary.degenerate
+        return sketch, directions_in_doubt(summary.values, summary.floor, len(summary.root)) & ~summary.degenerate
 
     def settle(self, sketch: Any, doubt: Any, x: Num[np.ndarray, "n d"], threshold: float, *, normalized: bool) -> Any:
         if not bool(doubt):
@@ -89,14 +89,17 @@ def _remade(x: Any, floor: Any, *, sketcher: DirectionSketcher) -> Any:
     return sketcher.sketch(sketcher.summarizer(x)._replace(floor=floor))
 
 
-def directions_in_doubt(summary: GramRoot) -> Bool[Array, ""]:
-    """Whether float32 may have turned the directions of a layer, or mistaken their number."""
-    largest, eps = summary.values[0], jnp.finfo(summary.values.dtype).eps
-    shares = summary.values / jnp.where(largest > 0, largest, 1)
-    kept = shares > summary.floor
+def directions_in_doubt(values: Float[Array, " m"], floor: Float[Array, ""], n: int) -> Bool[Array, ""]:
+    """Whether float32 may have turned the directions of a layer of n samples, or mistaken their number.
+
+    From its singular values, largest first, of which those of at most `floor` of the largest count as zero.
+    """
+    largest, eps = values[0], jnp.finfo(values.dtype).eps
+    shares = values / jnp.where(largest > 0, largest, 1)
+    kept = shares > floor
     excess = jnp.where(kept, 1 / jnp.where(kept, shares, 1), 0)
     turned = jnp.sum(excess * excess) > DOUBT**2 * jnp.sum(kept, dtype=excess.dtype)
-    near = jnp.abs(shares - summary.floor) < 2 * summary.root.shape[0] ** 0.5 * eps
+    near = jnp.abs(shares - floor) < 2 * n**0.5 * eps
     return turned | jnp.any(near)
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Num
 
 from ..numerics import linalg
@@ -90,7 +91,7 @@ def soft_mutual_knn(
     y: Any,
     *,
     k: int = 10,
-    temperature: float = 0.05,
+    temperature: Any = 0.05,
     where: Any = None,
     axis_name: Any = None,
 ) -> Float[Array, ""]:
@@ -101,9 +102,10 @@ def soft_mutual_knn(
     between the k-th and the next largest of row i; `score = <m_x, m_y> / (|m_x| |m_y|)`, in [0, 1]. At a high
     temperature everybody is everybody's neighbour and the score goes to 1: it compares layers at one temperature, and
     is no substitute for mutual_knn in a table. ValueError unless 1 <= k <= n - 2 and temperature > 0. NaN, with a
-    finite gradient, for a constant side, or where fewer than k + 2 samples count.
+    finite gradient, for a constant side, or where fewer than k + 2 samples count. The temperature may be traced: it is
+    then NaN where that is not above zero.
     """
-    if not temperature > 0:
+    if not isinstance(temperature, Tracer) and not temperature > 0:
         raise ValueError(f"soft_mutual_knn needs temperature > 0, got {temperature!r}.")
     x, y, where = gathered("soft_mutual_knn", x, y, where, axis_name)
     n = x.shape[0]
@@ -116,12 +118,12 @@ def soft_mutual_knn(
         similarity = jnp.where(others, jnp.matmul(rows, rows.T, precision=HIGHEST), -jnp.inf)
         nearest = lax.top_k(similarity, k + 1)[0]
         limit = (nearest[:, k - 1 : k] + nearest[:, k:]) / 2
-        soft = jax.nn.sigmoid((jnp.where(others, similarity, 0) - limit) / temperature)
+        soft = jax.nn.sigmoid((jnp.where(others, similarity, 0) - limit) / jnp.asarray(temperature, similarity.dtype))
         return jnp.where(others & where[:, None] & ~constant(rows, where), soft, 0)
 
     a, b = neighborhoods(x), neighborhoods(y)
     score = Hsic(*(jnp.vdot(p, q, precision=HIGHEST) for p, q in ((a, b), (a, a), (b, b)))).cosine
-    return jnp.where(jnp.sum(where) >= k + 2, score, jnp.nan)
+    return jnp.where((jnp.sum(where) >= k + 2) & (jnp.asarray(temperature) > 0), score, jnp.nan)
 
 
 def gathered(who: str, x: Any, y: Any, where: Any, axis_name: Any) -> tuple[Any, Any, Any]:

@@ -17,7 +17,7 @@ from oracles import ORACLES
 from prh_jax.engine.programs import compare_tiles, tile_scorer
 from prh_jax.engine.stacks import layer_mesh, put_tile, sketch_shapes, stack_tile
 from prh_jax.metrics import Cka, Cknna, CycleKnn, UnbiasedCka
-from prh_jax.metrics.base import INVARIANCES
+from prh_jax.metrics.base import INVARIANCES, Metric
 from prh_jax.metrics.registry import METRICS, PRH_METRICS, make_metric, parse_metric
 from prh_jax.sketches.base import SketchContext
 
@@ -349,7 +349,9 @@ def test_documentation_and_table(cls):
     function = getattr(__import__("prh_jax"), cls.name)
     parameters = inspect.signature(function).parameters.values()
     assert function.__doc__
-    assert {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY} == cls().settings
+    settings = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "where"}
+    assert settings == cls().settings
+    assert ("where" in inspect.signature(function).parameters) == (cls.masked is not Metric.masked)
     x, y = correlated(dx=14, dy=11)
     traced = (re.sub(r"0x\w+", "", str(jax.make_jaxpr(f)(x, y))) for f in (function, cls()))
     assert next(traced) == next(traced)

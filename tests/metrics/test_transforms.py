@@ -96,6 +96,31 @@ def test_gradients(metric, x64):
     check_grads(score, (x, y), order=1, modes=("fwd", "rev"), eps=1e-6, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("metric", [m for m in DEFAULTS.values() if not m.differentiable], ids=str)
+def test_without_a_derivative_there_is_no_gradient(metric):
+    """By any road; features behind stop_gradient are looked at beside a loss."""
+    x, y = (jnp.asarray(z) for z in correlated(dx=14, dy=11))
+    roads = {
+        "grad": jax.grad(metric),
+        "second layer": jax.grad(metric, argnums=1),
+        "of jit": jax.grad(jax.jit(metric)),
+        "in vmap": lambda x, y: jax.vmap(jax.grad(metric))(x[None], y[None]),
+        "of vmap": jax.grad(lambda x, y: jax.vmap(metric)(x[None], y[None])[0]),
+        "forward": lambda x, y: jax.jvp(metric, (x, y), (x, y)),
+        "beside": jax.grad(lambda x, y: (UnbiasedCka()(x, y), metric(x, y)), has_aux=True),
+    }
+    for name, road in roads.items():
+        with pytest.raises(TypeError, match=f"{metric.name}.* has no derivative.*{metric.stand_in[:16]}"):
+            jax.eval_shape(road, x, y)
+            raise AssertionError(name)
+
+    def loss(x, y):
+        return UnbiasedCka()(x, y), jax.jit(metric)(jax.lax.stop_gradient(x), y)
+
+    slopes, score = jax.eval_shape(jax.grad(loss, has_aux=True), x, y)
+    assert slopes.shape == x.shape and score.shape == ()
+
+
 def test_svcca_gradient_survives_repeated_singular_values(x64):
     """All kept singular values are equal: the derivative is that of their span, which is defined."""
     rng = np.random.default_rng(0)

@@ -32,16 +32,26 @@ def test_samples_spread_over_devices(metric, mesh):
     np.testing.assert_allclose(float(jax.jit(metric)(*placed)), float(scored(metric, x, y)), **close)
 
 
+def each_device_its_pairs(metric, mesh):
+    return jax.shard_map(jax.vmap(metric), mesh=mesh, in_specs=(ROWS, ROWS), out_specs=ROWS)
+
+
 @pytest.mark.parametrize("metric", [METRICS["mutual_knn"](k=4), METRICS["svcca"](), METRICS["mean_cca"]()], ids=str)
 def test_pairs_spread_over_devices(metric, mesh):
     """Each device scores pairs of its own, under shard_map: counts, iterations, decompositions."""
     pairs = [correlated(seed=seed, dx=14, dy=11) for seed in range(2)]
     xs, ys = (jnp.stack([pair[side] for pair in pairs]) for side in (0, 1))
-    spread = jax.shard_map(jax.vmap(metric), mesh=mesh, in_specs=(ROWS, ROWS), out_specs=ROWS, check_vma=False)
-    found = jax.jit(spread)(xs, ys)
+    found = jax.jit(each_device_its_pairs(metric, mesh))(xs, ys)
     assert len(found.sharding.device_set) == 2
     close = {"atol": 0, "rtol": 0} if counts(metric) else {"atol": 2e-5, "rtol": 2e-5}
     np.testing.assert_allclose(np.asarray(found), [float(scored(metric, x, y)) for x, y in pairs], **close)
+
+
+@pytest.mark.parametrize("metric", [*METRICS_OF_FEW, METRICS["rsa"](compare_by="kendall")], ids=str)
+def test_shard_map_knows_what_differs_between_devices(metric, mesh):
+    """Its checks pass, of enough samples for iterations and of layers wide enough to be taken in pieces."""
+    xs = jax.ShapeDtypeStruct((2, 300, 2100), jnp.float32)
+    assert jax.eval_shape(each_device_its_pairs(metric, mesh), xs, xs).shape == (2,)
 
 
 @pytest.mark.parametrize("score", [prh_jax.batch_cka, partial(prh_jax.soft_mutual_knn, k=3)])

@@ -10,6 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Num
 
 from ...numerics.linalg import exact_ratio
+from ...numerics.varying import varying_as
 from ...sketches.neighbors import KnnGraph, NeighborSketcher
 from ..base import Metric, Score, check_positive
 from ..kernels import TileKernel
@@ -23,6 +24,8 @@ UNROLL = 5
 @dataclasses.dataclass(frozen=True)
 class NeighborMetric(Metric):
     """A metric of two kNN graphs that sums an integer over samples and divides once."""
+
+    stand_in = "prh_jax.soft_mutual_knn or prh_jax.cknna"
 
     k: int = 10
     normalize: bool = True
@@ -114,7 +117,7 @@ class ListMetric(NeighborMetric):
             match = jnp.sum(jnp.where(found, marks, 0), axis=1, dtype=marks.dtype)
             return self.comparison.step(state, tuple(match.T)), None
 
-        state, _ = lax.scan(step, self.comparison.start(k, (n,)), b.T)
+        state, _ = lax.scan(step, varying_as(self.comparison.start(k, (n,)), a, b), b.T)
         return jnp.sum(self.comparison.result(state, k), dtype=self.kind)
 
     def count_tile(self, a: Int[Array, "x n k"], b: Int[Array, "y n k"]) -> Num[Array, "x y"]:
@@ -132,11 +135,12 @@ class ListMetric(NeighborMetric):
             def step(state, entry):
                 return self.comparison.step(state, tuple(table[entry] for table in tables)), None
 
-            start = self.comparison.start(k, (ours.shape[0], b.shape[0], x))
+            start = varying_as(self.comparison.start(k, (ours.shape[0], b.shape[0], x)), a, b)
             state, _ = lax.scan(step, start, table_rows(theirs, size), unroll=UNROLL)
             return total + jnp.sum(self.comparison.result(state, k), axis=0, dtype=self.kind), None
 
-        return scan_samples(samples, jnp.zeros((b.shape[0], x), self.kind), (a,), (b,), size)[0].T
+        total = varying_as(jnp.zeros((b.shape[0], x), self.kind), a, b)
+        return scan_samples(samples, total, (a,), (b,), size)[0].T
 
 
 @dataclasses.dataclass(frozen=True)

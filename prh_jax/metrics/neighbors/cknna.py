@@ -9,6 +9,8 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from ...null.forms import Edges
+from ...numerics.varying import varying_as
+from ...sketches.masks import at_least
 from ...sketches.neighbor_kernel import NeighborKernel, NeighborKernelSketcher
 from ..base import Metric, Score, check_positive
 from ..kernels import TileKernel
@@ -68,11 +70,19 @@ class Cknna(Metric):
     def sketcher(self) -> NeighborKernelSketcher:
         return NeighborKernelSketcher(self.k, self.unbiased, self.formula == "paper")
 
+    def masked(self, x: Any, y: Any, where: Any) -> Score:
+        a, b = (self.sketcher.masked(self.sketcher.summarizer(z), where) for z in (x, y))
+        candidates = jnp.sum(where) - (0 if self.sketcher.with_self else 1)
+        return jnp.where(candidates >= self.k, self._of(a, b, at_least(where, 4)), jnp.nan)
+
     def compare(self, a: NeighborKernel, b: NeighborKernel) -> Score:
+        return self._of(a, b)
+
+    def _of(self, a: NeighborKernel, b: NeighborKernel, n: Any = None) -> Score:
         same = a.neighbors[:, :, None] == b.neighbors[:, None, :]
         values_a = jnp.where(jnp.any(same, axis=2), a.values, 0)
         values_b = jnp.sum(jnp.where(same, b.values[:, None, :], 0), axis=2)
-        joint = self.sketcher.align(a.neighbors, values_a, values_b)
+        joint = self.sketcher.align(a.neighbors, values_a, values_b, n)
         return self.ratio(joint, a, b)
 
     @property
@@ -89,8 +99,9 @@ class Cknna(Metric):
         """The score, from the alignment of the two layers with each other and of each with itself."""
         squared = a.self_alignment * b.self_alignment
         positive = squared > 0
-        own = jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1)), jnp.nan)
-        return joint / (own + self.eps * a.factor * b.factor) if self.eps else joint / own
+        own = jnp.sqrt(jnp.where(positive, squared, 1))
+        # not divided by NaN, which would make gradients of what is masked out NaN
+        return jnp.where(positive, joint / (own + self.eps * a.factor * b.factor if self.eps else own), jnp.nan)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +120,7 @@ def aligned_tile(sketch: NeighborKernelSketcher, a: NeighborKernel, b: NeighborK
     (x, n, _), y = lists_a.shape, lists_b.shape[0]
     compact_a, compact_b, size = compact_lists(lists_a, lists_b)
     mutual = (reciprocal(z).astype(a.values.dtype) for z in (lists_a, lists_b))
-    zeros = jnp.zeros((y, x), a.values.dtype)
+    zeros = varying_as(jnp.zeros((y, x), a.values.dtype), a.values, b.values)
 
     def sum_entries(terms, lists, *values):
         """Sums over the entries of b's lists, each an array (samples, y, x)."""
@@ -118,7 +129,8 @@ def aligned_tile(sketch: NeighborKernelSketcher, a: NeighborKernel, b: NeighborK
             return [t + more for t, more in zip(total, terms(*entry), strict=True)], None
 
         rows = table_rows(lists, size)
-        start = [jnp.zeros((rows.shape[1], y, x), zeros.dtype)] * len(terms(rows[0], *(v[:, 0] for v in values)))
+        empty = varying_as(jnp.zeros((rows.shape[1], y, x), zeros.dtype), a.values, b.values)
+        start = [empty] * len(terms(rows[0], *(v[:, 0] for v in values)))
         return lax.scan(step, start, (rows, *(v.transpose(1, 0, 2) for v in values)))[0]
 
     def rows(total, step):
@@ -168,10 +180,19 @@ def reciprocal(lists: Int[Array, "layers n k"]) -> Bool[Array, "layers n k"]:
     return jax.vmap(lambda z: jnp.any(z[z] == home, axis=2))(lists)
 
 
-def cknna(x: Any, y: Any, *, k: int = 10, unbiased: bool = True, formula: Formula = "code", eps: float = 0.0) -> Score:
+def cknna(
+    x: Any,
+    y: Any,
+    *,
+    k: int = 10,
+    unbiased: bool = True,
+    formula: Formula = "code",
+    eps: float = 0.0,
+    where: Any = None,
+) -> Score:
     """CKA restricted to pairs of samples that are near neighbours in both layers: `Cknna(...)(x, y)`.
 
     x (n, dx) and y (n, dy) hold one sample a row, in the same order. 1 for a layer with itself. ValueError unless
-    2 <= k < n. Differentiable with the neighbours held fixed.
+    2 <= k < n. Differentiable with the neighbours held fixed. `where` (n,) tells the rows that count, all unless given.
     """
-    return Cknna(k, unbiased, formula, eps)(x, y)
+    return Cknna(k, unbiased, formula, eps)(x, y, where=where)

@@ -8,6 +8,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Int
 
+from ...numerics.varying import varying_as
 from ..base import Score
 from .base import NeighborMetric
 
@@ -88,7 +89,7 @@ def closed_cycles(a: Int[Array, "x n k"], b: Int[Array, "y n k"]) -> Int[Array, 
 
         return lax.scan(group, total, jnp.arange(0, block, size, dtype=a.dtype))[0], None
 
-    total = jnp.zeros((b.shape[0], words * 32), jnp.int32)
+    total = varying_as(jnp.zeros((b.shape[0], words * 32), jnp.int32), a, b)
     total, _ = lax.scan(samples, total, jnp.arange(0, blocks * block, block, dtype=a.dtype))
     return total[:, :layers].T
 

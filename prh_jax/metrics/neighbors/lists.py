@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Int
 
+from ...numerics.varying import varying_as
+
 AT_ONCE = (2**18, 2**25)
 """Numbers at hand while lists are numbered anew: what a processor's cache holds, or what keeps a GPU busy."""
 
@@ -54,7 +56,7 @@ def compact_lists(
             found = jnp.take_along_axis(ours, others, axis=1)
         return places, (own, jnp.where(found == theirs, others, most))
 
-    places = jnp.zeros(0 if always else rows * n, a.dtype)
+    places = varying_as(jnp.zeros(0 if always else rows * n, a.dtype), a, b)
     _, numbers = lax.scan(numbered, places, jnp.arange(0, groups * rows, rows, dtype=a.dtype))
     a, b = (z.reshape(groups * rows, -1, k)[:n].transpose(1, 0, 2) for z in numbers)
     return a, b, most + 1

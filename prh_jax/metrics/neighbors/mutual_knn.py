@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from ...null.forms import Edges
+from ...sketches.nearest import nearest
 from ...sketches.neighbors import KnnGraph
 from ..base import Score
 from .base import ListMetric
@@ -33,13 +34,24 @@ class MutualKnn(ListMetric):
         neighbors = self.nearest(sketch)
         return Edges(neighbors, jnp.where(neighbors < 0, jnp.nan, neighbors.size**-0.5))
 
+    def masked(self, x: Any, y: Any, where: Any) -> Score:
+        if self.queries:
+            raise ValueError(f"{self.name} takes where= with queries=0 alone, got queries={self.queries}.")
+        summaries = [self.sketcher.summarizer(z) for z in (x, y)]
+        a, b = (nearest(s.ranking(), self.k, s.margin(), where=where).places[:, : self.k] for s in summaries)
+        # a list of none in the rows that do not count
+        total = self.count(a, jnp.where(where[:, None], b, -1)).astype(summaries[0].gram.dtype)
+        known = (jnp.sum(where) > self.k) & ~(summaries[0].degenerate | summaries[1].degenerate)
+        return jnp.where(known, total / (self.k * jnp.maximum(jnp.sum(where), 1)).astype(total.dtype), jnp.nan)
+
     def chance(self, n: int) -> float:
         return self.k / (n - 1)
 
 
-def mutual_knn(x: Any, y: Any, *, k: int = 10, normalize: bool = True, queries: int = 0) -> Score:
+def mutual_knn(x: Any, y: Any, *, k: int = 10, normalize: bool = True, queries: int = 0, where: Any = None) -> Score:
     """Mean share of each sample's k nearest neighbours that both layers agree on: `MutualKnn(k, normalize)(x, y)`.
 
     x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1]. ValueError unless 1 <= k < n.
+    `where` (n,) tells the rows that count, all unless given.
     """
-    return MutualKnn(k, normalize, queries=queries)(x, y)
+    return MutualKnn(k, normalize, queries=queries)(x, y, where=where)

@@ -1,0 +1,118 @@
+"""Plain calls, `prh_jax.cka(x, y)`, beside numpy doing the same in the same run: `python -m benchmarks.plain_calls`."""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+import prh_jax
+from prh_jax.metrics.registry import METRICS
+
+from .plain_numpy import PLAIN
+
+FIRST = """
+import time, numpy as np, prh_jax
+r = np.random.default_rng(0)
+x, y = (r.standard_normal(({n}, d), dtype=np.float32) for d in ({dx}, {dy}))
+function = prh_jax.{name}
+import jax
+jax.devices()
+start, begun = time.process_time(), time.perf_counter()
+float(function(x, y))
+print(time.process_time() - start, time.perf_counter() - begun)
+"""
+"""The first call of a fresh process, after importing: seconds of the processor, and by the clock."""
+
+
+def layers(n: int, dx: int, dy: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two layers that share a latent, on a common offset."""
+    rng = np.random.default_rng(0)
+    latent = rng.standard_normal((n, 24), dtype=np.float32)
+    x, y = (
+        latent @ rng.standard_normal((24, d), dtype=np.float32)
+        + 4 * rng.standard_normal((n, d), dtype=np.float32)
+        + rng.standard_normal(d, dtype=np.float32)
+        for d in (dx, dy)
+    )
+    return x / np.float32(8), y / np.float32(8)
+
+
+def measure(
+    names: list[str], *, n: int = 1024, dx: int = 768, dy: int = 512, rounds: int = 5, first: bool = False
+) -> list[dict[str, Any]]:
+    """One row a metric: seconds of ours and of numpy's, in turn, round after round; and how far the values differ."""
+    x, y = layers(n, dx, dy)
+    rows = []
+    for name in names:
+        ours, theirs = getattr(prh_jax, name), PLAIN[name]
+        values = float(ours(x, y)), float(theirs(x, y))
+        times = np.array([[seconds(function, x, y) for function in (ours, theirs)] for _ in range(rounds)])
+        median = np.median(times, axis=0)
+        row = {
+            "metric": name,
+            "ours_s": float(median[0]),
+            "numpy_s": float(median[1]),
+            "ratio": float(median[0] / median[1]),
+            "worst_ratio": float(times[:, 0].max() / median[1]),
+            "value": values[0],
+            "difference": abs(values[0] - values[1]),
+        }
+        if first:
+            row |= first_call(name, n, dx, dy)
+        rows.append(row)
+        print(table([row]).splitlines()[-1], file=sys.stderr, flush=True)
+    return rows
+
+
+def seconds(function: Any, x: np.ndarray, y: np.ndarray) -> float:
+    """Of one call, after a rest: threads of the other library's pool spin for a while after its call."""
+    time.sleep(0.1)
+    start = time.perf_counter()
+    float(function(x, y))
+    return time.perf_counter() - start
+
+
+def first_call(name: str, n: int, dx: int, dy: int) -> dict[str, float]:
+    """Seconds of the first call of a process, compiling included."""
+    code = FIRST.format(name=name, n=n, dx=dx, dy=dy)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    cpu, clock = map(float, done.stdout.split())
+    return {"first_cpu_s": cpu, "first_s": clock}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The figures as Markdown."""
+    lines = [
+        "| metric | ours ms | numpy ms | ratio | slowest | difference | first call CPU s | first call s |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        cells = [f"{row['ours_s'] * 1e3:.1f}", f"{row['numpy_s'] * 1e3:.1f}", f"{row['ratio']:.2f}"]
+        cells += [f"{row['worst_ratio']:.2f}", f"{row['difference']:.0e}"]
+        cells += [f"{row[key]:.2f}" if key in row else "" for key in ("first_cpu_s", "first_s")]
+        lines.append(f"| {row['metric']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure the metrics that are named (all, unless told) and print a table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.plain_calls", description=__doc__)
+    parser.add_argument("metrics", nargs="*", default=list(METRICS), metavar="METRIC", help="names (all)")
+    parser.add_argument("--samples", type=int, default=1024, help="number of samples (%(default)s)")
+    parser.add_argument("--widths", type=int, nargs=2, default=(768, 512), help="features of x and y (768 512)")
+    parser.add_argument("--rounds", type=int, default=5, help="calls of each, in turn (%(default)s)")
+    parser.add_argument("--first", action="store_true", help="also the first call of a fresh process")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
+    args = parser.parse_args(argv)
+    dx, dy = args.widths
+    rows = measure(args.metrics, n=args.samples, dx=dx, dy=dy, rounds=args.rounds, first=args.first)
+    print(json.dumps(rows, indent=1) if args.json else table(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""Calls outside of JAX programs: compiled once, and by shorter ways than sketches where there are such."""
+
+import jax
+import numpy as np
+import pytest
+from inputs import correlated
+from jax import monitoring
+
+from benchmarks.plain_calls import measure, table
+from benchmarks.plain_numpy import PLAIN
+from prh_jax.metrics import LinearRegression, MutualKnn
+from prh_jax.metrics.registry import METRICS, make_metric
+from prh_jax.runtime.host import quick_jit, quiet_blas
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_call_is_what_numpy_computes(name):
+    """At n above and below the widths; of metrics without a shorter way others tests tell the same."""
+    metric = make_metric(name)
+    for n, dx, dy in ((60, 24, 17), (30, 24, 37)) if type(metric).alone is not MutualKnn.alone else ((60, 24, 17),):
+        x, y = correlated(n=n, dx=dx, dy=dy)
+        assert float(metric(x, y)) == pytest.approx(float(PLAIN[name](x, y)), rel=2e-5, abs=2e-5), (n, dx, dy)
+
+
+def test_the_second_call_compiles_nothing():
+    x, y = correlated(n=48, dx=14, dy=11)
+    compiled, watching = [], [True]  # older versions of JAX keep a listener for good
+
+    def note(event, _, **__):
+        if watching and event.endswith("backend_compile_duration"):
+            compiled.append(event)
+
+    monitoring.register_event_duration_secs_listener(note)
+    for name in ("svcca", "mutual_knn", "rsa", "normalized_bures"):
+        for again in (False, True):
+            compiled.clear()
+            float(make_metric(name)(x, y))
+            assert bool(compiled) != again, (name, compiled)
+    watching.clear()
+
+
+def test_what_is_in_doubt_is_left_to_the_sketches():
+    x, y = correlated(n=40, dx=14, dy=11)
+    far = x.copy()
+    far[:, 3] *= 2e4  # float32 has turned all other directions
+    metric = LinearRegression()
+    assert metric.alone(x, y) is not None and metric.alone(y, far) is None
+    assert np.isfinite(metric(y, far)) and metric.alone(x, np.ones_like(y)) is None
+
+
+def test_a_version_of_the_compiler_without_the_options_serves_too(monkeypatch):
+    monkeypatch.setattr("prh_jax.runtime.host.QUICK", {"xla_cpu_of_another_version": True})
+    double = quick_jit(lambda z: 2 * z)
+    assert float(double(np.float32(3))) == 6 == float(double(np.float32(3)))
+
+
+def test_threads_come_back_whichever_call_ends_first():
+    from threadpoolctl import ThreadpoolController
+
+    def threads():
+        return {lib["num_threads"] for lib in ThreadpoolController().info() if lib["user_api"] == "blas"}
+
+    jax.block_until_ready(jax.numpy.ones(3))
+    before, first, second = threads(), quiet_blas(), quiet_blas()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert threads() == {1}
+    second.__exit__(None, None, None)
+    assert threads() == before
+
+
+def test_the_benchmark_tells_both_and_their_ratio(capsys):
+    (row,) = measure(["magnitude_difference"], n=32, dx=6, dy=5, rounds=1)
+    assert row["ratio"] == row["ours_s"] / row["numpy_s"] and row["difference"] < 1e-5
+    assert "| magnitude_difference |" in table([row])
