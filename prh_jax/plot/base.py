@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..results.alignment import Alignment
-from ..results.tables import plain_name, shorten
 from ..stores.publish import write_whole
+from ..stores.shown import plain_name, shorten
 from ..stores.target import file_target
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
