@@ -1,5 +1,6 @@
 """What the figures share: a figure of the right size, names that fit, colours that all can tell apart."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -42,8 +43,10 @@ def write_figure(ax: Any, path: str | Path) -> Path:
 
 
 def short_name(model: str, limit: int = 28) -> str:
-    """The last part of a model's name, cut in the middle where it is long."""
-    return shorten(plain_name(model.rstrip("/").rsplit("/", 1)[-1]), limit)
+    """The last part of a model's name, with its revision, cut in the middle where it is long."""
+    whole = model.rstrip("/")
+    checkpoint = re.search(r"[^/@]+@[^@]+$", whole)  # of org/name@refs/pr/1, too, all but the organisation
+    return shorten(plain_name(checkpoint[0] if checkpoint else whole.rsplit("/", 1)[-1]), limit)
 
 
 def as_text(text: Any) -> str:
