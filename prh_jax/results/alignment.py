@@ -129,6 +129,7 @@ class Alignment:
         """A result of some of the models and metrics, which every figure, table and report takes.
 
         q-values are taken anew over the model pairs that are left, and the provenance is that of the chosen models.
+        Calibrate first: `calibrate` refuses a saved choice whose models, alone, `align` would label otherwise.
 
         Parameters
         ----------
