@@ -27,7 +27,7 @@ def trend(
 
     covariate  a number for each model of the side: by model, in their order, or by the name under which
                `Alignment.assign` gave it or extraction recorded it (`params`, `bits_per_byte`, `loss` ...). Models
-               without a number are left out
+               without a number are left out. "step" is read from revisions and labels, too (`pythia-70m@step1000`)
     by         the same by keyword: `trend(result, "cka", by="params")`
     side       the side whose models the covariate is of; each model of the other side has a correlation, and "all"
                stands for the mean of those that have one (scores that are all equal have none: NaN)

@@ -60,8 +60,9 @@ def _inspect_one(path: str | Path) -> dict:
 
     if (schema_of(place(path)) or SCHEMA) != SCHEMA:
         from ..results.alignment import load_alignment
+        from ..results.notebook import headline
 
-        return {"path": str(path), "kind": repr(load_alignment(path)), "complete": True, "problems": []}
+        return {"path": str(path), "kind": headline(load_alignment(path)), "complete": True, "problems": []}
     report = inspect_store(path)
     store = report.store
     data = store.env.get("data") if isinstance(store.env, dict) else None

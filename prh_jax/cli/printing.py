@@ -38,7 +38,8 @@ def table(scores: Any) -> str:
     """A model-by-model table as text, columns numbered where their names are long; "self" for a model with itself."""
     import pandas as pd
 
-    from ..results.tables import cell_texts, plain_name, shorten
+    from ..results.tables import cell_texts
+    from ..stores.shown import plain_name, shorten
 
     names = [[plain_name(name) for name in scores[dim].values] for dim in scores.dims]
     frame = pd.DataFrame(cell_texts(scores, 4, "NaN"), [shorten(name, 60) for name in names[0]], names[1])

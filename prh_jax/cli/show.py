@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print what a result is made of and its tables."""
     from ..results.alignment import load_alignment
+    from ..results.notebook import headline
     from ..results.provenance import origin_lines
     from .printing import print_calibration, print_json, table
 
@@ -29,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(args.result, result, metrics, args.how)
         return 0
-    print(f"{args.result}\n  {result!r}")
+    print(f"{args.result}\n  {headline(result)}")
     for word, text in origin_lines(result.provenance, result.calibration and result.calibration.settings):
         print(f"  {word:10s} {text}")
     for key in metrics:

@@ -3,6 +3,7 @@
 `figure = model_map(result, "cka").figure; figure.savefig("cka.pdf")`. With `ax=` they draw into axes that are there.
 """
 
+from .along import curve
 from .base import short_name
 from .curves import depth_curve, null_histogram, sample_curve
 from .maps import heat_map, layer_map, metric_map, model_map
@@ -10,6 +11,7 @@ from .models import covariate_scatter, metric_scatter, model_space, model_tree
 
 __all__ = [
     "covariate_scatter",
+    "curve",
     "depth_curve",
     "heat_map",
     "layer_map",

@@ -1,5 +1,6 @@
 """What the figures share: a figure of the right size, names that fit, colours that all can tell apart."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -8,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..results.alignment import Alignment
-from ..results.tables import plain_name, shorten
 from ..stores.publish import write_whole
+from ..stores.shown import plain_name, shorten
 from ..stores.target import file_target
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
@@ -42,8 +43,10 @@ def write_figure(ax: Any, path: str | Path) -> Path:
 
 
 def short_name(model: str, limit: int = 28) -> str:
-    """The last part of a model's name, cut in the middle where it is long."""
-    return shorten(plain_name(model.rstrip("/").rsplit("/", 1)[-1]), limit)
+    """The last part of a model's name, with its revision, cut in the middle where it is long."""
+    whole = model.rstrip("/")
+    checkpoint = re.search(r"[^/@]+@[^@]+$", whole)  # of org/name@refs/pr/1, too, all but the organisation
+    return shorten(plain_name(checkpoint[0] if checkpoint else whole.rsplit("/", 1)[-1]), limit)
 
 
 def as_text(text: Any) -> str:

@@ -15,8 +15,9 @@ from ..results.covariates import covariate_values, number_names, spearman
 from ..results.gallery import Gallery, thumbnail
 from ..results.provenance import origin_lines
 from ..results.reduce import HOW, model_blocks
-from ..results.tables import plain_name, self_cells
+from ..results.tables import self_cells
 from ..stores.publish import write_whole
+from ..stores.shown import plain_name
 from ..stores.target import file_target
 from .base import COLORS, families_of, family_colors, labels
 from .maps import leaf_order

@@ -15,6 +15,7 @@ from ..stores.url import Url
 from .assigned import assign_values
 from .calibration import Calibration, calibration_builder, load_calibration
 from .frames import join_rows, layer_rows, model_rows
+from .notebook import alignment_html, alignment_text
 from .pairs import ModelPairs, mirrored, model_pairs
 from .provenance import ModelRecord, Provenance
 from .reduce import How, best_layers, model_blocks, reduce_layers
@@ -128,6 +129,7 @@ class Alignment:
         """A result of some of the models and metrics, which every figure, table and report takes.
 
         q-values are taken anew over the model pairs that are left, and the provenance is that of the chosen models.
+        Calibrate first: `calibrate` refuses a saved choice whose models, alone, `align` would label otherwise.
 
         Parameters
         ----------
@@ -323,10 +325,10 @@ class Alignment:
         return importlib.import_module("prh_jax.study.extend").extend(self, stores_x, stores_y, metrics, **options)
 
     def __repr__(self) -> str:
-        x, y = (len(dict.fromkeys(self.dataset[f"model_{side}"].values)) for side in "xy")
-        rows, columns = self.dataset.sizes["layer_x"], self.dataset.sizes["layer_y"]
-        size = f"{x} x {y} models, {rows} x {columns} layers, n = {self.provenance.n}"
-        return f"Alignment of {size}: {', '.join(self.metrics)}"
+        return alignment_text(self)
+
+    def _repr_html_(self) -> str:
+        return alignment_html(self)
 
 
 _SWAP = {

@@ -12,6 +12,7 @@ from zarr.codecs import Crc32cCodec
 from ..errors import CorruptError, MismatchError
 from ..stores.location import Place, remove, store_at, writing
 from ..stores.publish import write_inside
+from .notebook import calibration_html, calibration_text
 from .storage import FINAL, GROWING, check_scores, digest, form_digest
 
 SCHEMA = "prh-jax/calibration/1"
@@ -52,8 +53,10 @@ class Calibration:
         return self.dataset.sel(metric=metric, drop=True)
 
     def __repr__(self) -> str:
-        kind = "all orders" if self.settings["exact"] else f"{self.dataset.sizes['order']} orders"
-        return f"Calibration of {', '.join(map(str, self.dataset['metric'].values))}: {kind}, {self.settings['null']}"
+        return calibration_text(self)
+
+    def _repr_html_(self) -> str:
+        return calibration_html(self)
 
 
 def calibration_builder(calibration: Calibration, scores: str) -> Callable[..., None]:

@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from ..stores.shown import some_names
 from .alignment import Alignment
 from .assigned import by_label
 from .provenance import ModelRecord
 from .selection import near_names
+from .steps import step_of
 
 Covariate = Any
 """A name, numbers by model (a mapping or a Series), or numbers in the order of the models."""
@@ -17,7 +19,8 @@ Covariate = Any
 def covariate_values(result: Alignment, models: list[str], covariate: Covariate, side: str) -> np.ndarray:
     """The covariate of each model, NaN where it has none; ValueError where it does not fit the models.
 
-    A name is looked up among what was assigned to the models, then among what extraction recorded.
+    A name is looked up among what was assigned to the models, then among what extraction recorded; "step", too, in
+    revisions and labels.
     """
     covariate = by_label(covariate)
     if isinstance(covariate, str):
@@ -49,6 +52,8 @@ def _is_number(value: Any) -> bool:
 
 def _numbers(result: Alignment, name: str, side: str) -> Mapping[str, float]:
     """The numbers of this name, by label; ValueError where no model has one."""
+    if name == "step":
+        return _steps(result.provenance.models(side), side)
     told = {model.label: model.recorded.get(name) for model in result.provenance.models(side)}
     numbers = {label: value for label, value in told.items() if isinstance(value, int | float)}
     if not numbers:
@@ -62,6 +67,18 @@ def _numbers(result: Alignment, name: str, side: str) -> Mapping[str, float]:
             "model or in order."
         )
     return numbers
+
+
+def _steps(models: Sequence[ModelRecord], side: str) -> dict[str, float]:
+    """The training step of each model, by label; ValueError that names the models without one."""
+    steps = {model.label: step_of(model) for model in models}
+    lacking = [label for label, step in steps.items() if step is None]
+    if lacking:
+        raise ValueError(
+            f"No step is recorded of {some_names(lacking)} (side {side}), and the label tells none, as that of "
+            "pythia-70m@step1000 or checkpoint-1000 does. Assign steps (assign(step=...)), or choose checkpoints (sel)."
+        )
+    return {label: step for label, step in steps.items() if step is not None}
 
 
 def pearson(a: np.ndarray, b: np.ndarray) -> float:

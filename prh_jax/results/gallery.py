@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from .alignment import Alignment
+from .notebook import gallery_html, gallery_text
 from .tables import self_cells
 
 Picture = Any
@@ -40,6 +41,12 @@ class Gallery:
     def least(self, count: int = 10) -> np.ndarray:
         """Rows of the samples with fewest neighbours in common; of equals the first."""
         return np.argsort(self.dataset["shared"].values, kind="stable")[:count]
+
+    def __repr__(self) -> str:
+        return gallery_text(self)
+
+    def _repr_html_(self) -> str:
+        return gallery_html(self)
 
     def to_dataframe(self) -> Any:
         """A row per sample: id, caption where there are captions, shared, and both lists as ids."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import NotFoundError
 from ..stores.location import Place, place
-from .tables import plain_name
+from ..stores.shown import plain_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,9 +200,9 @@ def _record(kind: type, entry: Mapping[str, Any]) -> Any:
 def origin_lines(provenance: Provenance, null: dict[str, Any] | None) -> list[tuple[str, str]]:
     """Provenance and the settings of the null as (word, text), for the terminal and the report."""
     preprocess = provenance.preprocess
-    clip = preprocess["clip_quantile"]
+    clip = preprocess.get("clip_quantile", 1.0)
     clipped = f"clipped at quantile {clip:g} ({preprocess['scope']})" if clip < 1 else "not clipped"
-    rows = "rows of unit length" if preprocess["normalize"] else "rows as they are"
+    rows = "rows of unit length" if preprocess.get("normalize") else "rows as they are"
     paired = "by position (row i with row i)" if provenance.by_position else provenance.pair
     if provenance.partners:
         (side, partners), *_ = provenance.partners.items()
@@ -223,7 +223,7 @@ def origin_lines(provenance: Provenance, null: dict[str, Any] | None) -> list[tu
     for side in "xy":
         for model in provenance.models(side):
             widths = model.widths
-            width = f"{min(widths)}" if min(widths) == max(widths) else f"{min(widths)}-{max(widths)}"
+            width = f"{min(widths, default=0)}" if len(set(widths)) < 2 else f"{min(widths)}-{max(widths)}"
             what = f"{len(widths)} layers x {width}, {model.dtype}, contents {model.contents[:12]}"
             what += "".join(f", {plain_name(name)} {plain_name(told)}" for name, told in model.assigned.items())
             lines.append((f"model {side}", f"{plain_name(model.label)}: {what}"))

@@ -1,13 +1,13 @@
 """Model-by-model tables as text: Markdown, LaTeX, terminal. Names are shown as text, whatever they hold."""
 
 import re
-import unicodedata
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-EMPTY = "(empty name)"
+from ..stores.shown import plain_name
+
 SELF = "self"
 """Stands in a table for the score of a model with itself."""
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -24,19 +24,6 @@ _LATEX = {
     "]": "{]}",
     "*": "{*}",
 } | {sign: "\\" + sign for sign in "&%$#_{}"}
-
-
-def plain_name(name: Any) -> str:
-    """A name on one line: control characters, and those that turn the direction of writing, are spelled out."""
-    spelled = "".join(
-        f"<U+{ord(c):04X}>" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in str(name)
-    )
-    return spelled if spelled.strip() else EMPTY
-
-
-def shorten(name: str, limit: int) -> str:
-    """A name cut in the middle where it is longer than so many signs."""
-    return name if len(name) <= limit else name[: limit // 2 - 1] + "…" + name[-(limit // 2) :]
 
 
 def escape_markdown(text: Any) -> str:

@@ -11,6 +11,7 @@ from ..arrays import NotRealError, real_numbers
 from ..errors import StoreError
 from .checks import check_ids
 from .layout import DTYPES, Layer, common_dtype, sha256_json, spec_sha256
+from .shown import store_html, store_text
 from .source import GivenLayers, ModelSource, finite_rows
 from .url import Url
 
@@ -58,6 +59,12 @@ class MemoryStore(GivenLayers):
     def nbytes(self) -> int:
         """Bytes of all features."""
         return sum(layer.nbytes for layer in self.features)
+
+    def __repr__(self) -> str:
+        return store_text(self)
+
+    def _repr_html_(self) -> str:
+        return store_html(self)
 
     def checksum(self) -> str:
         """Names the contents: features and samples."""

@@ -15,6 +15,7 @@ from ..errors import CorruptError, IncompleteError, MismatchError, NotFoundError
 from .layout import SAMPLES_PER_BLOCK, SCHEMA, Layer, blocks_of, sha256_json, spec_sha256
 from .location import UNREADABLE, Place, is_archive, open_group, place, tails
 from .memory import memory_stores
+from .shown import store_html, store_text
 from .source import ModelSource, finite_rows
 from .url import Url
 
@@ -58,6 +59,12 @@ class FeatureStore:
         self._check_samples()
         self.ids = [str(i) for i in self._read("sample", slice(None))]
         self.dtype: np.dtype = self._array(self._where[0][0]).dtype
+
+    def __repr__(self) -> str:
+        return store_text(self)
+
+    def _repr_html_(self) -> str:
+        return store_html(self)
 
     def _check_samples(self) -> None:
         """CorruptError where there are other blocks than of so many samples, or their ids cannot be as many.

@@ -14,7 +14,7 @@ from made_results import EVIL, calibrated, edited, made_result
 
 import prh_jax
 from prh_jax.results.gallery import best_pair
-from prh_jax.results.tables import plain_name
+from prh_jax.stores.shown import plain_name
 
 BROWSER = os.environ.get("PRH_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="needs chromium (apt install chromium)")
