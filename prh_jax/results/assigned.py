@@ -39,6 +39,41 @@ def assign_values(provenance: Provenance, given: Mapping[str, Any]) -> Provenanc
     return dataclasses.replace(provenance, models_x=made["x"], models_y=made["y"])
 
 
+def keep_assigned(provenance: Provenance, parts: Sequence[Provenance]) -> Provenance:
+    """The provenance of a result that was made of parts, with what was assigned to their models.
+
+    A model is known by its label, or else by its contents.
+
+    Raises
+    ------
+    ValueError
+        If two parts tell different values.
+    """
+    made = {}
+    for side in "xy":
+        made[f"models_{side}"] = []
+        for record in provenance.models(side):
+            assigned: dict[str, Any] = {}
+            for part in parts:
+                for name, value in _found(part.models(side), record).items():
+                    if assigned.setdefault(name, value) != value:
+                        raise ValueError(
+                            f"{name} of model {record.label!r} was assigned {assigned[name]!r} in one result and "
+                            f"{value!r} in another. Assign one of them again, or take it away ({name}=None)."
+                        )
+            made[f"models_{side}"].append(dataclasses.replace(record, assigned=assigned))
+    return dataclasses.replace(provenance, **made)
+
+
+def _found(models: Sequence[ModelRecord], record: ModelRecord) -> Mapping[str, Any]:
+    """What was assigned to the model of a record."""
+    for key in ("label", "contents"):
+        for model in models:
+            if getattr(model, key) and getattr(model, key) == getattr(record, key):
+                return model.assigned
+    return {}
+
+
 def _told(
     models: Mapping[str, Sequence[ModelRecord]], sides: str, name: str, values: Any
 ) -> dict[str, list[str | float | None]]:

@@ -10,8 +10,9 @@ import xarray as xr
 
 from ..null.settings import SYMMETRIC
 from .alignment import Alignment
+from .assigned import keep_assigned
 from .calibration import Calibration
-from .provenance import NOT_THE_STUDY, joined_versions
+from .provenance import NOT_THE_STUDY, Provenance, joined_versions
 from .reduce import model_blocks
 
 LABELS = ("model", "layer_name", "depth")
@@ -28,7 +29,8 @@ def merge(results: Sequence[Alignment], *, missing: str = "error", calibration: 
                  orders of two models are one by a symmetric metric; "nan": what none of them scored is NaN
     calibration  False leaves calibrations aside; else all have one with the same settings, or none has
 
-    Models and metrics stand in the order in which they first come. q-values are taken anew over all model pairs.
+    Models keep what they were assigned. They and metrics stand in the order in which they first come. q-values are
+    taken anew over all model pairs.
     """
     if not results:
         raise ValueError("There is nothing to merge: give at least one result.")
@@ -64,7 +66,8 @@ def merge(results: Sequence[Alignment], *, missing: str = "error", calibration: 
             )
         data[metric] = (("layer_x", "layer_y"), table)
     dataset = xr.Dataset(data, coords=coords)
-    merged = Alignment(dataset, protocol | {"metrics": {name: protocol["metrics"][name] for name in metrics}})
+    provenance = Provenance.of(protocol | {"metrics": {name: protocol["metrics"][name] for name in metrics}})
+    merged = Alignment(dataset, keep_assigned(provenance, [result.provenance for result in results]))
     if calibration and any(result.calibration is not None for result in results):
         merged.calibration = _merged_calibration(results, merged)
     return merged

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..engine.sketch_bank import SketchBank
 from ..results.alignment import Alignment
+from ..results.assigned import keep_assigned
 from ..results.provenance import joined_versions
 from ..runtime.progress import report_progress
 from ..sketches.base import SketchContext, Sketcher
@@ -111,7 +112,8 @@ def score_lacking(
             matrices[key][lower] = matrices[key].T[lower]
     dataset = study.labelled().assign({key: (("layer_x", "layer_y"), values) for key, values in matrices.items()})
     recorded = old.provenance.to_dict(), study.provenance.to_dict()
-    return Alignment(dataset, dataclasses.replace(study.provenance, **joined_versions(recorded)))
+    provenance = dataclasses.replace(study.provenance, **joined_versions(recorded))
+    return Alignment(dataset, keep_assigned(provenance, [old.provenance]))
 
 
 def _run(

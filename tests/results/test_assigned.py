@@ -11,6 +11,7 @@ from scipy import stats
 import prh_jax
 from prh_jax import plot
 from prh_jax.cli.main import main
+from prh_jax.results.assigned import keep_assigned
 
 XS, YS = ("a", "b", "c", "d"), ("c", "e")
 PARAMS = {"a": 4, "b": 1, "c": 3, "d": 2}
@@ -86,6 +87,23 @@ def test_what_was_assigned_is_saved_and_is_no_part_of_the_study(tmp_path):
         prh_jax.load_alignment(path)
     cut = again.sel(family="two", params=lambda count: count > 2)
     assert (cut.models_x, cut.models_y) == (["c"], ["c"]) and assigned(cut, "family") == ["two"]
+
+
+def test_results_that_are_joined_keep_what_was_assigned():
+    result = simple()
+    one = result.sel(model_x=["a", "b"]).assign(params_x=[4, 1], kind_y=["p", "q"])
+    two = result.assign(params_x={"b": 1, "c": 3})
+    for parts in ([one, two], [two, one], [one, result, two]):
+        merged = prh_jax.merge(parts, calibration=False).sel(model_x=list(XS))
+        assert assigned(merged, "params") == [4, 1, 3, None] and assigned(merged, "kind", "y") == ["p", "q"]
+    with pytest.raises(ValueError, match=r"params of model 'b' was assigned 1 in one .* and 7 in another.*params=None"):
+        prh_jax.merge([one, result.assign(params_x={"b": 7})])
+    known = result.assign(params=PARAMS).provenance
+    with edited(result) as protocol:
+        protocol["models_x"][1]["label"] = "b@step1"  # of another set of models, the label may be longer
+    assert [m.assigned for m in keep_assigned(result.provenance, [known]).models_x] == [
+        {"params": n} for n in (4, 1, 3, 2)
+    ]
 
 
 def test_a_trend_and_a_scatter_find_what_was_assigned_first():
