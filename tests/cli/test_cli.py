@@ -93,6 +93,26 @@ def test_stores_by_path_all_metrics_and_a_picture(tmp_path, capsys):
     assert "Alignment of 1 x 2 models, 2 x 4 layers" in printed and "every checksum holds" in printed
 
 
+def test_a_study_grows_without_some_samples_and_images_have_captions(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for i, name in enumerate("abc"):
+        make_store(f"{name}.zarr", name, (14,), seed=i)
+    (tmp_path / "bad.txt").write_text(f"{IDS[3]}\n{IDS[5]}\n")
+    argv = "align --metric mutual_knn:k=3,5 --exclude bad.txt -o r.zarr --x"
+    assert main([*argv.split(), "a.zarr", "b.zarr"]) == 0
+    assert main("align --x c.zarr --exclude bad.txt -o r.zarr --extend".split()) == 0
+    assert main([*argv.replace("r.zarr", "once.zarr").split(), "a.zarr", "b.zarr", "c.zarr"]) == 0
+    grown, once = load_alignment("r.zarr"), load_alignment("once.zarr")
+    assert grown.dataset.identical(once.dataset) and grown.provenance.n == 58 and len(grown.metrics) == 2
+    make_store("images.zarr", "images", (9,), seed=7, ids=IDS[:12])
+    (tmp_path / "image.txt").write_text("".join(f"{IDS[i // 5]}\n" for i in range(60)))
+    argv = "align --x a.zarr --y images.zarr --pair-x image.txt --null 20 -o m.zarr"
+    assert main(argv.split()) == 0
+    assert load_alignment("m.zarr").calibration.settings["null"]["exchange"] == "whole"
+    assert main([*argv.replace("m.zarr", "n.zarr").split(), "--exchange", "within"]) == 2
+    assert "--exchange whole" in capsys.readouterr().err
+
+
 def test_inspect_reports_damage_by_its_exit_status(tmp_path, capsys):
     store = make_store(tmp_path / "a.zarr", "a", (14,))
     assert main(["inspect", str(tmp_path), "--json"]) == 0

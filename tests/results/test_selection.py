@@ -38,7 +38,7 @@ def vision_and_language():
         (lambda model: model.label.endswith("-l"), ["dino-l", "vit-l"]),
         (None, list(SIZES)),
     ],
-    ids=str,
+    ids=lambda value: "test" if callable(value) else str(value),
 )
 def test_models_are_chosen_alike_everywhere(models, expected):
     result = vision_and_language()
