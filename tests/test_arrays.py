@@ -278,9 +278,13 @@ def test_every_public_function_that_takes_features_is_in_the_table():
         thing = getattr(prh_jax, name)
         functions = {name: thing}
         if isinstance(thing, type):
-            shared = thing is not prh_jax.FunctionMetric and issubclass(thing, prh_jax.Metric)
-            functions = {f"{name}.{m}": getattr(thing, m) for m in dir(thing) if m == "__call__" or m[0] != "_"}
-            if shared:  # of all metrics one function, and another test's
+            methods = {m for m in dir(thing) if m == "__call__" or m[0] != "_"}
+            if issubclass(thing, prh_jax.Metric):  # whose other methods are handed what a call has checked
+                methods = {"__call__"}
+            functions = {f"{name}.{m}": getattr(thing, m) for m in methods}
+            if thing is not prh_jax.FunctionMetric and issubclass(
+                thing, prh_jax.Metric
+            ):  # one function: another test's
                 assert functions.pop(f"{name}.__call__") is prh_jax.Metric.__call__
         for label, function in functions.items():
             if inspect.isfunction(function) and FEATURES & set(inspect.signature(function).parameters):

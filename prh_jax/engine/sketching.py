@@ -34,12 +34,17 @@ class StoredLayer:
     name: str
 
 
+def store_key(store: ModelSource) -> str:
+    """What tells the stores of a study apart: where one lies, and which of its samples are taken in which order."""
+    return f"{store.path} {store.checksum()}"
+
+
 def name_layers(stores: Iterable[ModelSource], preprocess: Preprocess, precision: str) -> dict[str, list[StoredLayer]]:
-    """All layers of each store, by its path."""
+    """All layers of each store, by its key."""
     refs = {}
     for store in stores:
         contents = f"{store.checksum()} {asdict(preprocess)} {precision}"
-        refs[str(store.path)] = [StoredLayer(store, i, f"{contents} {i}") for i in range(len(store.layers))]
+        refs[store_key(store)] = [StoredLayer(store, i, f"{contents} {i}") for i in range(len(store.layers))]
     return refs
 
 

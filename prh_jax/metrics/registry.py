@@ -177,6 +177,9 @@ def each_setting(text: str) -> list[str]:
             listed.append([item])
         else:
             listed[-1].append(f"{listed[-1][0].partition('=')[0]}={item.strip()}")
+    keys = [items[0].partition("=")[0].strip() for items in listed]
+    if len(set(keys)) < len(keys):
+        raise ValueError(f"{text!r} gives a setting twice. Several values are written {name}:k=5,20.")
     return [":".join(filter(None, (name, ",".join(chosen)))) for chosen in itertools.product(*listed)]
 
 

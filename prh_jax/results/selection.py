@@ -157,7 +157,7 @@ def cut_provenance(provenance: Provenance, metrics: Sequence[str], labels: Mappi
         made[f"models_{side}"] = [provenance.models(side)[place] for place in places]
         stores = provenance.stores(side)
         made[f"stores_{side}"] = stores and [stores[place] if place < len(stores) else None for place in places]
-    if provenance.stores_y is None and made["stores_x"] == made["stores_y"]:
+    if provenance.stores_y is None and list(labels["x"]) == list(labels["y"]):
         made["stores_y"] = None  # one side with itself, still
     return dataclasses.replace(provenance, **made)
 

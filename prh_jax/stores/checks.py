@@ -40,7 +40,7 @@ def check_ids(ids: Iterable[Any] | None) -> list[str]:
             f"{len(missing)} of {len(given)} samples have no id, such as row {missing[0]} ({given[missing[0]]}). Ids "
             "pair the samples of two models: give every sample one, or leave those samples out."
         )
-    ids = [_as_text(row, value) for row, value in enumerate(given)]
+    ids = [as_text(row, value) for row, value in enumerate(given)]
     if not ids:
         raise StoreError("A feature store needs at least one sample; the list of ids is empty.")
     if len(set(ids)) != len(ids):
@@ -71,7 +71,7 @@ def _is_missing(value: Any) -> bool:
         return True
 
 
-def _as_text(row: int, value: Any) -> str:
+def as_text(row: int, value: Any) -> str:
     """An id as text that can be stored; StoreError where there is no such text."""
     if hasattr(value, "item") and np.ndim(value) == 0 and not isinstance(value, np.datetime64):
         value = value.item()  # of an array: str() shows its type

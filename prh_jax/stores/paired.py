@@ -16,14 +16,15 @@ from .source import ModelSource
 class PairedStore:
     """Some rows of a store, in a given order and under given ids, as a ModelSource of their own.
 
-    A row may occur more than once.
+    A row may occur more than once. `own_ids` tells whether the ids are those that the rows have in the store.
     """
 
-    def __init__(self, store: ModelSource, ids: Sequence[str], rows: Sequence[int]):
+    def __init__(self, store: ModelSource, ids: Sequence[str], rows: Sequence[int], *, own_ids: bool = True):
         self.whole, self._rows = store, np.array(rows, np.int64)
         self.ids, self.ids_sha256 = list(ids), sha256_json(list(ids))
         self.path, self.spec, self.spec_sha256, self.result = store.path, store.spec, store.spec_sha256, store.result
         self.layers, self.dtype = store.layers, store.dtype
+        self._own_ids = own_ids
         self.by_position = getattr(store, "by_position", False)
 
     @property
@@ -60,7 +61,7 @@ class PairedStore:
     def checksum(self) -> str:
         """That of the whole store, with the samples that were chosen."""
         chosen = f"{self.whole.checksum()} {self.ids_sha256}"
-        if len(set(self._rows.tolist())) < len(self._rows):  # else the ids tell which rows they are
+        if not self._own_ids:  # else they tell which rows they are
             chosen += f" {hashlib.sha256(self._rows.tobytes()).hexdigest()}"
         return hashlib.sha256(chosen.encode()).hexdigest()
 
@@ -86,13 +87,18 @@ def pair_stores(
         Compare ids in Unicode's composed form (NFC): what looks alike is one id.
     """
     if normalize_ids:
-        normalized = list(map(_normalized, xs))
-        xs, ys = normalized, normalized if ys is xs else list(map(_normalized, ys))
+        xs, ys = normalize_sides(xs, ys)
     if pair == "inner":
         xs, ys = _pair_inner(xs, ys)
     for store in (*xs, *ys):
         check_same_samples(str(xs[0].path), xs[0].ids, str(store.path), store.ids)
     return xs, ys
+
+
+def normalize_sides(xs: list[ModelSource], ys: list[ModelSource]) -> tuple[list[ModelSource], list[ModelSource]]:
+    """The stores of both sides under ids in composed form; they may be one list, and stay one."""
+    normalized = list(map(_normalized, xs))
+    return normalized, normalized if ys is xs else list(map(_normalized, ys))
 
 
 def _nfc(ids: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .many_to_one import pair_many
-from .paired import pair_stores
+from .paired import normalize_sides, pair_stores
 from .samples import Samples, choose_rows, keep_rows, row_runs
 from .source import ModelSource
 
@@ -60,10 +60,12 @@ def pair_samples(
     exclude: Samples | None = None,
 ) -> Paired:
     """Stores of both sides as they are scored; the keywords are those of `align`."""
-    everyone = {key for store in (*xs, *ys) for key in store.ids}
-    partners = None
+    partners, everyone = None, {key for store in (*xs, *ys) for key in store.ids}
     if isinstance(pair, Mapping):
-        xs, ys, partners = pair_many(xs, ys, pair)
+        if normalize_ids and ys is not xs:
+            xs, ys = normalize_sides(xs, ys)
+        xs, ys, partners = pair_many(xs, ys, pair, normalize_ids=normalize_ids)
+        everyone = set(xs[0].ids)  # samples are the rows of the side that has many, not their partners
     else:
         xs, ys = pair_stores(xs, ys, pair, normalize_ids)
     count = xs[0].n

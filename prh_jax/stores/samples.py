@@ -1,7 +1,7 @@
 """The samples of a study chosen among those that its stores hold; the stores stay as they are."""
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +65,19 @@ def _mask(word: str, given: Samples, ids: Sequence[str], known: set[str], form: 
     if isinstance(given, str | Path):
         given = [line.strip() for line in lines_of(given, f"{word}=")]
         given = [line for line in given if line]
+    if isinstance(given, Mapping) or not isinstance(given, Iterable):
+        raise ValueError(f"{word}= is ids, a mask of booleans, a slice or a file of ids, got {given!r:.60}.")
     named = np.asarray(given if hasattr(given, "dtype") else list(given))
     if named.dtype == bool:
         if named.shape != mask.shape:
             raise ValueError(f"The mask {word}= has shape {named.shape}, and there are {len(ids)} samples.")
         return named
     texts = [form(str(key)) for key in named.tolist()]
+    if len(set(texts)) < len(texts):
+        twice = next(key for i, key in enumerate(texts) if key in texts[:i])
+        raise ValueError(
+            f"{word}= names sample {twice!r} more than once. Give each id once; a mask is an array of booleans."
+        )
     unknown = [key for key in texts if key not in known]
     if unknown:
         raise MismatchError(

@@ -201,11 +201,15 @@ def _check_protocol(old: Provenance, new: Provenance) -> None:
     for name in dict.fromkeys([*left, *right]):
         if name in NOT_THE_STUDY | {"metrics", "models_x", "models_y"} or left.get(name) == right.get(name):
             continue
-        a, b = (repr(side.get(name)) for side in (left, right))
+        a, b = left.get(name), right.get(name)
+        if isinstance(a, dict) and isinstance(b, dict):
+            a, b = (
+                {key: value for key, value in one.items() if value != two.get(key)} for one, two in ((a, b), (b, a))
+            )
         hint = " The new models do not hold the samples of the result." if name in ("n", "ids_sha256") else ""
         raise MismatchError(
-            f"The result cannot be extended: its {name} is {a:.60}, and that of what is asked for is {b:.60}.{hint} "
-            "Ask for the same, or align all models anew."
+            f"The result cannot be extended: its {name} is {a!r:.60}, and that of what is asked for is {b!r:.60}."
+            f"{hint} Ask for the same, or align all models anew."
         )
     for side in "xy":
         for known, found in zip(old.models(side), new.models(side), strict=False):

@@ -16,7 +16,7 @@ from .._version import __version__
 from ..engine.preprocess import Preprocess
 from ..engine.scoring import score_study
 from ..engine.sketch_bank import SketchBank
-from ..engine.sketching import StoredLayer, make_sketches, name_layers, shape_of
+from ..engine.sketching import StoredLayer, make_sketches, name_layers, shape_of, store_key
 from ..engine.stacks import layer_mesh, sketch_bytes
 from ..engine.tiling import fit_tile, layers_of
 from ..errors import StoreError
@@ -106,7 +106,7 @@ class Study:
 
     @property
     def _stores(self) -> list[ModelSource]:
-        return list({str(store.path): store for store in (*self.xs, *self.ys)}.values())
+        return list({store_key(store): store for store in (*self.xs, *self.ys)}.values())
 
     @property
     def width(self) -> int:
@@ -164,7 +164,7 @@ class Study:
 
     @cached_property
     def layers(self) -> dict[str, list[StoredLayer]]:
-        """All layers of each store, by its path."""
+        """All layers of each store, by its key."""
         return name_layers(self._stores, self.preprocess, self.precision)
 
     @property
@@ -261,7 +261,7 @@ class Study:
     @property
     def sides(self) -> tuple[list[StoredLayer], list[StoredLayer] | None]:
         """All layers of x, and of y; None in place of y where x is scored with itself."""
-        x, y = ([ref for store in side for ref in self.layers[str(store.path)]] for side in (self.xs, self.ys))
+        x, y = ([ref for store in side for ref in self.layers[store_key(store)]] for side in (self.xs, self.ys))
         return x, None if self.same else y
 
     def _group(self, sketcher: Sketcher) -> dict[str, Metric]:

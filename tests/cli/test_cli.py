@@ -100,7 +100,7 @@ def test_a_study_grows_without_some_samples_and_images_have_captions(tmp_path, m
     (tmp_path / "bad.txt").write_text(f"{IDS[3]}\n{IDS[5]}\n")
     argv = "align --metric mutual_knn:k=3,5 --exclude bad.txt -o r.zarr --x"
     assert main([*argv.split(), "a.zarr", "b.zarr"]) == 0
-    assert main("align --x c.zarr --exclude bad.txt -o r.zarr --extend".split()) == 0
+    assert main(["align", "--x", "c.zarr", "--exclude", "bad.txt", "-o", "r.zarr", "--extend"]) == 0
     assert main([*argv.replace("r.zarr", "once.zarr").split(), "a.zarr", "b.zarr", "c.zarr"]) == 0
     grown, once = load_alignment("r.zarr"), load_alignment("once.zarr")
     assert grown.dataset.identical(once.dataset) and grown.provenance.n == 58 and len(grown.metrics) == 2

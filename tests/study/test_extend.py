@@ -81,6 +81,8 @@ def test_either_side_and_metrics_are_added(tmp_path, scored):
     right = prh_jax.align(made, more, ["mutual_knn", "cka", "svcca:dim=3"], null=Null(30, stop_after=3))
     same(found, right)
     assert len([1 for *_, key in scored if key == "cka"]) == 5 and len([1 for *_, key in scored if key == "svcca"]) == 9
+    some = prh_jax.align(made, None, ["cka"]).sel(model_x="m0", model_y="m1")
+    same(some.extend(made, made), prh_jax.align(first(made, 1) | first(made, 3), {"m1": made["m1"]} | made, ["cka"]))
     only_y = begun.extend(first(made, 2), more)
     same(only_y, prh_jax.align(first(made, 2), more, ["mutual_knn", "cka"], null=Null(30, stop_after=3)))
 

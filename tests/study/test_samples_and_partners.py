@@ -1,5 +1,7 @@
 """Which samples are scored, and rows that share a partner: scores and chance from the definition, in float64."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 from study.test_in_memory import features, same, stored
@@ -57,6 +59,8 @@ def test_a_result_of_chosen_samples_is_taken_up_again(tmp_path):
         ({"exclude": slice(None)}, "none of the 40"),
         ({"exclude": "no such file"}, "no such file"),
         ({"samples": slice(3)}, "at least 4"),
+        ({"exclude": [0] * 5 + [1] * 35}, "'0' more than once"),
+        ({"samples": {"x": slice(3)}}, "a slice or a file"),
     ],
 )
 def test_samples_that_cannot_be_chosen(chosen, words):
@@ -167,12 +171,43 @@ def test_chance_of_repeated_inputs_is_refused_where_it_cannot_tell(tmp_path):
         ({"x": {"0": "0"}}, "no partner for 119 of 120"),
         ({"x": [0], "y": [0]}, "keys"),
         ({"x": "0"}, "an id of y for each row"),
+        ({"x": set(range(24))}, "an id of y for each row"),
     ],
 )
 def test_partners_that_cannot_be_paired(pair, words):
     x, y, _ = captions_of_images(signal=True)
     with pytest.raises((ValueError, StoreError), match=words):
         prh_jax.align({"text": [x]}, {"vision": [y]}, ["cka"], pair=pair)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_partners_in_another_order_are_other_features(tmp_path, cached):
+    """One model on both sides, and partners one to one: neither its path nor its ids tell which rows are taken."""
+    x, _, _ = captions_of_images(signal=True, images=24, captions=1)
+    settings = {"preprocess": PLAIN, "sketch_cache": tmp_path / "sketches" if cached else None}
+    for shift in (1, 5):
+        partners = np.roll(np.arange(24), shift)
+        result = prh_jax.align({"m": [x]}, {"m": [x]}, METRICS, pair={"x": partners}, **settings)
+        np.testing.assert_allclose(
+            [result.dataset[m].item() for m in result.metrics], defined(x, x, partners), rtol=2e-6
+        )
+
+
+def test_partners_by_label(tmp_path):
+    import pandas as pd
+
+    x, y, image_of = captions_of_images(signal=True)
+    ids = {"x": [f"cafe\u0301 {i}" for i in range(120)], "y": [f"bild e\u0301 {i}" for i in range(24)]}
+    partners = pd.Series([ids["y"][i].encode() for i in image_of], index=ids["x"])
+    sides, pair = ({"text": [x]}, {"vision": [y]}), {"x": partners.sample(frac=1, random_state=0)}
+    result = prh_jax.align(*sides, METRICS, pair=pair, ids=ids, preprocess=PLAIN)
+    right = defined(x, y, image_of)
+    np.testing.assert_allclose([result.dataset[m].item() for m in result.metrics], right, rtol=2e-6)
+    composed = {"x": [unicodedata.normalize("NFC", value.decode()) for value in partners]}
+    result = prh_jax.align(*sides, METRICS, pair=composed, ids=ids, preprocess=PLAIN, normalize_ids=True)
+    np.testing.assert_allclose([result.dataset[m].item() for m in result.metrics], right, rtol=2e-6)
+    with pytest.raises(StoreError, match="are in no store"):  # images are no samples here
+        prh_jax.align(*sides, METRICS, pair=pair, ids=ids, exclude=ids["y"][:3])
 
 
 def test_partners_are_of_another_side():

@@ -21,6 +21,8 @@ def test_several_values_stand_for_several_metrics():
         "cka",
     ]
     assert each_setting("cka") == ["cka"] and list(make_metrics("mutual_knn:k=5")) == ["mutual_knn"]
+    with pytest.raises(ValueError, match="gives a setting twice"):
+        make_metrics("mutual_knn:k=5,k=20")
     with pytest.raises(ValueError, match="a number such as 10"):
         make_metrics("mutual_knn:k=5,many")
 
