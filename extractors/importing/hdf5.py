@@ -21,6 +21,10 @@ def read_hdf5(source: Path, keys: Sequence[str] | None) -> Found:
             there = data_sets(h5py, file)
             names = choose(source, natural(name for name in there if name != IDS), keys)
             arrays = {name: values(h5py, source, name, there[name]) for name in names}
+            if any("MATLAB_class" in there[name].attrs for name in names):
+                raise ExtractionError(
+                    f"{source} was written by MATLAB (version 7.3), whose arrays lie transposed in HDF5: name it .mat."
+                )
             ids = texts(source, IDS, there[IDS]) if IDS in there else None
     except ExtractionError:
         raise

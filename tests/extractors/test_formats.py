@@ -107,6 +107,10 @@ def test_matlab(tmp_path, layers, newer):
     assert_holds(import_features(path, tmp_path / "a.zarr", **WHO, keys=NAMES), layers)
     with pytest.raises(ExtractionError, match="'note'.*Features are real numbers.*--key"):
         import_features(path, tmp_path / "b.zarr", **WHO)
+    if newer:
+        with pytest.raises(ExtractionError, match=r"arrays lie transposed in HDF5: name it \.mat"):
+            import_features(path.rename(tmp_path / "a.h5"), tmp_path / "d.zarr", **WHO)
+        (tmp_path / "a.h5").rename(path)
     trials = import_features(path, tmp_path / "c.zarr", **WHO, keys="layer_1", ids="rows")
     assert trials.ids == [str(row) for row in range(N)]
 
