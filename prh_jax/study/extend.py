@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.null_scores import columns_at_once
-from ..engine.preprocess import Preprocess
 from ..errors import ExistsError, MismatchError, StoreError
 from ..metrics.base import Metric
-from ..metrics.registry import check_permutable, make_metric, make_metrics
+from ..metrics.registry import check_permutable, make_metrics
 from ..null.settings import AGGREGATES, Null
 from ..results.alignment import Alignment, load_alignment
 from ..results.provenance import NOT_THE_STUDY, Provenance
@@ -19,13 +18,12 @@ from ..runtime.progress import report_progress
 from ..sketches.base import SketchContext
 from ..stores.location import Place, place, remove
 from ..stores.reader import Stores, open_store, open_stores
-from ..stores.samples import mask_of_runs
 from ..stores.source import ModelSource
 from ..stores.url import Url
 from .exchange import check_orders, settle_exchange
 from .null import KnownNull, calibrate_study, is_calibrated
 from .part import part_name, score_lacking
-from .settings import PRECISIONS, StudySettings
+from .settings import StudySettings, recorded_metrics, recorded_settings
 from .study import Study, open_study
 
 
@@ -68,19 +66,12 @@ def extend(
     StoreError
         If the features of a model of the result are not at hand, or have changed.
     """
-    provenance = result.provenance
     settings = StudySettings(
-        preprocess=Preprocess(**provenance.preprocess),
-        pair=provenance.partners or provenance.pair,  # type: ignore[arg-type]  # StudySettings checks it
-        normalize_ids=provenance.normalize_ids,
         ids=ids,
-        samples=mask_of_runs(**provenance.samples) if provenance.samples else None,
-        groups=None if provenance.partners else provenance.groups,
-        exclude_own_group=provenance.exclude_own_group,
         memory=memory,
         sketch_cache=sketch_cache,
         devices=devices,
-        precision=next(name for name, words in PRECISIONS.items() if words == provenance.precision),
+        **recorded_settings(result.provenance),
     )
     path = place(output) if output is not None else None
     quiet = None if progress is None else not progress
@@ -187,8 +178,7 @@ def _united(old: Alignment, given: list[ModelSource], side: str) -> list[ModelSo
 
 def _all_metrics(old: Alignment, metrics: Any) -> dict[str, Metric]:
     """The metrics of the result by the keys they have, then those that are new."""
-    records = old.provenance.metrics.items()
-    found = {key: make_metric(record.name, **record.settings) for key, record in records}
+    found = recorded_metrics(old.provenance)
     for key, metric in () if metrics is None else make_metrics(metrics).items():
         if metric not in found.values():
             found[key if key not in found else str(metric)] = metric

@@ -4,18 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..engine.preprocess import Preprocess
-from ..metrics.registry import make_metric
 from ..null.settings import Null
 from ..results.alignment import Alignment, load_alignment
 from ..results.provenance import Provenance, find_stores
 from ..results.storage import read_provenance
 from ..stores.location import Place, place
 from ..stores.reader import Stores
-from ..stores.samples import mask_of_runs
 from ..stores.url import Url
 from .align import align
-from .settings import PRECISIONS
+from .settings import recorded_metrics, recorded_settings
 
 
 def calibrate(
@@ -83,14 +80,8 @@ def _align_again(
     return align(
         stores_x,
         stores_y,
-        {key: make_metric(record.name, **record.settings) for key, record in provenance.metrics.items()},
-        preprocess=Preprocess(**provenance.preprocess),
+        recorded_metrics(provenance),
         output=path,
-        pair=provenance.partners or provenance.pair,  # type: ignore[arg-type]  # align checks it
-        samples=mask_of_runs(**provenance.samples) if provenance.samples else None,
-        normalize_ids=provenance.normalize_ids,
-        precision=next(name for name, words in PRECISIONS.items() if words == provenance.precision),
-        groups=None if provenance.partners else provenance.groups,
-        exclude_own_group=provenance.exclude_own_group,
+        **recorded_settings(provenance),
         **options,
     )

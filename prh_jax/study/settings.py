@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 from ..engine.preprocess import Preprocess
 from ..metrics.base import Metric
+from ..metrics.registry import make_metric
+from ..results.provenance import Provenance
 from ..stores.pairing import Pair
-from ..stores.samples import Samples
+from ..stores.samples import Samples, mask_of_runs
 from ..stores.url import Url
 
 Metrics = Sequence[str | Metric] | Mapping[str, Metric] | str | Metric
@@ -48,3 +50,21 @@ class StudySettings:
             raise ValueError(f"pair is 'exact', 'inner', or {{'x': an id of y for each row of x}}, got {self.pair!r}.")
         if isinstance(self.pair, Mapping) and self.groups is not None:
             raise ValueError("pair= makes groups of the rows that have one partner: leave out groups=.")
+
+
+def recorded_settings(provenance: Provenance) -> dict[str, Any]:
+    """The keywords of `align` with which a result was made, for more of the same study."""
+    return {
+        "preprocess": Preprocess(**provenance.preprocess),
+        "pair": provenance.partners or provenance.pair,
+        "normalize_ids": provenance.normalize_ids,
+        "samples": mask_of_runs(**provenance.samples) if provenance.samples else None,
+        "groups": None if provenance.partners else provenance.groups,
+        "exclude_own_group": provenance.exclude_own_group,
+        "precision": next(name for name, words in PRECISIONS.items() if words == provenance.precision),
+    }
+
+
+def recorded_metrics(provenance: Provenance) -> dict[str, Metric]:
+    """The metrics of a result by the keys of their scores."""
+    return {key: make_metric(record.name, **record.settings) for key, record in provenance.metrics.items()}
