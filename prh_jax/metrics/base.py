@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from ..numerics.derivatives import without_derivative
@@ -77,6 +78,9 @@ class Metric:
     invariances: ClassVar[Any] = frozenset()
     """Names in INVARIANCES of the transformations of either layer that leave the score unchanged."""
 
+    quick: ClassVar[bool] = False
+    """Whether `alone` takes less time than to find out whether `jit` calls it, and needs neither JAX nor BLAS."""
+
     def __post_init__(self):
         """Settings of the type of their defaults: whole numbers as int, so that equal settings are one."""
         for field in dataclasses.fields(self):
@@ -121,6 +125,10 @@ class Metric:
             if staged(x, y, where):
                 return self._masked(jnp.asarray(x), jnp.asarray(y), jnp.asarray(where))
             return self(x[where], y[where])
+        if self.quick and not isinstance(x, Tracer) and not isinstance(y, Tracer):
+            score = self.alone(x, y)
+            if score is not None:
+                return _as_array(score)
         sketcher = self.sketcher.specialise(SketchContext(x.shape[0], tuple(sorted({x.shape[1], y.shape[1]}))))
         if staged(x, y):
             x, y = self.to_derive(jnp.asarray(x), jnp.asarray(y))
@@ -128,7 +136,7 @@ class Metric:
         with quiet_blas():
             score = self.alone(x, y)
             if score is not None and not np.isnan(score):
-                return jnp.asarray(score)
+                return _as_array(score)
             x, y = jnp.asarray(x), jnp.asarray(y)
             a, b = sketcher(x), sketcher(y)
             score = jax.block_until_ready(_compared(a, b, metric=self))
@@ -183,6 +191,10 @@ class Metric:
         defaults = {f.name: f.default for f in dataclasses.fields(self)}
         changed = [f"{key}={value}" for key, value in self.settings.items() if value != defaults[key]]
         return self.name + (":" + ",".join(changed) if changed else "")
+
+
+_as_array = jax.jit(lambda score: score)
+"""Faster than `jnp.asarray`, which takes longer than a short metric."""
 
 
 @partial(quick_jit, static_argnames=("metric",))

@@ -61,6 +61,7 @@ class MagnitudeDifference(StatisticMetric):
     name = "magnitude_difference"
     source = "Klabunde et al. 2025, arXiv:2305.06329"
     invariances = frozenset({"orthogonal"})
+    quick = True
 
     @property
     def sketcher(self) -> Sketcher:

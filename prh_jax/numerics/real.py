@@ -31,6 +31,8 @@ def as_real(who: str, x: Any) -> Any:
 
 def real_values(who: str, x: Any) -> Any:
     """The same as an array of numpy, where it is one of numpy, or of JAX, not copied to a device yet."""
+    if type(x) is np.ndarray and x.dtype == np.float32:
+        return x
     try:
         array = real_numbers(x)
     except NotRealError as error:

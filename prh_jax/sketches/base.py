@@ -138,9 +138,13 @@ class Sketcher:
         return jax.tree.map(jnp.asarray, settled)
 
 
+_constant = jax.jit(lambda: np.zeros((), np.float32))
+"""A tracer in `jit`, found faster than by the functions of `jax.numpy`, which take longer than a short metric."""
+
+
 def staged(*arrays: Any) -> bool:
     """Whether arrays have no values yet, or what is computed of them will have none: in `jit`, `vmap`, `grad`."""
-    return any(isinstance(z, Tracer) for z in (*jax.tree.leaves(arrays), jnp.zeros(())))
+    return any(isinstance(z, Tracer) for z in (*jax.tree.leaves(arrays), _constant()))
 
 
 @partial(quick_jit, static_argnames=("summarizer",))

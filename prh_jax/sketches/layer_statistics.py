@@ -61,8 +61,8 @@ def mean_on_host(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"] | None:
     """The mean row of a layer; None where rounding or the range of floats may matter, and a sketch has to look."""
     n, d = x.shape
     whole = n // 32 * 32  # sums of a few rows in float32, of these in float64
-    sums = [x[:whole].reshape(-1, 32, d).sum(axis=1), x[whole:].sum(axis=0, keepdims=True)]
-    mean = np.concatenate(sums).sum(axis=0, dtype=np.float64) / n
+    sums = x[:whole].reshape(-1, 32, d).sum(axis=1).sum(axis=0, dtype=np.float64)
+    mean = (sums + x[whole:].sum(axis=0, dtype=np.float64)) / n
     largest = np.abs(mean).max()
     varies = np.abs(x[0] - mean).max() > 1e-3 * largest
     return mean if varies and 1e-12 < largest < 1e12 else None
