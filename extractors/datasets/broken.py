@@ -3,7 +3,7 @@
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from tqdm.auto import tqdm
+from prh_jax.runtime.progress import progress
 
 from ..errors import ExtractionError
 from .samples import Dataset, some
@@ -22,7 +22,7 @@ def leave_out_broken(data: Dataset, modality: str, caption_index: int | str = 0)
         data.check_pictures()
         with ThreadPoolExecutor() as pool:
             readable = pool.map(lambda row: _reads(data, row), range(len(data)))
-            shown = tqdm(readable, "checking", len(data), unit=" pictures", disable=None, leave=False, delay=1)
+            shown = progress(readable, "checking", "pictures", total=len(data))
             broken = [row for row, fine in enumerate(shown) if not fine]
     if not broken:
         return data

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from prh_jax.runtime.progress import waiting
 from prh_jax.stores.checks import check_ids
 
 from ..errors import ExtractionError, first_line
@@ -234,9 +235,10 @@ def _hub(
     _hide_bars_where_nobody_watches()
     mode = DownloadMode.FORCE_REDOWNLOAD if force_download else None
     try:
-        loaded = load_dataset(name, revision=subset, split=split, download_mode=mode, streaming=first is not None)
-        if first is not None:
-            loaded = _taken(_undecoded(loaded), first)
+        with waiting(f"loading {name}"):
+            loaded = load_dataset(name, revision=subset, split=split, download_mode=mode, streaming=first is not None)
+            if first is not None:
+                loaded = _taken(_undecoded(loaded), first)
     except Exception as error:  # the hub client raises many kinds: not found, no network, no access
         raise ExtractionError(
             f"Data set {name!r} (revision {subset}, split {split}) could not be loaded: {first_line(error)} It is "

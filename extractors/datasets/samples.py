@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tqdm.auto import tqdm
+from prh_jax.runtime.progress import progress
 
 from ..errors import ExtractionError
 from .pictures import DECODED, as_rgb, decode, kind_of, stored_bytes
@@ -147,7 +147,7 @@ def some(ids: Sequence[str]) -> str:
 def _read(ids: list[str], texts: list[list[str]] | None, pictures: Sequence[Any] | None) -> tuple[str, dict[str, int]]:
     """SHA-256 over ids, texts and the stored bytes of the pictures, in order; and how many pictures of each kind."""
     digest, kinds = hashlib.sha256(), Counter[str]()
-    for i, key in enumerate(tqdm(ids, desc="reading", unit=" samples", disable=None, leave=False, delay=1)):
+    for i, key in enumerate(progress(ids, "reading", "samples")):
         digest.update(json.dumps([key, texts[i] if texts is not None else None], ensure_ascii=False).encode())
         try:
             stored = stored_bytes(pictures[i]) if pictures is not None else None

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm.auto import tqdm
-
+from prh_jax.runtime.progress import progress_bar, waiting
 from prh_jax.runtime.workers import ALONE, Worker
 from prh_jax.stores.reader import open_store
 from prh_jax.stores.target import check_target
@@ -148,7 +147,8 @@ def extract_model(name: str, data: Dataset, settings: Settings, *, modality: str
         print(f"{name}: complete at {done}")
         return done
     start = time.monotonic()
-    extractor = _load(name, modality, settings)
+    with waiting(f"loading {name}"):  # what the hub sends is shown by its own bars on a terminal
+        extractor = _load(name, modality, settings)
     store_dtype = settings.store_dtype
     if store_dtype == "auto":
         store_dtype = str(extractor.spec()["dtype_compute"])
@@ -193,7 +193,7 @@ def _extract_blocks(
     rows = [row for b in blocks for row in range(writer.blocks[b].start, writer.blocks[b].stop)]
     samples = prepared(extractor, data, rows, settings.data_workers)
     total = len(data) if settings.worker.alone else len(rows)
-    with tqdm(total=total, initial=total - len(rows), desc=name, unit=" samples", disable=None) as bar:
+    with progress_bar(name, "samples", total, initial=total - len(rows)) as bar:
         for block in blocks:
             features, values = extract_block(extractor, samples, sizes[block], batch, bar.update)
             writer.write_block(block, features, **values)

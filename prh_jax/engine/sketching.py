@@ -9,10 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from tqdm.auto import tqdm
 
 from ..errors import StoreError
 from ..runtime.host import compiling_threads, kept_memory, quiet_blas, reading_threads
+from ..runtime.progress import progress_bar
 from ..sketches.base import Sketcher, Summarizer
 from ..sketches.reasons import NO_DIGITS, has_nan, same_features, why_no_score
 from ..stores.source import ModelSource
@@ -89,7 +89,7 @@ def make_sketches(
                 warn_of_layer(ref, x, float(threshold))
             bank.put(sketcher, ref.name, sketch)
 
-    shown = tqdm(total=len(missing), desc="sketching", unit=" layers", disable=quiet, leave=False)
+    shown = progress_bar("sketching", "layers", len(missing), quiet=quiet, leave=False)
     with quiet_blas(), kept_memory(memory), shown as bar:
         layers = read_ahead(_prepared(refs, set(missing), preprocess, memory), IN_FLIGHT)
         wanted = {ref: tuple(dict.fromkeys(summarizers[sketcher] for sketcher in missing[ref])) for ref in missing}

@@ -13,7 +13,6 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from tqdm.auto import tqdm
 
 from ..engine.preprocess import RowRange
 from ..engine.programs import summarizer_of
@@ -26,6 +25,7 @@ from ..metrics.registry import METRICS
 from ..results.alignment import Alignment
 from ..results.score_grid import ScoreGrid
 from ..runtime.processes import meet, stacked
+from ..runtime.progress import progress
 from ..runtime.workers import ALONE, Worker
 from ..sketches.base import SketchContext, Sketcher
 from ..sketches.gram_factor import GramFactor, GramFactorSketcher
@@ -99,7 +99,7 @@ class DistributedStudy(Study):
         for (ref, sketcher), lacks in zip(every, stacked(lacking).sum(axis=0), strict=True):
             if lacks:  # in one process at least
                 wanted.setdefault(ref, []).append(sketcher)
-        layers = tqdm(self._prepared(wanted), desc="sketching", unit=" layers", total=len(wanted), disable=quiet)
+        layers = progress(self._prepared(wanted), "sketching", "layers", total=len(wanted), quiet=quiet)
         for ref, x, threshold in layers:
             makers = {sketcher: summarizer_of(sketcher, self.preprocess, self.precision) for sketcher in wanted[ref]}
             for maker in dict.fromkeys(makers.values()):
@@ -142,9 +142,9 @@ class DistributedStudy(Study):
         shape = tuple(self.rows.size * self.spread.size if i == axis else s for i, s in enumerate(held.shape))
         return jax.make_array_from_process_local_data(place, filled, shape)
 
-    def _score(self, sketcher: Sketcher, grid: ScoreGrid, worker: Worker, progress: Callable[[int], Any]) -> None:
+    def _score(self, sketcher: Sketcher, grid: ScoreGrid, worker: Worker, update: Callable[[int], Any]) -> None:
         if not isinstance(sketcher, GramFactorSketcher):
-            super()._score(sketcher, grid, Worker(jax.process_index(), jax.process_count()), progress)
+            super()._score(sketcher, grid, Worker(jax.process_index(), jax.process_count()), update)
             return
         group, (x, y) = self._group(sketcher), self.sides
         size, treedef = grid.tile[next(iter(group))], sketch_shapes(self.shapes[sketcher])[0]
@@ -165,7 +165,7 @@ class DistributedStudy(Study):
             scorer = factor_scorer(tuple(group[key] for key in todo), self.rows.n, self.spread)
             for key, values in zip(todo, map(_held, scorer(a, load(x if y is None else y, column))), strict=True):
                 if jax.process_index() == 0:
-                    progress(grid.put(key, tile, column, values, mirror=key in mirrored))
+                    update(grid.put(key, tile, column, values, mirror=key in mirrored))
 
 
 def _held(array: jax.Array) -> np.ndarray:

@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import numpy as np
 import xarray as xr
-from tqdm.auto import tqdm
 
 from ..engine.null_scores import fill_null
 from ..engine.stacks import sketch_shapes
@@ -27,7 +26,7 @@ from ..results.pairs import ModelPairs
 from ..results.reduce import model_blocks
 from ..results.storage import digest
 from ..runtime.memory import size_text
-from ..runtime.progress import report_progress
+from ..runtime.progress import progress, progress_bar, report_progress
 from ..stores.location import Place
 from .study import Study
 
@@ -118,7 +117,7 @@ def calibrate_study(
     study.sketch(list(study.shapes), quiet=quiet)
 
     found: list[dict[str, np.ndarray]] = []
-    with tqdm(total=len(orders) * len(metrics), desc="null", unit=" orders", disable=quiet, leave=False) as bar:
+    with progress_bar("null", "orders", len(orders) * len(metrics), quiet=quiet, leave=False) as bar:
         for number, (key, metric) in enumerate(metrics.items()):
             sign, sketcher = sign_of(metric), study.sketchers[key]
             mirror = mirrors and metric.symmetric and null.aggregate in SYMMETRIC
@@ -159,7 +158,7 @@ def calibrate_study(
                     ref.name: layer_sums(
                         metric, bank.get(sketcher, ref.name, sketch_shapes(study.shapes[sketcher])[0]), third=null.tail
                     )
-                    for ref in tqdm((*layers_x, *layers_y), desc="closed form", disable=quiet, leave=False)
+                    for ref in progress((*layers_x, *layers_y), "closed form", "layers", quiet=quiet)
                 }
                 moments = null_moments([sums[ref.name] for ref in layers_x], [sums[ref.name] for ref in layers_y], n)
                 tables |= closed_tables(data[key].values, moments, metric)

@@ -10,7 +10,6 @@ import jax
 import numpy as np
 import xarray as xr
 from jax.sharding import Mesh
-from tqdm.auto import tqdm
 
 from .._version import __version__
 from ..engine.preprocess import Preprocess
@@ -27,6 +26,7 @@ from ..results.provenance import MetricRecord, ModelRecord, Provenance
 from ..results.score_grid import ScoreGrid
 from ..runtime.host import kept_memory
 from ..runtime.memory import check_address_space, default_memory, parse_bytes, size_text
+from ..runtime.progress import progress_bar
 from ..runtime.workers import ALONE, Worker
 from ..sketches.base import SketchContext, Sketcher
 from ..sketches.neighbors import share_lists
@@ -210,7 +210,7 @@ class Study:
             return
         with kept_memory(self.free):
             self._sketch(lacking, grid, worker, quiet)
-            with tqdm(total=grid.total, initial=grid.finished, desc="scoring", unit=" tiles", disable=quiet) as bar:
+            with progress_bar("scoring", "tiles", grid.total, initial=grid.finished, quiet=quiet) as bar:
                 for sketcher in lacking:
                     self._score(sketcher, grid, worker, bar.update)
 
