@@ -1,5 +1,7 @@
 """Labels show what differs between the stores of one side."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,12 @@ HASHES = [f"{i:x}" * 40 for i in range(10, 13)]
         ([{"revision": "sha256:" + "d" * 64}, {"revision": "sha256:" + "e" * 64}], ["m@dddddddd", "m@eeeeeeee"]),
         ([{"revision": "a"}, {"model": "n", "revision": "b"}], ["m", "n"]),
         ([{"pool": "mean"}, {"pool": "cls"}], ["m (mean)", "m (cls)"]),
+        ([{"model": "/home/ada/run/llama"}, {"model": "./vit"}, {"model": "a/b"}], ["llama", "vit", "a/b"]),
+        ([{"model": "C:\\nets\\llama"}, {"model": "~/llama-b"}], ["llama", "llama-b"]),
+        ([{"model": "/run/1/last"}, {"model": "/run/2/last"}, {"model": "../x"}], ["1/last", "2/last", "x"]),
+        ([{"model": "/nets/m"}, {}], ["nets/m", "m"]),
+        ([{"model": "/nets/m"}, {"model": "/nets/m", "random_init": 0}], ["m", "m [random init 0]"]),
+        ([{"model": "/n/m", "revision": h} for h in HASHES[:2]], ["m@aaaaaaaa", "m@bbbbbbbb"]),
         (
             [{"pool": pool, "revision": revision} for pool in ("mean", "last") for revision in "ab"],
             ["m@a (mean)", "m@b (mean)", "m@a (last)", "m@b (last)"],
@@ -37,6 +45,8 @@ def test_labels_show_what_differs(specs, expected):
     assert label_stores(stores) == expected
 
 
-def test_stores_that_nothing_tells_apart_go_by_their_paths():
+def test_stores_that_nothing_tells_apart_go_by_the_ends_of_their_paths():
     stores = [MemoryStore("m", np.full((4, 2), i, np.float32)) for i in range(2)]
-    assert label_stores(stores) == [str(store.path) for store in stores] and stores[0].path != stores[1].path
+    for store, folder in zip(stores, "ab", strict=True):
+        store.path = Path("/home/ada/study") / folder / "m_pool-mean.zarr"
+    assert label_stores(stores) == ["a/m_pool-mean.zarr", "b/m_pool-mean.zarr"]
