@@ -255,12 +255,21 @@ def _print_tables(args: argparse.Namespace, alignment: Any, output: Any) -> None
     for key in alignment.metrics:
         print(f"\n{key}: best score over layer pairs, {args.modality_x if not args.x else 'x'} by row")
         print(table(alignment.scores(key)))
+        _print_controls(alignment, key)
         undefined = int(alignment.dataset[key].isnull().sum())
         if undefined:
             print(f"{undefined} of {alignment.dataset[key].size} layer pairs have no score (NaN): see `prh metrics`.")
         if alignment.calibration is not None:
             print_calibration(alignment, key)
     print(f"\nAll {alignment.dataset.sizes['layer_x']} x {alignment.dataset.sizes['layer_y']} layer pairs: {output}")
+
+
+def _print_controls(alignment: Any, key: str) -> None:
+    """What training adds, where models have their controls in the result."""
+    for side in "xy":
+        if alignment.controls(side):
+            print(f"\n{key}: trained minus random weights of the same network (side {side})")
+            print(table(alignment.above_control(key, side=side)["difference"]))
 
 
 def _study(args: argparse.Namespace, side: str) -> list[Path]:

@@ -5,11 +5,13 @@
 
 from .along import curve
 from .base import short_name
+from .controls import above_control
 from .curves import depth_curve, null_histogram, sample_curve
 from .maps import heat_map, layer_map, metric_map, model_map
 from .models import covariate_scatter, metric_scatter, model_space, model_tree
 
 __all__ = [
+    "above_control",
     "covariate_scatter",
     "curve",
     "depth_curve",

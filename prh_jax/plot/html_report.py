@@ -60,6 +60,7 @@ def report(
         "models": _models(result),
         "own": result.self_pairs.values.ravel().tolist(),
         "metrics": {key: _metric(result, key) for key in result.metrics},
+        "controls": _controls(result),
         "covariates": _covariates(result, covariates or {}),
         "galleries": [_gallery(gallery) for gallery in galleries],
         "level": result.calibration.settings["null"]["alpha"] if result.calibration else None,
@@ -154,6 +155,22 @@ def _histograms(nulls: np.ndarray) -> list[dict[str, Any] | None]:
             continue
         counts, edges = np.histogram(null, bins=min(BINS, max(5, int(null.size**0.5))))
         made.append({"low": float(edges[0]), "width": float(edges[1] - edges[0]), "counts": counts.tolist()})
+    return made
+
+
+def _controls(result: Alignment) -> list[dict[str, Any]]:
+    """By side, the places of models that have controls, of their controls, and of the models of the other side."""
+    places = {
+        side: {m: i for i, m in enumerate(models)} for side, models in (("x", result.models_x), ("y", result.models_y))
+    }
+    found = {side: result.controls(side) for side in "xy"}
+    made = []
+    for side, other in (("x", "y"), ("y", "x")):
+        drawn = {label for labels in found[other].values() for label in labels}
+        partners = [place for label, place in places[other].items() if label not in drawn]
+        rows = [[places[side][m], [places[side][c] for c in controls]] for m, controls in found[side].items()]
+        if rows:
+            made.append({"side": side, "rows": rows, "others": partners})
     return made
 
 

@@ -14,6 +14,7 @@ from ..stores.target import file_target
 from ..stores.url import Url
 from .assigned import assign_values
 from .calibration import Calibration, calibration_builder, load_calibration
+from .controls import choose_side, control_table, controls_of
 from .frames import join_rows, layer_rows, model_rows
 from .notebook import alignment_html, alignment_text
 from .pairs import ModelPairs, mirrored, model_pairs
@@ -260,6 +261,42 @@ class Alignment:
         scores = self.layers(metric, model_x, model_y)
         larger = self.provenance.larger_is_closer(metric)
         return self._marked(reduce_layers(scores, how, larger_is_closer=larger)).rename(metric)
+
+    def controls(self, side: str) -> dict[str, list[str]]:
+        """The controls of the models of a side ("x" or "y") that have some, by label.
+
+        A control is the same network with random weights, of which all else is the same: `prh extract --control
+        random-init` makes it.
+        """
+        return controls_of(self._records(side))
+
+    def above_control(self, metric: str, how: How = "best", *, side: str | None = None) -> xr.Dataset:
+        """What training adds: the scores of models beside those of the same networks with random weights.
+
+        Parameters
+        ----------
+        metric
+            One of the result's.
+        how
+            One number for every model pair, as in `reduce`.
+        side
+            The side whose models are compared with their controls, each with the same models of the other side, where
+            controls are left out. If None, the side that has controls; y where both have.
+
+        Returns
+        -------
+        Dataset
+            `trained`, `control` (the mean over the seeds of a model's controls) and `difference`, trained minus
+            control, with dimensions (model_x, model_y). By a metric of which smaller is closer, training that brings
+            models closer makes the difference negative.
+
+        Raises
+        ------
+        ValueError
+            If no model has its control in this result.
+        """
+        controls = {name: self.controls(name) for name in "xy"}
+        return control_table(self.reduce(metric, how), controls, choose_side(controls, side))
 
     def calibrated_pairs(self, metric: str, model_x: Models = None, model_y: Models = None) -> xr.Dataset:
         """The model-by-model tables of the calibration of a metric; `self_pair` marks a model with itself.

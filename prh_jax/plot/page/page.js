@@ -258,6 +258,22 @@ function drawScaling() {
     xaxis: { title: { text: plain(chosen.name) } }, yaxis: { title: { text: plain(valueWord()) } } });
 }
 
+function fillControls() {
+  at("trained").hidden = !content.controls.length;
+  at("trained-note").textContent = `${valueWord()}: the mean over the models of the other side, of each model and of the same network with random weights.`;
+  const rows = content.controls.flatMap(({ side, rows, others }) => rows.map(([model, controls]) => {
+    const cell = (m, o) => (side === "x" ? shown(m, o) : shown(o, m));
+    const kept = others.filter((o) => !(side === "x" ? own(model, o) : own(o, model)) && ![model, ...controls].some((m) => Number.isNaN(cell(m, o))));
+    const mean = (m) => kept.reduce((sum, o) => sum + cell(m, o), 0) / kept.length;
+    const [trained, random] = [mean(model), controls.reduce((sum, m) => sum + mean(m), 0) / controls.length];
+    const made = element("tr");
+    made.append(element("th", (side === "x" ? modelsX : modelsY)[model].name, { dir: "auto", scope: "row" }),
+      ...[trained, random, trained - random].map((v) => element("td", Number.isNaN(v) ? "none" : digits(v))));
+    return made;
+  }));
+  at("controls").tBodies[0].replaceChildren(...rows);
+}
+
 function fillPartners() {
   const chosen = content.covariates[at("covariate").value];
   const others = chosen.side === "x" ? modelsY : modelsX;
@@ -298,6 +314,7 @@ function drawGallery() {
 
 function drawAll() {
   fillPairs();
+  fillControls();
   return Promise.all([drawMap(), drawPair(), drawScaling()]);
 }
 

@@ -1,0 +1,69 @@
+"""Models beside their controls: what training adds to alignment."""
+
+from typing import Any
+
+import numpy as np
+
+from ..results.alignment import Alignment
+from ..results.controls import choose_side
+from ..results.reduce import How
+from .base import COLORS, GREY, as_text, labels, new_axes, outside_legend, title
+
+
+def above_control(result: Alignment, metric: str, *, side: str | None = None, how: How = "best", ax: Any = None) -> Any:
+    """Each model that has a control on a row: its score, filled, and that of random weights, hollow.
+
+    Parameters
+    ----------
+    result
+        A result that holds models and their controls (`prh extract --control random-init`).
+    metric
+        One of its metrics.
+    side
+        The side whose models have controls, as in `Alignment.above_control`.
+    how
+        One number for every model pair, as in `Alignment.reduce`.
+    ax
+        Axes to draw into; a new figure if None.
+
+    A colour is a model of the other side, and the mean over those where there are more than eight. With a calibration,
+    the dashed line is the strictest critical score of the pairs that are drawn.
+
+    Raises
+    ------
+    ValueError
+        If no model has its control in this result.
+    """
+    table = result.above_control(metric, how, side=side)
+    own = choose_side({name: result.controls(name) for name in "xy"}, side)
+    far = "x" if own == "y" else "y"
+    table = table.transpose(f"model_{own}", f"model_{far}")
+    models, partners = ([str(name) for name in table[f"model_{name}"].values] for name in (own, far))
+    trained, control = table["trained"].values, table["control"].values
+    names = labels(partners, 32)
+    if len(partners) > len(COLORS):
+        trained, control = (np.nanmean(values, axis=1, keepdims=True) for values in (trained, control))
+        names = [f"mean over {len(partners)} models"]
+    ax = new_axes(ax, 6.4, 1.2 + (0.24 + 0.1 * len(names)) * len(models))
+    rows = -np.arange(len(models), dtype=float)
+    for i, name in enumerate(names):
+        color, at = COLORS[i], rows + 0.5 * ((len(names) - 1) / 2 - i) / len(names)
+        ax.hlines(at, control[:, i], trained[:, i], color=color, lw=1, alpha=0.6, zorder=2)
+        ax.plot(control[:, i], at, "o", markersize=5, markerfacecolor="white", color=color, zorder=3)
+        ax.plot(trained[:, i], at, "o", markersize=5, color=color, label=name, zorder=4)
+    handles, texts = ax.get_legend_handles_labels()
+    (hollow,) = ax.plot([], [], "o", markersize=5, markerfacecolor="white", color=GREY)
+    handles, texts = [*handles, hollow], [*texts, "random weights"]
+    null = None if result.calibration is None else result.calibration.settings["null"]
+    if null is not None and how == "best" and null["aggregate"] == "max":
+        tau = result.calibrated_pairs(metric)["tau"].sel({f"model_{own}": models, f"model_{far}": partners})
+        strict = tau.max() if result.provenance.larger_is_closer(metric) else tau.min()
+        handles.append(ax.axvline(float(strict), color=GREY, lw=1, ls="--", zorder=1))
+        texts.append(f"critical score, level {null['alpha']:g}")
+    ax.set_yticks(rows, labels(models))
+    ax.tick_params(labelsize=8)
+    ax.set_ylim(rows[-1] - 0.6, 0.6)
+    ax.set_xlabel(as_text(metric), fontsize=8)
+    title(ax, "What training adds")
+    outside_legend(ax, handles, texts)
+    return ax
