@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "metadata.jsonl or .csv), or hub name (%(default)s)",
     )
     data.add_argument("--subset", help="revision of a hub data set (wit_1024 for minhuh/prh)")
+    data.add_argument("--config", metavar="NAME", help="configuration of a hub data set that has several")
     data.add_argument(
         "--split",
         help="of a hub data set (train); of local data, the files of a folder of that name, or whose name begins "
@@ -182,6 +183,7 @@ def _data(args: argparse.Namespace) -> Any:
     return load(
         args.dataset,
         subset_of(args.dataset, args.subset),
+        config=args.config,
         split=args.split,
         num_samples=args.num_samples,
         columns=Columns(args.image_column, args.text_column, args.id_column),
@@ -197,6 +199,7 @@ def _settings(args: argparse.Namespace, worker: Any) -> Any:
     return Settings(
         output_dir=args.output_dir,
         subset=subset_of(args.dataset, args.subset),
+        config=args.config,
         pool=args.pool,
         caption_index=args.caption_idx,
         prompt=args.prompt,

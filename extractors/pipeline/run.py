@@ -35,6 +35,7 @@ class Settings:
 
     output_dir: str | Path = "./results/features"
     subset: str | None = None
+    config: str | None = None
     pool: str = "auto"
     caption_index: int | str = 0
     prompt: bool | str = False
@@ -129,9 +130,10 @@ def modality_of(name: str) -> str:
     config = Path(name) / "config.json"
     if config.is_file() and "architecture" in json.loads(config.read_text()):
         return "vision"
+    from ..models.timm_vision import HUB_SCHEMES
     from ..models.transformers_vision import FAMILIES, model_type, timm_knows
 
-    if not config.is_file() and timm_knows(name):
+    if not config.is_file() and (timm_knows(name) or name.partition(":")[0] in HUB_SCHEMES):
         return "vision"
     return "vision" if model_type(name) in FAMILIES else "language"
 
@@ -231,6 +233,7 @@ def _path(name: str, modality: str, pool: str, data: Dataset, settings: Settings
         caption_index=settings.caption_index,
         final_norm=settings.final_norm,
         random_init=settings.random_init,
+        config=settings.config,
     )
 
 

@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument_group("which features: by study, as `prh extract` laid them out")
     data.add_argument("--dataset", default="minhuh/prh", help="data set the features were made from (%(default)s)")
     data.add_argument("--subset", help="its revision (wit_1024 for minhuh/prh)")
+    data.add_argument("--config", metavar="NAME", help="its configuration, where it has several")
     data.add_argument(
         "--modelset", default="val", metavar="SET", help="val, test or custom of the study, or sets.toml[:table] (val)"
     )
@@ -289,6 +290,7 @@ def _study(args: argparse.Namespace, side: str) -> list[Path]:
                     prompt=getattr(args, f"prompt_{side}"),
                     caption_index=getattr(args, f"caption_idx_{side}"),
                     random_init=getattr(args, f"random_init_{side}"),
+                    config=args.config,
                 )
                 for known in pools_of(pool, model, modality)
             ]
@@ -319,7 +321,8 @@ def _extraction(args: argparse.Namespace, side: str) -> str:
 
     subset, seed = subset_of(args.dataset, args.subset), getattr(args, f"random_init_{side}")
     return (
-        f"  prh extract --dataset {args.dataset}{f' --subset {subset}' if subset else ''} --modelset {args.modelset} "
+        f"  prh extract --dataset {args.dataset}{f' --subset {subset}' if subset else ''}"
+        f"{f' --config {args.config}' if args.config else ''} --modelset {args.modelset} "
         f"--modality {getattr(args, f'modality_{side}')} --pool {getattr(args, f'pool_{side}')}"
         f"{'' if seed is None else f' --random-init {seed}'}"
     )
@@ -327,6 +330,7 @@ def _extraction(args: argparse.Namespace, side: str) -> str:
 
 def _study_folder(args: argparse.Namespace) -> Path:
     from extractors.modelsets import name_of
+    from extractors.places import folder_of
 
     from ..stores.layout import path_parts
 
@@ -335,7 +339,8 @@ def _study_folder(args: argparse.Namespace) -> Path:
         + ("" if getattr(args, f"random_init_{s}") is None else f"_random-{getattr(args, f'random_init_{s}')}")
         for s in ("x", "y")
     ]
-    return Path(args.output_dir, *path_parts(args.dataset), name_of(args.modelset), "_".join(sides))
+    config = (folder_of(args.config),) if args.config else ()
+    return Path(args.output_dir, *path_parts(args.dataset), *config, name_of(args.modelset), "_".join(sides))
 
 
 def _npy_path(args: argparse.Namespace, key: str) -> Path:
