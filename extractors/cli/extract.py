@@ -10,7 +10,7 @@ examples:
   prh extract --dataset minhuh/prh --subset wit_1024 --modelset val --modality language --pool avg
   prh extract --dataset minhuh/prh --subset wit_1024 --modelset val --modality vision --pool none
   prh extract --dataset emoji_1024 --model vit_tiny_patch16_224 --random-init 0
-  prh extract --dataset emoji_1024 --model EleutherAI/pythia-70m@step1000 EleutherAI/pythia-70m@step64000
+  prh extract --dataset emoji_1024 --model EleutherAI/pythia-70m@step{1000,64000}
   prh extract --dataset my_pictures/ --text-column caption --model ./checkpoints/llama --dry-run
   prh extract --dataset my_pictures/ --text-column caption --model ./checkpoints/llama --pool last
   prh extract --dataset big/set --streaming --num-samples 100000 --modelset mine.toml --worker 3/8
@@ -55,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         nargs="+",
         metavar="NAME",
-        help="these models, not a set: by name, name@revision (a checkpoint of training) or local path",
+        help="these models, not a set: by name, name@revision (a checkpoint of training), name@step{1000,2000}, "
+        "name@step{0..4000..1000} or local path",
     )
     models.add_argument(
         "--random-init", type=int, metavar="SEED", help="random weights from this seed; the store's name has it"
@@ -134,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
     from prh_jax.stores.target import check_target
 
     from ..errors import ExtractionError, require_extra
-    from ..modelsets import models_of
+    from ..modelsets import expand, models_of
 
     check_target(Path(args.output_dir) / "features")  # what is in it is checked for each model
     require_extra()
@@ -152,7 +153,7 @@ def run(args: argparse.Namespace) -> int:
     modalities = ("language", "vision") if args.modality == "all" else (args.modality,)
     wanted: list[tuple[str | None, str]]
     if args.model:
-        wanted = [(None if args.modality == "all" else args.modality, name) for name in args.model]
+        wanted = [(None if args.modality == "all" else args.modality, name) for name in expand(args.model)]
     else:
         wanted = [(modality, name) for modality in modalities for name in models_of(args.modelset, modality)]
     if not wanted:
