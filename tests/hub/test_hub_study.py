@@ -75,6 +75,7 @@ def test_the_references_three_commands_from_nothing(fetched, hub, online):
             assert found["scores"][i, j] == pytest.approx(scores.max(), abs=1e-6)
             layer_y, layer_x = found["indices"][i, j].astype(int)  # in the reference's order
             assert scores[layer_x, layer_y] == pytest.approx(scores.max(), abs=1e-6)
+    assert not [asked for asked in hub.log if "telemetry" in asked.path]
 
 
 def test_a_connection_that_is_cut_is_taken_up_where_it_broke(fetched, hub):
