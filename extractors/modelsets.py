@@ -1,6 +1,9 @@
 """The model sets of the PRH study, as plain data, and those of a user's own; names are Hugging Face's and timm's."""
 
+import re
 import tomllib
+from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 
 _BLOOM_LLAMA = (
@@ -59,7 +62,8 @@ def models_of(modelset: str, modality: str) -> tuple[str, ...]:
     """Models of one modality ("language", "vision") in a set by name, or in a TOML file of one's own.
 
     A file has `language = [...]` and `vision = [...]`, at its top or in tables: "sets.toml" is the top, or the only
-    table; "sets.toml:small" is the table of that name. ValueError for a set that cannot be found or used.
+    table; "sets.toml:small" is the table of that name. Braces in names are written out, see `expand`. ValueError for a
+    set that cannot be found or used.
     """
     if modelset in MODELSETS:
         return MODELSETS[modelset][modality]
@@ -69,6 +73,44 @@ def models_of(modelset: str, modality: str) -> tuple[str, ...]:
             f"Unknown model set {modelset!r}; the sets are {', '.join(MODELSETS)}, or a file of your own: sets.toml"
         )
     return _read(path + ".toml", table.removeprefix(":"))[modality]
+
+
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\.(-?\d+))?")
+_MOST = 10_000
+
+
+def expand(names: Iterable[str]) -> list[str]:
+    """Names with their braces written out, as shells do: step{10,20} is two names, and so is step{10..20..10}.
+
+    A name that is a path here is left as it is. ValueError for braces that hold neither a list nor a range.
+    """
+    return [made for name in names for made in ([name] if Path(name).exists() else _expanded(name))]
+
+
+def _expanded(name: str) -> list[str]:
+    parts = _BRACES.split(name)
+    if "{" in "".join(parts[::2]) or "}" in "".join(parts[::2]):
+        raise ValueError(f"{name!r} has a brace without its other: write step{{1000,2000}} or step{{0..4000..1000}}.")
+    choices = [[part] if i % 2 == 0 else _choices(name, part) for i, part in enumerate(parts)]
+    return ["".join(chosen) for chosen in product(*choices)]
+
+
+def _choices(name: str, inside: str) -> list[str]:
+    """What braces stand for: each of a list, or the numbers of a range, both ends included."""
+    numbers = _RANGE.fullmatch(inside)
+    if numbers is None:
+        found = inside.split(",")
+        if len(found) < 2 or not all(found):
+            raise ValueError(
+                f"{{{inside}}} in {name!r} is neither a list nor a range: write step{{1000,2000}} or "
+                "step{0..4000..1000}."
+            )
+        return found
+    first, last, step = int(numbers[1]), int(numbers[2]), abs(int(numbers[3] or 1))
+    if step == 0 or abs(last - first) // step >= _MOST:
+        raise ValueError(f"{{{inside}}} in {name!r} is no range of at most {_MOST} numbers: first..last..step.")
+    return [str(n) for n in (range(first, last + 1, step) if first <= last else range(first, last - 1, -step))]
 
 
 def name_of(modelset: str) -> str:
@@ -98,4 +140,4 @@ def _read(path: str, table: str) -> dict[str, tuple[str, ...]]:
         raise ValueError(
             f"{path} must list models as `language` and `vision`; it has {', '.join(chosen) or 'nothing'}."
         )
-    return {modality: tuple(names) for modality, names in models.items()}
+    return {modality: tuple(expand(names)) for modality, names in models.items()}

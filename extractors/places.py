@@ -12,6 +12,11 @@ def subset_of(dataset: str, subset: str | None) -> str | None:
     return "wit_1024" if subset is None and dataset == "minhuh/prh" else subset
 
 
+def folder_of(config: str) -> str:
+    """The folder of a configuration of a data set, beside those of its revisions."""
+    return f"config-{config.replace('/', '--')}"
+
+
 def place_of(
     root: str | Path,
     dataset: str,
@@ -24,8 +29,14 @@ def place_of(
     caption_index: int | str = 0,
     final_norm: bool = False,
     random_init: int | None = None,
+    config: str | None = None,
 ) -> Path:
-    """Where the store of a model belongs; settings that its kind of model does not have are left out of the name."""
+    """Where the store of a model belongs; settings that its kind of model does not have are left out of the name.
+
+    A configuration of the data set is a folder of its own.
+    """
+    if config is not None:
+        subset = f"{subset or ''}/{folder_of(config)}"
     if model in CLASSICAL:
         return store_path(root, dataset, subset, model, pool)
     if modality == "vision":

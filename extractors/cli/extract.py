@@ -10,7 +10,7 @@ examples:
   prh extract --dataset minhuh/prh --subset wit_1024 --modelset val --modality language --pool avg
   prh extract --dataset minhuh/prh --subset wit_1024 --modelset val --modality vision --pool none
   prh extract --dataset emoji_1024 --model vit_tiny_patch16_224 --random-init 0
-  prh extract --dataset emoji_1024 --model EleutherAI/pythia-70m@step1000 EleutherAI/pythia-70m@step64000
+  prh extract --dataset emoji_1024 --model EleutherAI/pythia-70m@step{1000,64000}
   prh extract --dataset my_pictures/ --text-column caption --model ./checkpoints/llama --dry-run
   prh extract --dataset my_pictures/ --text-column caption --model ./checkpoints/llama --pool last
   prh extract --dataset big/set --streaming --num-samples 100000 --modelset mine.toml --worker 3/8
@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "metadata.jsonl or .csv), or hub name (%(default)s)",
     )
     data.add_argument("--subset", help="revision of a hub data set (wit_1024 for minhuh/prh)")
+    data.add_argument("--config", metavar="NAME", help="configuration of a hub data set that has several")
     data.add_argument(
         "--split",
         help="of a hub data set (train); of local data, the files of a folder of that name, or whose name begins "
@@ -54,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         nargs="+",
         metavar="NAME",
-        help="these models, not a set: by name, name@revision (a checkpoint of training) or local path",
+        help="these models, not a set: by name, name@revision (a checkpoint of training), name@step{1000,2000}, "
+        "name@step{0..4000..1000} or local path",
     )
     models.add_argument(
         "--random-init", type=int, metavar="SEED", help="random weights from this seed; the store's name has it"
@@ -133,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
     from prh_jax.stores.target import check_target
 
     from ..errors import ExtractionError, require_extra
-    from ..modelsets import models_of
+    from ..modelsets import expand, models_of
 
     check_target(Path(args.output_dir) / "features")  # what is in it is checked for each model
     require_extra()
@@ -151,7 +153,7 @@ def run(args: argparse.Namespace) -> int:
     modalities = ("language", "vision") if args.modality == "all" else (args.modality,)
     wanted: list[tuple[str | None, str]]
     if args.model:
-        wanted = [(None if args.modality == "all" else args.modality, name) for name in args.model]
+        wanted = [(None if args.modality == "all" else args.modality, name) for name in expand(args.model)]
     else:
         wanted = [(modality, name) for modality in modalities for name in models_of(args.modelset, modality)]
     if not wanted:
@@ -182,6 +184,7 @@ def _data(args: argparse.Namespace) -> Any:
     return load(
         args.dataset,
         subset_of(args.dataset, args.subset),
+        config=args.config,
         split=args.split,
         num_samples=args.num_samples,
         columns=Columns(args.image_column, args.text_column, args.id_column),
@@ -197,6 +200,7 @@ def _settings(args: argparse.Namespace, worker: Any) -> Any:
     return Settings(
         output_dir=args.output_dir,
         subset=subset_of(args.dataset, args.subset),
+        config=args.config,
         pool=args.pool,
         caption_index=args.caption_idx,
         prompt=args.prompt,

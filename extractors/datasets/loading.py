@@ -1,19 +1,17 @@
 """Data sets of paired pictures and texts by name: built-in, a table, a folder of images, the hub."""
 
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from prh_jax.runtime.progress import waiting
 from prh_jax.stores.checks import check_ids
 
-from ..errors import ExtractionError, first_line
+from ..errors import ExtractionError
 from . import tables
 from .folder import METADATA, of_split, pictures_in, visible
 from .pictures import as_rgb
+from .remote import fetch
 from .samples import Dataset, Rows
 from .values import captions_of, id_of, named_field
 
@@ -71,6 +69,7 @@ def load(
     name: str,
     subset: str | None = None,
     *,
+    config: str | None = None,
     split: str | None = None,
     num_samples: int | None = None,
     columns: Columns | None = None,
@@ -80,9 +79,9 @@ def load(
     """A data set by name: built-in ("emoji_1024"), a local table or folder, or a hub name with a revision.
 
     `columns` says which hold pictures, texts (a caption or a list of them) and ids (unique; else the path of the
-    picture in its folder, or the row number). `split` is "train" of hub sets where it is None; local data are read
-    whole then, else the files below a folder of that name, or whose name begins with it. `streaming` fetches no more of
-    a hub set than `num_samples` need.
+    picture in its folder, or the row number). `config` is a configuration of a hub set that has several. `split` is
+    "train" of hub sets where it is None; local data are read whole then, else the files below a folder of that name, or
+    whose name begins with it. `streaming` fetches no more of a hub set than `num_samples` need.
     ExtractionError where it cannot be found or read.
     """
     if num_samples is not None and num_samples < 1:
@@ -90,6 +89,8 @@ def load(
     if streaming and num_samples is None:
         raise ExtractionError("--streaming reads the first samples of a large set; say how many with --num-samples.")
     columns, revision = columns or Columns(), subset
+    if config is not None and (name in BUILT_IN or Path(name).exists()):
+        raise ExtractionError(f"{name} has no configurations; leave --config away, which is for data sets of the hub.")
     if name in BUILT_IN:
         if split not in (None, "train"):
             raise ExtractionError(f"{name} has no split {split!r}; leave --split away.")
@@ -98,12 +99,20 @@ def load(
         table = _local(Path(name), columns, split)
     else:
         split = split or "train"
-        table, revision = _hub(name, subset, split, columns, num_samples if streaming else None, force_download)
-    return _dataset(name, revision, split, table, columns, num_samples)
+        first = num_samples if streaming else None
+        loaded, revision = fetch(name, subset, config, split, first=first, force_download=force_download)
+        table = _encoded(name, loaded, columns)
+    return _dataset(name, revision, split, table, columns, num_samples, config)
 
 
 def _dataset(
-    name: str, revision: str | None, split: str | None, table: dict[str, Any], columns: Columns, limit: int | None
+    name: str,
+    revision: str | None,
+    split: str | None,
+    table: dict[str, Any],
+    columns: Columns,
+    limit: int | None,
+    config: str | None,
 ) -> Dataset:
     if not {"image", "text"} & set(table):
         raise ExtractionError(
@@ -119,7 +128,7 @@ def _dataset(
     pictures = table.get("image")
     if pictures is not None and len(pictures) > n:
         pictures = Rows(pictures, range(n))
-    return Dataset.of(name, revision, split, ids, texts, pictures)
+    return Dataset.of(name, revision, split, ids, texts, pictures, config=config)
 
 
 class ParquetColumn(Sequence):
@@ -227,51 +236,6 @@ def beside(file: Path, picture: Any) -> Any:
     return str(file.parent / picture) if isinstance(picture, str) and picture and "://" not in picture else picture
 
 
-def _hub(
-    name: str, subset: str | None, split: str, columns: Columns, first: int | None, force_download: bool
-) -> tuple[dict[str, Any], str | None]:
-    from datasets import DownloadMode, load_dataset
-
-    _hide_bars_where_nobody_watches()
-    mode = DownloadMode.FORCE_REDOWNLOAD if force_download else None
-    try:
-        with waiting(f"loading {name}"):
-            loaded = load_dataset(name, revision=subset, split=split, download_mode=mode, streaming=first is not None)
-            if first is not None:
-                loaded = _taken(_undecoded(loaded), first)
-    except Exception as error:  # the hub client raises many kinds: not found, no network, no access
-        raise ExtractionError(
-            f"Data set {name!r} (revision {subset}, split {split}) could not be loaded: {first_line(error)} It is "
-            f"neither built in ({', '.join(BUILT_IN)}) nor a local file or folder; check the name and the network."
-        ) from error
-    return _encoded(name, loaded, columns), _commit(name, subset)
-
-
-def _hide_bars_where_nobody_watches() -> None:
-    from datasets import disable_progress_bars
-
-    if not sys.stderr.isatty():
-        disable_progress_bars()
-
-
-def _taken(stream: Any, first: int) -> Any:
-    """The first samples of a stream, kept on disk as `datasets` keeps all it loads."""
-    from datasets import Dataset as Table
-
-    # islice, as `take` opens the file after the last one that it needs
-    return Table.from_generator(lambda: islice(stream, first), features=stream.features)
-
-
-def _undecoded(loaded: Any) -> Any:
-    """A table or stream with pictures left encoded: whatever columns hold some."""
-    from datasets import Image
-
-    for name, kind in (loaded.features or {}).items():
-        if isinstance(kind, Image):
-            loaded = loaded.cast_column(name, Image(decode=False))
-    return loaded
-
-
 def _encoded(source: str, loaded: Any, columns: Columns) -> dict[str, Any]:
     """Columns of a `datasets` table by kind, with pictures left encoded."""
     from datasets import Image
@@ -283,13 +247,3 @@ def _encoded(source: str, loaded: Any, columns: Columns) -> dict[str, Any]:
         kind: loaded[column.name] if kind == "image" else column.values(source, loaded[column.name])
         for kind, column in chosen.items()
     }
-
-
-def _commit(name: str, subset: str | None) -> str | None:
-    """The commit behind a revision where the hub says it, else the revision."""
-    from huggingface_hub import HfApi
-
-    try:
-        return HfApi().dataset_info(name, revision=subset, timeout=10).sha or subset
-    except Exception:  # offline with a cached data set: the revision's name is what is known
-        return subset

@@ -27,6 +27,8 @@ class Dataset:
     skipped: int = 0
     kinds: dict[str, int] = field(default_factory=dict)
     """How many pictures there are of each kind, as `kind_of` tells them."""
+    config: str | None = None
+    """The configuration, of a data set of the hub that has several."""
 
     @classmethod
     def of(
@@ -39,10 +41,11 @@ class Dataset:
         pictures: Sequence[Any] | None,
         *,
         skipped: int = 0,
+        config: str | None = None,
     ) -> "Dataset":
         """A data set whose samples are read once, for the hash of their content and the kinds of pictures."""
         digest, kinds = _read(ids, texts, pictures)
-        return cls(name, revision, split, ids, texts, pictures, digest, skipped, kinds)
+        return cls(name, revision, split, ids, texts, pictures, digest, skipped, kinds, config)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -58,6 +61,8 @@ class Dataset:
         }
         if self.pictures is not None:
             identity["pictures"] = DECODED
+        if self.config is not None:
+            identity["config"] = self.config
         return {**identity, "skipped": self.skipped} if self.skipped else identity
 
     def select(self, rows: Sequence[int]) -> "Dataset":
@@ -66,7 +71,8 @@ class Dataset:
         pictures = Rows(self.pictures, rows) if self.pictures is not None else None
         ids = [self.ids[i] for i in rows]
         skipped = self.skipped + len(self) - len(ids)
-        return Dataset.of(self.name, self.revision, self.split, ids, texts, pictures, skipped=skipped)
+        more: dict[str, Any] = {"skipped": skipped, "config": self.config}
+        return Dataset.of(self.name, self.revision, self.split, ids, texts, pictures, **more)
 
     def captions(self, index: int | str = 0) -> list[str]:
         """Caption `index` of every sample; ExtractionError naming samples where there is none or it is empty."""

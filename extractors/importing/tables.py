@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..datasets.folder import visible
+from ..datasets.remote import fetch
 from ..datasets.values import id_of
-from ..errors import ExtractionError, first_line
+from ..errors import ExtractionError
 from .found import Found, choose, library, natural, unreadable
 
 
@@ -52,15 +53,12 @@ def read_saved(source: Path, keys: Sequence[str] | None, id_column: str | None) 
 
 def read_hub(name: str, split: str, keys: Sequence[str] | None, id_column: str | None) -> Found:
     """A data set of the hub, `owner/name` or `owner/name@revision`."""
-    datasets = library("datasets", Path(name), "extract")
+    library("datasets", Path(name), "extract")
     source, _, revision = name.partition("@")
     try:
-        loaded = datasets.load_dataset(source, revision=revision or None, split=split)
-    except Exception as error:  # the hub client raises many kinds: not found, no network, no access
-        raise ExtractionError(
-            f"{name} is neither a file here nor a data set of the hub that can be loaded (split {split}): "
-            f"{first_line(error)} Check the path, or the name and the network."
-        ) from error
+        loaded, _ = fetch(source, revision or None, None, split)
+    except ExtractionError as error:
+        raise ExtractionError(f"{name} is neither a file here nor a data set of the hub. {error}") from error
     return read_loaded(Path(name), loaded, keys, id_column)
 
 

@@ -24,7 +24,7 @@ class Tower(Protocol):
 
     def spec(self) -> dict[str, Any]: ...
 
-    def parameters(self) -> dict[str, int]: ...
+    def parameters(self) -> dict[str, Any]: ...
 
     def transform(self, image: Any) -> Any:
         """A PIL image in RGB as the model's input (3, height, width)."""
@@ -51,8 +51,8 @@ class Extractor(Protocol):
         """What identifies the features, apart from the data."""
         ...
 
-    def parameters(self) -> dict[str, int]:
-        """Parameter counts: params_total and params_backbone."""
+    def parameters(self) -> dict[str, Any]:
+        """Parameter counts, params_total and params_backbone; and `weights`, SHA-256 of each file of them."""
         ...
 
     def prepare(self, data: Dataset, row: int) -> Sequence[Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ExtractionError
+from ..hub import cached_commit, cached_weights, sha256_of, weights_in
 
 DTYPES = ("auto", "float32", "bfloat16")
 
@@ -51,12 +52,13 @@ def with_revision(name: str) -> tuple[str, str | None]:
 
 def revision_of(source: str, revision: str | None) -> str | None:
     """What was loaded: a hash of a folder's files, or the commit that the hub's cache has for a revision."""
-    from huggingface_hub import try_to_load_from_cache
+    return file_sha256(Path(source)) if Path(source).is_dir() else cached_commit(source, revision)
 
-    if Path(source).is_dir():
-        return file_sha256(Path(source))
-    cached = try_to_load_from_cache(source, "config.json", revision=revision)
-    return Path(cached).parent.name if isinstance(cached, str) else None
+
+def weights_of(source: str, revision: str | None) -> dict[str, dict[str, str]]:
+    """`{"weights": SHA-256 of each file of weights}`, as a store's result has it; empty where none is found."""
+    found = weights_in(Path(source)) if Path(source).is_dir() else cached_weights(source, revision)
+    return {"weights": found} if found else {}
 
 
 QUANTIZATIONS = ("4bit", "8bit")
@@ -122,8 +124,7 @@ def file_sha256(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")):
         digest.update(path.relative_to(folder).as_posix().encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(bytes.fromhex(sha256_of(path)))
     return f"sha256:{digest.hexdigest()}"
 
 

@@ -90,9 +90,10 @@ class LanguageExtractor:
             "padding": str(self.loaded.way),
         }
 
-    def parameters(self) -> dict[str, int]:
-        """Parameter counts: all, and without an output layer or decoder of its own."""
-        return {"params_total": self.loaded.params_total, "params_backbone": self.loaded.params_backbone}
+    def parameters(self) -> dict[str, Any]:
+        """Parameter counts: all, and without an output layer or decoder of its own; and hashes of the weights."""
+        counts = {"params_total": self.loaded.params_total, "params_backbone": self.loaded.params_backbone}
+        return {**counts, **self.loaded.weights}
 
     def prepare(self, data: Dataset, row: int) -> list[Text]:
         """The tokens of one sample's caption, or of all its captions."""

@@ -30,6 +30,8 @@ class LoadedModel:
     dtype: Any
     params_total: int
     params_backbone: int
+    weights: dict[str, Any] = field(default_factory=dict)
+    """What a store's result says of the files of weights."""
     quantization: str | None = None
     device_map: str | None = None
     compiled: bool = False

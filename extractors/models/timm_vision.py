@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ExtractionError, first_line
-from .environment import compile_blocks, file_sha256, identity, pick_device, pick_dtype, with_revision
+from ..hub import explain
+from .environment import compile_blocks, identity, pick_device, pick_dtype, revision_of, weights_of, with_revision
 from .pooling import forward_hooks, pool_image
+
+HUB_SCHEMES = ("hf_hub", "hf-hub")
+"""What timm's names of models anywhere on the hub begin with: hf_hub:owner/name@revision."""
 
 
 @dataclass
@@ -31,6 +35,7 @@ class TimmTower:
     names: list[str] = field(default_factory=list)
     has_class_token: bool = False
     blocks: Any = None
+    weights: dict[str, Any] = field(default_factory=dict)
 
     def spec(self) -> dict[str, Any]:
         return {
@@ -39,11 +44,11 @@ class TimmTower:
             "transform": {k: list(v) if isinstance(v, tuple) else v for k, v in self.data_config.items()},
         }
 
-    def parameters(self) -> dict[str, int]:
+    def parameters(self) -> dict[str, Any]:
         total = sum(p.numel() for p in self.model.parameters())
         head: Any = self.model.get_classifier() if hasattr(self.model, "get_classifier") else None
         in_head = sum(p.numel() for p in head.parameters()) if hasattr(head, "parameters") else 0
-        return {"params_total": total, "params_backbone": total - in_head}
+        return {"params_total": total, "params_backbone": total - in_head, **self.weights}
 
     def transform(self, image: Any) -> Any:
         return self.preprocess(image)
@@ -158,15 +163,17 @@ def load_timm(
         model = timm.create_model(source, pretrained=random_init is None, **(options or {}))
     except Exception as error:  # timm and the hub client raise many kinds: unknown name, no network, damaged file
         raise ExtractionError(_load_error(name, error)) from error
+    pretrained = random_init is None
     model = model.to(place, kind).eval()
     config = resolve_data_config(dict(options or {}), model=model)
-    revision = file_sha256(folder) if folder.is_dir() else _hub_revision(model)
+    place_on_hub = (str(folder), None) if folder.is_dir() else _place_on_hub(getattr(model, "pretrained_cfg", None))
     tower = TimmTower(
         name=name,
         model=model,
         preprocess=create_transform(**config, is_training=False),
         data_config=config,
-        revision=None if random_init is not None else revision,
+        revision=_revision(model, place_on_hub) if pretrained else None,
+        weights=weights_of(*place_on_hub) if pretrained and place_on_hub else {},
         random_init=random_init,
         device=place,
         dtype=kind,
@@ -178,13 +185,41 @@ def load_timm(
     return tower
 
 
-def _hub_revision(model: Any) -> str | None:
-    config = getattr(model, "pretrained_cfg", None) or {}
-    return config.get("hf_hub_id") or config.get("url") or None
+def _place_on_hub(config: Any) -> tuple[str, str | None] | None:
+    """The repository of a model on the hub, and the revision asked for; None where timm has it from elsewhere."""
+    said = (config or {}).get("hf_hub_id")
+    if not said:
+        return None
+    repository, _, revision = said.partition("@")
+    return repository, revision or None
+
+
+def _revision(model: Any, place_on_hub: tuple[str, str | None] | None) -> str | None:
+    """What was loaded: the hash of a folder, the commit on the hub, or the URL."""
+    if place_on_hub is None:
+        return (getattr(model, "pretrained_cfg", None) or {}).get("url") or None
+    return revision_of(*place_on_hub) or place_on_hub[0]
 
 
 def _load_error(name: str, error: Exception) -> str:
-    return (
-        f"Vision model {name!r} could not be loaded: {first_line(error)} Check the name (`timm.list_models('*vit*', "
-        "pretrained=True)`), the network or the cache; --random-init SEED takes random weights."
+    place_on_hub = _named_place(name)
+    told = explain(error, *place_on_hub) if place_on_hub else None
+    return f"Vision model {name!r} could not be loaded: " + (
+        told
+        or f"{first_line(error)} Check the name (`timm.list_models('*vit*', pretrained=True)`), the network or the "
+        "cache; --random-init SEED takes random weights."
     )
+
+
+def _named_place(name: str) -> tuple[str, str | None] | None:
+    """Where on the hub timm looks for a model of that name."""
+    from timm.models import get_pretrained_cfg
+
+    scheme, _, rest = name.partition(":")
+    if scheme in HUB_SCHEMES:
+        return _place_on_hub({"hf_hub_id": rest})
+    try:
+        config = get_pretrained_cfg(name)
+    except RuntimeError:  # a tag that the architecture does not have
+        return None
+    return _place_on_hub(config.to_dict()) if config else None

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ExtractionError, first_line
+from ..hub import explain
 from .environment import (
     compile_blocks,
     pick_device,
     pick_dtype,
     quantization_config,
     revision_of,
+    weights_of,
     with_revision,
 )
 from .loaded import LoadedModel, unreadable
@@ -102,10 +104,11 @@ def load_model(
                 f"{name} comes with code of its own, which is not run. Load it yourself, if you trust it, and give it "
                 "to extractors.extract_module; or take a model whose code transformers has."
             ) from error
-        raise ExtractionError(
-            f"Language model {name!r} could not be loaded: {first_line(error)} Check the name, the network or the "
-            "cache; a local folder needs config.json, weights and a tokenizer."
-        ) from error
+        told = explain(error, source, revision) or (
+            f"{first_line(error)} Check the name, the network or the cache; a local folder needs config.json, weights "
+            "and a tokenizer."
+        )
+        raise ExtractionError(f"Language model {name!r} could not be loaded: {told}") from error
     recurrent = next((type(m).__name__ for m in model.modules() if _RECURRENT.search(type(m).__name__)), None)
     _refuse_state_space(name, recurrent is not None, f"{config.model_type} ({recurrent})")
     if "device_map" not in options:
@@ -120,6 +123,7 @@ def load_model(
         causal=causal,
         family=config.model_type,
         revision=revision_of(source, revision),
+        weights=weights_of(source, revision) if random_init is None else {},
         random_init=random_init,
         dtype=kind,
         params_total=total,

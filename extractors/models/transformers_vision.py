@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ExtractionError, first_line
-from .environment import compile_blocks, identity, pick_device, pick_dtype, revision_of, with_revision
+from ..hub import explain
+from .environment import compile_blocks, identity, pick_device, pick_dtype, revision_of, weights_of, with_revision
 from .pooling import forward_hooks
 from .weights import check_weights
 
@@ -29,6 +30,7 @@ class TransformersTower:
     device: Any
     dtype: Any
     params_total: int
+    weights: dict[str, Any] = field(default_factory=dict)
     compiled: bool = False
     blocks: Any = None
     names: list[str] = field(default_factory=list)
@@ -43,8 +45,9 @@ class TransformersTower:
             "transform": {key: value for key, value in sorted(settings.items()) if value is not None},
         }
 
-    def parameters(self) -> dict[str, int]:
-        return {"params_total": self.params_total, "params_backbone": sum(p.numel() for p in self.model.parameters())}
+    def parameters(self) -> dict[str, Any]:
+        backbone = sum(p.numel() for p in self.model.parameters())
+        return {"params_total": self.params_total, "params_backbone": backbone, **self.weights}
 
     @property
     def image_size(self) -> list[int]:
@@ -106,24 +109,38 @@ def timm_knows(name: str) -> bool:
 
 
 def model_type(name: str) -> str | None:
-    """The family that a checkpoint's configuration names, read from the folder, or from the hub; None for timm's."""
+    """The family that a checkpoint's configuration names, read from the folder, or from the hub; None for timm's.
+
+    None too where the hub does not give the configuration: loading the model says why.
+    """
+    try:
+        return _model_type(name)
+    except ExtractionError:
+        return None
+
+
+def _model_type(name: str) -> str | None:
+    """`model_type`, with an ExtractionError where the hub refuses a name that none but transformers could load."""
     path = Path(name) / "config.json"
     if path.is_file():
         return json.loads(path.read_text()).get("model_type")
-    if timm_knows(name) or "/" not in name:
+    if timm_knows(name) or "/" not in name or ":" in name or Path(name).exists():
         return None
     from transformers import AutoConfig
 
     source, revision = with_revision(name)
     try:
         return AutoConfig.from_pretrained(source, revision=revision or "main", trust_remote_code=False).model_type
-    except Exception:  # no network, no such name: loading it will say so
-        return None
+    except Exception as error:
+        told = explain(error, source, revision)
+        if told is not None:
+            raise ExtractionError(f"Vision model {name!r} could not be loaded: {told}") from error
+        return None  # a configuration of another library: loading it will say so
 
 
 def is_transformers(name: str) -> bool:
     """Whether a vision model is one of transformers; ExtractionError for a family whose layers are not known."""
-    family = model_type(name)
+    family = _model_type(name)
     if family is not None and family not in FAMILIES:
         raise ExtractionError(
             f"{name} is a {family} model of transformers; of its vision models these are read: {', '.join(FAMILIES)}. "
@@ -152,10 +169,11 @@ def load_tower(
             torch.manual_seed(random_init)
             model = AutoModel.from_config(config, dtype=kind)
     except Exception as error:  # transformers and the hub client raise many kinds
-        raise ExtractionError(
-            f"Vision model {name!r} could not be loaded: {first_line(error)} Check the name, the network or the "
-            "cache; a local folder needs config.json, weights and preprocessor_config.json."
-        ) from error
+        told = explain(error, source, revision) or (
+            f"{first_line(error)} Check the name, the network or the cache; a local folder needs config.json, weights "
+            "and preprocessor_config.json."
+        )
+        raise ExtractionError(f"Vision model {name!r} could not be loaded: {told}") from error
     total = sum(p.numel() for p in model.parameters())
     vision = getattr(model, "vision_model", model)
     check_weights(name, model, vision, info)
@@ -168,6 +186,7 @@ def load_tower(
         device=place,
         dtype=kind,
         params_total=total,
+        weights=weights_of(source, revision) if random_init is None else {},
         compiled=compiled,
     )
     tower.find_layers()

@@ -77,8 +77,8 @@ class VisionExtractor:
         own = {"batch": "one picture at a time"} if self.alone else {}
         return {"modality": self.modality, **self.tower.spec(), "pool": self.pool, "final_norm": self.final_norm, **own}
 
-    def parameters(self) -> dict[str, int]:
-        """Parameter counts: all (as the reference counts, classifier included), and without the classifier."""
+    def parameters(self) -> dict[str, Any]:
+        """Parameter counts: all (as the reference counts, with the classifier), and without; and hashes of weights."""
         return self.tower.parameters()
 
     def prepare(self, data: Dataset, row: int) -> list[Any]:

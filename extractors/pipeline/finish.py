@@ -1,9 +1,12 @@
 """The end of a store: results over all its samples, and the mark that it is complete."""
 
+import glob
 from pathlib import Path
 from typing import Any
 
-from prh_jax.stores.reader import open_store
+from prh_jax.errors import StoreError
+from prh_jax.stores.layout import path_parts
+from prh_jax.stores.reader import FeatureStore, open_store
 from prh_jax.stores.writer import FeatureWriter
 
 from ..errors import ExtractionError
@@ -33,3 +36,15 @@ def finish_store(path: str | Path) -> bool:
         )
     finish_writer(writer)
     return True
+
+
+def revisions_beside(path: Path, name: str) -> list[FeatureStore]:
+    """The store of a model, and those in its folder of other revisions of that model."""
+    base = glob.escape("--".join(path_parts(name.partition("@")[0])))
+    found = []
+    for beside in sorted({path, *path.parent.glob(f"{base}@*.zarr"), *path.parent.glob(f"{base}_pool-*.zarr")}):
+        try:
+            found.append(open_store(beside))
+        except StoreError:  # damaged, or not yet begun: of no concern to this model
+            continue
+    return found

@@ -14,6 +14,7 @@ from prh_jax.runtime.progress import progress_bar, waiting
 from prh_jax.runtime.workers import ALONE, Worker
 from prh_jax.stores.reader import open_store
 from prh_jax.stores.target import check_target
+from prh_jax.stores.weights import equal_weights
 from prh_jax.stores.writer import FeatureWriter, open_writer
 
 from ..datasets.broken import leave_out_broken
@@ -25,7 +26,7 @@ from ..models import environment, language, vision
 from ..models.classical import CLASSICAL, ClassicalExtractor
 from ..places import place_of, pools_of
 from .batches import BatchSize, extract_block, release_memory
-from .finish import finish_writer
+from .finish import finish_writer, revisions_beside
 from .prefetch import prepared
 
 
@@ -35,6 +36,7 @@ class Settings:
 
     output_dir: str | Path = "./results/features"
     subset: str | None = None
+    config: str | None = None
     pool: str = "auto"
     caption_index: int | str = 0
     prompt: bool | str = False
@@ -75,6 +77,8 @@ def extract(
             if settings.on_error == "skip" and kind not in usable:
                 usable[kind] = leave_out_broken(data, kind, settings.caption_index)
             outcomes[name] = extract_model(name, usable.get(kind, data), settings, modality=kind)
+            for sentence in equal_weights(revisions_beside(outcomes[name], name)):
+                print(sentence, file=sys.stderr)
         except Exception as error:
             if os.environ.get("PRH_DEBUG"):
                 traceback.print_exc()
@@ -129,9 +133,10 @@ def modality_of(name: str) -> str:
     config = Path(name) / "config.json"
     if config.is_file() and "architecture" in json.loads(config.read_text()):
         return "vision"
+    from ..models.timm_vision import HUB_SCHEMES
     from ..models.transformers_vision import FAMILIES, model_type, timm_knows
 
-    if not config.is_file() and timm_knows(name):
+    if not config.is_file() and (timm_knows(name) or name.partition(":")[0] in HUB_SCHEMES):
         return "vision"
     return "vision" if model_type(name) in FAMILIES else "language"
 
@@ -231,6 +236,7 @@ def _path(name: str, modality: str, pool: str, data: Dataset, settings: Settings
         caption_index=settings.caption_index,
         final_norm=settings.final_norm,
         random_init=settings.random_init,
+        config=settings.config,
     )
 
 

@@ -13,6 +13,7 @@ EPILOG = """\
 examples:
   prh align --dataset minhuh/prh --subset wit_1024 --modelset val \\
             --modality-x language --pool-x avg --modality-y vision --pool-y none
+  prh align --dataset emoji_1024 --model-x EleutherAI/pythia-70m@step{1000,64000} --model-y hog -o steps.zarr
   prh align --x stores/bert.zarr stores/gpt2.zarr --y stores/dinov2.zarr --metric mutual_knn cka -o result.zarr
   prh align --x stores/*.zarr -o result.zarr --worker 0/4       one of four processes that share the work
   prh align --x gpt2.zarr bert.zarr -o s3://bucket/r.zarr --worker 0/4      one of four machines without a shared folder
@@ -32,10 +33,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument_group("which features: by study, as `prh extract` laid them out")
     data.add_argument("--dataset", default="minhuh/prh", help="data set the features were made from (%(default)s)")
     data.add_argument("--subset", help="its revision (wit_1024 for minhuh/prh)")
+    data.add_argument("--config", metavar="NAME", help="its configuration, where it has several")
     data.add_argument(
         "--modelset", default="val", metavar="SET", help="val, test or custom of the study, or sets.toml[:table] (val)"
     )
     for side in "xy":
+        data.add_argument(
+            f"--model-{side}",
+            nargs="+",
+            metavar="NAME",
+            help="these models, not a set, as `prh extract` takes them: name@step{1000,2000} ...",
+        )
         data.add_argument(f"--modality-{side}", default="all", choices=("vision", "language", "all"))
         data.add_argument(
             f"--pool-{side}", default="auto", choices=_POOLS, help="pooling of the features (%(default)s)"
@@ -165,6 +173,10 @@ def _run(args: argparse.Namespace) -> int:
     keep_compiled()
     metrics = make_metrics(metrics_of(args))
     preprocess = Preprocess(args.clip_quantile, args.precise, args.clip_scope, not args.no_normalize)
+    if (args.x or args.y) and (args.model_x or args.model_y):
+        raise ValueError(
+            "--x and --y name stores, --model-x and --model-y models of a study: give the one or the other."
+        )
     if args.x:
         xs, ys = open_stores(paths_of(args.x)), open_stores(paths_of(args.y or args.x))
         same = not args.y
@@ -273,36 +285,41 @@ def _print_controls(alignment: Any, key: str) -> None:
 
 
 def _study(args: argparse.Namespace, side: str) -> list[Path]:
-    """Where the features of one side of a study should be; the first candidate pooling where none is there."""
-    from extractors.modelsets import models_of
+    """Where the features of one side of a study should be; the first candidate where none is there."""
+    from extractors.modelsets import expand, models_of
     from extractors.places import place_of, pools_of, subset_of
 
-    subset = subset_of(args.dataset, args.subset)
-    chosen = getattr(args, f"modality_{side}")
-    paths = []
-    for modality in ("language", "vision") if chosen == "all" else (chosen,):
-        pool = getattr(args, f"pool_{side}")
-        if pool == "none" and modality == "language":
+    chosen, named, pool = (getattr(args, f"{name}_{side}") for name in ("modality", "model", "pool"))
+    modalities = ("language", "vision") if chosen == "all" else (chosen,)
+    if pool == "none" and "language" in modalities:
+        if not named or chosen == "language":
             raise ValueError(
                 "--pool none stands for the class token of vision models; language models have mean or last."
             )
-        for model in models_of(args.modelset, modality):
-            candidates = [
-                place_of(
-                    args.input_dir,
-                    args.dataset,
-                    subset,
-                    model,
-                    modality,
-                    known,
-                    prompt=getattr(args, f"prompt_{side}"),
-                    caption_index=getattr(args, f"caption_idx_{side}"),
-                    random_init=getattr(args, f"random_init_{side}"),
-                )
-                for known in pools_of(pool, model, modality)
-            ]
-            paths.append(next((path for path in candidates if path.exists()), candidates[0]))
-    return paths
+        modalities = ("vision",)
+
+    def candidates(model: str, modality: str) -> list[Path]:
+        return [
+            place_of(
+                args.input_dir,
+                args.dataset,
+                subset_of(args.dataset, args.subset),
+                model,
+                modality,
+                known,
+                prompt=getattr(args, f"prompt_{side}"),
+                caption_index=getattr(args, f"caption_idx_{side}"),
+                random_init=getattr(args, f"random_init_{side}"),
+                config=args.config,
+            )
+            for known in pools_of(pool, model, modality)
+        ]
+
+    if named:  # which modality a model is of, its store tells
+        places = [[path for kind in modalities for path in candidates(model, kind)] for model in expand(named)]
+    else:
+        places = [candidates(model, kind) for kind in modalities for model in models_of(args.modelset, kind)]
+    return [next((path for path in paths if path.exists()), paths[0]) for paths in places]
 
 
 def _require(args: argparse.Namespace, paths_x: list[Path], paths_y: list[Path]) -> None:
@@ -327,8 +344,11 @@ def _extraction(args: argparse.Namespace, side: str) -> str:
     from extractors.places import subset_of
 
     subset, seed = subset_of(args.dataset, args.subset), getattr(args, f"random_init_{side}")
+    named = getattr(args, f"model_{side}")
+    models = f"--model {' '.join(named)}" if named else f"--modelset {args.modelset}"
     return (
-        f"  prh extract --dataset {args.dataset}{f' --subset {subset}' if subset else ''} --modelset {args.modelset} "
+        f"  prh extract --dataset {args.dataset}{f' --subset {subset}' if subset else ''}"
+        f"{f' --config {args.config}' if args.config else ''} {models} "
         f"--modality {getattr(args, f'modality_{side}')} --pool {getattr(args, f'pool_{side}')}"
         f"{'' if seed is None else f' --random-init {seed}'}"
     )
@@ -336,6 +356,7 @@ def _extraction(args: argparse.Namespace, side: str) -> str:
 
 def _study_folder(args: argparse.Namespace) -> Path:
     from extractors.modelsets import name_of
+    from extractors.places import folder_of
 
     from ..stores.layout import path_parts
 
@@ -344,7 +365,8 @@ def _study_folder(args: argparse.Namespace) -> Path:
         + ("" if getattr(args, f"random_init_{s}") is None else f"_random-{getattr(args, f'random_init_{s}')}")
         for s in ("x", "y")
     ]
-    return Path(args.output_dir, *path_parts(args.dataset), name_of(args.modelset), "_".join(sides))
+    config = (folder_of(args.config),) if args.config else ()
+    return Path(args.output_dir, *path_parts(args.dataset), *config, name_of(args.modelset), "_".join(sides))
 
 
 def _npy_path(args: argparse.Namespace, key: str) -> Path:
@@ -358,8 +380,9 @@ def _npy_path(args: argparse.Namespace, key: str) -> Path:
 
 
 def _result_path(args: argparse.Namespace, metrics: dict[str, Any]) -> Path:
-    if args.x:
-        raise ValueError("With --x, name the result too: -o result.zarr")
+    if args.x or args.model_x or args.model_y:
+        option = "--x" if args.x else f"--model-{'x' if args.model_x else 'y'}"
+        raise ValueError(f"With {option}, name the result too: -o result.zarr")
     from ..metrics.registry import GROUPS
 
     name = next((group for group, names in GROUPS.items() if list(metrics) == names), "+".join(metrics))

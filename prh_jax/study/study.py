@@ -37,6 +37,7 @@ from ..stores.pairing import pair_samples
 from ..stores.reader import Stores, open_stores
 from ..stores.source import ModelSource
 from ..stores.target import check_target
+from ..stores.weights import warn_of_equal_weights
 from .settings import PRECISIONS, Precision, StudySettings
 
 MODEST = 2**30
@@ -361,4 +362,5 @@ def open_study(
         keep_cache=settings.sketch_cache is not None,
     )
     study.check()
+    warn_of_equal_weights((*xs, *ys))
     return study

@@ -1,6 +1,8 @@
 """Features made elsewhere become stores; nothing in a file is ever run."""
 
 import pickle
+import re
+from pathlib import Path
 
 import ml_dtypes
 import numpy as np
@@ -13,7 +15,7 @@ import prh_jax
 from extractors import extract_module, import_features
 from extractors.errors import ExtractionError
 from extractors.importing.axes import AXES
-from extractors.modelsets import models_of, name_of
+from extractors.modelsets import expand, models_of, name_of
 from prh_jax.cli.main import main
 from prh_jax.errors import StoreError
 
@@ -329,10 +331,27 @@ def test_loaders_that_shuffle_are_refused(tmp_path):
         np.testing.assert_array_equal(store.read_layer(0), x.numpy())
 
 
+def test_names_with_braces(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("run{3").mkdir()
+    for name, expected in (
+        ("a/b", ["a/b"]),
+        ("a@step{1000,2000}", ["a@step1000", "a@step2000"]),
+        ("a@step{1000..4000..1000}", ["a@step1000", "a@step2000", "a@step3000", "a@step4000"]),
+        ("a@step{0..5..2}", ["a@step0", "a@step2", "a@step4"]),
+        ("{b,c}@{3..2}", ["b@3", "b@2", "c@3", "c@2"]),
+        ("run{3", ["run{3"]),
+    ):
+        assert expand([name]) == expected
+    for name in ("a@{1", "a@1}", "a@{1}", "a@{}", "a@{1,}", "a@{1..2..0}", "a@{{1,2},3}", "a@{0..999999}"):
+        with pytest.raises(ValueError, match=re.escape(repr(name))):
+            expand([name])
+
+
 def test_model_sets_of_ones_own(tmp_path):
     one = tmp_path / "one.toml"
-    one.write_text('language = ["a/b"]\nvision = ["c", "d"]\n')
-    assert models_of(str(one), "vision") == ("c", "d") and name_of(str(one)) == "one"
+    one.write_text('language = ["a/b"]\nvision = ["c", "d@v{1,2}"]\n')
+    assert models_of(str(one), "vision") == ("c", "d@v1", "d@v2") and name_of(str(one)) == "one"
     many = tmp_path / "many.toml"
     many.write_text('[small]\nlanguage = ["a"]\n[large]\nvision = ["b"]\n')
     assert models_of(f"{many}:small", "language") == ("a",) and models_of(f"{many}:small", "vision") == ()

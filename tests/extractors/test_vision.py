@@ -1,5 +1,7 @@
 """Blocks and stages equal timm's forward_intermediates; class tokens are taken only where there are some."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import timm
@@ -247,7 +249,13 @@ def test_a_local_checkpoint_loads_its_weights(tmp_path):
     state, original = extractor.model.state_dict(), model.state_dict()
     assert all(torch.equal(state[key], original[key]) for key in original)
     total = sum(p.numel() for p in model.parameters())
-    assert extractor.parameters() == {"params_total": total, "params_backbone": total - 192 * 3 - 3}
+    (file,) = tmp_path.glob("*.bin")
+    weights = {file.name: hashlib.sha256(file.read_bytes()).hexdigest()}
+    assert extractor.parameters() == {
+        "params_total": total,
+        "params_backbone": total - 192 * 3 - 3,
+        "weights": weights,
+    }
 
 
 def test_unknown_models_are_named():
