@@ -1,5 +1,8 @@
 """Where the stores of a study are: `prh extract` writes there, and `prh align` looks there."""
 
+import glob
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from prh_jax.stores.layout import store_path
@@ -30,20 +33,90 @@ def place_of(
     final_norm: bool = False,
     random_init: int | None = None,
     config: str | None = None,
+    marks: Sequence[str] = (),
 ) -> Path:
     """Where the store of a model belongs; settings that its kind of model does not have are left out of the name.
 
-    A configuration of the data set is a folder of its own.
+    A configuration of the data set is a folder of its own. `marks` are those of `marks_of`.
     """
     if config is not None:
         subset = f"{subset or ''}/{folder_of(config)}"
     if model in CLASSICAL:
-        return store_path(root, dataset, subset, model, pool)
+        return store_path(root, dataset, subset, model, pool, marks=[m for m in marks if m.startswith("as-")])
     if modality == "vision":
-        return store_path(root, dataset, subset, model, pool, final_norm=final_norm, random_init=random_init)
+        return store_path(
+            root, dataset, subset, model, pool, final_norm=final_norm, random_init=random_init, marks=marks
+        )
     return store_path(
-        root, dataset, subset, model, pool, prompt=prompt, caption_index=caption_index, random_init=random_init
+        root,
+        dataset,
+        subset,
+        model,
+        pool,
+        prompt=prompt,
+        caption_index=caption_index,
+        random_init=random_init,
+        marks=marks,
     )
+
+
+def control_seeds(text: str) -> tuple[int, ...]:
+    """The seeds of `--control random-init:0,1,2`; ValueError for anything else."""
+    kind, _, seeds = text.partition(":")
+    if kind != "random-init":
+        raise ValueError(f"{text!r} is no control")
+    return tuple(dict.fromkeys(int(seed) for seed in (seeds or "0").split(",")))
+
+
+def marks_of(
+    *,
+    quantize: str | None = None,
+    max_length: int | None = None,
+    special_tokens: bool = True,
+    dtype: str = "auto",
+    store_dtype: str = "auto",
+    device_map: str | None = None,
+    compiled: bool = False,
+) -> list[str]:
+    """What the name of a store says of settings that are not the usual ones, so that both lie side by side."""
+    given = {
+        quantize: quantize is not None,
+        f"max-{max_length}": max_length is not None,
+        "no-special": not special_tokens,
+        dtype: dtype != "auto",
+        f"as-{store_dtype}": store_dtype != "auto",
+        f"map-{device_map}": device_map is not None,
+        "compiled": compiled,
+    }
+    return [str(mark) for mark, named in given.items() if named]
+
+
+_MARKS = re.compile(
+    r"(_(4bit|8bit|max-\d+|no-special|float32|bfloat16|as-(float32|bfloat16|float16)|map-[^_.]+|compiled))+\.zarr"
+)
+
+
+def choose_store(paths: Sequence[Path]) -> Path:
+    """The store of a model among the places where it may be: at one of them, or beside it with marks in its name.
+
+    The first place where there is none. ValueError where there are several, of different settings.
+    """
+    there = next((path for path in paths if path.exists()), None)
+    if there is not None:
+        return there
+    marked = [
+        beside
+        for path in dict.fromkeys(paths)
+        for beside in sorted(path.parent.glob(f"{glob.escape(path.stem)}_*.zarr"))
+        if _MARKS.fullmatch(beside.name.removeprefix(path.stem))
+    ]
+    if len(marked) > 1:
+        names = ", ".join(path.name for path in marked)
+        raise ValueError(
+            f"There are several stores for {paths[0].name}, made with different settings: {names}. Name those "
+            "that you want with --x and --y."
+        )
+    return marked[0] if marked else paths[0]
 
 
 def pools_of(pool: str, model: str, modality: str) -> list[str]:

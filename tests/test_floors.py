@@ -91,7 +91,7 @@ def test_no_file_imports_itself_in_a_circle():
 
 @pytest.mark.parametrize("path", files("extractors"), ids=names)
 def test_extractors_use_feature_stores_alone(path):
-    allowed = {"prh_jax.arrays", "prh_jax.errors", "prh_jax.runtime.workers"}
+    allowed = {"prh_jax.arrays", "prh_jax.errors", "prh_jax.runtime.progress", "prh_jax.runtime.workers"}
     allowed |= {"prh_jax.data"} if path.name == "build_features.py" else set()
     for name in imports(path):
         if name.split(".")[0] == "prh_jax":

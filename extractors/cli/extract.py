@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..places import control_seeds
+
 EPILOG = """\
 examples:
   prh extract --dataset minhuh/prh --subset wit_1024 --modelset val --modality language --pool avg
@@ -13,6 +15,7 @@ examples:
   prh extract --dataset emoji_1024 --model EleutherAI/pythia-70m@step{1000,64000}
   prh extract --dataset my_pictures/ --text-column caption --model ./checkpoints/llama --dry-run
   prh extract --dataset my_pictures/ --text-column caption --model ./checkpoints/llama --pool last
+  prh extract --dataset emoji_1024 --model ./run3/checkpoint-500 --name llama-run3 --control random-init
   prh extract --dataset big/set --streaming --num-samples 100000 --modelset mine.toml --worker 3/8
 
 A run that was interrupted goes on where it stopped when the same command is given again. Exit status: 0 when all
@@ -57,6 +60,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="these models, not a set: by name, name@revision (a checkpoint of training), name@step{1000,2000}, "
         "name@step{0..4000..1000} or local path",
+    )
+    models.add_argument(
+        "--name",
+        nargs="+",
+        metavar="NAME",
+        help="what the models of --model are called in stores and results, one each: short names of local checkpoints",
+    )
+    models.add_argument(
+        "--control",
+        type=control_seeds,
+        default=(),
+        metavar="random-init[:SEEDS]",
+        help="beside each model the same network with random weights, such as random-init:0,1,2 (seed 0)",
     )
     models.add_argument(
         "--random-init", type=int, metavar="SEED", help="random weights from this seed; the store's name has it"
@@ -136,6 +152,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ..errors import ExtractionError, require_extra
     from ..modelsets import expand, models_of
+    from ..pipeline.settings import Wanted, with_controls
 
     check_target(Path(args.output_dir) / "features")  # what is in it is checked for each model
     require_extra()
@@ -151,13 +168,20 @@ def run(args: argparse.Namespace) -> int:
             "remake them with one process."
         )
     modalities = ("language", "vision") if args.modality == "all" else (args.modality,)
-    wanted: list[tuple[str | None, str]]
     if args.model:
-        wanted = [(None if args.modality == "all" else args.modality, name) for name in expand(args.model)]
+        sources = expand(args.model)
+        names = _names(args.name, sources)
+        given = None if args.modality == "all" else args.modality
+        wanted = [Wanted(source, given, name) for source, name in zip(sources, names, strict=True)]
+    elif args.name:
+        raise ExtractionError("--name names the models of --model; those of a model set have their names.")
     else:
-        wanted = [(modality, name) for modality in modalities for name in models_of(args.modelset, modality)]
+        wanted = [Wanted(name, kind) for kind in modalities for name in models_of(args.modelset, kind)]
     if not wanted:
         raise ExtractionError(f"Model set {args.modelset!r} has no {args.modality} models.")
+    if args.control and args.random_init is not None:
+        raise ExtractionError("--control makes trained models and their controls, --random-init random weights alone.")
+    wanted = with_controls(wanted, args.control)
     if args.share == "models" or (args.share == "auto" and not worker.alone and len(wanted) >= worker.count):
         wanted, worker = worker.share(wanted), ALONE
 
@@ -177,6 +201,24 @@ def run(args: argparse.Namespace) -> int:
     return 0 if not failed else 2 if failed == len(outcomes) else 1
 
 
+def _names(names: list[str] | None, sources: list[str]) -> list[str | None]:
+    """What the models are called, where names are given; ExtractionError unless one for each, all different."""
+    from ..errors import ExtractionError
+
+    if names is None:
+        return [None] * len(sources)
+    if len(names) != len(sources):
+        raise ExtractionError(
+            f"--name needs one name for each model: there are {len(names)} for {len(sources)} models."
+        )
+    for name in names:
+        if not name.strip() or name.startswith(("/", ".", "~")) or not name.isprintable() or names.count(name) > 1:
+            raise ExtractionError(
+                f"--name {name!r} cannot be the name of a model: names are short and differ, such as llama-run3."
+            )
+    return list(names)
+
+
 def _data(args: argparse.Namespace) -> Any:
     from ..datasets.loading import Columns, load
     from ..places import subset_of
@@ -194,7 +236,7 @@ def _data(args: argparse.Namespace) -> Any:
 
 
 def _settings(args: argparse.Namespace, worker: Any) -> Any:
-    from ..pipeline.run import Settings
+    from ..pipeline.settings import Settings
     from ..places import subset_of
 
     return Settings(

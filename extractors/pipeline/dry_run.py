@@ -8,12 +8,12 @@ from prh_jax.stores.target import check_target
 from ..datasets.broken import leave_out_broken
 from ..datasets.preview import preview
 from ..datasets.samples import Dataset
-from .run import Settings, already_complete, candidates, check_folder, check_samples, error_text, modality_of
+from .existing import already_complete, candidates
+from .run import check_folder, check_samples, error_text, modality_of
+from .settings import Settings, Wanted
 
 
-def dry_run(
-    models: Sequence[str | tuple[str | None, str]], data: Dataset, settings: Settings, *, color: bool = False
-) -> tuple[str, bool]:
+def dry_run(models: Sequence[Wanted], data: Dataset, settings: Settings, *, color: bool = False) -> tuple[str, bool]:
     """What `extract` would do: what was read, and where the store of each model would be. No model is loaded.
 
     Returns
@@ -25,16 +25,17 @@ def dry_run(
     shown: dict[str, Dataset] = {}
     models_of: dict[str, list[str]] = {}
     fine = True
-    for given, name in (model if isinstance(model, tuple) else (None, model) for model in models):
+    for model in models:
+        name = model.label
         try:
-            check_folder(name)
-            kind = given or modality_of(name)
+            check_folder(model.source)
+            kind = model.modality or modality_of(model.source)
             if kind not in shown:
                 shown[kind] = (
                     leave_out_broken(data, kind, settings.caption_index) if settings.on_error == "skip" else data
                 )
                 check_samples(shown[kind], kind, settings)
-            models_of.setdefault(kind, []).append(f"{name}: {_state_of(name, kind, shown[kind], settings)}")
+            models_of.setdefault(kind, []).append(f"{name}: {_state_of(model, kind, shown[kind], settings)}")
         except Exception as error:
             fine = False
             models_of.setdefault("refused", []).append(f"{name}: {error_text(error)}")
@@ -47,12 +48,13 @@ def dry_run(
     return "\n".join(lines), fine
 
 
-def _state_of(name: str, modality: str, data: Dataset, settings: Settings) -> str:
+def _state_of(model: Wanted, modality: str, data: Dataset, settings: Settings) -> str:
     """Whether a model's store is complete, begun or to be made, and where."""
-    places = candidates(name, modality, data, settings)
+    settings = model.settings(settings)
+    places = candidates(model.called, modality, data, settings)
     for place in places:
         check_target(place)
-    done = already_complete(name, modality, data, settings)
+    done = already_complete(model.source, modality, data, settings, called=model.name)
     if done:
         return f"complete at {done}"
     begun = [place for place in places if place.exists()]

@@ -6,13 +6,10 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from prh_jax.runtime.progress import progress_bar, waiting
-from prh_jax.runtime.workers import ALONE, Worker
-from prh_jax.stores.reader import open_store
 from prh_jax.stores.target import check_target
 from prh_jax.stores.weights import equal_weights
 from prh_jax.stores.writer import FeatureWriter, open_writer
@@ -24,60 +21,51 @@ from ..errors import ExtractionError, first_line
 from ..files import check_checkpoint
 from ..models import environment, language, vision
 from ..models.classical import CLASSICAL, ClassicalExtractor
-from ..places import place_of, pools_of
 from .batches import BatchSize, extract_block, release_memory
+from .existing import already_complete, candidates, place_to_write
 from .finish import finish_writer, revisions_beside
 from .prefetch import prepared
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How features are made and where they go; the same for all models of a run."""
-
-    output_dir: str | Path = "./results/features"
-    subset: str | None = None
-    config: str | None = None
-    pool: str = "auto"
-    caption_index: int | str = 0
-    prompt: bool | str = False
-    max_length: int | None = None
-    special_tokens: bool = True
-    final_norm: bool = False
-    batch_size: int | str = 16
-    dtype: str = "auto"
-    store_dtype: str = "auto"
-    device: str = "auto"
-    quantize: str | None = None
-    device_map: str | None = None
-    compiled: bool = False
-    random_init: int | None = None
-    worker: Worker = ALONE
-    data_workers: int = 0
-    on_error: str = "fail"
-    force_remake: bool = False
-    force_download: bool = False
+from .settings import Settings, Wanted
 
 
 def extract(
-    models: Sequence[str | tuple[str | None, str]], data: Dataset, settings: Settings, *, modality: str | None = None
+    models: Sequence[str | tuple[str | None, str] | Wanted],
+    data: Dataset,
+    settings: Settings,
+    *,
+    modality: str | None = None,
 ) -> dict[str, Any]:
-    """Extract models, names or (modality, name), one after another; one that fails does not stop the others.
+    """Extract models one after another; one that fails does not stop the others.
 
-    Returns, for each model of this worker, the path of its store, or an ExtractionError with what stopped it.
-    Features, spec and result of a run that was killed and started again are those of a run left alone, to the bit.
+    Parameters
+    ----------
+    models
+        Names, (modality, name), or `Wanted`.
+    data, settings
+        The samples, and how features are made of all models.
+    modality
+        Of the models that come by name.
+
+    Returns
+    -------
+    dict
+        For each model, by its label, the path of its store, or an ExtractionError with what stopped it. Features, spec
+        and result of a run that was killed and started again are those of a run left alone, to the bit.
     """
     outcomes: dict[str, Any] = {}
     usable: dict[str, Dataset] = {}
     _quiet_libraries()
-    wanted = [model if isinstance(model, tuple) else (modality, model) for model in models]
-    for given, name in wanted:
+    for wanted in (Wanted.of(model, modality) for model in models):
+        name = wanted.label
         try:
-            check_folder(name)
-            kind = given or modality_of(name)
+            check_folder(wanted.source)
+            kind = wanted.modality or modality_of(wanted.source)
             if settings.on_error == "skip" and kind not in usable:
                 usable[kind] = leave_out_broken(data, kind, settings.caption_index)
-            outcomes[name] = extract_model(name, usable.get(kind, data), settings, modality=kind)
-            for sentence in equal_weights(revisions_beside(outcomes[name], name)):
+            outcomes[name] = extract_model(
+                wanted.source, usable.get(kind, data), wanted.settings(settings), modality=kind, called=wanted.name
+            )
+            for sentence in equal_weights(revisions_beside(outcomes[name], wanted.called)):
                 print(sentence, file=sys.stderr)
         except Exception as error:
             if os.environ.get("PRH_DEBUG"):
@@ -141,33 +129,43 @@ def modality_of(name: str) -> str:
     return "vision" if model_type(name) in FAMILIES else "language"
 
 
-def extract_model(name: str, data: Dataset, settings: Settings, *, modality: str | None = None) -> Path:
-    """Extract one model to its store, or go on with it; the path of the store."""
-    modality = modality or modality_of(name)
+def extract_model(
+    source: str, data: Dataset, settings: Settings, *, modality: str | None = None, called: str | None = None
+) -> Path:
+    """Extract one model to its store, or go on with it; the path of the store.
+
+    `source` is its name, or the folder of a local checkpoint; `called` what it is called in place of that.
+    """
+    modality, name = modality or modality_of(source), called or source
     check_samples(data, modality, settings)
     for place in candidates(name, modality, data, settings):
         check_target(place)
-    done = already_complete(name, modality, data, settings)
+    done = already_complete(source, modality, data, settings, called=called)
     if done:
         print(f"{name}: complete at {done}")
         return done
     start = time.monotonic()
     with waiting(f"loading {name}"):  # what the hub sends is shown by its own bars on a terminal
-        extractor = _load(name, modality, settings)
+        extractor = _load(source, modality, settings)
     store_dtype = settings.store_dtype
     if store_dtype == "auto":
         store_dtype = str(extractor.spec()["dtype_compute"])
-    path = _path(name, modality, extractor.pool, data, settings)
+    spec = {**extractor.spec(), "model": name, "dataset": data.identity(), "dtype_store": store_dtype}
+    path = place_to_write(name, modality, extractor.pool, data, settings, spec)
     batch = BatchSize(_first_batch_size(settings.batch_size, extractor.device))
     writer = open_writer(
         path,
-        spec={**extractor.spec(), "dataset": data.identity(), "dtype_store": store_dtype},
+        spec=spec,
         ids=data.ids,
         layers=extractor.layers,
         dtype=store_dtype,
         sample_arrays=extractor.sample_arrays,
         result=extractor.parameters(),
-        env={**_environment(extractor, batch), "data": preview(data, modality, settings.caption_index)},
+        env={
+            **_environment(extractor, batch),
+            **({"loaded_from": source} if called else {}),
+            "data": preview(data, modality, settings.caption_index),
+        },
         overwrite=settings.force_remake,
     )
     share = settings.worker.share(range(len(writer.blocks)))
@@ -224,27 +222,6 @@ def _environment(extractor: Any, batch: BatchSize) -> dict[str, Any]:
     return env if extractor.device is None else {**env, "device": environment.device_name(extractor.device)}
 
 
-def _path(name: str, modality: str, pool: str, data: Dataset, settings: Settings) -> Path:
-    return place_of(
-        settings.output_dir,
-        data.name,
-        settings.subset,
-        name,
-        modality,
-        pool,
-        prompt=settings.prompt,
-        caption_index=settings.caption_index,
-        final_norm=settings.final_norm,
-        random_init=settings.random_init,
-        config=settings.config,
-    )
-
-
-def candidates(name: str, modality: str, data: Dataset, settings: Settings) -> list[Path]:
-    """Where the store of a model may come to be: pooling that is chosen for a model is known once it is loaded."""
-    return [_path(name, modality, pool, data, settings) for pool in pools_of(settings.pool, name, modality)]
-
-
 def _load(name: str, modality: str, settings: Settings) -> Any:
     if name in CLASSICAL:
         return ClassicalExtractor(name)
@@ -268,39 +245,6 @@ def _load(name: str, modality: str, settings: Settings) -> Any:
         special_tokens=settings.special_tokens,
         force_download=settings.force_download,
     )
-
-
-def already_complete(name: str, modality: str, data: Dataset, settings: Settings) -> Path | None:
-    """A finished store of the same request, found without loading the model: large models take minutes to load.
-
-    What only the model can tell (the revision behind a hub name) is trusted as recorded.
-    """
-    if settings.force_remake:
-        return None
-    wanted: dict[str, Any] = {"model": name, "dataset": data.identity()}
-    if name not in CLASSICAL:
-        compute = str(environment.pick_dtype(settings.dtype, settings.device)).removeprefix("torch.")
-        wanted |= {
-            "random_init": settings.random_init,
-            "dtype_compute": compute,
-            "dtype_store": compute if settings.store_dtype == "auto" else settings.store_dtype,
-            "quantization": settings.quantize,
-            "device_map": settings.device_map,
-            "compile": settings.compiled,
-        }
-        if modality == "language":
-            names = ("caption_index", "prompt", "max_length", "special_tokens")
-            wanted |= {key: getattr(settings, key) for key in names}
-        else:
-            wanted["final_norm"] = settings.final_norm
-        if Path(name).is_dir() and settings.random_init is None:
-            wanted["revision"] = environment.file_sha256(Path(name))
-    for path in candidates(name, modality, data, settings):
-        if path.exists():
-            store = open_store(path)
-            if store.complete and all(store.spec.get(key) == value for key, value in wanted.items()):
-                return path
-    return None
 
 
 def _quiet_libraries() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from .arguments import add_null_options, add_pairing, index_or_all, labels_of, metrics_of, null_of, pair_of, paths_of
 from .printing import print_calibration, print_json, table
+from .study_stores import require_stores, study_folder, study_stores
 
 EPILOG = """\
 examples:
@@ -53,6 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
         data.add_argument(f"--caption-idx-{side}", type=index_or_all, default=0, help="made with this --caption-idx")
         data.add_argument(f"--random-init-{side}", type=int, metavar="SEED", help="made with this --random-init")
+    data.add_argument(
+        "--control",
+        type=_control_seeds,
+        default=(),
+        metavar="random-init[:SEEDS]",
+        help="also the controls that the same option of `prh extract` made",
+    )
     data.add_argument("--input-dir", default="./results/features", help="root of the feature stores (%(default)s)")
     paths = parser.add_argument_group("which features: by path")
     paths.add_argument(
@@ -183,8 +191,8 @@ def _run(args: argparse.Namespace) -> int:
     elif args.y:
         raise ValueError("--y needs --x: give the stores of both sides, or --x alone to align it with itself.")
     else:
-        paths_x, paths_y = _study(args, "x"), _study(args, "y")
-        _require(args, paths_x, paths_y)
+        paths_x, paths_y = study_stores(args, "x"), study_stores(args, "y")
+        require_stores(args, paths_x, paths_y)
         xs, ys, same = open_stores(paths_x), open_stores(paths_y), paths_x == paths_y
     output = place(args.output) if args.output else _result_path(args, metrics)
     if args.npy and isinstance(output, Url):
@@ -276,97 +284,18 @@ def _print_tables(args: argparse.Namespace, alignment: Any, output: Any) -> None
     print(f"\nAll {alignment.dataset.sizes['layer_x']} x {alignment.dataset.sizes['layer_y']} layer pairs: {output}")
 
 
+def _control_seeds(text: str) -> tuple[int, ...]:
+    from extractors.places import control_seeds
+
+    return control_seeds(text)
+
+
 def _print_controls(alignment: Any, key: str) -> None:
     """What training adds, where models have their controls in the result."""
     for side in "xy":
         if alignment.controls(side):
             print(f"\n{key}: trained minus random weights of the same network (side {side})")
             print(table(alignment.above_control(key, side=side)["difference"]))
-
-
-def _study(args: argparse.Namespace, side: str) -> list[Path]:
-    """Where the features of one side of a study should be; the first candidate where none is there."""
-    from extractors.modelsets import expand, models_of
-    from extractors.places import place_of, pools_of, subset_of
-
-    chosen, named, pool = (getattr(args, f"{name}_{side}") for name in ("modality", "model", "pool"))
-    modalities = ("language", "vision") if chosen == "all" else (chosen,)
-    if pool == "none" and "language" in modalities:
-        if not named or chosen == "language":
-            raise ValueError(
-                "--pool none stands for the class token of vision models; language models have mean or last."
-            )
-        modalities = ("vision",)
-
-    def candidates(model: str, modality: str) -> list[Path]:
-        return [
-            place_of(
-                args.input_dir,
-                args.dataset,
-                subset_of(args.dataset, args.subset),
-                model,
-                modality,
-                known,
-                prompt=getattr(args, f"prompt_{side}"),
-                caption_index=getattr(args, f"caption_idx_{side}"),
-                random_init=getattr(args, f"random_init_{side}"),
-                config=args.config,
-            )
-            for known in pools_of(pool, model, modality)
-        ]
-
-    if named:  # which modality a model is of, its store tells
-        places = [[path for kind in modalities for path in candidates(model, kind)] for model in expand(named)]
-    else:
-        places = [candidates(model, kind) for kind in modalities for model in models_of(args.modelset, kind)]
-    return [next((path for path in paths if path.exists()), paths[0]) for paths in places]
-
-
-def _require(args: argparse.Namespace, paths_x: list[Path], paths_y: list[Path]) -> None:
-    from ..errors import NotFoundError
-
-    if not paths_x or not paths_y:
-        side = "y" if paths_x else "x"
-        raise ValueError(
-            f"Model set {args.modelset!r} has no {getattr(args, f'modality_{side}')} models (side {side})."
-        )
-    missing = [path for path in dict.fromkeys((*paths_x, *paths_y)) if not path.exists()]
-    if missing:
-        commands = "\n".join(dict.fromkeys(_extraction(args, side) for side in ("x", "y")))
-        raise NotFoundError(
-            f"{len(missing)} of {len({*paths_x, *paths_y})} feature stores are missing, the first is {missing[0]}. "
-            f"Make them with\n{commands}\nor point --input-dir at them."
-        )
-
-
-def _extraction(args: argparse.Namespace, side: str) -> str:
-    """The command that makes the stores of one side."""
-    from extractors.places import subset_of
-
-    subset, seed = subset_of(args.dataset, args.subset), getattr(args, f"random_init_{side}")
-    named = getattr(args, f"model_{side}")
-    models = f"--model {' '.join(named)}" if named else f"--modelset {args.modelset}"
-    return (
-        f"  prh extract --dataset {args.dataset}{f' --subset {subset}' if subset else ''}"
-        f"{f' --config {args.config}' if args.config else ''} {models} "
-        f"--modality {getattr(args, f'modality_{side}')} --pool {getattr(args, f'pool_{side}')}"
-        f"{'' if seed is None else f' --random-init {seed}'}"
-    )
-
-
-def _study_folder(args: argparse.Namespace) -> Path:
-    from extractors.modelsets import name_of
-    from extractors.places import folder_of
-
-    from ..stores.layout import path_parts
-
-    sides = [
-        f"{getattr(args, f'modality_{s}')}_pool-{getattr(args, f'pool_{s}')}_prompt-{getattr(args, f'prompt_{s}')}"
-        + ("" if getattr(args, f"random_init_{s}") is None else f"_random-{getattr(args, f'random_init_{s}')}")
-        for s in ("x", "y")
-    ]
-    config = (folder_of(args.config),) if args.config else ()
-    return Path(args.output_dir, *path_parts(args.dataset), *config, name_of(args.modelset), "_".join(sides))
 
 
 def _npy_path(args: argparse.Namespace, key: str) -> Path:
@@ -376,7 +305,7 @@ def _npy_path(args: argparse.Namespace, key: str) -> Path:
     if args.output:
         output = Path(args.output)
         return output.with_name(output.stem + ("" if output.suffix else "_npy")) / name
-    return _study_folder(args) / name
+    return study_folder(args) / name
 
 
 def _result_path(args: argparse.Namespace, metrics: dict[str, Any]) -> Path:
@@ -387,4 +316,4 @@ def _result_path(args: argparse.Namespace, metrics: dict[str, Any]) -> Path:
 
     name = next((group for group, names in GROUPS.items() if list(metrics) == names), "+".join(metrics))
     name += f"_k{args.topk}" * any("k" in m.settings for m in metrics.values()) + "_prh" * args.prh
-    return _study_folder(args) / f"{name}.zarr"
+    return study_folder(args) / f"{name}.zarr"

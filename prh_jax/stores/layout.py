@@ -76,12 +76,14 @@ def store_path(
     caption_index: int | str = 0,
     final_norm: bool = False,
     random_init: int | None = None,
+    marks: Iterable[str] = (),
 ) -> Path:
     """Where the features of one model belong: `root/dataset/subset/<model>_pool-<pool>[...].zarr`, its "/" as "--".
 
     A model with random weights has their seed in its name, so that it lies beside the one that was trained. A prompt
-    template is named by the first 8 digits of its SHA-256. Of a name that is too long for a file, such as a
-    deep path of a checkpoint, the end is kept, after the first 8 digits of the SHA-256 of all of it.
+    template is named by the first 8 digits of its SHA-256. `marks` of other settings end the name. Of a name
+    that is too long for a file, such as a deep path of a checkpoint, the end is kept, after the first 8 digits of the
+    SHA-256 of all of it.
     """
     name = "--".join(path_parts(model))
     if random_init is not None:
@@ -93,6 +95,7 @@ def store_path(
         name += f"_cid-{caption_index}"
     if final_norm:
         name += "_norm-True"
+    name += "".join(f"_{mark}" for mark in marks)
     if len(name.encode()) > LONGEST_NAME:
         end = name.encode()[9 - LONGEST_NAME :].decode(errors="ignore").lstrip("-")
         name = f"{hashlib.sha256(name.encode()).hexdigest()[:8]}-{end}"

@@ -84,7 +84,8 @@ def test_the_last_worker_finishes_and_finish_does_it_too(tmp_path, checkpoint, f
     record = json.loads((whole / "zarr.json").read_text())
     result = record["attributes"]["result"]
     assert result["loss"] > 0 and result["params_total"] > 0
-    record["attributes"] |= {"status": "running", "result": {k: result[k] for k in ("params_total", "params_backbone")}}
+    known = {name: result[name] for name in ("params_total", "params_backbone", "weights")}  # before any sample is read
+    record["attributes"] |= {"status": "running", "result": known}
     (whole / "zarr.json").write_text(json.dumps(record))
     assert main(["finish", str(tmp_path / "whole")]) == 0
     assert contents(tmp_path / "whole") == contents(output)

@@ -12,7 +12,7 @@ from samples import write_parquet
 from extractors.datasets.loading import load
 from extractors.models import language
 from extractors.pipeline.batches import BatchSize, extract_block
-from prh_jax import inspect_store, load_alignment, open_store
+from prh_jax import align, inspect_store, load_alignment, open_store
 from prh_jax.cli.main import main
 
 
@@ -81,9 +81,81 @@ def test_another_request_for_the_same_store_is_refused(tmp_path, checkpoint, cap
     assert main(command(tmp_path, model)) == 0
     (path,) = tmp_path.rglob("*.zarr")
     before = contents(path)
-    assert main(command(tmp_path, model, "--store-dtype", "bfloat16")) == 2
-    assert "dtype_store = 'float32'; asked for is 'bfloat16'" in capsys.readouterr().err
+    assert main(command(tmp_path, model, "--num-samples", "300")) == 2
+    assert "asked for is" in capsys.readouterr().err
     assert contents(path) == before
+
+
+def few(tmp_path, *more):
+    return ["extract", "--dataset", "emoji_1024", "--num-samples", "24", "--output-dir", str(tmp_path / "f"), *more]
+
+
+def test_what_makes_two_stores_different_is_in_their_names(tmp_path, checkpoint):
+    model, folder = checkpoint("llama"), tmp_path / "f" / "emoji_1024"
+    ways = {
+        "": [],
+        "_max-5": ["--max-length", "5"],
+        "_no-special": ["--no-special-tokens"],
+        "_bfloat16": ["--dtype", "bfloat16"],
+        "_as-float16": ["--store-dtype", "float16"],
+        "_max-5_no-special_bfloat16_as-float32": [
+            *("--max-length", "5", "--no-special-tokens", "--dtype", "bfloat16", "--store-dtype", "float32"),
+        ],
+    }
+    for extra in ways.values():
+        assert main(few(tmp_path, "--model", model, "--name", "tiny", *extra)) == 0
+    assert {path.name for path in folder.iterdir()} == {f"tiny_pool-mean{mark}.zarr" for mark in ways}
+    labels = align([folder / f"tiny_pool-mean{mark}.zarr" for mark in ways], metrics="cka").models_x
+    assert labels[1] == "tiny (mean) [dtype_compute=float32, dtype_store=float32, max_length=5, special_tokens=True]"
+    assert main(few(tmp_path, "--model", model, "--name", "tiny", "--dtype", "float32")) == 0  # as auto is on a CPU
+    assert len(list(folder.iterdir())) == len(ways)
+
+
+def test_stores_of_earlier_versions_are_found_by_their_shorter_names(tmp_path, checkpoint, capsys):
+    asked = few(tmp_path, "--model", checkpoint("llama"), "--max-length", "5")
+    assert main(asked) == 0
+    (path,) = (tmp_path / "f" / "emoji_1024").iterdir()
+    earlier = path.rename(path.with_name(path.name.replace("_max-5", "")))
+    before = contents(earlier)
+    assert main(asked) == 0 and f"complete at {earlier}" in capsys.readouterr().out
+    (earlier / "zarr.json").write_text((earlier / "zarr.json").read_text().replace('"complete"', '"running"'))
+    assert main(asked) == 0  # one that was interrupted goes on at its place
+    assert list(earlier.parent.iterdir()) == [earlier] and contents(earlier) == before
+
+
+def test_a_model_and_its_control_in_one_folder(tmp_path, checkpoint, capsys):
+    """Trained and random weights of one checkpoint, by one command; told apart in every table."""
+    models = [checkpoint("llama"), "hog"]
+    asked = few(tmp_path, "--model", *models, "--pool", "auto", "--control", "random-init:0,3")
+    assert main([*asked, "--dry-run"]) == 0
+    assert "llama [random init 3]: to be made at" in capsys.readouterr().out
+    assert main(asked) == 0
+    names = {path.name.split("--")[-1] for path in (tmp_path / "f" / "emoji_1024").iterdir()}
+    assert names == {f"llama{seed}_pool-mean.zarr" for seed in ("", "_random-0", "_random-3")} | {"hog_pool-none.zarr"}
+    stores = sorted((tmp_path / "f").rglob("*.zarr"))
+    capsys.readouterr()
+    assert main(["align", "--x", *map(str, stores), "-o", str(tmp_path / "r.zarr"), "--metric", "cka"]) == 0
+    shown = capsys.readouterr().out
+    assert "cka: trained minus random weights of the same network" in shown
+    assert str(tmp_path) not in shown.partition("All ")[0]
+    result = load_alignment(tmp_path / "r.zarr")
+    assert result.controls("x") == {"llama": ["llama [random init 0]", "llama [random init 3]"]}
+    assert not any(str(tmp_path) in label for label in result.models_x)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--model", "hog", "--name", "a", "b"], "one name for each model: there are 2 for 1"),
+        (["--model", "hog", "pixels_32", "--name", "a", "a"], "names are short and differ"),
+        (["--model", "hog", "--name", "/home/a"], "names are short and differ"),
+        (["--name", "a"], "those of a model set have their names"),
+        (["--model", "hog", "--control", "random-init", "--random-init", "0"], "random weights alone"),
+    ],
+)
+def test_names_and_controls_that_cannot_be(tmp_path, capsys, options, message):
+    assert main(few(tmp_path, *options)) == 2
+    assert message in capsys.readouterr().err and not (tmp_path / "f").exists()
 
 
 def test_align_looks_where_extract_wrote(tmp_path, checkpoint, monkeypatch, capsys):
@@ -102,13 +174,15 @@ def test_align_looks_where_extract_wrote(tmp_path, checkpoint, monkeypatch, caps
     assert next(name for name, store in language.items() if store.spec["random_init"] is None).endswith(end)
     line = "align --dataset emoji_1024 --modelset s.toml --modality-x language --modality-y vision --input-dir f"
     line += " --pool-x last --pool-y none --topk 5"
-    for extra, label in (("", model), (" --random-init-x 4", f"{model} [random init 4]")):
+    for extra, label in (("", "llama"), (" --random-init-x 4", "llama [random init 4]")):
         assert main((line + extra).split()) == 0
         result = next(
             path for path in (tmp_path / "results").rglob("*.zarr") if ("random-4" in str(path)) == bool(extra)
         )
         assert list(load_alignment(result).models_x) == [label]
         assert list(load_alignment(result).models_y) == ["hog", "pixels_32"]
+    assert main((line + " --control random-init:3,4 -o r.zarr").split()) == 0
+    assert load_alignment("r.zarr").models_x == ["llama", "llama [random init 3]", "llama [random init 4]"]
     capsys.readouterr()
     assert main((line + " --random-init-x 5").split()) == 2
     err = capsys.readouterr().err
@@ -186,3 +260,20 @@ def test_the_references_commands_reach_the_hub_and_say_so(modality, pool, capsys
     line = f"extract --dataset minhuh/prh --subset wit_1024 --modelset val --modality {modality} --pool {pool}"
     assert main(line.split()) == 2
     assert "Data set 'minhuh/prh' (revision wit_1024" in capsys.readouterr().err
+
+
+def test_align_finds_controls_and_marked_stores_by_study(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    hog = "extract --dataset emoji_1024 --num-samples 24 --model hog --output-dir f".split()
+    assert main([*hog, "--store-dtype", "float16"]) == 0
+    line = "align --dataset emoji_1024 --model-x hog --model-y hog --input-dir f --topk 5 -o r.zarr".split()
+    assert main(line) == 0 and load_alignment("r.zarr").provenance.models_x[0].dtype == "float16"
+    capsys.readouterr()
+    assert main([*hog, "--store-dtype", "bfloat16"]) == 0
+    assert main([*line[:-1], "s.zarr"]) == 2
+    assert "hog_pool-none_as-bfloat16.zarr, hog_pool-none_as-float16.zarr. Name those" in capsys.readouterr().err
+    named = "--model-x vit_tiny_patch16_224 --model-y pixels_32 --control random-init:1".split()
+    assert main([*line[:-1], "s.zarr", *named]) == 2
+    err = capsys.readouterr().err
+    assert "3 of 3 feature stores are missing" in err and "--model vit_tiny_patch16_224" in err
+    assert err.count("--control random-init:1\n") == 2
