@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
-LARGE = (".safetensors", ".parquet", ".bin")
 TOKEN = "hf_reader"
 STEP = 16384
 
@@ -86,7 +85,7 @@ class Hub:
         )
         commit = hashlib.sha1(told.encode()).hexdigest()
         repository.commits[commit], repository.refs[revision] = files, commit
-        self.blobs |= {hashlib.sha256(data).hexdigest(): data for path, data in files.items() if path.endswith(LARGE)}
+        self.blobs |= {hashlib.sha256(data).hexdigest(): data for data in files.values() if is_large(data)}
         return commit
 
     def asked(self, part, method="GET"):
@@ -97,9 +96,14 @@ class Hub:
 def entry(path, data):
     """A file as the listings of the hub describe it."""
     described = {"type": "file", "path": path, "size": len(data), "oid": git_sha(data)}
-    if path.endswith(LARGE):
+    if is_large(data):
         described["lfs"] = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
     return described
+
+
+def is_large(data):
+    """Whether the hub keeps a file apart from git: here, each that is not text."""
+    return b"\0" in data
 
 
 def git_sha(data):
@@ -206,7 +210,7 @@ class Handler(BaseHTTPRequestHandler):
         if path not in files:
             return self.refuse(404, "EntryNotFound", "Entry not found", X_Repo_Commit=commit)
         data = files[path]
-        if not path.endswith(LARGE):
+        if not is_large(data):
             return self.reply(200, data, ETag=f'"{git_sha(data)}"', X_Repo_Commit=commit)
         sha = hashlib.sha256(data).hexdigest()
         self.reply(
@@ -219,10 +223,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def send_blob(self, sha, place):
         data, fault = self.hub.blobs[sha], self.hub.faults.get(place)
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
-        start = int(asked[1]) if asked else 0
-        stop = int(asked[2]) + 1 if asked and asked[2] else len(data)
-        body = data[start:stop]
+        asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range") or "")
+        first, last = asked.groups() if asked else ("", "")
+        start = int(first) if first else max(len(data) - int(last), 0) if last else 0
+        body = data[start : int(last) + 1] if first and last else data[start:]
         if fault == "short":
             body = body[: len(body) // 2]
         headers = {"Content-Length": str(len(body)), "Accept-Ranges": "bytes", "ETag": f'"{sha}"'}

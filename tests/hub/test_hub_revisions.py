@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from repositories import clip, language_model, study, timm_model, two_languages
 
+from extractors.datasets.loading import load
+from extractors.models import language
 from prh_jax import load_alignment, open_store
 
 EMOJI = "--dataset emoji_1024"
@@ -23,7 +25,7 @@ def pythia(hub):
     }
 
 
-def test_a_range_of_checkpoints(pythia, online):
+def test_a_range_of_checkpoints(pythia, online, tmp_path):
     model = "EleutherAI/pythia-70m"
     line = f"extract {EMOJI} --num-samples 12 --output-dir steps --model {model}@step{{1000,2000,4000}}"
     done = online.run(line)
@@ -35,6 +37,11 @@ def test_a_range_of_checkpoints(pythia, online):
     for store, seed in zip(stores, (1, 2, 2), strict=True):
         expected = hashlib.sha256(language_model(seed=seed)["model.safetensors"]).hexdigest()
         assert store.result["weights"] == {"model.safetensors": expected}
+    for name, content in language_model(seed=1).items():
+        (tmp_path / name).write_bytes(content)
+    alone, emoji = language.load(str(tmp_path)), load("emoji_1024", num_samples=12)
+    states, _ = alone.forward([alone.prepare(emoji, row)[0] for row in range(12)])
+    np.testing.assert_allclose(stores[0].read_layer(1), states[1].numpy(), atol=1e-6)
     twins = f"{model}@step2000, {model}@step4000 hold equal weights: they are one network."
     assert done.err.count(twins) == 1 and "step1000, " not in done.err
     aligned = online.run(

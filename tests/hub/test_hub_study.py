@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import NOBODY
 from oracles.lists import neighbor_lists, unit_rows
+from processes import NOBODY
 from repositories import SAMPLES, language_model, study, timm_model
 
 from prh_jax import open_store
