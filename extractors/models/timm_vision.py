@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import ExtractionError, first_line
 from .environment import compile_blocks, file_sha256, identity, pick_device, pick_dtype, with_revision
+from .packaged import is_packaged, load_packaged, packaged
 from .pooling import forward_hooks, pool_image
 
 
@@ -138,7 +139,7 @@ def load_timm(
     compiled: bool = False,
     options: dict[str, Any] | None = None,
 ) -> TimmTower:
-    """A timm model by name, or by the path of a local checkpoint folder (config.json, model.safetensors)."""
+    """A timm model by name, by the path of a local checkpoint folder (config.json, model.safetensors), or a package."""
     import timm
     import torch
     from timm.data.config import resolve_data_config
@@ -151,16 +152,22 @@ def load_timm(
         )
     place, kind = pick_device(device), pick_dtype(dtype, device)
     folder = Path(name)
-    source = f"local-dir:{folder}" if folder.is_dir() else name
+    from_package = is_packaged(name)
+    source = packaged(name).architecture if from_package else f"local-dir:{folder}" if folder.is_dir() else name
     if random_init is not None:
         torch.manual_seed(random_init)
     try:
-        model = timm.create_model(source, pretrained=random_init is None, **(options or {}))
+        model = timm.create_model(source, pretrained=random_init is None and not from_package, **(options or {}))
     except Exception as error:  # timm and the hub client raise many kinds: unknown name, no network, damaged file
         raise ExtractionError(_load_error(name, error)) from error
+    if from_package and random_init is None:
+        load_packaged(name, model)
     model = model.to(place, kind).eval()
     config = resolve_data_config(dict(options or {}), model=model)
-    revision = file_sha256(folder) if folder.is_dir() else _hub_revision(model)
+    if from_package:
+        revision = packaged(name).revision
+    else:
+        revision = file_sha256(folder) if folder.is_dir() else _hub_revision(model)
     tower = TimmTower(
         name=name,
         model=model,

@@ -24,6 +24,7 @@ from ..errors import ExtractionError, first_line
 from ..files import check_checkpoint
 from ..models import environment, language, vision
 from ..models.classical import CLASSICAL, ClassicalExtractor
+from ..models.packaged import is_packaged, packaged
 from ..places import place_of, pools_of
 from .batches import BatchSize, extract_block, release_memory
 from .finish import finish_writer
@@ -92,6 +93,8 @@ def check_folder(name: str) -> None:
     Also where the weights in it were never fetched, or are in no form that is read.
     """
     check_checkpoint(Path(name))
+    if is_packaged(name):
+        packaged(name)
     path_like = name.startswith(("/", "./", "../", "~")) or (name.partition("@")[0].count("/") > 1 and ":" not in name)
     if path_like and not Path(name).is_dir():
         raise ExtractionError(
@@ -125,7 +128,7 @@ def summary(outcomes: dict[str, Any]) -> str:
 
 def modality_of(name: str) -> str:
     """ "language" or "vision", from a local checkpoint's configuration, or the hub's, or the name."""
-    if name in CLASSICAL:
+    if name in CLASSICAL or is_packaged(name):
         return "vision"
     config = Path(name) / "config.json"
     if config.is_file() and "architecture" in json.loads(config.read_text()):
@@ -287,8 +290,11 @@ def already_complete(name: str, modality: str, data: Dataset, settings: Settings
             wanted |= {key: getattr(settings, key) for key in names}
         else:
             wanted["final_norm"] = settings.final_norm
-        if Path(name).is_dir() and settings.random_init is None:
-            wanted["revision"] = environment.file_sha256(Path(name))
+        if settings.random_init is None:
+            if Path(name).is_dir():
+                wanted["revision"] = environment.file_sha256(Path(name))
+            elif is_packaged(name):
+                wanted["revision"] = packaged(name).revision
     for path in candidates(name, modality, data, settings):
         if path.exists():
             store = open_store(path)
