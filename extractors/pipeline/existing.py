@@ -10,6 +10,7 @@ from prh_jax.stores.reader import open_store
 from ..datasets.samples import Dataset
 from ..models import environment
 from ..models.classical import CLASSICAL
+from ..models.packaged import is_packaged, packaged
 from ..places import marks_of, place_of, pools_of
 from .settings import Settings
 
@@ -98,8 +99,11 @@ def already_complete(
             wanted |= {key: getattr(settings, key) for key in names}
         else:
             wanted["final_norm"] = settings.final_norm
-        if Path(source).is_dir() and settings.random_init is None:
-            wanted["revision"] = environment.file_sha256(Path(source))
+        if settings.random_init is None:
+            if Path(source).is_dir():
+                wanted["revision"] = environment.file_sha256(Path(source))
+            elif is_packaged(source):
+                wanted["revision"] = packaged(source).revision
     for path in candidates(name, modality, data, settings):
         if path.exists():
             store = open_store(path)

@@ -21,6 +21,7 @@ from ..errors import ExtractionError, first_line
 from ..files import check_checkpoint
 from ..models import environment, language, vision
 from ..models.classical import CLASSICAL, ClassicalExtractor
+from ..models.packaged import is_packaged, packaged
 from .batches import BatchSize, extract_block, release_memory
 from .existing import already_complete, candidates, place_to_write
 from .finish import finish_writer, revisions_beside
@@ -83,6 +84,8 @@ def check_folder(name: str) -> None:
     Also where the weights in it were never fetched, or are in no form that is read.
     """
     check_checkpoint(Path(name))
+    if is_packaged(name):
+        packaged(name)
     path_like = name.startswith(("/", "./", "../", "~")) or (name.partition("@")[0].count("/") > 1 and ":" not in name)
     if path_like and not Path(name).is_dir():
         raise ExtractionError(
@@ -116,7 +119,7 @@ def summary(outcomes: dict[str, Any]) -> str:
 
 def modality_of(name: str) -> str:
     """ "language" or "vision", from a local checkpoint's configuration, or the hub's, or the name."""
-    if name in CLASSICAL:
+    if name in CLASSICAL or is_packaged(name):
         return "vision"
     config = Path(name) / "config.json"
     if config.is_file() and "architecture" in json.loads(config.read_text()):

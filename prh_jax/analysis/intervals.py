@@ -5,6 +5,7 @@ entries agree in both Gram matrices. Two independent layers at unbiased CKA -0.0
 [0.249, 0.353]. Subsets without replacement have no such twins.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -14,6 +15,18 @@ from ..engine.preprocess import Preprocess
 from ..metrics.base import Metric
 from ..null.settings import Null
 from .subsets import Layers, as_metric, both_sides, draw_halves, layer_parts, score_subsets, with_k
+
+
+class Difference(NamedTuple):
+    """How much closer the first networks are than the second, with interval, standard error and two-sided p."""
+
+    first: float
+    second: float
+    difference: float
+    low: float
+    high: float
+    standard_error: float
+    p: float
 
 
 class Interval(NamedTuple):
@@ -57,22 +70,100 @@ def interval(
     """
     from scipy import stats  # slow to import, and needed here alone
 
-    if not 0 < confidence < 1 or splits < 2:
-        raise ValueError(f"An interval needs 0 < confidence < 1 and at least 2 splits, got {confidence} and {splits}.")
-    metric, reduce = as_metric(metric), Null(aggregate=aggregate).reduce
-    sides = both_sides(x, y, preprocess)
-    n = sides.n
-    if n < 8:
-        raise ValueError(f"An interval needs at least 8 samples, 4 in each half, got {n}.")
-    parts = [layer_parts(metric.sketcher, side) for side in (sides.xs, sides.ys)]
-    score = float(reduce(sides.apart(score_subsets(*parts, jnp.arange(n)[None], metric=metric)))[0])
-    halves = jnp.asarray(draw_halves(n, splits, seed).reshape(2 * splits, n // 2))
-    values = score_subsets(*parts, halves, metric=with_k(metric, n, n // 2, scale_k))
-    values = reduce(sides.apart(np.asarray(values, np.float64)))
-    error = float(split_error(values.reshape(splits, 2)))
+    _check(confidence, splits)
+    score, values = _whole_and_halves(x, [y], metric, splits, aggregate, seed, preprocess, scale_k=scale_k)
+    metric, score, values = as_metric(metric), float(score[0]), values[0]
+    error = float(split_error(values))
     reach = float(stats.norm.ppf(0.5 + confidence / 2)) * error
     low, high = metric.bounds
     return Interval(score, max(low, score - reach), min(high, score + reach), error)
+
+
+def difference(
+    x: Layers,
+    first: Sequence[Layers],
+    second: Sequence[Layers],
+    metric: str | Metric,
+    *,
+    confidence: float = 0.95,
+    splits: int = 100,
+    aggregate: str = "max",
+    seed: int = 0,
+    preprocess: Preprocess | None = None,
+) -> Difference:
+    """Mean score of some networks with x, less that of others: trained ones and the same with random weights, say.
+
+    All networks are scored on the same halves, so that what a sample does to both groups cancels. The interval and p
+    (normal, of a difference of 0) are over samples of the same kind, for these networks: what other networks would
+    give, they do not tell.
+
+    Parameters
+    ----------
+    x
+        Features (n, d) of one layer, a list of layers, or a feature store.
+    first, second
+        Such of the networks of either group.
+    metric, confidence, splits, aggregate, seed, preprocess
+        As in `interval`.
+
+    Returns
+    -------
+    Difference
+        Mean scores of both groups, their difference, its interval and standard error, and p.
+
+    Raises
+    ------
+    ValueError
+        If a group is empty, or as `interval` says.
+    """
+    from scipy import stats  # slow to import, and needed here alone
+
+    _check(confidence, splits)
+    if not first or not second:
+        raise ValueError(f"Each group needs a network; there are {len(first)} and {len(second)}.")
+    scores, values = _whole_and_halves(x, [*first, *second], metric, splits, aggregate, seed, preprocess)
+    one, other = (float(group.mean()) for group in np.split(scores, [len(first)]))
+    halves, others = (group.mean(axis=0) for group in np.split(values, [len(first)]))
+    error = float(split_error(halves - others))
+    found, reach = one - other, float(stats.norm.ppf(0.5 + confidence / 2)) * error
+    p = float(2 * stats.norm.sf(abs(found) / error)) if error > 0 else float(found == 0)
+    return Difference(one, other, found, found - reach, found + reach, error, p)
+
+
+def _check(confidence: float, splits: int) -> None:
+    if not 0 < confidence < 1 or splits < 2:
+        raise ValueError(f"An interval needs 0 < confidence < 1 and at least 2 splits, got {confidence} and {splits}.")
+
+
+def _whole_and_halves(
+    x: Layers,
+    ys: Sequence[Layers],
+    metric: str | Metric,
+    splits: int,
+    aggregate: str,
+    seed: int,
+    preprocess: Preprocess | None,
+    *,
+    scale_k: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (ys) of all samples with each of ys, and those (ys, splits, 2) of the halves of random splits."""
+    metric, reduce = as_metric(metric), Null(aggregate=aggregate).reduce
+    each = [both_sides(x, y, preprocess) for y in ys]
+    n = each[0].n
+    if n < 8:
+        raise ValueError(f"An interval needs at least 8 samples, 4 in each half, got {n}.")
+    layers = [y for sides in each for y in sides.ys]
+    a, b = layer_parts(metric.sketcher, each[0].xs), layer_parts(metric.sketcher, layers)
+    edges = np.cumsum([len(sides.ys) for sides in each])[:-1]
+
+    def score(subsets: np.ndarray, metric: Metric) -> np.ndarray:
+        cells = np.asarray(score_subsets(a, b, jnp.asarray(subsets), metric=metric), np.float64)
+        blocks = zip(each, np.split(cells, edges, axis=2), strict=True)
+        return np.stack([reduce(sides.apart(block)) for sides, block in blocks])
+
+    halves = draw_halves(n, splits, seed).reshape(2 * splits, n // 2)
+    values = score(halves, with_k(metric, n, n // 2, scale_k))
+    return score(np.arange(n)[None], metric)[:, 0], values.reshape(len(ys), splits, 2)
 
 
 def split_error(scores: np.ndarray) -> Any:

