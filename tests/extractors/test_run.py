@@ -266,21 +266,8 @@ def test_align_finds_controls_and_marked_stores_by_study(tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     hog = ["extract", "--dataset", "emoji_1024", "--num-samples", "24", "--model", "hog", "--output-dir", "f"]
     assert main([*hog, "--store-dtype", "float16"]) == 0
-    line = [
-        "align",
-        "--dataset",
-        "emoji_1024",
-        "--model-x",
-        "hog",
-        "--model-y",
-        "hog",
-        "--input-dir",
-        "f",
-        "--topk",
-        "5",
-        "-o",
-        "r.zarr",
-    ]
+    line = ["align", "--dataset", "emoji_1024", "--model-x", "hog", "--model-y", "hog", "--input-dir", "f"]
+    line += ["--topk", "5", "-o", "r.zarr"]
     assert main(line) == 0 and load_alignment("r.zarr").provenance.models_x[0].dtype == "float16"
     capsys.readouterr()
     assert main([*hog, "--store-dtype", "bfloat16"]) == 0
