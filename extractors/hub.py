@@ -128,14 +128,16 @@ def _unreachable(repository: str, error: BaseException) -> str:
     lacking = f"the cache ({constants.HF_HUB_CACHE}) lacks files of {repository}"
     if constants.HF_HUB_OFFLINE:
         return (
-            f"HF_HUB_OFFLINE is set, and {lacking}. Check the name, or run the command once with the network and without "
-            "HF_HUB_OFFLINE."
+            f"HF_HUB_OFFLINE is set, and {lacking}. Check the name, or run the command once with the network and "
+            "without HF_HUB_OFFLINE."
         )
-    statuses = [cause.response.status_code for cause in _causes(error) if isinstance(cause, utils.HfHubHTTPError)]
-    if statuses:
+    status = next(
+        (cause.response.status_code for cause in _causes(error) if isinstance(cause, utils.HfHubHTTPError)), 0
+    )
+    if status:
         return (
-            f"{constants.ENDPOINT} answers with status {statuses[0]}, and {lacking}. Of 429 and those from 500 on, wait "
-            "and run again; of 403, check what your token permits, and whether a proxy is in between."
+            f"{constants.ENDPOINT} answers with status {status}, and {lacking}. Of 429 and those from 500 on, wait and "
+            "run again; of 403, check what your token permits, and whether a proxy is in between."
         )
     why = next((first_line(cause) for cause in _causes(error) if type(cause).__name__.startswith("Connect")), "")
     reason = f" ({why.rstrip('.')})" if why else ""

@@ -21,7 +21,7 @@ def put(hub, name, seed=0, fault=None, **more):
         hub.faults[name.replace("/", "--"), "model.safetensors"] = fault
 
 
-def test_each_failure_of_a_language_model_is_told(hub, online):
+def test_each_failure_of_a_language_model_is_told(hub, home, online):
     half = weights(0)[: len(weights(0)) // 2]
     hub.put("models", "lab/damaged", {**language_model(), "model.safetensors": half})
     put(hub, "lab/gated", gated=True)
@@ -46,6 +46,11 @@ def test_each_failure_of_a_language_model_is_told(hub, online):
     for name, message in failing.items():
         assert f"failed  {name}: Language model {name!r} could not be loaded: {message}" in done.out
     assert open_store(online.folder / "failing/emoji_1024/lab--slow_pool-mean.zarr").complete
+    (blob,) = (home / "hub/models--lab--slow/snapshots").glob("*/model.safetensors")
+    with blob.open("r+b") as file:
+        file.truncate(1000)
+    changed = online.run(f"{EMOJI} --modality language --model lab/slow --output-dir changed")
+    assert changed.status == 2 and f"model.safetensors changed in the cache. Remove {blob.resolve()} and" in changed.out
     del hub.faults["lab--short", "model.safetensors"]
     again = online.run(f"{EMOJI} --modality language --model lab/short --output-dir failing")
     assert again.status == 0 and len(hub.asked("lab/short/resolve", "HEAD")) > 3
