@@ -92,7 +92,9 @@ def explain(error: BaseException, repository: str, revision: str | None = None, 
             there = _revisions(repository, kind)
             return f"{repository} has no revision {revision!r}; it has {there or f'those listed at {page}'}."
         if isinstance(cause, utils.OfflineModeIsEnabled | utils.LocalEntryNotFoundError):
-            return _unreachable(repository, kind, cause)
+            return _unreachable(repository, cause)
+        if isinstance(cause, utils.HfHubHTTPError) and not isinstance(cause, utils.EntryNotFoundError):
+            return _unreachable(repository, cause)
         if "Consistency check failed" in str(cause) or type(cause).__name__ in _BROKEN_OFF:
             return (
                 f"The download of {repository} broke off: {first_line(cause)} Run the same command again: files that "
@@ -120,13 +122,22 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
             left += [other for other in (cause.__cause__, cause.__context__) if other is not None]
 
 
-def _unreachable(repository: str, kind: str, error: BaseException) -> str:
-    from huggingface_hub import constants
+def _unreachable(repository: str, error: BaseException) -> str:
+    from huggingface_hub import constants, utils
 
     lacking = f"the cache ({constants.HF_HUB_CACHE}) lacks files of {repository}"
     if constants.HF_HUB_OFFLINE:
         return (
-            f"HF_HUB_OFFLINE is set, and {lacking}. Run the command once with the network and without HF_HUB_OFFLINE."
+            f"HF_HUB_OFFLINE is set, and {lacking}. Check the name, or run the command once with the network and "
+            "without HF_HUB_OFFLINE."
+        )
+    status = next(
+        (cause.response.status_code for cause in _causes(error) if isinstance(cause, utils.HfHubHTTPError)), 0
+    )
+    if status:
+        return (
+            f"{constants.ENDPOINT} answers with status {status}, and {lacking}. Of 429 and those from 500 on, wait and "
+            "run again; of 403, check what your token permits, and whether a proxy is in between."
         )
     why = next((first_line(cause) for cause in _causes(error) if type(cause).__name__.startswith("Connect")), "")
     reason = f" ({why.rstrip('.')})" if why else ""

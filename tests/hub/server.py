@@ -3,7 +3,7 @@
 Large files are redirected to a second host name, as the real hub sends them to a content network: with `X-Repo-Commit`,
 `X-Linked-Size` and `X-Linked-ETag`, which is their SHA-256. A fault belongs to a file of a repository: "slow" sends it
 in steps, "stuck" stops after the first of them, "cut" ends the connection once in its middle, "short" sends less than
-was announced. Everything that is asked for is kept in `Hub.log`.
+was announced, and "forbidden" refuses it. Everything that is asked for is kept in `Hub.log`.
 """
 
 import hashlib
@@ -209,6 +209,8 @@ class Handler(BaseHTTPRequestHandler):
     def resolve(self, name, commit, files, path):
         if path not in files:
             return self.refuse(404, "EntryNotFound", "Entry not found", X_Repo_Commit=commit)
+        if self.hub.faults.get((name.replace("/", "--"), path)) == "forbidden":
+            return self.reply(403)
         data = files[path]
         if not is_large(data):
             return self.reply(200, data, ETag=f'"{git_sha(data)}"', X_Repo_Commit=commit)

@@ -21,11 +21,13 @@ def put(hub, name, seed=0, fault=None, **more):
         hub.faults[name.replace("/", "--"), "model.safetensors"] = fault
 
 
-def test_each_failure_of_a_language_model_is_told(hub, online):
+def test_each_failure_of_a_language_model_is_told(hub, home, online):
     half = weights(0)[: len(weights(0)) // 2]
     hub.put("models", "lab/damaged", {**language_model(), "model.safetensors": half})
     put(hub, "lab/gated", gated=True)
     put(hub, "lab/short", 1, "short")
+    put(hub, "lab/forbidden")
+    hub.faults["lab--forbidden", "config.json"] = "forbidden"
     put(hub, "lab/slow", 3, "slow")
     put(hub, "lab/steps", revision="step10")
     failing = {
@@ -35,14 +37,20 @@ def test_each_failure_of_a_language_model_is_told(hub, online):
         "lab/steps@step11": "lab/steps has no revision 'step11'; it has step10.",
         "lab/short": "The download of lab/short broke off: Consistency check failed: file should be of size "
         f"{len(weights(1))} but has size {len(weights(1)) // 2}",
+        "lab/forbidden": f"{hub.endpoint} answers with status 403, and the cache (",
         "lab/damaged": "The weights of lab/damaged are damaged (Error while deserializing header: incomplete metadata, "
         "file not fully covered), and the cache holds what the hub serves.",
     }
     done = online.run(f"{EMOJI} --modality language --model {' '.join(failing)} lab/slow --output-dir failing")
-    assert done.status == 1 and "5 of 6 models failed" in done.out
+    assert done.status == 1 and "6 of 7 models failed" in done.out
     for name, message in failing.items():
         assert f"failed  {name}: Language model {name!r} could not be loaded: {message}" in done.out
     assert open_store(online.folder / "failing/emoji_1024/lab--slow_pool-mean.zarr").complete
+    (blob,) = (home / "hub/models--lab--slow/snapshots").glob("*/model.safetensors")
+    with blob.open("r+b") as file:
+        file.truncate(1000)
+    changed = online.run(f"{EMOJI} --modality language --model lab/slow --output-dir changed")
+    assert changed.status == 2 and f"model.safetensors changed in the cache. Remove {blob.resolve()} and" in changed.out
     del hub.faults["lab--short", "model.safetensors"]
     again = online.run(f"{EMOJI} --modality language --model lab/short --output-dir failing")
     assert again.status == 0 and len(hub.asked("lab/short/resolve", "HEAD")) > 3

@@ -110,7 +110,7 @@ def test_all_of_it_again_without_a_hub(fetched, online, commands):
     assert lacking.status == 2
     for repository in ("lab/never", "timm/test_vit2.r160_in1k"):
         assert "HF_HUB_OFFLINE is set, and the cache (" in lacking.err
-        assert f"lacks files of {repository}. Run the command once with the network" in lacking.err
+        assert f"lacks files of {repository}. Check the name, or run the command once with the network" in lacking.err
     other = offline.run("extract --dataset minhuh/prh --subset other --model lab/never")
     assert other.status == 2 and "The hub does not answer for revision other of minhuh/prh" in other.err
     assert f"commit {fetched[0]['minhuh/prh']}. Run the command once with the network" in other.err
