@@ -169,6 +169,8 @@ def load_timm(
     if from_package and pretrained:
         load_packaged(name, model)
     model = model.to(place, kind).eval()
+    if from_package:  # networks of convolutions, which take two thirds of the time on a CPU with channels last
+        model = model.to(memory_format=torch.channels_last)
     config = resolve_data_config(dict(options or {}), model=model)
     place_on_hub = (str(folder), None) if folder.is_dir() else None
     if not from_package and place_on_hub is None:

@@ -5,6 +5,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from .demo_features import FAMILIES, extracted, shipped, top1
+
 CAVEATS = """\
 How to read this: the data are 1024 emoji, each a picture and its name, which language models read and vision networks
 do not. Emoji come in series (faces, clocks, flags of one design), so that even HOG, a histogram of edges, is far above
@@ -17,9 +19,8 @@ QUICK = (METRIC, "cycle_knn", "lcs_knn", "edit_distance_knn")
 """Those that share neighbour lists, as half a minute allows; the whole demo scores the reference's eight."""
 ORDERS = 100
 """Random pairings of pictures with texts, for what chance gives."""
-SPLITS = 30
+SPLITS = 20
 """Splits of the samples into halves, for the interval."""
-FAMILIES = ("trained", "random weights", "no network")
 
 
 EPILOG = """\
@@ -47,7 +48,6 @@ def run(args: argparse.Namespace) -> int:
     from ..stores.reader import open_stores
     from ..stores.target import check_replaceable, file_target
     from ..study.align import align
-    from .demo_features import extracted, shipped
 
     keep_compiled()
     folder = Path(args.output_dir)
@@ -75,14 +75,13 @@ def run(args: argparse.Namespace) -> int:
 
 def with_families(result: Any) -> Any:
     """The result with what its vision models are, and the accuracy that each network has once it is trained."""
-    from .demo_features import top1
 
     def family(record: Any) -> str:
         if top1(record.spec) is None:
             return FAMILIES[2]
         return FAMILIES[record.spec.get("random_init") is not None]
 
-    return result.assign(family_y=family, imagenet_top1_when_trained_y=lambda record: top1(record.spec))
+    return result.assign(family_y=family, top1_when_trained_y=lambda record: top1(record.spec))
 
 
 def table(result: Any) -> str:
@@ -94,7 +93,7 @@ def table(result: Any) -> str:
     rows = []
     for record, scores in zip(result.provenance.models_y, best.transpose("model_y", "model_x").values, strict=True):
         random = record.assigned["family"] == FAMILIES[1]
-        accuracy = record.assigned.get("imagenet_top1_when_trained")
+        accuracy = record.assigned.get("top1_when_trained")
         name = short_name(record.spec["model"], 44).removeprefix("package:")
         told = "" if accuracy is None else f" (ImageNet top-1 {accuracy:.1f} %)"
         rows.append(("  the same with random weights" if random else f"{name}{told}", scores))
@@ -119,8 +118,8 @@ def table(result: Any) -> str:
 def _beyond_chance(p: Any) -> str:
     largest = float(p.max())
     if largest <= 0.05:
-        least = f"{1 / (ORDERS + 1):.2g} is the least that {ORDERS} pairings give"
-        return f"All are beyond chance: p = {largest:.2g} at most, and {least}."
+        least = f"p = {largest:.2g} at most; {ORDERS} pairings give no less than {1 / (ORDERS + 1):.2g}"
+        return f"All are beyond chance ({least})."
     within = [str(name) for name in p["model_y"].values if float(p.sel(model_y=name).max()) > 0.05]
     return f"Within what chance gives (p > 0.05): {', '.join(within)}."
 

@@ -21,6 +21,8 @@ CLASSICAL = ("hog", "color_histogram", "pixels_32")
 MINILM = "all-MiniLM-L6-v2_pool-mean"
 SEED = 0
 """Of the random weights."""
+FAMILIES = ("trained", "random weights", "no network")
+"""What the vision models are, by which pictures colour them."""
 
 
 @dataclass(frozen=True)

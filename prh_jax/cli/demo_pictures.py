@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from .demo import FAMILIES
+from .demo_features import FAMILIES
 from .report import with_samples
 
 
@@ -16,7 +16,7 @@ def heat_map_picture(result: Any, metric: str, path: Path) -> Path:
 
     scores = result.scores(metric)
     chance = METRICS[metric]().chance(result.provenance.n)
-    title = f"{metric} on emoji_1024, best layer pair; colours start at chance ({chance:.4f})"
+    title = f"{metric} on emoji_1024, best layer pair; colours start at chance"
     return write_figure(heat_map(scores, title=title, low=chance), path)
 
 
@@ -27,16 +27,16 @@ def accuracy_picture(result: Any, metric: str, path: Path) -> Path:
 
     networks = [r.label for r in result.provenance.models_y if r.assigned["family"] in FAMILIES[:2]]
     chosen = result.sel(model_x=0, model_y=networks)
-    ax = curve(chosen, metric, "imagenet_top1_when_trained", side="y", families="family", log=False)
+    ax = curve(chosen, metric, "top1_when_trained", side="y", families="family", log=False)
     chance = float(chosen.calibration.null(metric).mean())
     ax.axhline(chance, color=GREY, lw=1.0, linestyle=":")
-    note = {"xy": (0.99, chance), "xytext": (0, 4), "xycoords": ax.get_yaxis_transform(), "textcoords": "offset points"}
-    ax.annotate(f"chance {chance:.3f} (dotted)", **note, ha="right", fontsize=7, color=GREY)
+    note = {"xy": (0.99, chance), "xytext": (0, 8), "xycoords": ax.get_yaxis_transform(), "textcoords": "offset points"}
+    ax.annotate("chance (dotted)", **note, ha="right", fontsize=7, color=GREY)
     scores = chosen.scores(metric)
     for i, record in enumerate(chosen.provenance.models_y):
         if record.assigned["family"] == FAMILIES[0]:
             name = short_name(record.spec["model"], 30).removeprefix("package:")
-            at = (record.assigned["imagenet_top1_when_trained"], float(scores.isel(model_x=0, model_y=i)))
+            at = (record.assigned["top1_when_trained"], float(scores.isel(model_x=0, model_y=i)))
             ax.annotate(as_text(name), at, (0, 7), textcoords="offset points", ha="center", fontsize=7)
     ax.set_ylim(0, 1.15 * float(scores.max()))
     ax.margins(x=0.15)

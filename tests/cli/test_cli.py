@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import subprocess
-import sys
 from functools import partial
 
 import numpy as np
@@ -203,28 +201,3 @@ def test_the_table_for_choosing_has_what_chance_gives(capsys, monkeypatch):
     assert chance["cka"][0] < 0.2 and chance["cka"][1] > 0.7
     assert cells["rsm_norm_difference"][1] == "smaller" and cells["cka"][-1] == "1"
     assert float(cells["mutual_knn"][-1]) > 0
-
-
-def test_quick_demo_needs_the_core_packages_alone(tmp_path):
-    """Also without torch, PIL, pyarrow, matplotlib ... installed."""
-    blocked = {"torch", "torchvision", "timm", "transformers", "datasets", "PIL", "pyarrow", "skimage", "matplotlib"}
-    code = f"""
-import importlib.abc, sys
-class Blocked(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {blocked!r}:
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Blocked())
-from prh_jax.cli import demo
-from prh_jax.cli.main import main
-demo.find_spec = lambda name: None
-sys.exit(main(["demo", "--quick", "--output-dir", {str(tmp_path)!r}]))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    row = next(line for line in done.stdout.split("mutual_knn", 1)[1].splitlines() if line.strip().startswith("hog"))
-    score, chance, p = (float(part) for part in row.split("hog")[1].split("|"))
-    assert score == pytest.approx(0.124, abs=0.002)
-    assert chance == pytest.approx(10 / 1023, abs=0.004) and p == pytest.approx(1 / 101, abs=5e-4)
-    assert "How to read this" in done.stdout and "No heat map" in done.stdout
-    assert load_alignment(tmp_path / "alignment.zarr").protocol["n"] == 1024
