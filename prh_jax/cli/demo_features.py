@@ -69,7 +69,7 @@ def extracted(folder: Path) -> Stores:
     """
     from extractors.errors import ExtractionError, MissingExtraError, require_extra
 
-    remedy = 'pip install "prh-jax[demo]"; or see it from shipped features, which needs neither: prh demo --quick'
+    remedy = 'pip install "prh-jax[demo]"; or see the same from shipped features: prh demo --quick'
     try:
         require_extra()
     except MissingExtraError as error:
