@@ -5,12 +5,20 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test test-all faults docs bench lint format clean
 
+# --no-compile: Python compiles what is imported. To compile all modules of all packages takes a minute.
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile --editable
+
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable ".[demo,dev]"
+	$(INSTALL) ".[demo,dev]"
+	touch $@ $(VENV)/demo
+
+$(VENV)/demo: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) ".[demo]"
 	touch $@
 
-demo: $(VENV)/ready
+demo: $(VENV)/demo
 	$(BIN)/prh demo
 
 # Most tests compile programs that run once, and would spend two thirds of their time on optimising them; those marked
@@ -33,11 +41,11 @@ faults: $(VENV)/ready
 	$(CHEAPLY) $(BIN)/python -m pytest -n 0 --disable-warnings tests/faults
 
 docs: $(VENV)/ready
-	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	$(INSTALL) ".[docs]"
 	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
 
 bench: $(VENV)/ready
-	$(BIN)/python -m pip install --quiet --editable ".[bench]"
+	$(INSTALL) ".[bench]"
 	$(BIN)/prh bench $(ARGS)
 
 lint: $(VENV)/ready

@@ -113,6 +113,14 @@ def _choices(name: str, inside: str) -> list[str]:
     return [str(n) for n in (range(first, last + 1, step) if first <= last else range(first, last - 1, -step))]
 
 
+def control_seeds(text: str) -> tuple[int, ...]:
+    """The seeds of `--control random-init:0,1,2`; ValueError for anything else."""
+    kind, _, seeds = text.partition(":")
+    if kind != "random-init":
+        raise ValueError(f"{text!r} is no control")
+    return tuple(dict.fromkeys(int(seed) for seed in (seeds or "0").split(",")))
+
+
 def name_of(modelset: str) -> str:
     """A set's name for folders of results: of a file, its stem and table."""
     return Path(modelset).name.replace(".toml", "").replace(":", "-")

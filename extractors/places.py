@@ -60,14 +60,6 @@ def place_of(
     )
 
 
-def control_seeds(text: str) -> tuple[int, ...]:
-    """The seeds of `--control random-init:0,1,2`; ValueError for anything else."""
-    kind, _, seeds = text.partition(":")
-    if kind != "random-init":
-        raise ValueError(f"{text!r} is no control")
-    return tuple(dict.fromkeys(int(seed) for seed in (seeds or "0").split(",")))
-
-
 def marks_of(
     *,
     quantize: str | None = None,

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..places import control_seeds
+from ..modelsets import control_seeds
 
 EPILOG = """\
 examples:

@@ -8,7 +8,6 @@ from typing import Any
 
 from .arguments import add_null_options, add_pairing, index_or_all, labels_of, metrics_of, null_of, pair_of, paths_of
 from .printing import print_calibration, print_json, table
-from .study_stores import require_stores, study_folder, study_stores
 
 EPILOG = """\
 examples:
@@ -191,6 +190,8 @@ def _run(args: argparse.Namespace) -> int:
     elif args.y:
         raise ValueError("--y needs --x: give the stores of both sides, or --x alone to align it with itself.")
     else:
+        from .study_stores import require_stores, study_stores
+
         paths_x, paths_y = study_stores(args, "x"), study_stores(args, "y")
         require_stores(args, paths_x, paths_y)
         xs, ys, same = open_stores(paths_x), open_stores(paths_y), paths_x == paths_y
@@ -285,7 +286,7 @@ def _print_tables(args: argparse.Namespace, alignment: Any, output: Any) -> None
 
 
 def _control_seeds(text: str) -> tuple[int, ...]:
-    from extractors.places import control_seeds
+    from extractors.modelsets import control_seeds
 
     return control_seeds(text)
 
@@ -305,6 +306,8 @@ def _npy_path(args: argparse.Namespace, key: str) -> Path:
     if args.output:
         output = Path(args.output)
         return output.with_name(output.stem + ("" if output.suffix else "_npy")) / name
+    from .study_stores import study_folder
+
     return study_folder(args) / name
 
 
@@ -313,6 +316,7 @@ def _result_path(args: argparse.Namespace, metrics: dict[str, Any]) -> Path:
         option = "--x" if args.x else f"--model-{'x' if args.model_x else 'y'}"
         raise ValueError(f"With {option}, name the result too: -o result.zarr")
     from ..metrics.registry import GROUPS
+    from .study_stores import study_folder
 
     name = next((group for group, names in GROUPS.items() if list(metrics) == names), "+".join(metrics))
     name += f"_k{args.topk}" * any("k" in m.settings for m in metrics.values()) + "_prh" * args.prh
