@@ -140,15 +140,16 @@ def extract_model(
     `source` is its name, or the folder of a local checkpoint; `called` what it is called in place of that.
     """
     modality, name = modality or modality_of(source), called or source
+    shown = Wanted(source, name=called, random_init=settings.random_init).label
     check_samples(data, modality, settings)
     for place in candidates(name, modality, data, settings):
         check_target(place)
     done = already_complete(source, modality, data, settings, called=called)
     if done:
-        print(f"{name}: complete at {done}")
+        print(f"{shown}: complete at {done}")
         return done
     start = time.monotonic()
-    with waiting(f"loading {name}"):  # what the hub sends is shown by its own bars on a terminal
+    with waiting(f"loading {shown}"):  # what the hub sends is shown by its own bars on a terminal
         extractor = _load(source, modality, settings)
     store_dtype = settings.store_dtype
     if store_dtype == "auto":
@@ -172,17 +173,17 @@ def extract_model(
         overwrite=settings.force_remake,
     )
     share = settings.worker.share(range(len(writer.blocks)))
-    _extract_blocks(name, extractor, data, writer, sorted(set(writer.pending()) & set(share)), batch, settings)
+    _extract_blocks(shown, extractor, data, writer, sorted(set(writer.pending()) & set(share)), batch, settings)
     left = writer.pending()
     if left:
         print(
-            f"{name}: {settings.worker} has done its share; {len(left)} of {len(writer.blocks)} blocks are the other "
+            f"{shown}: {settings.worker} has done its share; {len(left)} of {len(writer.blocks)} blocks are the other "
             f"workers'. The last to come finishes {path}."
         )
     elif not writer.complete:
         finish_writer(writer, {"batch_policy": _policy(batch), "seconds": time.monotonic() - start})
     if not left:
-        print(f"{name}: {len(extractor.layers)} layers of {len(data)} samples at {path}")
+        print(f"{shown}: {len(extractor.layers)} layers of {len(data)} samples at {path}")
     return path
 
 

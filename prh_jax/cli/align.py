@@ -293,7 +293,7 @@ def _control_seeds(text: str) -> tuple[int, ...]:
 
 def _print_controls(alignment: Any, key: str) -> None:
     """What training adds, where models have their controls in the result."""
-    for side in "xy":
+    for side in "xy" if alignment.provenance.stores_y else "x":  # of one side with itself both tables would be the same
         if alignment.controls(side):
             print(f"\n{key}: trained minus random weights of the same network (side {side})")
             print(table(alignment.above_control(key, side=side)["difference"]))
