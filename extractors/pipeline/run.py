@@ -55,12 +55,14 @@ def extract(
     """
     outcomes: dict[str, Any] = {}
     usable: dict[str, Dataset] = {}
-    _quiet_libraries()
+    with waiting("starting"):  # torch and its kin take seconds to import
+        _quiet_libraries()
     for wanted in (Wanted.of(model, modality) for model in models):
         name = wanted.label
         try:
             check_folder(wanted.source)
-            kind = wanted.modality or modality_of(wanted.source)
+            with waiting(f"looking at {name}"):  # of a model by name, timm or the hub tells the modality
+                kind = wanted.modality or modality_of(wanted.source)
             if settings.on_error == "skip" and kind not in usable:
                 usable[kind] = leave_out_broken(data, kind, settings.caption_index)
             outcomes[name] = extract_model(

@@ -14,7 +14,9 @@ from tqdm.auto import tqdm
 Item = TypeVar("Item")
 
 SECONDS = 10.0
-"""Between two lines in a log."""
+"""Between two lines in a log, of one step or of several that follow each other."""
+PAUSE = 2.0
+"""Between two steps that follow each other, at most."""
 
 
 def progress(
@@ -78,6 +80,8 @@ class _Lines:
     """Progress as lines. A thread prints them, so that a step that takes long is seen to go on, or else `update`."""
 
     by_thread = True
+    since = ended = float("-inf")
+    """Of all steps: when the log was written to last, or the first of the steps began; when the last of them ended."""
 
     def __init__(self, what: str, unit: str, total: int | None, initial: int):
         self.what, self.unit, self.total, self.initial = what, unit, total, initial
@@ -85,7 +89,9 @@ class _Lines:
         self._over = threading.Event()
 
     def __enter__(self) -> "_Lines":
-        self.start = self._last = time.monotonic()
+        self.start = time.monotonic()
+        if self.start - _Lines.ended > PAUSE:
+            _Lines.since = self.start
         if self.by_thread:
             self._thread = threading.Thread(target=self._print_on, daemon=True)
             self._thread.start()
@@ -97,18 +103,24 @@ class _Lines:
             self._thread.join()
         if self.printed:
             self._print()
+        _Lines.ended = time.monotonic()
 
     def update(self, count: int = 1) -> None:
         self.done += count
-        if not self.by_thread and time.monotonic() - self._last >= SECONDS:
+        if not self.by_thread and self._due() <= 0:
             self._print()
 
     def _print_on(self) -> None:
-        while not self._over.wait(SECONDS):
-            self._print()
+        while not self._over.wait(max(self._due(), 0)):
+            if self._due() <= 0:
+                self._print()
+
+    def _due(self) -> float:
+        """Seconds until the next line."""
+        return _Lines.since + SECONDS - time.monotonic()
 
     def _print(self) -> None:
-        self.printed, self._last = True, time.monotonic()
+        self.printed, _Lines.since = True, time.monotonic()
         print(f"{self.what}: {self._state()}", file=sys.stderr, flush=True)
 
     def _state(self) -> str:

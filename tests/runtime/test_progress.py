@@ -12,6 +12,7 @@ from prh_jax.runtime import progress
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
     monkeypatch.setattr(progress, "SECONDS", 0.1)
+    monkeypatch.setattr(progress._Lines, "ended", float("-inf"))
 
 
 def lines(capsys):
@@ -50,6 +51,13 @@ def test_nothing_is_printed_of_what_is_quick_or_quiet(capsys):
     with progress.progress_bar("scoring", "tiles", 2, quiet=True):
         time.sleep(0.25)
     assert not lines(capsys)
+
+
+def test_no_longer_is_silent_over_several_steps(capsys):
+    for what in ("loading", "compiling", "scoring"):
+        with progress.waiting(what):
+            time.sleep(0.06)
+    assert [line.split(":")[0] for line in lines(capsys)][:1] == ["compiling"]
 
 
 def test_waiting_says_how_long(capsys):
