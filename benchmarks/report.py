@@ -1,4 +1,4 @@
-"""The README's tables and plot of benchmarks, from committed results of full size: `python -m benchmarks.report`."""
+"""The tables and plots of docs/benchmarks.md, from committed results of full size: `python -m benchmarks.report`."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from .run import RESULTS, kernel_table, study_table
 
-ROOT = Path(__file__).parent.parent
+PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 START, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"
 PLOT, GROWTH = RESULTS / "study.png", RESULTS / "growth.png"
 
@@ -27,7 +27,7 @@ def title(results: dict[str, Any]) -> str:
 
 
 def section() -> str:
-    """What stands between the README's markers."""
+    """The tables between the markers of the page."""
     parts = []
     for results in committed():
         few = results | {"kernels": [row for row in results["kernels"] if row["k"] in (None, 10)]}
@@ -97,13 +97,12 @@ def plot_growth() -> None:
 
 
 def main() -> None:
-    """Write the plots and the README's section."""
+    """Write the plots and the tables of the page."""
     plot()
     plot_growth()
-    readme = ROOT / "README.md"
-    before, rest = readme.read_text().split(START)
+    before, rest = PAGE.read_text().split(START)
     after = rest.split(END)[1]
-    readme.write_text(f"{before}{START}\n{section()}\n{END}{after}")
+    PAGE.write_text(f"{before}{START}\n{section()}\n{END}{after}")
 
 
 if __name__ == "__main__":

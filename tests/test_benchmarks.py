@@ -95,10 +95,15 @@ def test_the_reference_of_extraction_is_asked_for(tmp_path):
         extraction.reference_module(tmp_path)
 
 
-def test_the_readme_shows_the_results_that_are_committed():
-    readme = (report.ROOT / "README.md").read_text()
-    assert report.section() == readme.split(report.START)[1].split(report.END)[0].strip()
+def test_the_page_of_benchmarks_shows_the_results_that_are_committed():
+    page = report.PAGE.read_text()
+    assert report.section() == page.split(report.START)[1].split(report.END)[0].strip()
     assert report.PLOT.exists() and report.GROWTH.exists()
+    results = next(r for r in report.committed() if "study_reference_seconds" in r)
+    seconds = next(row["seconds"] for row in results["study"] if row["metrics"] == "all")
+    hours = sum(results["study_reference_seconds"].values()) / 3600
+    readme = (report.PAGE.parent.parent / "README.md").read_text()
+    assert f"take {seconds:.0f} s" in readme and f"an estimated {hours:.0f} hours" in readme
 
 
 def test_every_kind_of_metric_stands_beside_numpy():

@@ -1,6 +1,8 @@
 """The documentation, without building it: nothing public is left out, nothing linked to is missing."""
 
 import re
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,22 @@ def test_links_lead_somewhere(page):
         assert ((ROOT / page).parent / link).exists(), link
 
 
+def test_the_citation_is_of_this_version():
+    assert re.search(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)[1] == prh_jax.__version__
+
+
 def test_every_page_is_in_the_table_of_contents():
     listed = re.findall(r"^(?:.*<)?([\w/]+)>?$", (ROOT / "docs" / "index.md").read_text(), flags=re.MULTILINE)
     assert {p.stem for p in (ROOT / "docs").glob("*.md")} - {"index"} <= set(listed)
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))])
+def test_what_code_imports_is_there(page):
+    """Also in blocks that nothing runs, as the recipes for clusters."""
+    text = (ROOT / page).read_text()
+    found = re.findall(r"^ *from ((?:prh_jax|extractors)[\w.]*) import ([\w, ]+)$", text, re.MULTILINE)
+    for module, names in found:
+        needed = "torch" if module.startswith("extractors") else "flax" if module == "prh_jax.flax" else "jax"
+        if find_spec(needed):
+            for name in names.split(", "):
+                assert hasattr(import_module(module), name) or find_spec(f"{module}.{name}"), f"{module}.{name}"

@@ -11,10 +11,14 @@ from typing import Any, NoReturn
 
 from .._version import __version__
 
+FIRST = ("demo", "extract", "align", "calibrate", "report", "doctor")
+"""The commands that `prh` alone shows."""
+
+
 EPILOG = """\
-a first look:
-  prh demo --quick                      scores from shipped features, half a minute, needs no torch
-  prh metrics                           what can be measured
+first steps:
+  prh demo --quick                      half a minute, from features in the package, without torch
+  prh metrics                           the metrics, with their settings
 
 the study of the paper:
   prh extract --dataset minhuh/prh --subset wit_1024 --modelset val --modality language --pool avg
@@ -22,18 +26,18 @@ the study of the paper:
   prh align --dataset minhuh/prh --subset wit_1024 --modelset val \\
             --modality-x language --pool-x avg --modality-y vision --pool-y none
 
-your own features, and what a result says:
+your own features:
   prh align --x stores/*.zarr --metric mutual_knn cka --null 200 -o result.zarr
   prh show result.zarr
 
 exit status:
-  0    all went well
-  1    something failed, and the rest was done: a model of several, a damaged store, a metric that fails its self-test
-  2    nothing was done: a command that cannot be read, or input that cannot be used
-  130  interrupted; what was finished is kept, and the same command goes on
+  0    success
+  1    a part failed and the rest was done: one model of several, a damaged store, a metric that fails its self-test
+  2    nothing was done: the command cannot be read, or its input cannot be used
+  130  interrupted; finished work is kept, and the same command continues it
 
-Every command has examples: prh COMMAND --help. Progress is shown on a terminal only; PRH_DEBUG=1 shows where an error
-came from.
+Every command has examples: prh COMMAND --help. A terminal shows progress bars; in a log, extract and align print a line
+every ten seconds. PRH_DEBUG=1 shows where an error came from.
 """
 
 
@@ -52,6 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # the last: all is done, and the status is known
         signal.signal(signal.SIGINT, lambda _, frame: _interrupted(command, frame))
     try:
+        if not arguments:
+            print(overview())
+            return 2
         if command == "bench":
             from . import bench
 
@@ -125,7 +132,7 @@ def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="prh",
-        description="How alike are the representations of neural networks? All layer pairs of all model pairs.",
+        description="Measure how similar the representations of neural networks are: every layer of every model pair.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -142,6 +149,21 @@ def make_parser() -> argparse.ArgumentParser:
         body.add_arguments(command)
         command.set_defaults(run=body.run)
     return parser
+
+
+def overview() -> str:
+    """What `prh` alone prints: the commands of a first day."""
+    table = command_table()
+    lines = [f"  {name:11s} {table[name][0]}" for name in FIRST]
+    return "\n".join(
+        [
+            f"prh-jax {__version__}: how similar are the representations of neural networks?",
+            "",
+            *lines,
+            "",
+            "Start with prh demo --quick. All commands: prh --help. Options and examples of one: prh COMMAND --help.",
+        ]
+    )
 
 
 def command_table() -> dict[str, tuple[str, Any]]:
@@ -176,22 +198,22 @@ def command_table() -> dict[str, tuple[str, Any]]:
     return {
         "extract": ("write every layer of every model to feature stores", extract),
         "align": ("score all layer pairs of all model pairs", align),
-        "finish": ("finish stores or results that several workers wrote", finish),
-        "import": ("bring features made elsewhere into a store", importing),
-        "pack": ("pack a feature store into one file, checked first", pack),
-        "unpack": ("unpack such a file into a store, checked on the way", unpack),
-        "plan": ("say what a study will take: bytes, time on this machine", plan),
-        "calibrate": ("find what chance gives for a result: p, q, calibrated scores", calibrate),
-        "show": ("print what a result is made of, and its tables", show),
-        "export": ("write a result for other programs", export),
-        "report": ("write a result as one HTML file to look at", report),
+        "finish": ("complete stores or results that several workers wrote", finish),
+        "import": ("convert files of features into stores", importing),
+        "pack": ("check a feature store and pack it into one file", pack),
+        "unpack": ("unpack a packed store and check it", unpack),
+        "plan": ("estimate the bytes, memory and time of a study", plan),
+        "calibrate": ("test a result against chance: p, q, calibrated scores", calibrate),
+        "show": ("print a result: its origin and its tables", show),
+        "export": ("write a result as csv, parquet, netCDF, Markdown or LaTeX", export),
+        "report": ("write a result as one HTML file", report),
         "merge": ("join results of several runs", merge),
-        "inspect": ("say what a store or result holds, whether it is complete and intact", inspect),
-        "metrics": ("list the metrics with settings, range, symmetry and source", metrics),
-        "demo": ("from real pictures and texts to a table and a heat map, in a few minutes", demo),
+        "inspect": ("check a store or result: contents, completeness, checksums", inspect),
+        "metrics": ("list the metrics: settings, range, symmetry, source", metrics),
+        "demo": ("compare vision networks with a language model, in a few minutes", demo),
         "doctor": ("check this installation: versions, devices, metrics", doctor),
-        "completion": ("print a script that lets a shell complete commands, options and metrics", completion),
-        "bench": ("measure throughput beside accuracy (in a checkout)", bench),
+        "completion": ("print a script for your shell's completion of commands, options and metrics", completion),
+        "bench": ("measure speed and accuracy (in a checkout)", bench),
     }
 
 

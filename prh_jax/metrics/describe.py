@@ -1,4 +1,4 @@
-"""The table of metrics in words, for `prh metrics` and the README."""
+"""The table of metrics in words, for `prh metrics` and docs/metric_table.md."""
 
 import json
 from typing import Any

@@ -12,6 +12,7 @@ import time
 import pytest
 from inputs import make_store
 
+from prh_jax._version import __version__
 from prh_jax.cli import metrics
 from prh_jax.cli.main import _dashed, main, make_parser
 from prh_jax.metrics.registry import METRICS
@@ -50,11 +51,26 @@ def test_help_says_what_exit_statuses_mean(capsys):
 
 
 def test_a_command_that_cannot_be_read_is_status_2(capsys):
-    for argv in ([], ["aling"], ["align", "--nope"], ["metrics", "--format", "yaml"]):
+    for argv in (["aling"], ["align", "--nope"], ["metrics", "--format", "yaml"]):
         with pytest.raises(SystemExit) as stop:
             main(argv)
         assert stop.value.code == 2
         assert "usage: prh" in capsys.readouterr().err
+
+
+def test_prh_alone_shows_six_commands_and_how_to_see_all(capsys):
+    assert main([]) == 2
+    shown = capsys.readouterr().out
+    listed = re.findall(r"^  (\w+) +(\S.*)$", shown, re.MULTILINE)
+    assert [name for name, _ in listed] == ["demo", "extract", "align", "calibrate", "report", "doctor"]
+    assert all(COMMANDS[name].description.lower() == f"{summary}.".lower() for name, summary in listed)
+    assert all(words in shown for words in (__version__, "prh demo --quick", "prh --help"))
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0 and capsys.readouterr().out == f"prh-jax {__version__}\n"
 
 
 def test_interruption_is_status_130(monkeypatch, capsys):

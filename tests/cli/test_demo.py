@@ -75,6 +75,11 @@ def test_the_quick_demo_shows_it(quick):
     assert (first, second) == pytest.approx((trained.mean(), random.mean()), abs=1e-3)
     assert gap == pytest.approx((trained - random).mean(), abs=1e-3) and 0.05 < low < gap < high < 0.12
     assert sentence.endswith("p < 0.001).")
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    chance = told["chance: mean of 100 random pairings"]
+    assert [f"{share:.0%}".replace("%", " %") for share in (first, second, chance)] == re.findall(r"\b\d+ %", readme)[
+        :3
+    ]
 
 
 @pytest.mark.skipif(any(find_spec(name) is None for name in ("matplotlib", "plotly")), reason="needs the extra plot")
