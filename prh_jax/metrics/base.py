@@ -197,8 +197,10 @@ class Metric:
         return self.name + (":" + ",".join(changed) if changed else "")
 
 
-_as_array = jax.jit(lambda score: score)
-"""Faster than `jnp.asarray`, which takes longer than a short metric."""
+@jax.jit
+def _as_array(score: Any) -> Any:
+    """Faster than `jnp.asarray`, which takes longer than a short metric."""
+    return score
 
 
 @partial(quick_jit, static_argnames=("metric",))

@@ -149,8 +149,10 @@ class Sketcher:
         return jax.tree.map(jnp.asarray, settled)
 
 
-_constant = jax.jit(lambda: np.zeros((), np.float32))
-"""A tracer in `jit`, found faster than by the functions of `jax.numpy`, which take longer than a short metric."""
+@jax.jit
+def _constant() -> Any:
+    """A tracer in `jit`, found faster than by the functions of `jax.numpy`, which take longer than a short metric."""
+    return np.zeros((), np.float32)
 
 
 def staged(*arrays: Any) -> bool:
