@@ -78,9 +78,6 @@ class Metric:
     invariances: ClassVar[Any] = frozenset()
     """Names in INVARIANCES of the transformations of either layer that leave the score unchanged."""
 
-    quick: ClassVar[bool] = False
-    """Whether `alone` takes less time than to find out whether `jit` calls it, and needs neither JAX nor BLAS."""
-
     def __post_init__(self):
         """Settings of the type of their defaults: whole numbers as int, so that equal settings are one."""
         for field in dataclasses.fields(self):
@@ -125,20 +122,20 @@ class Metric:
             if staged(x, y, where):
                 return self._masked(jnp.asarray(x), jnp.asarray(y), jnp.asarray(where))
             return self(x[where], y[where])
-        if self.quick and not isinstance(x, Tracer) and not isinstance(y, Tracer):
-            score = self.alone(x, y)
+        if not isinstance(x, Tracer) and not isinstance(y, Tracer) and on_host(x, y):
+            score = self.by_numpy(np.asarray(x), np.asarray(y))
             if score is not None:
-                return _as_array(score)
+                return _as_array(np.float32(score))
         sketcher = self.sketcher.specialise(SketchContext(x.shape[0], tuple(sorted({x.shape[1], y.shape[1]}))))
         if staged(x, y):
             x, y = self.to_derive(jnp.asarray(x), jnp.asarray(y))
             return self.compare(sketcher(x), sketcher(y))
+        score = self.alone(x, y)
+        if score is not None and not np.isnan(score):
+            return _as_array(score)
         with quiet_blas():
-            score = self.alone(x, y)
-            if score is not None and not np.isnan(score):
-                return _as_array(score)
             x, y = jnp.asarray(x), jnp.asarray(y)
-            a, b = sketcher(x), sketcher(y)
+            a, b = sketcher.of_layers(x, y)
             score = jax.block_until_ready(_compared(a, b, metric=self))
         warn_of_nan(self.name, score, ("x", x, a), ("y", y, b))
         return score
@@ -163,6 +160,13 @@ class Metric:
             f"{self.stand_in} in its place; to look at the score alone, pass jax.lax.stop_gradient(features)."
         )
         return tuple(without_derivative(z, reason) for z in layers)
+
+    def by_numpy(self, x: Float[np.ndarray, "n dx"], y: Float[np.ndarray, "n dy"]) -> Any:
+        """The score of two layers on the host, without JAX: nothing is compiled, and `jit` takes it for a constant.
+
+        None where there is no such way, or where a layer needs the care of a sketch.
+        """
+        return None
 
     def alone(self, x: Any, y: Any) -> Any:
         """The score of two layers that have values, by a shorter way than two sketches.
@@ -193,8 +197,10 @@ class Metric:
         return self.name + (":" + ",".join(changed) if changed else "")
 
 
-_as_array = jax.jit(lambda score: score)
-"""Faster than `jnp.asarray`, which takes longer than a short metric."""
+@jax.jit
+def _as_array(score: Any) -> Any:
+    """Faster than `jnp.asarray`, which takes longer than a short metric."""
+    return score
 
 
 @partial(quick_jit, static_argnames=("metric",))
@@ -281,8 +287,9 @@ class ScoredByFactors:
 
     def alone(self, x: Any, y: Any) -> Any:
         """As `Metric.alone`."""
-        score, sure = _of_factors(x, y, metric=self)
-        return score if sure else None
+        with quiet_blas():
+            score, sure = _of_factors(x, y, metric=self)
+            return score if sure else None
 
 
 @partial(quick_jit, static_argnames=("metric",))

@@ -15,6 +15,7 @@ from ..sketches.gram import Gram, GramSketcher, Kernel
 from ..sketches.gram_factor import GramFactor
 from ..sketches.layer_factors import unit_factor
 from ..sketches.masks import at_least, fill_in
+from ..sketches.on_host import centered_on_host, squared_norm_on_host
 from ..sketches.packed_matrix import squared_norm
 from .base import Score, ScoredByFactors, check_positive, checked_mask
 from .inner_product import InnerProductMetric, unbiased_cosine
@@ -77,8 +78,19 @@ class Cka(ScoredByFactors, InnerProductMetric):
         return self.score(inner(a.upper, b.upper), inner(a.diagonal, b.diagonal), a, b, n)
 
     def alone(self, x: Any, y: Any) -> Any:
-        narrow = max(x.shape[1], y.shape[1]) < x.shape[0]
-        return super().alone(x, y) if narrow and self.kernel == "linear" else None
+        if self.kernel != "linear" or max(x.shape[1], y.shape[1]) >= x.shape[0]:
+            return None
+        return super().alone(x, y)
+
+    def by_numpy(self, x: Any, y: Any) -> Any:
+        if self.kernel != "linear" or max(x.shape[1], y.shape[1]) >= x.shape[0]:
+            return None
+        a, b = centered_on_host(x), centered_on_host(y)
+        if a is None or b is None:
+            return None
+        p, q = a.columns, b.columns
+        shared, *own = (squared_norm_on_host(z) for z in (p.T @ q, p.T @ p, q.T @ q))
+        return shared / ((own[0] * own[1]) ** 0.5 + self.eps)
 
     def of_factors(self, x: Any, y: Any) -> tuple[Score, Any]:
         a, b = unit_factor(x), unit_factor(y)
@@ -105,8 +117,11 @@ class UnbiasedCka(Cka):
     source = "Song et al. 2012, JMLR 13, eq. 5; Szekely and Rizzo 2014, arXiv:1310.2926"
     bounds = (-1.0, 1.0)
 
-    def alone(self, x: Any, y: Any) -> None:
+    def by_numpy(self, x: Any, y: Any) -> None:
         """None: products of features do not leave out the diagonal."""
+
+    def alone(self, x: Any, y: Any) -> None:
+        """None, as by numpy."""
 
     def score(self, upper: Any, diagonal: Any, a: Any, b: Any, n: Any = None) -> Any:
         n = 1.0 * (a.diagonal.shape[-1] if n is None else n)

@@ -4,13 +4,15 @@ import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ..numerics import linalg
-from ..numerics.assignment import best_match
+from ..numerics.assignment import best_match, best_match_on_host
 from ..numerics.linalg import HIGHEST
 from ..sketches.feature_columns import ColumnSketcher, FeatureColumns, same_width
-from .base import PairwiseMetric, Score, ScoredByFactors
+from ..sketches.on_host import centered_on_host, correlations_on_host
+from .base import PairwiseMetric, Score
 
 
 def products(a: Float[Array, "n p"], b: Float[Array, "n q"]) -> Float[Array, "p q"]:
@@ -40,9 +42,17 @@ class CorrelationMatch(MatchMetric):
     def sketcher(self) -> ColumnSketcher:
         return ColumnSketcher("standard")
 
+    def by_numpy(self, x: Any, y: Any) -> Any:
+        correlations = correlations_on_host(x, y)
+        return None if correlations is None else self.of_correlations(correlations)
+
+    def of_correlations(self, correlations: Float[np.ndarray, "p q"]) -> Any:
+        """The score from all correlations, on the host."""
+        raise NotImplementedError
+
 
 @dataclasses.dataclass(frozen=True)
-class SoftCorrelationMatch(ScoredByFactors, CorrelationMatch):
+class SoftCorrelationMatch(CorrelationMatch):
     """Mean correlation of each feature with the one of the other layer that it correlates with most.
 
     `score = (mean_i max_j r_ij + mean_j max_i r_ij) / 2`, in [-1, 1]; r_ij the Pearson correlation of feature i of x
@@ -64,11 +74,8 @@ class SoftCorrelationMatch(ScoredByFactors, CorrelationMatch):
         both = best(correlations, a, b) + best(correlations.T, b, a)
         return jnp.where(jnp.isnan(a.size + b.size), jnp.nan, both / 2)
 
-    def of_factors(self, x: Any, y: Any) -> tuple[Score, Any]:
-        a, b = (self.sketcher(z) for z in (x, y))
-        correlations = products(a.columns, b.columns)
-        both = jnp.mean(jnp.max(correlations, axis=1)) + jnp.mean(jnp.max(correlations, axis=0))
-        return both / 2, ~jnp.isnan(a.size + b.size)
+    def of_correlations(self, correlations: Any) -> Any:
+        return (correlations.max(axis=1).mean() + correlations.max(axis=0).mean()) / 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +94,9 @@ class HardCorrelationMatch(CorrelationMatch):
         p, q = same_width(a, b)
         matched = linalg.inner(p, q[:, best_match(products(p, q), a.count, b.count)])
         return matched / jnp.minimum(a.count, b.count).astype(matched.dtype)
+
+    def of_correlations(self, correlations: Any) -> Any:
+        return correlations[best_match_on_host(correlations)].mean(dtype=np.float64)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +138,21 @@ class PermutationProcrustes(MatchMetric):
         if not self.unit_norm:
             p, q = p * a.size, q * b.size
         return linalg.frobenius_norm(p - q[:, match])
+
+    def by_numpy(self, x: Any, y: Any) -> Any:
+        if not self.centered:
+            return None
+        a, b = centered_on_host(x), centered_on_host(y)
+        if a is None or b is None:
+            return None
+        gain = a.columns.T @ b.columns
+        matched = float(gain[best_match_on_host(gain)].sum(dtype=np.float64))
+        if self.unit_norm:
+            matched, whole = matched / (a.square * b.square) ** 0.5, 2.0
+        else:
+            whole = a.square + b.square
+        # of layers that are near a difference of norms has no digits
+        return (whole - 2 * matched) ** 0.5 if matched < 0.45 * whole else None
 
 
 def soft_correlation_match(x: Any, y: Any) -> Score:

@@ -10,6 +10,7 @@ from jax import lax
 from ..null.forms import Dense
 from ..numerics.inversions import LANES, entries, inversions, share
 from ..numerics.varying import varying_as
+from ..runtime.host import quiet_blas
 from ..sketches.base import Sketcher
 from ..sketches.dissimilarities import Dissimilarity, DissimilaritySketcher
 from ..sketches.packed_matrix import PackedMatrix
@@ -128,10 +129,11 @@ class Rsa(InnerProductMetric):
         sketcher = self.sketcher
         if not isinstance(sketcher, DissimilaritySketcher) or sketcher.form != "ranks" or not on_host(x, y):
             return None
-        a, b = (sketcher.ranks_on_host(z) for z in (x, y))
-        if a is None or b is None:
-            return None
-        return np.float32(a @ b / np.sqrt((a @ a) * (b @ b)))
+        with quiet_blas():
+            a, b = (sketcher.ranks_on_host(z) for z in (x, y))
+            if a is None or b is None:
+                return None
+            return np.float32(a @ b / np.sqrt((a @ a) * (b @ b)))
 
     def chance(self, n: int) -> float | None:
         return None if self.compare_by == "cosine" else 0.0

@@ -45,6 +45,11 @@ def turned(a: Float[Array, "n p"], b: Float[Array, "n q"]) -> Rotated:
     return Rotated(p, q, wider - jnp.matmul(inside, directions.T, precision=HIGHEST))
 
 
+def nuclear_norm(a: Float[Array, "n p"], b: Float[Array, "n q"]) -> Float[Array, ""]:
+    """Sum of the singular values of `a' b`."""
+    return jnp.sum(jnp.linalg.svd(jnp.matmul(a.T, b, precision=HIGHEST), compute_uv=False))
+
+
 def joint_norm(*parts: Float[Array, "n _"]) -> Float[Array, ""]:
     """Frobenius norm of matrices side by side."""
     return linalg.frobenius_norm(jnp.concatenate(parts, axis=1))
@@ -155,10 +160,15 @@ class AngularShapeDistance(ShapeMetric):
                 return unit_factor(z, centered=self.centered)
             return whitened_factor(z, self.alpha, centered=self.centered)
 
+        def near(p: Any, q: Any) -> Score:
+            both = turned(p, q)
+            return 2 * jnp.arctan2(joint_norm(both.a - both.b, both.rest), joint_norm(both.a + both.b, both.rest))
+
         a, b = factor(x), factor(y)
-        both = turned(a.columns, b.columns)
-        apart, together = joint_norm(both.a - both.b, both.rest), joint_norm(both.a + both.b, both.rest)
-        return 2 * jnp.arctan2(apart, together), a.sure & b.sure
+        cosine = nuclear_norm(a.columns, b.columns)
+        # the arc cosine has its digits where it is not small, and takes no singular vectors
+        score = lax.cond(cosine < 0.9, lambda *_: jnp.arccos(cosine), near, a.columns, b.columns)
+        return score, a.sure & b.sure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,8 +194,7 @@ class NormalizedBures(ScoredByFactors, PairwiseMetric):
 
     def of_factors(self, x: Any, y: Any) -> tuple[Score, Any]:
         a, b = unit_factor(x), unit_factor(y)
-        product = jnp.matmul(a.columns.T, b.columns, precision=HIGHEST)
-        return jnp.sum(jnp.linalg.svd(product, compute_uv=False)), a.sure & b.sure
+        return nuclear_norm(a.columns, b.columns), a.sure & b.sure
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,9 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
+from ..runtime.host import quiet_blas
 from ..sketches.base import Sketcher
 from ..sketches.layer_statistics import (
     TEMPERATURES,
@@ -40,11 +42,10 @@ class StatisticMetric(Metric):
     def compare(self, a: LayerStatistic, b: LayerStatistic) -> Score:
         return jnp.abs(a.value - b.value)
 
-    def alone(self, x: Any, y: Any) -> Any:
+    def difference(self, x: Float[np.ndarray, "n dx"], y: Float[np.ndarray, "n dy"]) -> Any:
+        """The score of two layers on the host; None where either needs the care of a sketch."""
         sketcher: Any = self.sketcher
-        if not on_host(x, y) or isinstance(sketcher, UniformitySketcher):
-            return None
-        found = [sketcher.on_host(np.asarray(z)) for z in (x, y)]
+        found = [sketcher.on_host(z) for z in (x, y)]
         if any(z is None for z in found):
             return None
         return np.float32((self.weights * np.abs(found[0] - found[1])).max())
@@ -61,11 +62,13 @@ class MagnitudeDifference(StatisticMetric):
     name = "magnitude_difference"
     source = "Klabunde et al. 2025, arXiv:2305.06329"
     invariances = frozenset({"orthogonal"})
-    quick = True
 
     @property
     def sketcher(self) -> Sketcher:
         return MagnitudeSketcher()
+
+    def by_numpy(self, x: Any, y: Any) -> Any:
+        return self.difference(x, y)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +87,9 @@ class ConcentricityDifference(StatisticMetric):
     @property
     def sketcher(self) -> Sketcher:
         return ConcentricitySketcher()
+
+    def by_numpy(self, x: Any, y: Any) -> Any:
+        return self.difference(x, y)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +149,12 @@ class Imd(StatisticMetric):
     @property
     def weights(self) -> np.ndarray:
         return np.exp(-2 * (TEMPERATURES + 1 / TEMPERATURES))  # at most exp(-4), at t = 1
+
+    def alone(self, x: Any, y: Any) -> Any:
+        if not on_host(x, y):
+            return None
+        with quiet_blas():
+            return self.difference(np.asarray(x), np.asarray(y))
 
     def compare(self, a: LayerStatistic, b: LayerStatistic) -> Score:
         return jnp.max(jnp.asarray(self.weights, a.value.dtype) * jnp.abs(a.value - b.value))

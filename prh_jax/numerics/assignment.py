@@ -6,6 +6,7 @@ features of a side, about 20 d steps for d features that are not related, fewer 
 """
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
@@ -64,3 +65,12 @@ def best_match(gain: Float[Array, "w w"], first: Int[Array, ""], second: Int[Arr
     left = owner < 0
     owner = jnp.where(left, narrower + jnp.cumsum(left, dtype=jnp.int32) - 1, owner)
     return jnp.where(first > second, owner, jnp.zeros_like(owner).at[owner].set(place, unique_indices=True))
+
+
+def best_match_on_host(
+    gain: Float[np.ndarray, "p q"],
+) -> tuple[Int[np.ndarray, " least"], Int[np.ndarray, " least"]]:
+    """The entries, one a row and column, with the largest sum of gains: by scipy, quicker for a single pair."""
+    from scipy.optimize import linear_sum_assignment  # slow to import, and needed here alone
+
+    return linear_sum_assignment(gain, maximize=True)

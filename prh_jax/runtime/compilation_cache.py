@@ -4,11 +4,13 @@ import hashlib
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
 import jax
 
-LEAST_SECONDS = 0.1
-"""Programs that compile faster are not kept: reading them would gain nothing."""
+SECONDS_OF_JAX = 1.0
+"""JAX keeps programs that took longer to compile, unless told otherwise; hardly any of ours does."""
+LEAST_TIME = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
 
 
 def keep_compiled(folder: str | Path | None = None) -> Path:
@@ -16,15 +18,19 @@ def keep_compiled(folder: str | Path | None = None) -> Path:
 
     The command `prh` does this; a Python programme may, before its first computation. By default the folder is in the
     user's cache (`XDG_CACHE_HOME`, or ~/.cache), one for each kind of processor, as programs compiled for one can fail
-    on another. A folder that JAX was told already (`JAX_COMPILATION_CACHE_DIR`) stays; `JAX_ENABLE_COMPILATION_CACHE=0`
-    switches all of it off.
+    on another. A folder that JAX was told already (`JAX_COMPILATION_CACHE_DIR`) stays. Programs are kept however
+    quickly they compile, unless JAX was told a least time (`JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS`), and
+    `JAX_ENABLE_COMPILATION_CACHE=0` switches all of it off. `JAX_LOG_COMPILES=1` names each program.
     """
-    if folder is None and jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
-        return Path(jax.config.jax_compilation_cache_dir)  # type: ignore[attr-defined]
-    path = Path(folder) if folder is not None else _user_cache() / f"compiled-{_processor()}"
-    jax.config.update("jax_compilation_cache_dir", str(path))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", LEAST_SECONDS)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    config: Any = jax.config
+    if folder is None and config.jax_compilation_cache_dir:
+        path = Path(config.jax_compilation_cache_dir)
+    else:
+        path = Path(folder) if folder is not None else _user_cache() / f"compiled-{_processor()}"
+        config.update("jax_compilation_cache_dir", str(path))
+        config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    if config.jax_persistent_cache_min_compile_time_secs == SECONDS_OF_JAX and LEAST_TIME not in os.environ:
+        config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     return path
 
 

@@ -131,15 +131,28 @@ class Sketcher:
     def __call__(self, x: Num[Array, "n d"]) -> Any:
         if staged(x):
             return self.draft(self.summarizer(x))[0]
-        sketch, doubt = _draft(_summary(x, summarizer=self.summarizer), sketcher=self)
+        return self.of_layers(x)[0]
+
+    def of_layers(self, *layers: Num[Array, "n _"]) -> list[Any]:
+        """The sketches of layers that have values.
+
+        All drafts are under way before the first is settled: one layer's list of neighbours, found by one thread, is
+        made beside the products of the next.
+        """
+        drafts = [_draft(_summary(x, summarizer=self.summarizer), sketcher=self) for x in layers]
+        return [self._settled(sketch, doubt, x) for (sketch, doubt), x in zip(drafts, layers, strict=True)]
+
+    def _settled(self, sketch: Any, doubt: Doubt | None, x: Num[Array, "n d"]) -> Any:
         if doubt is None:
             return sketch
         settled = self.settle(sketch, doubt, np.asarray(x), float("inf"), normalized=False)
         return jax.tree.map(jnp.asarray, settled)
 
 
-_constant = jax.jit(lambda: np.zeros((), np.float32))
-"""A tracer in `jit`, found faster than by the functions of `jax.numpy`, which take longer than a short metric."""
+@jax.jit
+def _constant() -> Any:
+    """A tracer in `jit`, found faster than by the functions of `jax.numpy`, which take longer than a short metric."""
+    return np.zeros((), np.float32)
 
 
 def staged(*arrays: Any) -> bool:

@@ -25,6 +25,12 @@ class SummarizeDirections(Summarizer):
     dim: int
 
     def __call__(self, x: Num[Array, "n d"]) -> Directions:
+        n, d = x.shape
+        if not 1 <= self.dim <= min(n - 1, d):
+            raise ValueError(
+                f"{self.dim} singular vectors need more than {self.dim} samples and at least {self.dim} features, "
+                f"got features of shape {(n, d)}. Choose a smaller dim."
+            )
         z, columns = z_scores(x)
         vectors, full_rank = left_vectors(z, self.dim, bfloat16=self.bfloat16)
         return Directions(vectors, columns.degenerate | ~full_rank)
@@ -48,15 +54,6 @@ class BasisSketcher(Sketcher):
     @property
     def summarizer(self) -> SummarizeDirections:
         return SummarizeDirections(self.dim)
-
-    def __call__(self, x: Num[Array, "n d"]) -> Basis:
-        n, d = x.shape
-        if not 1 <= self.dim <= min(n - 1, d):
-            raise ValueError(
-                f"{self.dim} singular vectors need more than {self.dim} samples and at least {self.dim} features, "
-                f"got features of shape {(n, d)}. Choose a smaller dim."
-            )
-        return super().__call__(x)
 
     def sketch(self, summary: Directions) -> Basis:
         return Basis(jnp.where(summary.degenerate, jnp.nan, summary.vectors))

@@ -11,13 +11,14 @@ import scipy.linalg
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from ..numerics import linalg
-from ..numerics.exact_neighbors import Ranking, lengths_of
+from ..numerics.exact_neighbors import Ranking
 from ..numerics.linalg import HIGHEST
 from ..runtime.host import quick_jit
 from .base import Candidates, Order, SketchContext, Sketcher, Summarizer
 from .inner_products import InnerProducts, SummarizeInnerProducts
 from .lists import ListSketcher
 from .nearest import nearest
+from .on_host import cosine_of_rows, mean_on_host
 from .scaling import scale_columns
 
 TEMPERATURES = np.logspace(-1, 1, 256)
@@ -57,17 +58,6 @@ class SummarizeMeanRow(Summarizer):
         return MeanRow(length, cosine, columns.factor, columns.degenerate)
 
 
-def mean_on_host(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"] | None:
-    """The mean row of a layer; None where rounding or the range of floats may matter, and a sketch has to look."""
-    n, d = x.shape
-    whole = n // 32 * 32  # sums of a few rows in float32, of these in float64
-    sums = x[:whole].reshape(-1, 32, d).sum(axis=1).sum(axis=0, dtype=np.float64)
-    mean = (sums + x[whole:].sum(axis=0, dtype=np.float64)) / n
-    largest = np.abs(mean).max()
-    varies = np.abs(x[0] - mean).max() > 1e-3 * largest
-    return mean if varies and 1e-12 < largest < 1e12 else None
-
-
 @dataclasses.dataclass(frozen=True)
 class MagnitudeSketcher(Sketcher):
     """Length of the mean row."""
@@ -99,12 +89,7 @@ class ConcentricitySketcher(Sketcher):
     def on_host(self, x: Float[np.ndarray, "n d"]) -> float | None:
         """The mean cosine by numpy, of a layer without need of care; else None."""
         mean = mean_on_host(x)
-        if mean is None:
-            return None
-        lengths, length = lengths_of(x), float(np.linalg.norm(mean))
-        if lengths.min() <= 1e-12 or not lengths.max() < min(1e12, 1e3 * length):
-            return None
-        return float((x @ (mean / length).astype(x.dtype) / lengths).mean())
+        return None if mean is None else cosine_of_rows(x, mean)
 
 
 @dataclasses.dataclass(frozen=True)

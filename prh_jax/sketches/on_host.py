@@ -1,0 +1,82 @@
+"""Layers on the host, by numpy: what short metrics take of them without a program to compile.
+
+Sketches take care of what is not finite, out of the range of float32, constant, or small beside a common offset. Here
+such layers are told apart and left to them: each function returns None.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from ..numerics.exact_neighbors import lengths_of
+
+LEAST, MOST = 1e-12, 1e12
+"""Between these no sum of squares leaves the range of float32."""
+
+
+class CenteredColumns(NamedTuple):
+    """Features minus their means, the means, and the sum of squares of what is left."""
+
+    columns: Float[np.ndarray, "n d"]
+    mean: Float[np.ndarray, " d"]
+    square: float
+
+    def lengths(self) -> Float[np.ndarray, " d"] | None:
+        """Euclidean norms of the columns; None where one is constant, or a thousandth of its offset."""
+        lengths = np.sqrt(np.einsum("ij,ij->j", self.columns, self.columns))
+        least = np.maximum(LEAST, 1e-3 * len(self.columns) ** 0.5 * np.abs(self.mean))
+        return lengths if (lengths > least).all() else None
+
+
+def mean_on_host(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"] | None:
+    """The mean row of a layer; None where rounding or the range of floats may matter, and a sketch has to look."""
+    with np.errstate(all="ignore"):
+        mean = _mean(x)
+        largest = np.abs(mean).max()
+        varies = np.abs(x[0] - mean).max() > 1e-3 * largest
+    return mean if varies and LEAST < largest < MOST else None
+
+
+def centered_on_host(x: Float[np.ndarray, "n d"]) -> CenteredColumns | None:
+    """The layer with columns of mean zero; None where offsets are so large that rounding them matters."""
+    with np.errstate(all="ignore"):
+        mean = _mean(x)
+        columns = x - mean.astype(x.dtype)
+        square = squared_norm_on_host(columns)
+        steady = LEAST < square < MOST and square > 1e-4 * len(x) * float(mean @ mean)
+    return CenteredColumns(columns, mean, square) if steady else None
+
+
+def correlations_on_host(x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "p q"] | None:
+    """Pearson correlations of all features of two layers; None where a feature is constant, or nearly so."""
+    a, b = centered_on_host(x), centered_on_host(y)
+    if a is None or b is None:
+        return None
+    p, q = a.lengths(), b.lengths()
+    if p is None or q is None:
+        return None
+    return a.columns.T @ b.columns / p[:, None] / q[None, :]
+
+
+def squared_norm_on_host(matrix: Float[np.ndarray, "n d"]) -> float:
+    """Sum of squared entries."""
+    return float(np.vdot(matrix, matrix))
+
+
+def cosine_of_rows(x: Float[np.ndarray, "n d"], mean: Float[np.ndarray, " d"]) -> float | None:
+    """The mean cosine of a row with the mean row."""
+    lengths, length = lengths_of(x), float(np.linalg.norm(mean))
+    if lengths.min() <= LEAST or not lengths.max() < min(MOST, 1e3 * length):
+        return None
+    return float((x @ (mean / length).astype(x.dtype) / lengths).mean())
+
+
+def _mean(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"]:
+    """The mean row: sums of a few rows in the layer's precision, of these in float64."""
+    n, d = x.shape
+    whole = n - n % 32
+    sums = np.add.reduce(np.add.reduce(x[:whole].reshape(-1, 32, d), axis=1), axis=0, dtype=np.float64)
+    if whole < n:
+        sums += np.add.reduce(x[whole:], axis=0, dtype=np.float64)
+    return sums / n
