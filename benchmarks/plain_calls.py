@@ -112,7 +112,7 @@ def spread(name: str, n: int, dx: int, dy: int, calls: int = 10) -> list[float]:
 def table(rows: list[dict[str, Any]]) -> str:
     """The figures as Markdown."""
     lines = [
-        "| metric | ours ms | numpy ms | ratio | slowest | difference | first call CPU s | first call s | CPU s, kept programs |",
+        "| metric | ours ms | numpy ms | ratio | slowest | difference | first call CPU s | first call s | kept CPU s |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
