@@ -4,9 +4,11 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from typing import Any
 
+import jax
 import numpy as np
 
 import prh_jax
@@ -19,6 +21,7 @@ import time, numpy as np, prh_jax
 r = np.random.default_rng(0)
 x, y = (r.standard_normal(({n}, d), dtype=np.float32) for d in ({dx}, {dy}))
 function = prh_jax.{name}
+prh_jax.keep_compiled({folder!r})
 import jax
 jax.devices()
 start, begun = time.process_time(), time.perf_counter()
@@ -26,6 +29,9 @@ float(function(x, y))
 print(time.process_time() - start, time.perf_counter() - begun)
 """
 """The first call of a fresh process, after importing: seconds of the processor, and by the clock."""
+
+BUSY = "while True: pass"
+"""What keeps one core busy."""
 
 
 def layers(n: int, dx: int, dy: int) -> tuple[np.ndarray, np.ndarray]:
@@ -77,23 +83,42 @@ def seconds(function: Any, x: np.ndarray, y: np.ndarray) -> float:
 
 
 def first_call(name: str, n: int, dx: int, dy: int) -> dict[str, float]:
-    """Seconds of the first call of a process, compiling included."""
-    code = FIRST.format(name=name, n=n, dx=dx, dy=dy)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    cpu, clock = map(float, done.stdout.split())
-    return {"first_cpu_s": cpu, "first_s": clock}
+    """Seconds of the first call of a process, compiling included, and of the next process, with what the first kept."""
+    times = []
+    with tempfile.TemporaryDirectory() as folder:
+        code = FIRST.format(name=name, n=n, dx=dx, dy=dy, folder=folder)
+        for _ in range(2):
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+            times.append([float(word) for word in done.stdout.split()])
+    (cpu, clock), (kept, _) = times
+    return {"first_cpu_s": cpu, "first_s": clock, "kept_cpu_s": kept}
+
+
+def spread(name: str, n: int, dx: int, dy: int, calls: int = 10) -> list[float]:
+    """Largest over smallest time of calls, plain and compiled, beside a process that keeps one core busy."""
+    x, y = layers(n, dx, dy)
+    ratios = []
+    with subprocess.Popen([sys.executable, "-c", BUSY]) as busy:
+        try:
+            for function in (getattr(prh_jax, name), jax.jit(getattr(prh_jax, name))):
+                float(function(x, y))
+                times = [seconds(function, x, y) for _ in range(calls)]
+                ratios.append(max(times) / min(times))
+        finally:
+            busy.kill()
+    return ratios
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The figures as Markdown."""
     lines = [
-        "| metric | ours ms | numpy ms | ratio | slowest | difference | first call CPU s | first call s |",
-        "|---|---|---|---|---|---|---|---|",
+        "| metric | ours ms | numpy ms | ratio | slowest | difference | first call CPU s | first call s | kept CPU s |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         cells = [f"{row['ours_s'] * 1e3:.1f}", f"{row['numpy_s'] * 1e3:.1f}", f"{row['ratio']:.2f}"]
         cells += [f"{row['worst_ratio']:.2f}", f"{row['difference']:.0e}"]
-        cells += [f"{row[key]:.2f}" if key in row else "" for key in ("first_cpu_s", "first_s")]
+        cells += [f"{row[key]:.2f}" if key in row else "" for key in ("first_cpu_s", "first_s", "kept_cpu_s")]
         lines.append(f"| {row['metric']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -106,9 +131,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--widths", type=int, nargs=2, default=(768, 512), help="features of x and y (768 512)")
     parser.add_argument("--rounds", type=int, default=5, help="calls of each, in turn (%(default)s)")
     parser.add_argument("--first", action="store_true", help="also the first call of a fresh process")
+    parser.add_argument("--busy", action="store_true", help="in place of all: how calls spread beside a busy process")
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
     args = parser.parse_args(argv)
     dx, dy = args.widths
+    if args.busy:
+        for name in args.metrics:
+            plain, compiled = spread(name, args.samples, dx, dy)
+            print(f"{name}: largest over smallest of ten calls {plain:.2f}, compiled {compiled:.2f}", flush=True)
+        return 0
     rows = measure(args.metrics, n=args.samples, dx=dx, dy=dy, rounds=args.rounds, first=args.first)
     print(json.dumps(rows, indent=1) if args.json else table(rows))
     return 0

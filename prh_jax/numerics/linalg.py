@@ -22,9 +22,29 @@ def power_of_two(x: Float[Array, "*shape"], axis: int | None = None) -> Float[Ar
     1 for all-zero input. No gradient flows through it.
     """
     largest = lax.stop_gradient(jnp.max(jnp.abs(x), axis=axis, keepdims=axis is not None))
-    _, exponent = jnp.frexp(largest)
     limit = 120 if x.dtype == jnp.float32 else 1000
-    return jnp.ldexp(jnp.ones_like(largest), -jnp.clip(exponent, -limit, limit))
+    return two_to(-jnp.clip(exponent_of(largest), -limit, limit), x.dtype)
+
+
+def exponent_of(x: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
+    """The e of `x = m 2^e` with m in [0.5, 1), of positive normal numbers; 0 where x is zero or not finite.
+
+    From the bits of the number: `jnp.frexp` takes a tenth of the time in which a sketch is compiled.
+    """
+    kind, digits, bias = _bits(x.dtype)
+    exponent = (lax.bitcast_convert_type(x, kind) >> digits) - bias + 1
+    return jnp.where((x > 0) & (x < jnp.inf), exponent, 0)
+
+
+def two_to(exponent: Int[Array, "*shape"], dtype: Any) -> Float[Array, "*shape"]:
+    """`2^exponent`, of exponents of normal numbers."""
+    kind, digits, bias = _bits(dtype)
+    return lax.bitcast_convert_type((exponent.astype(kind) + bias) << digits, dtype)
+
+
+def _bits(dtype: Any) -> tuple[Any, int, int]:
+    """The integers of a float's size, how many of its bits are digits, and what its exponents are stored plus."""
+    return (jnp.int32, 23, 127) if dtype == jnp.float32 else (jnp.int64, 52, 1023)
 
 
 def centered_rows(x: Float[Array, "n d"]) -> Float[Array, "n d"]:

@@ -49,8 +49,8 @@ def near_mean(columns: Columns) -> Float[Array, "1 d"]:
     exact: so that products that are equal stay equal. A constant column gives its value.
     """
     low, high = columns.low * columns.factor, columns.high * columns.factor
-    _, exponent = jnp.frexp(high - low)
-    grid = jnp.ldexp(jnp.ones_like(low), jnp.maximum(exponent - 4, jnp.finfo(low.dtype).minexp))
+    exponent = linalg.exponent_of(high - low)
+    grid = linalg.two_to(jnp.maximum(exponent - 4, jnp.finfo(low.dtype).minexp), low.dtype)
     return jnp.where(high > low, jnp.round(columns.trimmed / grid) * grid, low)
 
 

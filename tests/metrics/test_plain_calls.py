@@ -8,9 +8,12 @@ from jax import monitoring
 
 from benchmarks.plain_calls import measure, table
 from benchmarks.plain_numpy import PLAIN
-from prh_jax.metrics import LinearRegression, MutualKnn
+from prh_jax.metrics import LinearRegression, Metric, MutualKnn, UnbiasedCka
 from prh_jax.metrics.registry import METRICS, make_metric
 from prh_jax.runtime.host import quick_jit, quiet_blas
+
+BY_NUMPY = [name for name in METRICS if type(make_metric(name)).by_numpy not in (Metric.by_numpy, UnbiasedCka.by_numpy)]
+"""Metrics that compile nothing."""
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -36,7 +39,11 @@ def test_the_second_call_compiles_nothing():
             compiled.clear()
             float(make_metric(name)(x, y))
             assert bool(compiled) != again, (name, compiled)
+    compiled.clear()
+    for name in BY_NUMPY:
+        float(make_metric(name)(x, y))
     watching.clear()
+    assert not compiled
 
 
 def test_what_is_in_doubt_is_left_to_the_sketches():
@@ -46,6 +53,31 @@ def test_what_is_in_doubt_is_left_to_the_sketches():
     metric = LinearRegression()
     assert metric.alone(x, y) is not None and metric.alone(y, far) is None
     assert np.isfinite(metric(y, far)) and metric.alone(x, np.ones_like(y)) is None
+
+
+@pytest.mark.parametrize("name", BY_NUMPY)
+def test_numpy_leaves_layers_that_need_care_to_the_sketches(name):
+    """Those that are not finite, out of range, constant, or small beside an offset."""
+    metric, (x, y) = make_metric(name), correlated(n=40, dx=14, dy=11)
+    constant, one = x.copy(), x[:, :1] > 0
+    constant[:, 3] = 5
+    offset = (x / 1e3 + 100 * y.std()).astype(np.float32)
+    for bad in (np.where(one, np.nan, x), np.where(one, np.inf, x), x * np.float32(1e-30), np.ones_like(x), offset):
+        assert metric.by_numpy(bad, y) is None and metric.by_numpy(y, bad) is None
+    assert metric.by_numpy(x, y) is not None
+    if "correlation_match" in name:
+        assert metric.by_numpy(constant, y) is None
+    if name == "permutation_procrustes":  # near layers, whose distance has no digits as a difference
+        assert metric.by_numpy(x, x[:, ::-1] * np.float32(1.001)) is None
+    assert jax.jit(lambda: metric(x, y))() == metric(x, y)
+
+
+def test_the_angle_has_its_digits_where_it_is_wide_and_where_it_is_small():
+    x, y = correlated(n=40, dx=14, dy=11)
+    for other in (y, x[:, ::-1] + np.float32(1e-2) * y[:, :1], x + np.float32(1e-4) * y[:, :1]):
+        p, q = (z - z.mean(axis=0) for z in (x.astype(np.float64), other.astype(np.float64)))
+        cosine = np.linalg.norm(p.T @ q, "nuc") / np.linalg.norm(p) / np.linalg.norm(q)
+        assert float(make_metric("angular_shape_distance")(x, other)) == pytest.approx(np.arccos(cosine), rel=1e-4)
 
 
 def test_a_version_of_the_compiler_without_the_options_serves_too(monkeypatch):
