@@ -3,6 +3,7 @@
 On a terminal it is a bar. In a log it is a line every ten seconds, and none for what takes less.
 """
 
+import contextlib
 import sys
 import threading
 import time
@@ -54,26 +55,21 @@ def progress_bar(
     leave, delay
         Of the bar on a terminal: whether it stays at the end, and after how many seconds it comes.
     """
-    if quiet or sys.stderr is None or sys.stderr.isatty():
+    if quiet or not _is_log():
         return tqdm(
             total=total, initial=initial, desc=what, unit=f" {unit}", disable=bool(quiet), leave=leave, delay=delay
         )
     return _Lines(what, unit, total, initial)
 
 
-class waiting:
+def waiting(what: str) -> contextlib.AbstractContextManager[Any]:
     """While it lasts, a line every ten seconds where standard error is a log: for steps that tell of no progress."""
+    return _Lines(what, "", None, 0) if _is_log() else contextlib.nullcontext()
 
-    def __init__(self, what: str):
-        self._lines = None if sys.stderr is None or sys.stderr.isatty() else _Lines(what, "", None, 0)
 
-    def __enter__(self) -> None:
-        if self._lines is not None:
-            self._lines.__enter__()
-
-    def __exit__(self, *_: Any) -> None:
-        if self._lines is not None:
-            self._lines.__exit__()
+def _is_log() -> bool:
+    """Whether what standard error is given is kept, and nobody watches a bar."""
+    return sys.stderr is not None and not sys.stderr.isatty()
 
 
 class _Lines:
