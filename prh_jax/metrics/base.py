@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 
 from ..numerics.derivatives import without_derivative
 from ..numerics.real import real_values
-from ..runtime.host import quick_jit, quiet_blas
+from ..runtime.host import hold_blas, quick_jit, quiet_blas
 from ..sketches.base import SketchContext, Sketcher, staged
 from ..sketches.masks import fill_in
 from ..sketches.reasons import warn_of_nan
@@ -71,6 +71,8 @@ class Metric:
     """Whether the score has a derivative by the features: it is no count, and ranks nothing. `grad` raises else."""
     stand_in: ClassVar[Any] = "prh_jax.unbiased_cka"
     """Of a metric without a derivative: what measures much the same and has one."""
+    decomposes: ClassVar[Any] = False
+    """Whether a traced score calls LAPACK."""
     permutable: ClassVar[Any] = True
     """Whether sketches can be reordered, as a null by permutation needs it."""
     self_score: ClassVar[Any] = 1.0
@@ -128,8 +130,10 @@ class Metric:
                 return _as_array(np.float32(score))
         sketcher = self.sketcher.specialise(SketchContext(x.shape[0], tuple(sorted({x.shape[1], y.shape[1]}))))
         if staged(x, y):
+            if self.decomposes:
+                hold_blas()
             x, y = self.to_derive(jnp.asarray(x), jnp.asarray(y))
-            return self.compare(sketcher(x), sketcher(y))
+            return self.traced(x, y, sketcher)
         score = self.alone(x, y)
         if score is not None and not np.isnan(score):
             return _as_array(score)
@@ -139,6 +143,10 @@ class Metric:
             score = jax.block_until_ready(_compared(a, b, metric=self))
         warn_of_nan(self.name, score, ("x", x, a), ("y", y, b))
         return score
+
+    def traced(self, x: Any, y: Any, sketcher: Sketcher) -> Score:
+        """The score of two layers inside a JAX program."""
+        return self.compare(sketcher(x), sketcher(y))
 
     def masked(self, x: Any, y: Any, where: Any) -> Score:
         """The score of the samples that count, of layers (n, dx) and (n, dy) whose other rows are like one that counts.
@@ -276,23 +284,3 @@ class PairwiseMetric(Metric):
     @property
     def tile_kernel(self) -> TileKernel:
         return PairwiseKernel(self)
-
-
-class ScoredByFactors:
-    """Of a metric: scores one pair of layers from factors that are smaller than its sketches (see `layer_factors`)."""
-
-    def of_factors(self, x: Any, y: Any) -> tuple[Score, Any]:
-        """The score, and whether nothing is in doubt."""
-        raise NotImplementedError
-
-    def alone(self, x: Any, y: Any) -> Any:
-        """As `Metric.alone`."""
-        with quiet_blas():
-            score, sure = _of_factors(x, y, metric=self)
-            return score if sure else None
-
-
-@partial(quick_jit, static_argnames=("metric",))
-def _of_factors(x: Any, y: Any, *, metric: Any) -> tuple[Score, Any]:
-    """The score of two layers and whether it is sure, compiled once for each shape and metric."""
-    return metric.of_factors(x, y)

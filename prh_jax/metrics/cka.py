@@ -17,7 +17,8 @@ from ..sketches.layer_factors import unit_factor
 from ..sketches.masks import at_least, fill_in
 from ..sketches.on_host import centered_on_host, squared_norm_on_host
 from ..sketches.packed_matrix import squared_norm
-from .base import Score, ScoredByFactors, check_positive, checked_mask
+from .base import Score, check_positive, checked_mask
+from .factors import ScoredByFactors
 from .inner_product import InnerProductMetric, unbiased_cosine
 
 
@@ -77,13 +78,11 @@ class Cka(ScoredByFactors, InnerProductMetric):
         n = at_least(where, 4).astype(a.upper.dtype)
         return self.score(inner(a.upper, b.upper), inner(a.diagonal, b.diagonal), a, b, n)
 
-    def alone(self, x: Any, y: Any) -> Any:
-        if self.kernel != "linear" or max(x.shape[1], y.shape[1]) >= x.shape[0]:
-            return None
-        return super().alone(x, y)
+    def serves(self, x: Any, y: Any) -> bool:
+        return self.kernel == "linear" and max(x.shape[1], y.shape[1]) < x.shape[0]
 
     def by_numpy(self, x: Any, y: Any) -> Any:
-        if self.kernel != "linear" or max(x.shape[1], y.shape[1]) >= x.shape[0]:
+        if not self.serves(x, y):
             return None
         a, b = centered_on_host(x), centered_on_host(y)
         if a is None or b is None:
@@ -117,11 +116,9 @@ class UnbiasedCka(Cka):
     source = "Song et al. 2012, JMLR 13, eq. 5; Szekely and Rizzo 2014, arXiv:1310.2926"
     bounds = (-1.0, 1.0)
 
-    def by_numpy(self, x: Any, y: Any) -> None:
-        """None: products of features do not leave out the diagonal."""
-
-    def alone(self, x: Any, y: Any) -> None:
-        """None, as by numpy."""
+    def serves(self, x: Any, y: Any) -> bool:
+        """Return False: products of features do not leave out the diagonal."""
+        return False
 
     def score(self, upper: Any, diagonal: Any, a: Any, b: Any, n: Any = None) -> Any:
         n = 1.0 * (a.diagonal.shape[-1] if n is None else n)

@@ -11,7 +11,8 @@ from ..numerics.linalg import HIGHEST
 from ..sketches.layer_factors import hat_factor, unit_factor
 from ..sketches.packed_matrix import PackedMatrix, squared_norm
 from ..sketches.root_matrices import Regression, RegressionSketcher
-from .base import Score, ScoredByFactors
+from .base import Score
+from .factors import ScoredByFactors
 from .inner_product import InnerProductKernel, InnerProductMetric, packed_products
 from .kernels import TileKernel
 
@@ -31,6 +32,7 @@ class LinearRegression(ScoredByFactors, InnerProductMetric):
 
     name = "linear_regression"
     source = "Kornblith et al. 2019, arXiv:1905.00414"
+    decomposes = True
     differentiable = True
     symmetric = False
     invariances = frozenset({"orthogonal", "isotropic_scaling", "translation"})
@@ -65,8 +67,8 @@ class LinearRegression(ScoredByFactors, InnerProductMetric):
     def score(self, upper: Any, diagonal: Any, a: Regression, b: Regression) -> Any:
         return 2 * upper + diagonal
 
-    def alone(self, x: Any, y: Any) -> Any:
-        return None if self.leave_one_out else super().alone(x, y)
+    def serves(self, x: Any, y: Any) -> bool:
+        return not self.leave_one_out
 
     def of_factors(self, x: Any, y: Any) -> tuple[Score, Any]:
         a, b = unit_factor(x), hat_factor(y, self.ridge, twice=self.ridge > 0)

@@ -30,6 +30,7 @@ class Pwcca(PairwiseMetric):
 
     name = "pwcca"
     source = "Morcos et al. 2018, arXiv:1806.05759"
+    decomposes = True
     symmetric = False
     stand_in = "prh_jax.mean_cca"
     invariances = frozenset({"isotropic_scaling", "translation"})

@@ -46,6 +46,10 @@ class RsmNormDifference(PairwiseMetric):
             raise ValueError(f"{self.name} has norms 'frobenius' and 'spectral', got {self.norm!r}.")
 
     @property
+    def decomposes(self) -> bool:
+        return self.norm == "spectral"
+
+    @property
     def invariances(self) -> frozenset[str]:
         names = {
             "euclidean": {"orthogonal", "translation"},

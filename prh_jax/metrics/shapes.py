@@ -13,7 +13,8 @@ from ..numerics.linalg import HIGHEST
 from ..sketches.layer_factors import LayerFactor, unit_factor, whitened_factor
 from ..sketches.packed_matrix import PackedMatrix
 from ..sketches.root_matrices import RootSketcher
-from .base import PairwiseMetric, Score, ScoredByFactors
+from .base import PairwiseMetric, Score
+from .factors import ScoredByFactors
 
 
 def rotated(a: Float[Array, "n n"], b: Float[Array, "n n"]) -> Float[Array, "n n"]:
@@ -63,6 +64,7 @@ class ShapeMetric(ScoredByFactors, PairwiseMetric):
     norms: it is exact to rounding where layers are near.
     """
 
+    decomposes = True
     larger_is_closer = False
     differentiable = True
     self_score = 0.0
@@ -181,6 +183,7 @@ class NormalizedBures(ScoredByFactors, PairwiseMetric):
 
     name = "normalized_bures"
     source = "Tang et al. 2020, arXiv:2003.11498; Harvey et al. 2023, arXiv:2311.11436"
+    decomposes = True
     differentiable = True
     invariances = frozenset({"orthogonal", "translation", "isotropic_scaling"})
 
@@ -209,6 +212,7 @@ class AlignedCosine(ScoredByFactors, PairwiseMetric):
     name = "aligned_cosine"
     source = "Hamilton et al. 2016, arXiv:1605.09096"
     stand_in = "prh_jax.procrustes_distance"
+    decomposes = True
     bounds = (-1.0, 1.0)
     invariances = frozenset({"orthogonal", "isotropic_scaling"})
 

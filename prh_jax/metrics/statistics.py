@@ -132,6 +132,7 @@ class Imd(StatisticMetric):
 
     name = "imd"
     source = "Tsitsulin et al. 2020, arXiv:1905.11141"
+    decomposes = True
     differentiable = False
     bounds = (0.0, HIGHEST_DISTANCE)
     invariances = frozenset({"orthogonal", "isotropic_scaling", "translation"})

@@ -10,7 +10,8 @@ from ..numerics.linalg import HIGHEST
 from ..sketches.layer_factors import hat_factor
 from ..sketches.packed_matrix import PackedMatrix, squared_norm
 from ..sketches.root_matrices import HatSketcher
-from .base import PairwiseMetric, Score, ScoredByFactors
+from .base import PairwiseMetric, Score
+from .factors import ScoredByFactors
 from .inner_product import InnerProductMetric
 
 RIGID = frozenset({"orthogonal", "isotropic_scaling", "translation"})
@@ -22,6 +23,8 @@ Average = Literal["squared", "yanai", "pillai"]
 @dataclasses.dataclass(frozen=True)
 class HatMetric(ScoredByFactors, InnerProductMetric):
     """A metric of the inner product of two hat matrices, and of the squared norm of either."""
+
+    decomposes = True
 
     @property
     def sketcher(self) -> HatSketcher:
@@ -92,6 +95,7 @@ class MeanCca(ScoredByFactors, PairwiseMetric):
 
     name = "mean_cca"
     source = "Hotelling 1936; Kornblith et al. 2019, arXiv:1905.00414"
+    decomposes = True
     differentiable = True
 
     variance: float = 1.0

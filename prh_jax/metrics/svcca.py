@@ -23,6 +23,7 @@ class Svcca(Metric):
 
     name = "svcca"
     source = "Raghu et al. 2017, arXiv:1706.05806"
+    decomposes = True
     differentiable = True
     invariances = frozenset({"isotropic_scaling", "column_scaling", "translation"})
 

@@ -6,6 +6,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -42,6 +43,41 @@ def _blas() -> Any:
 
 _lock = threading.Lock()
 _quiet: list[Any] = []
+_held = False
+
+CHOSEN_BY_USER = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")
+"""Environment variables that set OpenBLAS's number of threads."""
+
+
+def hold_blas() -> None:
+    """Let LAPACK run on one thread from now on, in the library that JAX calls on a CPU.
+
+    A jitted metric runs inside the user's program, where `quiet_blas` cannot surround it. OpenBLAS's threads wait for
+    each other by spinning: next to a process that kept one of two cores busy, a decomposition of 0.8 s took up to 22 s.
+    numpy's own copy of the library keeps its threads. A number of threads in the environment is the user's choice, and
+    stays.
+    """
+    global _held
+    if _held or any(os.environ.get(name) for name in CHOSEN_BY_USER) or jax.default_backend() != "cpu":
+        return
+    with _lock:
+        _held = True
+        if not _quiet:
+            _limit_scipy()
+
+
+def _limit_scipy() -> None:
+    """Set scipy's own copy of BLAS, from which JAX takes LAPACK, to one thread; nothing where numpy shares it."""
+    import scipy
+
+    packages = Path(scipy.__file__).parent.parent
+    paths = [found.filepath for found in _blas().lib_controllers]
+    own = [
+        path
+        for path in paths
+        if Path(path).is_relative_to(packages) and "scipy" in Path(path).relative_to(packages).parts[0]
+    ]
+    _blas().select(filepath=own).limit(limits=1)
 
 
 @contextlib.contextmanager
@@ -63,6 +99,8 @@ def quiet_blas() -> Iterator[None]:
                 _quiet[0] = limits
             else:
                 limits.restore_original_limits()
+                if _held:
+                    _limit_scipy()
 
 
 _holders = 0

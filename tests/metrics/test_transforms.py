@@ -1,6 +1,7 @@
 """Metrics inside JAX programs: jit, vmap, scan, gradients, precisions; and an import that starts nothing."""
 
 import os
+import re
 import subprocess
 import sys
 from functools import partial
@@ -55,6 +56,7 @@ def test_jit_vmap_scan_and_checkpoint_agree(metric):
 
 @EVERY
 def test_no_retrace_at_equal_shapes(metric):
+    """And it calls LAPACK, whose threads are held then, if it says so."""
     traces = []
 
     @jax.jit
@@ -62,9 +64,9 @@ def test_no_retrace_at_equal_shapes(metric):
         traces.append(1)
         return metric(x, y)
 
-    for seed in range(3):
-        jax.eval_shape(score, *correlated(seed=seed, dx=14, dy=11))
+    programs = [jax.make_jaxpr(score)(*correlated(seed=seed, dx=14, dy=11)) for seed in range(3)]
     assert len(traces) == 1
+    assert bool(re.search(r" = (eigh|svd|qr|householder_product|cholesky|lu)\b", str(programs[0]))) == metric.decomposes
 
 
 @EVERY

@@ -148,3 +148,42 @@ def test_what_is_compiled_quickly_computes_the_same():
     np.testing.assert_allclose(
         host.compile_quickly(lowered, device.platform)(x), lowered.compile()(x), rtol=2e-6, atol=1e-5
     )
+
+
+HOLDING = """
+import jax, json
+import numpy as np
+import prh_jax
+from prh_jax.runtime import host
+
+x = np.random.default_rng(0).standard_normal((32, 4), dtype=np.float32)
+
+def threads():
+    return {found.filepath: found.num_threads for found in host._blas().lib_controllers}
+
+found = [threads()]
+jax.jit(prh_jax.unbiased_cka)(x, x)
+found.append(threads())
+with host.quiet_blas():
+    jax.jit(prh_jax.normalized_bures)(x, x)
+    found.append(threads())
+found.append(threads())
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.parametrize("chosen", [None, "2"])
+def test_a_decomposition_in_a_program_of_the_users_has_one_thread(chosen):
+    """Of scipy's library, which JAX calls; numpy's keeps its threads, and a number that the user chose stays."""
+    kept = {name: value for name, value in os.environ.items() if name not in host.CHOSEN_BY_USER}
+    settings = {} if chosen is None else {"OPENBLAS_NUM_THREADS": chosen}
+    done = subprocess.run([sys.executable, "-c", HOLDING], env=kept | settings, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    before, undecomposed, inside, after = json.loads(done.stdout)
+    if len(before) < 2 or max(before.values()) < 2:
+        pytest.skip("numpy and scipy share a BLAS, or this machine has one core")
+    scipys = {path for path in before if "scipy.libs" in path}
+    assert len(scipys) == 1
+    assert undecomposed == before
+    assert set(inside.values()) == {1}
+    assert after == {path: 1 if path in scipys and chosen is None else count for path, count in before.items()}
