@@ -3,9 +3,12 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from ..null.forms import Dense
 from ..numerics import linalg
 from ..sketches.gram import Gram, GramSketcher
+from ..sketches.on_host import distances_on_host
 from .base import Score
 from .inner_product import InnerProductMetric, unbiased_cosine
 
@@ -36,6 +39,22 @@ class DistanceCorrelation(InnerProductMetric):
     @property
     def sketcher(self) -> GramSketcher:
         return GramSketcher("distance")
+
+    def by_numpy(self, x: Any, y: Any) -> Any:
+        if not self.biased:
+            return None
+        layers = []
+        for z in (x, y):
+            distances = distances_on_host(z)
+            if distances is None:
+                return None
+            means = distances.mean(axis=0)
+            distances -= means
+            distances -= (means - means.mean())[:, None]
+            layers.append(distances)
+        a, b = layers
+        shared, *own = (float(np.vdot(p, q)) for p, q in ((a, b), (a, a), (b, b)))
+        return max(shared, 0) ** 0.5 / (own[0] * own[1]) ** 0.25
 
     def score(self, upper: Any, diagonal: Any, a: Gram, b: Gram) -> Any:
         if self.biased:

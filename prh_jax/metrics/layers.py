@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ..numerics.real import as_real
-from ..runtime.host import quick_jit, quiet_blas
+from ..runtime.host import hold_blas, quick_jit, quiet_blas
 from ..sketches.base import SketchContext, Sketcher, staged
 from .base import Metric
 from .registry import make_metrics
@@ -46,6 +46,8 @@ def layer_matrix(layers_x: Any, layers_y: Any, metric: Any) -> Float[Array, "x y
     widths = tuple(sorted({z.shape[1] for z in layers}))
     sketcher = metric.sketcher.specialise(SketchContext(counts.pop(), widths))
     if staged(layers):
+        if metric.decomposes:
+            hold_blas()
         a, b = (_sketches(sketcher, metric.to_derive(*side)) for side in sides)
         return metric.tile_kernel.tile(a, b)
     with quiet_blas():

@@ -4,10 +4,12 @@ import dataclasses
 from typing import Any, Literal
 
 import jax.numpy as jnp
+import numpy as np
 
 from ..numerics import linalg
 from ..numerics.packing import unpack_upper
 from ..sketches.dissimilarities import Dissimilarity, DissimilaritySketcher
+from ..sketches.on_host import distances_on_host
 from ..sketches.packed_matrix import PackedMatrix
 from .base import PairwiseMetric, Score
 
@@ -61,6 +63,12 @@ class RsmNormDifference(PairwiseMetric):
     @property
     def sketcher(self) -> DissimilaritySketcher:
         return DissimilaritySketcher(self.rdm, "raw")
+
+    def by_numpy(self, x: Any, y: Any) -> Any:
+        if self.rdm != "euclidean" or self.norm != "frobenius":
+            return None
+        a, b = distances_on_host(x), distances_on_host(y)
+        return None if a is None or b is None else np.linalg.norm(np.subtract(a, b, out=a))
 
     def compare(self, a: PackedMatrix, b: PackedMatrix) -> Score:
         difference = a.upper - b.upper

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -11,13 +12,15 @@ from jaxtyping import Array, Float
 from ..numerics import linalg
 from ..numerics.linalg import HIGHEST
 from ..sketches.layer_factors import LayerFactor, unit_factor, whitened_factor
-from ..sketches.packed_matrix import PackedMatrix
-from ..sketches.root_matrices import RootSketcher
+from ..sketches.root_matrices import RootSketcher, factor_of
 from .base import PairwiseMetric, Score
 from .factors import ScoredByFactors
 
+FAR = 0.9
+"""Cosines of layers whose distance has its digits from the cosine alone, which takes no singular vectors."""
 
-def rotated(a: Float[Array, "n n"], b: Float[Array, "n n"]) -> Float[Array, "n n"]:
+
+def rotated(a: Float[Array, "n w"], b: Float[Array, "n w"]) -> Float[Array, "n w"]:
     """`b Q` with the orthogonal Q that brings it nearest to a: of the SVD `b' a = U S V'`, `Q = U V'`.
 
     Distances after it have the derivative at a fixed Q, as Q is at their optimum.
@@ -104,19 +107,30 @@ class ProcrustesDistance(ShapeMetric):
     def invariances(self) -> frozenset[str]:
         return self._invariances(*(["isotropic_scaling"] if self.unit_norm else []))
 
-    def compare(self, a: PackedMatrix, b: PackedMatrix) -> Score:
-        p, q = a.matrix(), b.matrix()
-        if not self.unit_norm:
-            p, q = p * a.size, q * b.size
-        return linalg.frobenius_norm(p - rotated(p, q))
+    def compare(self, a: Any, b: Any) -> Score:
+        def near(p: Any, q: Any) -> Score:
+            return linalg.frobenius_norm(p - rotated(p, q))
+
+        return self._distance(factor_of(a), factor_of(b), a.size, b.size, near)
 
     def of_factors(self, x: Any, y: Any) -> tuple[Score, Any]:
+        def near(p: Any, q: Any) -> Score:
+            both = turned(p, q)
+            return joint_norm(both.a - both.b, both.rest)
+
         a, b = (unit_factor(z, centered=self.centered) for z in (x, y))
-        p, q = a.columns, b.columns
-        if not self.unit_norm:
-            p, q = p * a.size, q * b.size
-        both = turned(p, q)
-        return joint_norm(both.a - both.b, both.rest), a.sure & b.sure
+        return self._distance(a.columns, b.columns, a.size, b.size, near), a.sure & b.sure
+
+    def _distance(self, p: Any, q: Any, one: Any, other: Any, near: Callable[[Any, Any], Score]) -> Score:
+        """The distance of layers of norm one, or of the norms they had; by `near` where that of norms has no digits."""
+        largest = jnp.ones_like(one) if self.unit_norm else jnp.maximum(one, other)
+        one, other = (jnp.ones_like(one) if self.unit_norm else size / largest for size in (one, other))
+        cosine = nuclear_norm(p, q)
+
+        def far(*_: Any) -> Score:
+            return jnp.sqrt(one * one + other * other - 2 * one * other * cosine)
+
+        return largest * lax.cond(cosine < FAR, far, near, p * one, q * other)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,10 +165,14 @@ class AngularShapeDistance(ShapeMetric):
     def sketcher(self) -> RootSketcher:
         return RootSketcher(self.centered, self.alpha)
 
-    def compare(self, a: PackedMatrix, b: PackedMatrix) -> Score:
-        p = a.matrix()
-        q = rotated(p, b.matrix())
-        return 2 * jnp.arctan2(linalg.frobenius_norm(p - q), linalg.frobenius_norm(p + q))
+    def compare(self, a: Any, b: Any) -> Score:
+        def near(p: Any, q: Any) -> Score:
+            turned = rotated(p, q)
+            return 2 * jnp.arctan2(linalg.frobenius_norm(p - turned), linalg.frobenius_norm(p + turned))
+
+        p, q = factor_of(a), factor_of(b)
+        cosine = nuclear_norm(p, q)
+        return lax.cond(cosine < FAR, lambda *_: jnp.arccos(cosine), near, p, q)
 
     def of_factors(self, x: Any, y: Any) -> tuple[Score, Any]:
         def factor(z: Any) -> LayerFactor:
@@ -168,8 +186,7 @@ class AngularShapeDistance(ShapeMetric):
 
         a, b = factor(x), factor(y)
         cosine = nuclear_norm(a.columns, b.columns)
-        # the arc cosine has its digits where it is not small, and takes no singular vectors
-        score = lax.cond(cosine < 0.9, lambda *_: jnp.arccos(cosine), near, a.columns, b.columns)
+        score = lax.cond(cosine < FAR, lambda *_: jnp.arccos(cosine), near, a.columns, b.columns)
         return score, a.sure & b.sure
 
 
@@ -191,9 +208,8 @@ class NormalizedBures(ScoredByFactors, PairwiseMetric):
     def sketcher(self) -> RootSketcher:
         return RootSketcher(centered=True)
 
-    def compare(self, a: PackedMatrix, b: PackedMatrix) -> Score:
-        p = a.matrix()
-        return linalg.inner(p, rotated(p, b.matrix()))
+    def compare(self, a: Any, b: Any) -> Score:
+        return nuclear_norm(factor_of(a), factor_of(b))
 
     def of_factors(self, x: Any, y: Any) -> tuple[Score, Any]:
         a, b = unit_factor(x), unit_factor(y)
@@ -220,9 +236,9 @@ class AlignedCosine(ScoredByFactors, PairwiseMetric):
     def sketcher(self) -> RootSketcher:
         return RootSketcher(centered=False)
 
-    def compare(self, a: PackedMatrix, b: PackedMatrix) -> Score:
-        p = a.matrix()
-        q = rotated(p, b.matrix())
+    def compare(self, a: Any, b: Any) -> Score:
+        p = factor_of(a)
+        q = rotated(p, factor_of(b))
         return self.mean_cosine(jnp.sum(p * q, axis=1), jnp.sum(p * p, axis=1), jnp.sum(q * q, axis=1))
 
     def of_factors(self, x: Any, y: Any) -> tuple[Score, Any]:

@@ -10,6 +10,7 @@ from ..numerics.linalg import HIGHEST
 from ..sketches.layer_factors import hat_factor
 from ..sketches.packed_matrix import PackedMatrix, squared_norm
 from ..sketches.root_matrices import HatSketcher
+from ..sketches.spans import ProjectorSketcher, basis_of
 from .base import PairwiseMetric, Score
 from .factors import ScoredByFactors
 from .inner_product import InnerProductMetric
@@ -110,11 +111,11 @@ class MeanCca(ScoredByFactors, PairwiseMetric):
         return AFFINE if self.variance == 1 else RIGID
 
     @property
-    def sketcher(self) -> HatSketcher:
-        return HatSketcher(variance=self.variance)
+    def sketcher(self) -> ProjectorSketcher:
+        return ProjectorSketcher(variance=self.variance)
 
-    def compare(self, a: PackedMatrix, b: PackedMatrix) -> Score:
-        cosines = jnp.linalg.svd(jnp.matmul(a.matrix(), b.matrix(), precision=HIGHEST), compute_uv=False)
+    def compare(self, a: Any, b: Any) -> Score:
+        cosines = jnp.linalg.svd(jnp.matmul(basis_of(a).T, basis_of(b), precision=HIGHEST), compute_uv=False)
         return jnp.sum(cosines) / jnp.minimum(a.size, b.size)
 
     def of_factors(self, x: Any, y: Any) -> tuple[Score, Any]:

@@ -49,6 +49,15 @@ class SketchContext:
         return self.widths[-1] if self.widths else None
 
     @property
+    def narrow(self) -> int | None:
+        """Width of the widest layer, where features are to be decomposed and not a matrix of all pairs; else None.
+
+        The work of a decomposition grows with the third power of the width: at three quarters of n it is less than
+        half, and a sketch is at most half as large again.
+        """
+        return self.width if self.width is not None and 4 * self.width <= 3 * self.n else None
+
+    @property
     def avoid_matrix(self) -> bool:
         """Whether another way than a matrix of all pairs is to be taken, where there is one."""
         return self.n > MANY or not self.pairwise_matrix

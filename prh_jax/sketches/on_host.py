@@ -59,6 +59,25 @@ def correlations_on_host(x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "n q"
     return a.columns.T @ b.columns / p[:, None] / q[None, :]
 
 
+def distances_on_host(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n n"] | None:
+    """Euclidean distances of all pairs of samples; None where two are so near, or one so far, that rounding matters."""
+    centered = centered_on_host(x)
+    if centered is None:
+        return None
+    products = centered.columns @ centered.columns.T
+    squares = products.diagonal().copy()
+    if squares.max() > 100 * squares.mean():
+        return None
+    products *= -2
+    products += squares
+    products += squares[:, None]
+    np.fill_diagonal(products, np.inf)
+    if products.min() < 1e-2 * squares.max():
+        return None
+    np.fill_diagonal(products, 0)
+    return np.sqrt(products, out=products)
+
+
 def squared_norm_on_host(matrix: Float[np.ndarray, "n d"]) -> float:
     """Sum of squared entries."""
     return float(np.vdot(matrix, matrix))

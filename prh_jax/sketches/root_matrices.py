@@ -12,7 +12,8 @@ from jaxtyping import Array, Bool, Float, Num
 from ..numerics.exact_neighbors import ExactFeatures
 from ..numerics.linalg import HIGHEST
 from ..numerics.matrix_root import gram_root, hat_matrix
-from .base import Order, Sketcher, Summarizer
+from .base import Order, SketchContext, Sketcher, Summarizer
+from .feature_columns import ColumnSketcher, FeatureColumns
 from .packed_matrix import PackedMatrix, pack, squared_norm
 from .scaling import scale_columns
 
@@ -28,6 +29,10 @@ class GramRoot(NamedTuple):
     factor: Float[Array, ""]
     floor: Float[Array, ""]
     degenerate: Bool[Array, ""]
+
+    @property
+    def samples(self) -> int:
+        return self.root.shape[0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,11 +72,11 @@ class DirectionSketcher(Sketcher):
         """Whether directions count however weak they are."""
         return True
 
-    def draft(self, summary: GramRoot) -> tuple[Any, Bool[Array, ""] | None]:
+    def draft(self, summary: Any) -> tuple[Any, Bool[Array, ""] | None]:
         sketch = self.sketch(summary)
-        if not self.all_directions or summary.root.dtype != jnp.float32:
+        if not self.all_directions or summary.values.dtype != jnp.float32:
             return sketch, None
-        return sketch, directions_in_doubt(summary.values, summary.floor, len(summary.root)) & ~summary.degenerate
+        return sketch, directions_in_doubt(summary.values, summary.floor, summary.samples) & ~summary.degenerate
 
     def settle(self, sketch: Any, doubt: Any, x: Num[np.ndarray, "n d"], threshold: float, *, normalized: bool) -> Any:
         if not bool(doubt):
@@ -116,6 +121,12 @@ class RootSketcher(DirectionSketcher):
     @property
     def all_directions(self) -> bool:
         return self.alpha < 1
+
+    def specialise(self, context: SketchContext) -> Sketcher:
+        narrow = context.narrow
+        if narrow is None or self.alpha < 1:
+            return self
+        return ColumnSketcher("centered" if self.centered else "given", narrow)
 
     @property
     def summarizer(self) -> SummarizeRoot:
@@ -212,3 +223,8 @@ def unit_root(products: GramRoot) -> tuple[Any, Any, Any]:
     bad = products.degenerate | ~(squares > 0)
     norm = jnp.sqrt(jnp.where(bad, 1, squares))
     return products.root / norm, norm / products.factor, bad
+
+
+def factor_of(sketch: PackedMatrix | FeatureColumns) -> Float[Array, "n w"]:
+    """A matrix whose products with another layer's have the singular values of those of features."""
+    return sketch.columns if isinstance(sketch, FeatureColumns) else sketch.matrix()

@@ -25,6 +25,7 @@ from ..results.null_grid import NullGrid
 from ..results.pairs import ModelPairs
 from ..results.reduce import model_blocks
 from ..results.storage import digest
+from ..runtime.host import quiet_blas
 from ..runtime.memory import size_text
 from ..runtime.progress import progress, progress_bar, report_progress
 from ..stores.location import Place
@@ -117,7 +118,8 @@ def calibrate_study(
     study.sketch(list(study.shapes), quiet=quiet)
 
     found: list[dict[str, np.ndarray]] = []
-    with progress_bar("null", "orders", len(orders) * len(metrics), quiet=quiet, leave=False) as bar:
+    shown = progress_bar("null", "orders", len(orders) * len(metrics), quiet=quiet, leave=False)
+    with quiet_blas(), shown as bar:
         for number, (key, metric) in enumerate(metrics.items()):
             sign, sketcher = sign_of(metric), study.sketchers[key]
             mirror = mirrors and metric.symmetric and null.aggregate in SYMMETRIC

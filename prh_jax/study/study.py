@@ -24,7 +24,7 @@ from ..metrics.registry import make_metrics
 from ..null.orders import check_groups
 from ..results.provenance import MetricRecord, ModelRecord, Provenance
 from ..results.score_grid import ScoreGrid
-from ..runtime.host import kept_memory
+from ..runtime.host import kept_memory, quiet_blas
 from ..runtime.memory import check_address_space, default_memory, parse_bytes, size_text
 from ..runtime.progress import progress_bar
 from ..runtime.workers import ALONE, Worker
@@ -209,7 +209,7 @@ class Study:
         lacking = [s for s in self.shapes if any(not grid.complete(key) for key in self._group(s))]
         if not lacking:
             return
-        with kept_memory(self.free):
+        with quiet_blas(), kept_memory(self.free):
             self._sketch(lacking, grid, worker, quiet)
             with progress_bar("scoring", "tiles", grid.total, initial=grid.finished, quiet=quiet) as bar:
                 for sketcher in lacking:

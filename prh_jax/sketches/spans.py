@@ -1,0 +1,88 @@
+"""Sketches of the span of a layer: an orthonormal basis of it, of layers much narrower than samples are many.
+
+Elsewhere the projector on the span serves, which is n x n whatever the width.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Num
+
+from ..numerics.matrix_root import hat_weights, left_singular
+from .base import Order, SketchContext, Sketcher, Summarizer
+from .feature_columns import fill_up
+from .root_matrices import DirectionSketcher, HatSketcher, rank_floor
+from .scaling import scale_columns
+
+
+class Span(NamedTuple):
+    """Orthonormal columns that span a layer, zeros after them, and how many there are; NaN for a degenerate layer."""
+
+    columns: Float[Array, "n w"]
+    size: Float[Array, ""]
+
+    def reorder(self, order: Order) -> "Span":
+        return self._replace(columns=self.columns[order])
+
+
+class LeftSingular(NamedTuple):
+    """Left singular vectors of centred features, and singular values, the largest first, zeros after them.
+
+    Singular values of at most `floor` of the largest count as zero.
+    """
+
+    vectors: Float[Array, "n w"]
+    values: Float[Array, " w"]
+    floor: Float[Array, ""]
+    degenerate: Bool[Array, ""]
+
+    @property
+    def samples(self) -> int:
+        return self.vectors.shape[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class SummarizeSingular(Summarizer):
+    """Makes LeftSingular of features; `bfloat16` changes nothing."""
+
+    width: int
+
+    def __call__(self, x: Num[Array, "n d"]) -> LeftSingular:
+        z, columns = scale_columns(x, centered=True)
+        vectors, values = left_singular(z)
+        values = jnp.pad(values, (0, self.width - values.shape[0]))
+        return LeftSingular(fill_up(vectors, z.shape[0], self.width), values, rank_floor(z), columns.degenerate)
+
+
+@dataclasses.dataclass(frozen=True)
+class SpanSketcher(DirectionSketcher):
+    """Basis of the leading directions that hold a share of a layer's variance, all of them with 1."""
+
+    variance: float = 1.0
+    width: int = 0
+
+    @property
+    def summarizer(self) -> SummarizeSingular:
+        return SummarizeSingular(self.width)
+
+    def sketch(self, summary: LeftSingular) -> Span:
+        values = summary.values
+        kept, _ = hat_weights(values, values > summary.floor * values[:1], variance=self.variance)
+        bad = summary.degenerate | ~kept[0]
+        columns = jnp.where(kept[None, :], summary.vectors, 0)
+        return Span(*(jnp.where(bad, jnp.nan, part) for part in (columns, jnp.sum(kept, dtype=values.dtype))))
+
+
+@dataclasses.dataclass(frozen=True)
+class ProjectorSketcher(HatSketcher):
+    """The projector on the span of a layer, or a basis of the span where that is smaller work for each pair."""
+
+    def specialise(self, context: SketchContext) -> Sketcher:
+        narrow = context.narrow
+        return self if narrow is None else SpanSketcher(self.variance, narrow)
+
+
+def basis_of(sketch: Any) -> Float[Array, "n w"]:
+    """A matrix whose products with another layer's have the layers' canonical correlations as singular values."""
+    return sketch.columns if isinstance(sketch, Span) else sketch.matrix()
