@@ -6,27 +6,27 @@ from pathlib import Path
 
 
 class StoreError(ValueError):
-    """A store or result cannot be read or written as asked; the message says what is wrong and the way out."""
+    """A store or result cannot be read or written as asked. The message has the reason and the remedy."""
 
 
 class NotFoundError(StoreError):
-    """There is no store or result at the place named."""
+    """There is no store or result at the path."""
 
 
 class IncompleteError(StoreError):
-    """A store or result is there, and unfinished."""
+    """A store or result is unfinished."""
 
 
 class CorruptError(StoreError):
-    """A store or result is damaged: it fails its checksums, or its records do not fit together."""
+    """A store or result is damaged: a checksum fails, or its records contradict each other."""
 
 
 class MismatchError(StoreError):
-    """A store or result holds something else than what is asked for: other samples, features, settings or layout."""
+    """A store or result holds something else than asked for: other samples, features, settings or layout."""
 
 
 class ExistsError(StoreError):
-    """Something is there already, and was not to be overwritten."""
+    """A file or store exists and must not be overwritten."""
 
 
 def write_error(error: OSError, path: Path) -> StoreError:

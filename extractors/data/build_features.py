@@ -79,6 +79,7 @@ def write_minilm(folder: Path, target: Path, data: Dataset) -> None:
 
 
 def main() -> None:
+    """Build the features of the demo."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minilm", type=Path, help="folder of the MiniLM checkpoint")
     args = parser.parse_args()

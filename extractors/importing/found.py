@@ -68,6 +68,7 @@ def as_array(source: Path, name: str, value: Any) -> np.ndarray:
 
 
 def not_numbers(source: Path, name: str, what: str) -> str:
+    """Say that an array of a file holds something else than numbers."""
     called = f" in {name!r}" if name else ""
     return (
         f"{source} holds{called} {what}. Features are real numbers; choose the arrays of features with --key (keys=)."

@@ -65,9 +65,9 @@ QUANTIZATIONS = ("4bit", "8bit")
 
 
 def quantization_config(quantize: str, dtype: Any, device: Any) -> Any:
-    """bitsandbytes' settings: `4bit` is the reference's (NF4, doubly quantised), `8bit` is LLM.int8().
+    """Return settings of bitsandbytes: `4bit` is the reference's (NF4, doubly quantised), `8bit` is LLM.int8().
 
-    ExtractionError where bitsandbytes or a GPU is missing.
+    ExtractionError if bitsandbytes or a GPU is missing.
     """
     from importlib.util import find_spec
 

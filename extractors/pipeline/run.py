@@ -97,6 +97,7 @@ def check_folder(name: str) -> None:
 
 
 def check_samples(data: Dataset, modality: str, settings: Settings) -> None:
+    """Raise an ExtractionError unless the data have what models of a modality read."""
     if modality == "language":
         data.check_captions(settings.caption_index)
     else:
@@ -104,6 +105,7 @@ def check_samples(data: Dataset, modality: str, settings: Settings) -> None:
 
 
 def error_text(error: Exception) -> str:
+    """Return the message of an error, with its kind unless it is one that we raise for users."""
     if isinstance(error, ValueError | OSError):
         return str(error).strip() or type(error).__name__
     return f"{type(error).__name__}: {first_line(error).rstrip('.')} (PRH_DEBUG=1 shows where)"
@@ -120,7 +122,7 @@ def summary(outcomes: dict[str, Any]) -> str:
 
 
 def modality_of(name: str) -> str:
-    """ "language" or "vision", from a local checkpoint's configuration, or the hub's, or the name."""
+    """Return "language" or "vision", from a local checkpoint's configuration, or the hub's, or the name."""
     if name in CLASSICAL or is_packaged(name):
         return "vision"
     config = Path(name) / "config.json"

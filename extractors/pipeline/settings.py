@@ -67,6 +67,7 @@ class Wanted:
 
     @property
     def called(self) -> str:
+        """Name of the model in results."""
         return self.name or self.source
 
     @property

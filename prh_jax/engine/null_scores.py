@@ -25,7 +25,6 @@ TILE_BYTES = 2**28
 @lru_cache(maxsize=64)
 def null_scorer(metric: Metric, shapes: Any, tile: tuple[int, int], orders: tuple[int, int], mesh: Mesh) -> Any:
     """Compiled `(a, b, orders) -> scores (orders, x, y)`; each device has `tile[0]` layers of a, and all of b."""
-
     spread, same = PartitionSpec("layer"), PartitionSpec()
     scores = jax.shard_map(
         metric.tile_kernel.orders,

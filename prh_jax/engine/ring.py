@@ -55,27 +55,35 @@ class SpreadSampleAxis(SampleAxis):
         return (self.samples < self.n)[:, None]
 
     def least(self, x: Any) -> Any:
+        """The lowest value of each column, (1, d)."""
         return lax.pmin(jnp.min(jnp.where(self._keep(), x, jnp.inf), axis=0, keepdims=True), AXIS)
 
     def most(self, x: Any) -> Any:
+        """The highest value of each column, (1, d)."""
         return lax.pmax(jnp.max(jnp.where(self._keep(), x, -jnp.inf), axis=0, keepdims=True), AXIS)
 
     def count(self, x: Any) -> int:
+        """How many samples there are."""
         return self.n
 
     def first(self, x: Any) -> Any:
+        """The first sample, (1, d)."""
         return lax.psum(jnp.where(self.samples[:1, None] == 0, x[:1], 0), AXIS)
 
     def mean(self, x: Any) -> Any:
+        """The mean of each column, (1, d)."""
         return self.total(jnp.sum(self.held(x), axis=0, keepdims=True)) / self.n
 
     def total(self, part: Any) -> Any:
+        """A sum over samples, from the sum over those that are here."""
         return lax.psum(part, AXIS)
 
     def gather(self, x: Any) -> Any:
+        """What all samples have, from what those here have."""
         return lax.all_gather(x, AXIS, tiled=True)[: self.n]
 
     def held(self, x: Any) -> Any:
+        """The rows here, with zeros where a row has no sample."""
         return jnp.where(self._keep(), x, 0)
 
 

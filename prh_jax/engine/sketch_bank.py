@@ -1,5 +1,6 @@
-"""Where the sketches of a study are kept: in memory, in a folder or at a URL, or both; what is not in memory outlives
-an interrupted run.
+"""Where the sketches of a study are kept: in memory, in a folder or at a URL, or both.
+
+Sketches that are not in memory outlive an interrupted run.
 """
 
 import hashlib

@@ -122,12 +122,12 @@ def _with_derivative_jvp(primals, tangents):
 def left_vectors(
     z: Float[Array, "n d"], r: int, *, bfloat16: bool = False
 ) -> tuple[Float[Array, "n r"], Bool[Array, ""]]:
-    """The first r left singular vectors of z, and whether it has that many; by Gram matrices of samples or, where there
-    are fewer, of features.
+    """Return the first r left singular vectors of z, and whether it has that many.
 
-    A Gram matrix squares singular values: where the r-th is far below the first, rounding would blur it. The directions
-    above it are then taken out of z, and the rest is found from the Gram matrix of what remains. Derivatives are those
-    of the subspace (see `with_derivative`). `bfloat16` as in `blocks.gram`.
+    They come from Gram matrices of samples or, if there are fewer, of features. A Gram matrix squares singular values:
+    if the r-th is far below the first, rounding would blur it. The directions above it are then taken out of z, and the
+    rest is found from the Gram matrix of what remains. Derivatives are those of the subspace (see `with_derivative`).
+    `bfloat16` is as in `blocks.gram`.
     """
     (n, d), fixed = z.shape, lax.stop_gradient(z)
 

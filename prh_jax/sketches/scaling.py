@@ -57,10 +57,10 @@ def near_mean(columns: Columns) -> Float[Array, "1 d"]:
 def near_mean_of(
     x: Num[Array, "n d"], unit_rows: bool, row_centered: bool = False, rows: SampleAxis = LOCAL
 ) -> tuple[Float[Array, "n d"], Columns, Float[Array, "1 d"]]:
-    """Features as floats, with rows of mean zero and of length one if so asked; their columns; and the point near the
-    mean, zero if degenerate.
+    """Return features as floats, the ranges of their columns, and a point near the mean, zero if degenerate.
 
-    What is made of a degenerate layer is marked NaN: zeros keep gradients finite.
+    Rows have mean zero and length one if so asked. What is made of a degenerate layer is marked NaN: zeros keep
+    gradients finite.
     """
     x = linalg.at_least_float32(x)
     columns = column_ranges(x, rows)

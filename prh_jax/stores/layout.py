@@ -1,6 +1,5 @@
 """Features on disk: one Zarr v3 group a model, written block by block.
 
-
 Layout of a store (schema "prh-jax/features/1"):
 
     features        (layer, sample, feature)  chunks (1, 256, d), crc32c, fill value NaN
@@ -108,4 +107,5 @@ def blocks_of(n: int) -> list[slice]:
 
 
 def spec_sha256(spec: Mapping[str, Any], layers: Iterable[Layer]) -> str:
+    """Hash a spec with the names and widths of the layers."""
     return sha256_json({**spec, "layers": [[layer.name, layer.dim] for layer in layers]})

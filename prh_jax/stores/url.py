@@ -34,10 +34,12 @@ class Url:
 
     @property
     def name(self) -> str:
+        """Last part of the path."""
         return PurePosixPath(self.text).name
 
     @property
     def stem(self) -> str:
+        """Last part of the path without its ending."""
         return PurePosixPath(self.text).stem
 
     def resolve(self) -> "Url":

@@ -288,12 +288,37 @@ def write_features(
     env: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> FeatureStore:
-    """Write features made elsewhere, one (n, d) array per layer, as a complete store.
+    """Write features that you have as arrays to a complete feature store.
 
-    `features` are arrays in order, or a mapping of layers' names to them. Arrays are of any library that holds real
-    numbers: numpy, JAX, torch, pandas, polars, pyarrow.
-    A store that is there already must hold these very features (an interrupted one is gone on with), or StoreError is
-    raised; `overwrite=True` replaces it.
+    Parameters
+    ----------
+    path
+        Path of the store. A store with the same features is kept, and an interrupted one is completed.
+    features
+        Arrays (n, d) in the order of the layers, or a mapping of layers' names to them, of any library that holds real
+        numbers: numpy, JAX, torch, pandas, polars, pyarrow.
+    spec
+        Origin of the features: {"model": ..., "modality": ..., "pool": ...} and any other settings.
+    ids
+        An id for each sample.
+    layer_names
+        Names of the layers; numbered if None.
+    dtype
+        Type in which features are stored, such as "float16" or "bfloat16".
+    result, env
+        Further records: what a run found (loss ...), and in which environment.
+    overwrite
+        Replace a store of other features.
+
+    Returns
+    -------
+    FeatureStore
+        The store, opened.
+
+    Raises
+    ------
+    StoreError
+        If the path holds other features, or features are not finite or not (n, d).
     """
     if isinstance(features, Mapping):
         if layer_names is not None:

@@ -41,15 +41,15 @@ def extend(
     devices: Sequence[Any] | None = None,
     progress: bool | None = None,
 ) -> Alignment:
-    """A result with more models or metrics; only what it lacks is scored.
+    """Extend a result by models or metrics, and score only what it lacks.
 
     Parameters
     ----------
     result
-        What is extended. It stays as it is.
+        The result to extend. It does not change.
     stores_x, stores_y
         The models to add to either side, as `align` takes them. A result of models with themselves has side x alone.
-        Models that the result has may be among them; features in memory of those have to be.
+        You may name models that the result has, and must do so for those whose features were in memory.
     metrics
         Metrics to add, for all models; none if None.
     output, overwrite, ids, memory, sketch_cache, devices, progress
@@ -58,13 +58,14 @@ def extend(
     Returns
     -------
     Alignment
-        The models of the result in their order, then the new ones. Scores, and the null where the result has one, have
-        the bits of a study made at once. Of more than 2,048 samples they agree to rounding until there are 65 layers.
+        The models of the result in their order, then the new ones. Scores, and the null if the result has one, are
+        bitwise those of a study made in one go. With more than 2,048 samples they agree to rounding until there are 65
+        layers.
 
     Raises
     ------
     StoreError
-        If the features of a model of the result are not at hand, or have changed.
+        If the features of a model of the result are missing or have changed.
     """
     settings = StudySettings(
         ids=ids,

@@ -39,10 +39,12 @@ class StudyPart(Study):
 
     @cached_property
     def context(self) -> SketchContext:
+        """Context of the whole study."""
         return self.whole.context
 
     @cached_property
     def sketchers(self) -> dict[str, Sketcher]:
+        """Sketchers of the whole study, for the metrics of this part."""
         return {key: self.whole.sketchers[key] for key in self.metrics}
 
     @property
@@ -51,10 +53,12 @@ class StudyPart(Study):
 
     @property
     def longest_side(self) -> int:
+        """Longest side of the whole study."""
         return self.whole.longest_side
 
     @cached_property
     def bank(self) -> SketchBank:
+        """Sketches of the whole study."""
         return self.whole.bank
 
     def clean_up(self) -> None:

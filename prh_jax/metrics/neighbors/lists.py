@@ -14,8 +14,7 @@ AT_ONCE = (2**18, 2**25)
 
 
 def any_lists(neighbors: Int[Array, "..."], axis: int = -1) -> Int[Array, "..."]:
-    """Neighbour lists (along an axis) with those of a degenerate layer (-1) replaced by any k samples: safe to index
-    with."""
+    """Return neighbour lists that are safe to index with: those of a degenerate layer (-1) become any k samples."""
     return jnp.where(
         neighbors < 0, lax.broadcasted_iota(neighbors.dtype, neighbors.shape, axis % neighbors.ndim), neighbors
     )
