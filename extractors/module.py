@@ -1,4 +1,4 @@
-"""Features of any torch module of one's own, written like those of the models that are known."""
+"""Features of any torch module of your own, written like those of the models that are known."""
 
 import inspect
 import itertools
@@ -71,8 +71,9 @@ def extract_module(
     Raises
     ------
     ExtractionError
-        If a layer does not exist, is not reached or is called more than once, the loader shuffles, the number of
-        samples is not that of the ids, or the features of the first sample change when it is alone in its batch.
+        If a layer does not exist, is not reached or is called more than once, or the loader shuffles. Also if the
+        number of samples is not that of the ids, or the features of the first sample change when it is alone in its
+        batch.
     StoreError
         If the store at `path` holds something else.
     """

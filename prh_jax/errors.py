@@ -1,4 +1,4 @@
-"""The errors that say what is wrong and the way out."""
+"""The errors that say what is wrong and the remedy."""
 
 import errno
 import shutil
@@ -30,7 +30,7 @@ class ExistsError(StoreError):
 
 
 def write_error(error: OSError, path: Path) -> StoreError:
-    """What a failed write means for the user: a full disk and the way out, or the system's words."""
+    """Error of a failed write for the user: a full disk and the remedy, or the system's words."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         free = shutil.disk_usage(path.parent if path.parent.exists() else Path.cwd()).free
         return StoreError(

@@ -28,7 +28,7 @@ READERS: dict[str, Callable[[Path, Sequence[str] | None], Found]] = {
     ".h5ad": hdf5.read_h5ad,
     ".mat": matlab.read_mat,
 }
-"""What reads a file, by its ending; parquet has a column of ids beside."""
+"""Readers of files by their ending; parquet has a column of ids as well."""
 
 
 def import_features(
@@ -49,7 +49,7 @@ def import_features(
     """Write the features of a file to a feature store. No code in the file is run.
 
     Layers have the names of their arrays, in natural order (layer_2 before layer_10) if the file has no order. An array
-    `ids` in a file has the ids. What each kind of file holds:
+    `ids` in a file has the ids. These files are read:
 
     - .pt, .pth: a tensor of all layers, a list of (n, d), or a dictionary of layers by name. The reference's dictionary
       has `feats` (n, layers, d), and num_params, loss and bpb.
@@ -144,7 +144,7 @@ def _chosen_ids(source: Path, layers: dict[str, Any], ids: Sequence[Any] | None)
 def _opened(
     source: str | Path, keys: Sequence[str] | None, id_column: str | None, split: str
 ) -> Iterator[tuple[Path, Found, dict[str, Any]]]:
-    """What to call a source, what it holds, and what identifies it."""
+    """Name, contents and identity of a source."""
     if is_hub_name(source):
         yield (
             Path(source),
@@ -157,7 +157,7 @@ def _opened(
 
 
 def _read(path: Path, keys: Sequence[str] | None, id_column: str | None) -> Found:
-    """What a file or folder holds, by its reader."""
+    """Contents of a file or folder, from its reader."""
     kind = path.suffix.lower()
     if path.is_dir() and ((path / "state.json").is_file() or (path / "dataset_dict.json").is_file()):
         return tables.read_saved(path, keys, id_column)

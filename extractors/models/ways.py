@@ -122,7 +122,7 @@ def deviation(found: "torch.Tensor", expected: "torch.Tensor", strict: bool) -> 
 
 
 def tolerance_of(dtype: Any, quantized: bool) -> tuple[Callable[[int], float], bool]:
-    """What rounding may do to the states of a layer, and whether to every token (see `find_way`)."""
+    """Tolerance for rounding in the states of a layer, and whether it holds for every token (see `find_way`)."""
     import torch
 
     if dtype == torch.float32 and not quantized:

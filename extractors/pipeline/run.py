@@ -112,7 +112,7 @@ def error_text(error: Exception) -> str:
 
 
 def summary(outcomes: dict[str, Any]) -> str:
-    """What became of each model, the failed ones with their reasons last; empty where all went well."""
+    """Outcome of each model, the failed ones with their reasons last; empty if all went well."""
     failed = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Exception)}
     if not failed:
         return ""
@@ -139,7 +139,7 @@ def modality_of(name: str) -> str:
 def extract_model(
     source: str, data: Dataset, settings: Settings, *, modality: str | None = None, called: str | None = None
 ) -> Path:
-    """Extract one model to its store, or go on with it; the path of the store.
+    """Extract one model to its store, or resume it; the path of the store.
 
     `source` is its name, or the folder of a local checkpoint; `called` what it is called in place of that.
     """

@@ -39,7 +39,7 @@ def curve_over_n(
 ) -> xr.Dataset:
     """Compute score, null and calibrated score for growing numbers of samples.
 
-    Subsets are nested: each contains the smaller ones, in the order of the null's seed. Inner products are computed
+    Subsets are nested: each contains the smaller ones, in an order from the null's seed. Inner products are computed
     once.
 
     Parameters

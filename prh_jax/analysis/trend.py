@@ -145,7 +145,7 @@ def _correlations(
 
 
 def _ranked(kind: str, values: np.ndarray) -> np.ndarray:
-    """What a rank correlation is the cosine of: signs of all differences, or centred ranks; unit length."""
+    """Vector of which a rank correlation is the cosine: signs of all differences, or centred ranks; unit length."""
     from scipy import stats  # slow to import, and needed here alone
 
     if np.isnan(values).any():

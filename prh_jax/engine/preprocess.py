@@ -1,4 +1,4 @@
-"""What is done to features before any metric: outliers clipped, rows made unit; recorded with results."""
+"""Preprocessing of features before any metric: outliers clipped, rows made unit; recorded with results."""
 
 import dataclasses
 import math

@@ -92,7 +92,7 @@ class SketchBank:
 
     @staticmethod
     def _name(sketcher: Sketcher, layer: str) -> str:
-        """What a sketch is of, as a hash; its file holds it too, as files may change names."""
+        """Hash of a sketch's origin; its file holds it too, as files may change names."""
         name = json.dumps([FORMAT, repr(sketcher), layer, jax.default_backend(), jax.__version__])
         return hashlib.sha256(name.encode()).hexdigest()
 

@@ -58,7 +58,7 @@ def study_blocks(
     mesh: Mesh,
     worker: Worker,
 ) -> list[tuple[range, int]]:
-    """What is scored in one call, in order: tiles of rows, one a device, with one tile of columns; a worker's share.
+    """Parts of one call, in order: tiles of rows, one a device, with one tile of columns; a worker's share.
 
     Where x is scored with itself (`layers_y=None`) by symmetric metrics, blocks below the diagonal are left out.
     """

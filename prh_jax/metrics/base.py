@@ -89,7 +89,7 @@ class Metric:
 
     @property
     def sketcher(self) -> Sketcher:
-        """What makes this metric's sketch of one layer."""
+        """The sketcher that makes this metric's sketch of one layer."""
         raise NotImplementedError
 
     def compare(self, a: Any, b: Any) -> Score:
@@ -98,7 +98,7 @@ class Metric:
 
     @property
     def tile_kernel(self) -> TileKernel:
-        """What scores all layer pairs of a tile."""
+        """The kernel that scores all layer pairs of a tile."""
         return TileKernel(self)
 
     def inner_form(self, sketch: Any) -> Any:

@@ -36,7 +36,7 @@ def check_permutable(metrics: dict[str, Metric]) -> None:
     for key, metric in metrics.items():
         if not metric.permutable:
             raise ValueError(
-                f"{key} has no null: re-paired samples need the neighbours of others than its queries. Ask for all "
+                f"{key} has no null: permuted samples need the neighbours of others than its queries. Ask for all "
                 "samples (queries=0), or leave the null out."
             )
 
@@ -73,7 +73,7 @@ PRH_METRICS: dict[str, Metric] = {
 
 
 SUPPORTED_METRICS: list[str] = list(PRH_METRICS)
-"""The names of the reference's metrics: those that a study takes unless told."""
+"""The names of the reference's metrics: those that a study takes by default."""
 
 
 GROUPS: dict[str, list[str]] = {"prh": SUPPORTED_METRICS, "all": list(METRICS)}

@@ -29,7 +29,7 @@ def rotated(a: Float[Array, "n n"], b: Float[Array, "n n"]) -> Float[Array, "n n
 class Rotated(NamedTuple):
     """Two layers, the one of more columns turned so that its first columns meet those of the other as well as they can.
 
-    `a` and `b` (n, m) have those columns, and `rest` is what the wider layer has beside them.
+    `a` and `b` (n, m) have those columns, and `rest` has the further columns of the wider layer.
     """
 
     a: Float[Array, "n m"]

@@ -1,4 +1,4 @@
-"""Differences of what each layer tells by itself. They ask nothing of which sample is which: chance says nothing."""
+"""Differences of a statistic of each layer. They ask nothing of which sample is which: chance says nothing."""
 
 import dataclasses
 import math
@@ -26,7 +26,7 @@ HIGHEST_DISTANCE = math.exp(-4)
 
 @dataclasses.dataclass(frozen=True)
 class StatisticMetric(Metric):
-    """Absolute difference of a number of each layer. Re-pairing samples changes nothing, so that every p is 1."""
+    """Absolute difference of a number of each layer. Permuting samples changes nothing, so that every p is 1."""
 
     larger_is_closer = False
     paired = False
@@ -36,7 +36,7 @@ class StatisticMetric(Metric):
 
     @property
     def weights(self) -> np.ndarray:
-        """What the difference of each number is multiplied by; the largest counts."""
+        """Factors of the difference of each number; the largest difference counts."""
         return np.ones(())
 
     def compare(self, a: LayerStatistic, b: LayerStatistic) -> Score:

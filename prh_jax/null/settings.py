@@ -54,7 +54,7 @@ class Null:
     cells
         Also keep the null of every layer pair (orders x layers x layers, float32).
     exchange
-        What a permutation exchanges if samples have groups. "within" exchanges the samples of a group. "whole"
+        Units that a permutation exchanges if samples have groups. "within" exchanges the samples of a group. "whole"
         exchanges whole groups of equal size, for repeated inputs (five captions of an image). None is "whole" if many
         rows are paired with one (`pair=`), else "within".
     """

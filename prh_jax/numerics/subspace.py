@@ -37,8 +37,8 @@ def iterate_subspace(matrix, r: int, *, limit: int = 5, tolerance: float = 3e-5)
 
     Each round builds an orthonormal basis of the start block and its products with the matrix (Musco and Musco 2015,
     arXiv:1504.05477) and starts the next from its best vectors. Settled: the root sum of squares of the sines of the
-    angles that the subspace moved by in a round is at most the tolerance; or its bound by Davis and Kahan, residual /
-    gap, is at most ten times that, as the residual's own rounding is so much larger. Scores of r cosines err by less.
+    angles of a round is at most the tolerance. Or its bound by Davis and Kahan, residual / gap, is at most ten times
+    that, as the residual's own rounding is so much larger. Scores of r cosines err by less.
     """
 
     def products(block):

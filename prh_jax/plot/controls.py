@@ -1,4 +1,4 @@
-"""Models beside their controls: what training adds to alignment."""
+"""Models and their controls: what training adds to alignment."""
 
 from typing import Any
 

@@ -46,8 +46,8 @@ def depth_curve(
         own = result.own_blocks(scores)
         if own.all():
             raise ValueError(
-                "Every pair of these models is a model with itself, which tells nothing of y. Name it on both sides "
-                "(model_x=, model_y=) to see its layers beside one another."
+                "Every pair of these models is a model with itself: no evidence about y. Name it on both sides "
+                "(model_x=, model_y=) to see its layers with one another."
             )
         scores = scores.where(~own)
     sign = result.provenance.sign(metric)
@@ -74,7 +74,7 @@ def depth_curve(
 
 
 def null_histogram(result: Alignment, metric: str, model_x: str, model_y: str, *, ax: Any = None) -> Any:
-    """What chance gives for a model pair, order by order, beside its score and the critical score.
+    """Draw the null distribution of a model pair, with its score and the critical score.
 
     Of a model with itself the title says that its score is no evidence, in place of p.
     """

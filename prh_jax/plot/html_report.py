@@ -139,7 +139,7 @@ def _models(result: Alignment) -> dict[str, list[dict[str, Any]]]:
 def _metric(result: Alignment, key: str) -> dict[str, Any]:
     """Scores of all layer pairs, tables of model pairs, and where the best pairs are; flat, row by row.
 
-    `counted` tells which model pairs the table has, and `listed` which of those stands for each.
+    `counted` says which model pairs the table has, and `listed` which of those stands for each.
     """
     scores, best = result.layers(key).transpose("layer_x", "layer_y"), result.best(key, with_self=False)
     own, first = result.model_pairs(key)

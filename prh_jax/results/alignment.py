@@ -239,7 +239,7 @@ class Alignment:
         return own.transpose(*scores.dims).values
 
     def _own_layers(self, scores: xr.DataArray) -> np.ndarray:
-        """Where a layer stands with itself, in the same."""
+        """Where a layer is with itself, in the same."""
         along = (scores[f"depth_{str(dim)[-1]}"].values for dim in scores.dims)
         return self.own_blocks(scores) & np.equal.outer(*along)
 

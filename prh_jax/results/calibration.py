@@ -1,4 +1,4 @@
-"""A calibration beside the scores it belongs to: labelled arrays and settings, in memory and in the result's group."""
+"""A calibration next to the scores it belongs to: labelled arrays and settings, in memory and in the result's group."""
 
 import json
 import warnings
@@ -65,7 +65,7 @@ class Calibration:
 
 
 def calibration_builder(calibration: Calibration, scores: str) -> Callable[..., None]:
-    """What writes a calibration of the scores of this `digest` into a Zarr store; its group there is `group`."""
+    """Function that writes a calibration of the scores of this `digest` into the group `group` of a Zarr store."""
     dataset, settings = calibration.dataset, calibration.settings
     attributes = {"schema": SCHEMA, "settings": json.dumps(settings), "sha256": digest(dataset, settings)}
     attributes |= {"form_sha256": form_digest(dataset), "scores_sha256": scores}
@@ -89,7 +89,7 @@ def save_calibration(calibration: Calibration, path: Place, scores: str) -> None
     Parameters
     ----------
     calibration
-        What is written.
+        The calibration to write.
     path
         Of the result.
     scores

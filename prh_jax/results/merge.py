@@ -156,7 +156,7 @@ def _layers(results: Sequence[Alignment], side: str) -> list[tuple[Any, ...]]:
 
 
 def _places(labels: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """Where the layers of a part stand among all; each model's layers stand together in both."""
+    """Where the layers of a part are among all; each model's layers are together in both."""
     blocks = model_blocks(labels)
     return np.concatenate([np.arange(blocks[label].start, blocks[label].stop) for label in model_blocks(part)])
 
@@ -203,7 +203,7 @@ def _labels_across(protocol: dict[str, Any], side: str) -> dict[str, str]:
 
 
 def _turned_calibration(result: Alignment, merged: Alignment) -> xr.Dataset | None:
-    """What a part's calibration says of its models in the other order, by symmetric metrics; None for nothing."""
+    """Calibration of a part's models in the other order, by symmetric metrics; None for nothing."""
     calibration = result.calibration
     if calibration is None or calibration.settings["null"]["aggregate"] not in SYMMETRIC:
         return None

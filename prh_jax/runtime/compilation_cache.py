@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 SECONDS_OF_JAX = 1.0
-"""JAX keeps programs that took longer to compile, unless told otherwise; hardly any of ours does."""
+"""JAX keeps programs that took longer to compile, by default; hardly any of ours does."""
 LEAST_TIME = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
 
 

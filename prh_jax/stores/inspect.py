@@ -15,7 +15,7 @@ from .url import Url
 
 @dataclass(frozen=True)
 class StoreReport:
-    """What `inspect_store` found: sizes, whether all blocks are done, and every problem met while reading all of it."""
+    """Findings of `inspect_store`: sizes, whether all blocks are done, and every problem found."""
 
     store: FeatureStore
     blocks_done: int

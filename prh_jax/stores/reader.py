@@ -78,7 +78,7 @@ class FeatureStore:
         return store_html(self)
 
     def _check_samples(self) -> None:
-        """CorruptError where there are other blocks than of so many samples, or their ids cannot be as many.
+        """CorruptError where blocks are not of that number of samples, or their ids cannot be as many.
 
         Looked at before the ids are read: what is allocated for them is as large as the record of their array says.
         """
@@ -213,7 +213,7 @@ class FeatureStore:
         try:
             found = tails(self.path, self.group, chunks + optional, size=4)
         except UNREADABLE as error:
-            raise CorruptError(f"{self.path} is corrupt: {error}. Extract it again, or fetch it anew.") from error
+            raise CorruptError(f"{self.path} is corrupt: {error}. Extract it again, or fetch it again.") from error
         for name, tail in zip(chunks, found, strict=False):
             if tail is None:
                 raise CorruptError(f"{self.path} is corrupt: {name} cannot be read. Extract it again.")
@@ -229,7 +229,7 @@ class FeatureStore:
         """Names of the arrays with one number per sample."""
         known = {"sample", "layer", "done", *(name for name, _ in self._where)}
         try:
-            with warnings.catch_warnings():  # of files that the system put beside, such as .DS_Store
+            with warnings.catch_warnings():  # of files that the system put next to, such as .DS_Store
                 warnings.simplefilter("ignore", UserWarning)
                 return sorted(name for name, _ in self.group.arrays() if name not in known)
         except UNREADABLE as error:
@@ -253,7 +253,7 @@ class FeatureStore:
         codecs = array.metadata.to_dict()["codecs"]
         if [codec["name"] for codec in codecs] not in CODECS or "big" in str(codecs[0]):  # type: ignore[index]
             raise CorruptError(
-                f"{self.path} is corrupt: array {name!r} is to be read by {codecs}, and no store is written so. "
+                f"{self.path} is corrupt: array {name!r} must be read by {codecs}, and no store is written so. "
                 "Extract it again."
             )
         return array

@@ -60,7 +60,7 @@ def align(
     metrics
         Names ("cka", "cka:kernel=rbf,sigma=2") or `Metric` objects. The eight metrics of the reference if None.
     preprocess
-        What is done to the features first. The clipping and unit rows of the reference if None.
+        Preprocessing of the features. The clipping and unit rows of the reference if None.
     output
         Path or URL to which the result is written, tile by tile. The same call resumes an interrupted study, and reads
         a finished one. The result stays in memory alone if None.
@@ -167,7 +167,7 @@ def align(
 
 
 def _to_extend(extend: bool | Alignment, path: Place | None, *, overwrite: bool) -> Alignment | None:
-    """The result that is extended; None where there is none, or none is to be."""
+    """The result that is extended; None where there is none, or none must be extended."""
     if isinstance(extend, Alignment):
         return extend
     if not extend:

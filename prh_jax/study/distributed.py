@@ -88,7 +88,7 @@ class DistributedStudy(Study):
         return RowRange(slice(first, last), stacked)
 
     def _name(self, sketcher: Sketcher, ref: StoredLayer) -> str:
-        """What the bank calls a layer: of a Factor, each process keeps its own rows."""
+        """Key of a layer in the bank: of a Factor, each process keeps its own rows."""
         own = f" rows {self.part.rows.start}:{self.part.rows.stop}" if isinstance(sketcher, GramFactorSketcher) else ""
         return ref.name + own
 
@@ -169,7 +169,7 @@ class DistributedStudy(Study):
 
 
 def _held(array: jax.Array) -> np.ndarray:
-    """What this process has of an array: all of it, or its rows."""
+    """Part of an array in this process: all of it, or its rows."""
     if array.is_fully_replicated:
         return np.asarray(array.addressable_data(0))
     shards = sorted(array.addressable_shards, key=lambda shard: shard.index[0].start or 0)

@@ -66,7 +66,7 @@ class StudyPart(Study):
 
 
 def part_name(study: Study, null: dict[str, Any] | None = None) -> str:
-    """What a part is called beside the result: by what it scores, and by the null that it has."""
+    """Name of a part next to the result: from its scores and its null."""
     text = json.dumps([study.provenance.to_dict(), null], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -97,7 +97,7 @@ def score_lacking(
     added = (len(study.xs) - a, len(study.ys) - b)
     new = f"{added[0]} new models" if study.same else f"{added[0]} + {added[1]} new models"
     most = total if again else max(count.values(), default=0)
-    report_progress(f"{new}, {len(again)} metrics anew: {most} of {total} model pairs are to be scored.", quiet)
+    report_progress(f"{new}, {len(again)} metrics again: {most} of {total} model pairs are to be scored.", quiet)
     for keys, xs, ys, where in parts:
         part = _run(study, keys, xs, ys, folder, quiet)
         rows, columns = (

@@ -1,7 +1,7 @@
-"""What a study will take, before anyone waits: bytes, operations, time by this machine's speed, and what will not fit.
+"""Estimates of a study before it runs: bytes, operations, time by this machine's speed, and what will not fit.
 
-Speed is not looked up but rehearsed: a few layers of made-up features go through the engine itself, read from a store,
-clipped, sketched and scored, at as many samples as a few seconds allow; what is left is scaled by the size of the work.
+Speed is measured in a rehearsal. A few layers of made-up features go through the engine itself, read from a store,
+clipped, sketched and scored, at as many samples as a few seconds allow. The rest is scaled by the size of the work.
 """
 
 import dataclasses
@@ -60,7 +60,7 @@ class Plan:
     blocks
         Blocks of tiles, which workers can share.
     warnings
-        What does not fit, as sentences.
+        Sentences on parts that do not fit.
     """
 
     samples: int
@@ -185,7 +185,7 @@ def plan(
             "Give more memory, or take metrics that need no n x n matrix."
         )
     if not in_memory:
-        warnings.append(f"Sketches go to disk: {size_text(sketches)} beside the result.")
+        warnings.append(f"Sketches go to disk: {size_text(sketches)} next to the result.")
     return Plan(
         samples=n,
         layers=len(widths),

@@ -1,4 +1,4 @@
-"""CKA over batches that never stand together in memory: empty, update, merge, compute.
+"""CKA over batches that are never in memory together: empty, update, merge, compute.
 
 A state is a pytree of sums, so that it is carried by `lax.scan`, summed over devices by `lax.psum`, and merged by
 addition. There is none for metrics of neighbours: a neighbour of the whole set is seldom in the same batch, and the

@@ -173,7 +173,7 @@ def aligned_tile(sketch: NeighborKernelSketcher, a: NeighborKernel, b: NeighborK
 
 
 def reciprocal(lists: Int[Array, "layers n k"]) -> Bool[Array, "layers n k"]:
-    """Whether sample i stands in the list of its own entry (i, r)."""
+    """Whether sample i is in the list of its own entry (i, r)."""
     home = jnp.arange(lists.shape[1], dtype=lists.dtype)[:, None, None]
     return jax.vmap(lambda z: jnp.any(z[z] == home, axis=2))(lists)
 

@@ -13,8 +13,8 @@ from ..base import Score
 from .base import NeighborMetric
 
 TABLE, LINE = 2**26, 16
-"""Words of the largest table of holders, which covers a block of the samples where n is large; and words that its rows
-are longer by, a cache's line: rows a power of two apart would share few places of a cache."""
+"""Words of the largest table of holders, which covers a block of the samples if n is large; and words that its rows are
+longer by, a cache's line. Rows a power of two apart would share few places of a cache."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -50,7 +50,7 @@ class SecondOrderCosine(PairwiseMetric):
 
 
 def _listed(matrix: Float[Array, "n n"], lists: Any, once: Bool[Array, "n j"]) -> Float[Array, "n j"]:
-    """Entries of each row at the places of its list, those that stand there a second time put to 0."""
+    """Entries of each row at the places of its list, those that are there a second time put to 0."""
     return jnp.where(once, jnp.take_along_axis(matrix, jnp.maximum(lists, 0), axis=1), 0)
 
 
