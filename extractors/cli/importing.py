@@ -16,7 +16,7 @@ what is read:
   .h5ad                an embedding of `obsm`; ids are the observations
   .parquet             a column of lists a layer; a folder of such files; a saved data set, or owner/name of the hub
 Nothing that a file holds is run. A file at a URL is fetched first. Layers come in natural order (layer_2 before
-layer_10). --key names the arrays that are layers, where a file has others next to.
+layer_10). --key names the arrays that are layers, if a file has other arrays too.
 
 One array of all layers has axes (samples, layers, features) or (layers, samples, features): --layout says which, where
 the number of ids does not tell. Ids pair the samples of two models. A file may hold them (an array `ids`, a column);

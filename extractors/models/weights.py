@@ -38,8 +38,8 @@ def drawn_weights(model: Any, part: Any, info: Mapping[str, Any]) -> list[str]:
 def unread_weights(model: Any, part: Any, info: Mapping[str, Any]) -> list[str]:
     """Weights of the checkpoint that belong within a part of the model, which has no place for them.
 
-    They are biases, layers or adapters that the network was trained with. Heads next to the part do not count, nor what
-    older versions stored of masks and positions.
+    They are biases, layers or adapters that the network was trained with. Heads outside of the part do not count, nor
+    what older versions stored of masks and positions.
     """
     names = {name: id(module) for name, module in model.named_modules() if name}
     inside = {id(module) for module in part.modules()} - {id(part)}

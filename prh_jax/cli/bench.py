@@ -1,4 +1,4 @@
-"""`prh bench`: throughput next to accuracy, by the suite next to the package in a checkout."""
+"""`prh bench`: throughput and accuracy, from the suite next to the package in a checkout."""
 
 import argparse
 from typing import NoReturn

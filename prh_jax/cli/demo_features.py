@@ -58,7 +58,7 @@ def _copy(name: str, folder: Path) -> Path:
 def extracted(folder: Path) -> Stores:
     """Stores of pretrained networks, from the packages that are installed and the hub where it answers.
 
-    Networks with random weights are there next to them only: without any pretrained one there is nothing to show.
+    Networks with random weights only accompany them: without any pretrained one there is nothing to show.
 
     Raises
     ------

@@ -22,6 +22,6 @@ def sibling(name: str) -> None:
         raise ImportError(f"prh needs its own package {name!r}, but {known!r} was imported under that name.")
     spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=[str(file.parent)])
     if spec is None or spec.loader is None or not file.exists():
-        raise ImportError(f"The package {name!r} is not next to prh_jax, in {ROOT}. Install prh-jax again.")
+        raise ImportError(f"The package {name!r} is not in the folder of prh_jax, {ROOT}. Install prh-jax again.")
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

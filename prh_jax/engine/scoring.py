@@ -33,7 +33,8 @@ def score_study(
 ) -> None:
     """Score the tiles that a ScoreGrid lacks, of metrics with one sketcher; `refs_y=None` scores x with itself.
 
-    Tiles of y stay on the devices as far as `memory` reaches, next to a tile of each side and what scoring them takes.
+    Tiles of y stay on the devices as far as `memory` reaches, in addition to a tile of each side and the memory of
+    scoring them.
     """
     columns_of = refs_x if refs_y is None else refs_y
     mirrored = {key for key, metric in metrics.items() if refs_y is None and metric.symmetric}

@@ -136,7 +136,7 @@ class UnbiasedCka(Cka):
 
 
 def _scored(kind: type[Cka], x: Any, y: Any, where: Any, sigma: Any, **settings: Any) -> Score:
-    """The score by settings of which sigma may be traced, next to a metric whose own settings are static."""
+    """The score by settings of which sigma may be traced, for a metric whose own settings are static."""
     if not isinstance(sigma, Tracer):
         return kind(sigma=sigma.item() if isinstance(sigma, jax.Array) else sigma, **settings)(x, y, where=where)
     if sigma.shape != ():

@@ -1,4 +1,4 @@
-"""Numbers of models next to their alignment: covariates and correlations."""
+"""Numbers of models along with their alignment: covariates and correlations."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -23,12 +23,12 @@ def cores() -> int:
 
 
 def compiling_threads() -> int:
-    """Programs compiled at once, next to the layers that are computed."""
+    """Programs compiled at once, while layers are computed."""
     return max(1, cores() // 2)
 
 
 def reading_threads() -> int:
-    """Layers read at once, next to those that are computed."""
+    """Layers read at once, while others are computed."""
     return max(1, cores() // 4)
 
 

@@ -137,7 +137,7 @@ class Sketcher:
         """The sketches of layers that have values.
 
         All drafts are under way before the first is settled: one layer's list of neighbours, found by one thread, is
-        made next to the products of the next.
+        made along with the products of the next.
         """
         drafts = [_draft(_summary(x, summarizer=self.summarizer), sketcher=self) for x in layers]
         return [self._settled(sketch, doubt, x) for (sketch, doubt), x in zip(drafts, layers, strict=True)]

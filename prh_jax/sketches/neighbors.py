@@ -1,4 +1,4 @@
-"""Nearest neighbours: kNN graphs, what metrics keep next to them, and the sketchers that make them."""
+"""Nearest neighbours: kNN graphs, further data that metrics keep, and the sketchers that make them."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -229,7 +229,7 @@ class FeatureStore:
         """Names of the arrays with one number per sample."""
         known = {"sample", "layer", "done", *(name for name, _ in self._where)}
         try:
-            with warnings.catch_warnings():  # of files that the system put next to, such as .DS_Store
+            with warnings.catch_warnings():  # of files that the system put there, such as .DS_Store
                 warnings.simplefilter("ignore", UserWarning)
                 return sorted(name for name, _ in self.group.arrays() if name not in known)
         except UNREADABLE as error:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Int
 from ...numerics.varying import varying_as
 
 AT_ONCE = (2**18, 2**25)
-"""Numbers at hand while lists are numbered again: what a processor's cache holds, or what keeps a GPU busy."""
+"""Numbers at hand while lists are renumbered: what a processor's cache holds, or what keeps a GPU busy."""
 
 
 def any_lists(neighbors: Int[Array, "..."], axis: int = -1) -> Int[Array, "..."]:
@@ -23,7 +23,7 @@ def any_lists(neighbors: Int[Array, "..."], axis: int = -1) -> Int[Array, "..."]
 def compact_lists(
     a: Int[Array, "x n k"], b: Int[Array, "y n k"], *, always: bool = False
 ) -> tuple[Int[Array, "x n k"], Int[Array, "y n k"], int]:
-    """Both sides' lists with the samples of each row numbered again, and how many numbers there are.
+    """Both sides' lists with the samples of each row renumbered, and how many numbers there are.
 
     Few samples keep their numbers, which are below n. Of many a table of a's lists would be nearly empty. A sample's
     number is then a place (any one) at which it is among all entries of a's lists in that row, and one number is that
