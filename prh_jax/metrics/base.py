@@ -146,7 +146,7 @@ class Metric:
         return score
 
     def traced(self, x: Any, y: Any, sketcher: Sketcher) -> Score:
-        """The score of two layers inside a JAX program."""
+        """Score two layers inside a JAX program."""
         return self.compare(sketcher(x), sketcher(y))
 
     def masked(self, x: Any, y: Any, where: Any) -> Score:
