@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all faults docs bench lint format clean
+.PHONY: demo test test-all faults docs linkcheck bench lint format clean
 
 # --no-compile: Python compiles what is imported. To compile all modules of all packages takes a minute.
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --editable
@@ -43,6 +43,11 @@ faults: $(VENV)/ready
 docs: $(VENV)/ready
 	$(INSTALL) ".[docs]"
 	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
+
+# Addresses of others, which needs the network.
+linkcheck: $(VENV)/ready
+	$(INSTALL) ".[docs]"
+	$(BIN)/python -m sphinx -b linkcheck -D nb_execution_mode=off -q docs docs/_build/linkcheck
 
 bench: $(VENV)/ready
 	$(INSTALL) ".[bench]"

@@ -20,7 +20,7 @@ os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # pages compile 
 
 project, author, copyright = "prh_jax", "The prh_jax developers", "The prh_jax developers"
 version = release = __version__
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 html_theme = "furo"
 html_title = "prh_jax"
 html_show_sourcelink = False
@@ -42,25 +42,20 @@ nb_output_stderr = "remove"
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
+napoleon_google_docstring = False
 python_maximum_signature_line_length = 88
 
-LISTED = re.compile(r"^([\w.][\w., ]*?)\s{2,}(\S.*)$")
-"""A line such as `memory      bytes for features`: a word or several, space, what it is."""
+NAMES = re.compile(r"\*{0,2}\w+(, \*{0,2}\w+)*")
+"""A line that names parameters, which napoleon escapes itself."""
 
 
 def as_restructured_text(lines: list[str]) -> list[str]:
-    """A docstring of this project, whose code stands in single backticks and whose parameters stand in columns."""
+    """Turn a docstring of this project, which has code in single backticks, into one that napoleon reads."""
     made: list[str] = []
-    listing = False
+    in_code = False
     for line in lines:
-        found = LISTED.match(line)
-        if found:
-            made += ["", f"``{found[1]}``", "   " + _escape(found[2])]
-        elif listing and line.startswith(" "):
-            made.append("   " + _escape(line.strip()))
-        else:
-            made += ["", _escape(line)] if listing else [_escape(line)]
-        listing = bool(found) or (listing and line.startswith(" "))
+        in_code = bool(line.strip()) and (in_code or line.lstrip().startswith(">>>"))
+        made.append(line if in_code or NAMES.fullmatch(line) else _escape(line))
     return made
 
 
@@ -101,4 +96,4 @@ def _write_pages(app):
 
 def setup(app):
     app.connect("builder-inited", _write_pages)
-    app.connect("autodoc-process-docstring", _process_docstring)
+    app.connect("autodoc-process-docstring", _process_docstring, priority=400)  # before napoleon

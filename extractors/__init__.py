@@ -1,6 +1,6 @@
 """From (data set, model) to feature stores, in PyTorch; of prh_jax it uses the feature store alone.
 
-`extract_module` reads the layers of a torch module of one's own, `import_features` files of features made elsewhere;
+`extract_module` reads the layers of a torch module of your own, `import_features` files of features made elsewhere;
 `prh_jax.write_features` writes arrays. Importing this imports no torch, and nothing else before it is used.
 """
 

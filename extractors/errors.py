@@ -2,7 +2,7 @@
 
 
 class ExtractionError(ValueError):
-    """Features cannot be extracted as asked; the message says what is wrong and the way out."""
+    """Features cannot be extracted as asked; the message says what is wrong and the remedy."""
 
 
 class MissingExtraError(ImportError):
@@ -10,7 +10,7 @@ class MissingExtraError(ImportError):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of another library says first, as a sentence, or its kind where it says nothing."""
+    """First line of another library's error, as a sentence, or its kind if it has no message."""
     line = next(iter(str(error).strip().splitlines()), type(error).__name__)
     return line if line.endswith((".", "!", "?")) else f"{line}."
 

@@ -8,7 +8,7 @@ _WEIGHTS = (".safetensors", ".bin")
 
 
 def what_it_is(path: Path) -> str | None:
-    """A sentence on a file that holds neither weights nor features that could be read, and the way out; else None."""
+    """A sentence on a file that holds neither weights nor features that could be read, and the remedy; else None."""
     with path.open("rb") as file:
         start = file.read(64)
     if start.startswith(b"version https://git-lfs"):

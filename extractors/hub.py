@@ -71,7 +71,7 @@ def _sha256(path: Path, size: int, changed: int) -> str:
 
 
 def explain(error: BaseException, repository: str, revision: str | None = None, kind: str = "model") -> str | None:
-    """What a failure to fetch a repository means and what helps, as sentences; None where the hub is not its reason."""
+    """Meaning and remedy of a failure to fetch a repository, as sentences; None if the hub is not the reason."""
     from huggingface_hub import constants, utils
 
     page = f"{constants.ENDPOINT}/{KINDS[kind]}{repository}"

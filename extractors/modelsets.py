@@ -59,7 +59,7 @@ MODELSETS: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 def models_of(modelset: str, modality: str) -> tuple[str, ...]:
-    """Models of one modality ("language", "vision") in a set by name, or in a TOML file of one's own.
+    """Models of one modality ("language", "vision") in a set by name, or in a TOML file of your own.
 
     A file has `language = [...]` and `vision = [...]`, at its top or in tables: "sets.toml" is the top, or the only
     table; "sets.toml:small" is the table of that name. Braces in names are written out, see `expand`. ValueError for a
@@ -97,7 +97,7 @@ def _expanded(name: str) -> list[str]:
 
 
 def _choices(name: str, inside: str) -> list[str]:
-    """What braces stand for: each of a list, or the numbers of a range, both ends included."""
+    """Values that braces stand for: each of a list, or the numbers of a range, both ends included."""
     numbers = _RANGE.fullmatch(inside)
     if numbers is None:
         found = inside.split(",")

@@ -1,4 +1,4 @@
-"""Features of any torch module of one's own, written like those of the models that are known."""
+"""Features of any torch module of your own, written like those of the models that are known."""
 
 import inspect
 import itertools
@@ -36,19 +36,46 @@ def extract_module(
     device: Any = None,
     overwrite: bool = False,
 ) -> FeatureStore:
-    """Write the pooled outputs of some layers of a torch module to a store; a run that was stopped goes on.
+    """Write the pooled outputs of some layers of a torch module to a store. The same call resumes a stopped run.
 
-    model   a module, called with each batch: `model(*batch)` of a tuple or list, `model(**batch)` of a dict, else
-            `model(batch)`; in evaluation mode and without gradients. Its mode is as before afterwards
-    loader  batches of inputs, in the order of the ids, each as long as its first tensor; read from the start each time
-    layers  names of submodules, as `model.named_modules()` has them
-    pool    a layer's output to (batch, d); `lambda x: x.mean(dim=(2, 3))` for feature maps
-    ids     one for each sample
-    spec    what identifies the features: {"model": ..., "modality": ..., "pool": ...} and whatever else matters
+    Parameters
+    ----------
+    path
+        Path of the store.
+    model
+        A module. It is called with each batch in evaluation mode and without gradients: `model(*batch)` for a tuple or
+        list, `model(**batch)` for a dict, else `model(batch)`. Its mode is restored afterwards.
+    loader
+        Batches of inputs in the order of the ids, each as long as its first tensor. It is read from the start each
+        time.
+    layers
+        Names of submodules, as in `model.named_modules()`.
+    pool
+        A function from a layer's output to (batch, d), such as `lambda x: x.mean(dim=(2, 3))` for feature maps.
+    ids
+        An id for each sample.
+    spec
+        Origin of the features: {"model": ..., "modality": ..., "pool": ...} and any other settings.
+    dtype
+        Type in which features are stored.
+    device
+        Torch device of the inputs; that of the module if None.
+    overwrite
+        Replace a store of other features.
 
-    ExtractionError where a layer does not exist, is not reached or is called more than once, the loader shuffles, its
-    samples are more or fewer than the ids, or the features of the first sample are others when it is alone in its
-    batch; StoreError where the store at `path` holds something else.
+    Returns
+    -------
+    FeatureStore
+        The store, opened.
+
+    Raises
+    ------
+    ExtractionError
+        If a layer does not exist, is not reached or is called more than once, or the loader shuffles. Also if the
+        number of samples is not that of the ids, or the features of the first sample change when it is alone in its
+        batch.
+    StoreError
+        If the store at `path` holds something else.
     """
     import torch
 

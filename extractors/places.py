@@ -16,7 +16,7 @@ def subset_of(dataset: str, subset: str | None) -> str | None:
 
 
 def folder_of(config: str) -> str:
-    """The folder of a configuration of a data set, beside those of its revisions."""
+    """The folder of a configuration of a data set, next to those of its revisions."""
     return f"config-{config.replace('/', '--')}"
 
 
@@ -70,7 +70,7 @@ def marks_of(
     device_map: str | None = None,
     compiled: bool = False,
 ) -> list[str]:
-    """What the name of a store says of settings that are not the usual ones, so that both lie side by side."""
+    """Part of a store's name for settings other than the usual ones, so that both have a place."""
     given = {
         quantize: quantize is not None,
         f"max-{max_length}": max_length is not None,
@@ -89,7 +89,7 @@ _MARKS = re.compile(
 
 
 def choose_store(paths: Sequence[Path]) -> Path:
-    """The store of a model among the places where it may be: at one of them, or beside it with marks in its name.
+    """The store of a model among the places where it may be: at one of them, or next to it with marks in its name.
 
     The first place where there is none. ValueError where there are several, of different settings.
     """

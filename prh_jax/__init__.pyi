@@ -13,6 +13,8 @@ from .errors import MismatchError as MismatchError
 from .errors import NotFoundError as NotFoundError
 from .errors import StoreError as StoreError
 from .importing import import_features as import_features
+from .metrics.aligned_cosine import AlignedCosine as AlignedCosine
+from .metrics.aligned_cosine import aligned_cosine as aligned_cosine
 from .metrics.base import Metric as Metric
 from .metrics.cka import Cka as Cka
 from .metrics.cka import UnbiasedCka as UnbiasedCka
@@ -59,11 +61,9 @@ from .metrics.rsa import Rsa as Rsa
 from .metrics.rsa import rsa as rsa
 from .metrics.rsm_norm_difference import RsmNormDifference as RsmNormDifference
 from .metrics.rsm_norm_difference import rsm_norm_difference as rsm_norm_difference
-from .metrics.shapes import AlignedCosine as AlignedCosine
 from .metrics.shapes import AngularShapeDistance as AngularShapeDistance
 from .metrics.shapes import NormalizedBures as NormalizedBures
 from .metrics.shapes import ProcrustesDistance as ProcrustesDistance
-from .metrics.shapes import aligned_cosine as aligned_cosine
 from .metrics.shapes import angular_shape_distance as angular_shape_distance
 from .metrics.shapes import normalized_bures as normalized_bures
 from .metrics.shapes import procrustes_distance as procrustes_distance

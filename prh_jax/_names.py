@@ -71,6 +71,10 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "make_metric",
         "register_metric",
     ),
+    "metrics.aligned_cosine": (
+        "AlignedCosine",
+        "aligned_cosine",
+    ),
     "metrics.cka": (
         "Cka",
         "UnbiasedCka",
@@ -138,11 +142,9 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "rsm_norm_difference",
     ),
     "metrics.shapes": (
-        "AlignedCosine",
         "AngularShapeDistance",
         "NormalizedBures",
         "ProcrustesDistance",
-        "aligned_cosine",
         "angular_shape_distance",
         "normalized_bures",
         "procrustes_distance",

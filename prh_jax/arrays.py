@@ -13,15 +13,15 @@ import numpy as np
 
 
 class NotRealError(TypeError):
-    """What was given is no array of real numbers; the message says what it is and what to do, after "was given"."""
+    """The argument is no array of real numbers; the message says what it is and what to do, after "was given"."""
 
 
 def real_numbers(x: Any) -> Any:
     """The real numbers of anything that holds such: floats, integers or booleans, each with its value.
 
-    Takes numpy arrays of any layout and byte order, JAX arrays and tracers, torch tensors on any device, frames of
-    pandas and polars, tables and arrays of pyarrow, whatever else has `__array__` or `__dlpack__`, and nested lists of
-    numbers or of arrays. Floats of fewer than 16 bits and integers of fewer than 8 become float32 on the host;
+    Takes numpy arrays of any layout and byte order, JAX arrays and tracers, and torch tensors on any device. Also
+    frames of pandas and polars, tables and arrays of pyarrow, all else that has `__array__` or `__dlpack__`, and nested
+    lists of numbers or of arrays. Floats of fewer than 16 bits and integers of fewer than 8 become float32 on the host;
     bfloat16 stays.
 
     Returns
@@ -60,7 +60,7 @@ def real_numbers(x: Any) -> Any:
 
 
 def not_real(x: Any) -> str | None:
-    """What whatever has a dtype holds other than real numbers, and the way out; None if it holds those.
+    """Contents of an array other than real numbers, and the remedy; None if it holds real numbers.
 
     Nothing is computed, and no value is looked at.
     """
@@ -157,7 +157,7 @@ def _from_list(x: list[Any] | tuple[Any, ...]) -> Any:
         elif not _is_jax(items[0]) and items[0].dtype.kind in "iu":
             items = [item.astype(np.float64) for item in items]
         return jnp.stack(items)
-    except TypeError as error:  # float16 beside bfloat16
+    except TypeError as error:  # float16 next to bfloat16
         _unreadable(x, error)
 
 

@@ -1,4 +1,4 @@
-"""The errors that say what is wrong and the way out."""
+"""The errors that say what is wrong and the remedy."""
 
 import errno
 import shutil
@@ -6,31 +6,31 @@ from pathlib import Path
 
 
 class StoreError(ValueError):
-    """A store or result cannot be read or written as asked; the message says what is wrong and the way out."""
+    """A store or result cannot be read or written as asked. The message has the reason and the remedy."""
 
 
 class NotFoundError(StoreError):
-    """There is no store or result at the place named."""
+    """There is no store or result at the path."""
 
 
 class IncompleteError(StoreError):
-    """A store or result is there, and unfinished."""
+    """A store or result is unfinished."""
 
 
 class CorruptError(StoreError):
-    """A store or result is damaged: it fails its checksums, or its records do not fit together."""
+    """A store or result is damaged: a checksum fails, or its records contradict each other."""
 
 
 class MismatchError(StoreError):
-    """A store or result holds something else than what is asked for: other samples, features, settings or layout."""
+    """A store or result holds something else than asked for: other samples, features, settings or layout."""
 
 
 class ExistsError(StoreError):
-    """Something is there already, and was not to be overwritten."""
+    """A file or store exists and must not be overwritten."""
 
 
 def write_error(error: OSError, path: Path) -> StoreError:
-    """What a failed write means for the user: a full disk and the way out, or the system's words."""
+    """Error of a failed write for the user: a full disk and the remedy, or the system's words."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         free = shutil.disk_usage(path.parent if path.parent.exists() else Path.cwd()).free
         return StoreError(

@@ -1,7 +1,7 @@
 """Alignment among the metrics of a Flax training loop: `nnx.Metric`s with reset, update and compute.
 
-They stand beside losses and accuracies in an `nnx.MultiMetric`, are carried through `nnx.jit`, and take a `mask` of the
-samples that count. Needs the extra `flax`.
+They are used like losses and accuracies in an `nnx.MultiMetric`, are carried through `nnx.jit`, and take a `mask` of
+the samples that count. Needs the extra `flax`.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ __all__ = ["FeatureProbe", "StreamingCka"]
 
 
 def _given(names: tuple[str, str], updates: dict[str, Any]) -> tuple[Any, Any]:
-    """What `update` was given for the two layers; TypeError naming what is missing."""
+    """Arguments of `update` for the two layers; TypeError that names a missing one."""
     missing = [name for name in names if name not in updates]
     if missing:
         raise TypeError(f"update needs features as {' and '.join(f'{name}=' for name in missing)}.")
@@ -73,7 +73,7 @@ class StreamingCka(nnx.Metric):
         self._keep(self.stream.empty(*self.widths))
 
     def update(self, *, mask: Any = None, **updates: Any) -> None:
-        """Add a batch, (n, dx) and (n, dy) by their names; `mask` (n,) tells the samples that count."""
+        """Add a batch, (n, dx) and (n, dy) by their names; `mask` (n,) is True for the samples that count."""
         x, y = _given(self.names, updates)
         self._keep(self.stream.update(self._state(), x, y, where=None if mask is None else jnp.asarray(mask, bool)))
 
@@ -114,7 +114,7 @@ class FeatureProbe(nnx.Metric):
             state[...] = jnp.zeros_like(state[...])
 
     def update(self, *, mask: Any = None, **updates: Any) -> None:
-        """Add a batch, (n, dx) and (n, dy) by their names; `mask` (n,) tells the samples that count."""
+        """Add a batch, (n, dx) and (n, dy) by their names; `mask` (n,) is True for the samples that count."""
         x, y = (as_real("FeatureProbe", z) for z in _given(self.names, updates))
         counts = jnp.ones(x.shape[0], bool) if mask is None else jnp.asarray(mask, bool)
         capacity = self.kept_x[...].shape[0]

@@ -24,12 +24,54 @@ def test_everything_public_is_in_the_reference():
     assert plot.__all__ and "automodule:: prh_jax.plot" in page
 
 
-@pytest.mark.parametrize("page", ["README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))])
+PAGES = [
+    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "SECURITY.md", "CODE_OF_CONDUCT.md"),
+    *(
+        str(p.relative_to(ROOT))
+        for p in sorted((ROOT / "docs").rglob("*.md"))
+        if p.name not in MADE and "_build" not in p.parts
+    ),
+]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page):
-    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", (ROOT / page).read_text())
-    inside = [link for link in links if "://" not in link and Path(link).name not in MADE]
-    for link in inside:
-        assert ((ROOT / page).parent / link).exists(), link
+    """Files and headings; `make linkcheck` looks at addresses of others."""
+    assert broken_links(ROOT / page) == []
+
+
+def test_a_broken_link_is_found(tmp_path):
+    page, other = tmp_path / "page.md", tmp_path / "other.md"
+    other.write_text("# A title\n\n```sh\n# no heading\n```\n\n## `code` & more\n\n## A title\n")
+    good = "[a](other.md) [b](other.md#a-title) [c](other.md#code--more) [d](other.md#a-title-1) [e](https://x.org/#y)"
+    page.write_text(f"# Here\n\n{good} [f](#here) `[g](gone.md)`\n")
+    assert broken_links(page) == []
+    page.write_text("[a](gone.md) [b](other.md#no-heading) [c](#there) [d](other.md#a-title-2)\n")
+    assert len(broken_links(page)) == 4
+
+
+def broken_links(page):
+    text = without_code(page.read_text())
+    found = []
+    for path, anchor in re.findall(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]+))?\)", re.sub(r"`[^`]*`(?!\])", "", text)):
+        target = page.parent / path if path else page
+        if target.name not in MADE and not (target.exists() and (not anchor or anchor in anchors(target))):
+            found.append(f"{path}#{anchor}")
+    return found
+
+
+def anchors(page):
+    """Of headings as GitHub and myst make them: lower case, no signs, hyphens for spaces, and numbers for repeats."""
+    found = []
+    for title in re.findall(r"^#+ (.+)$", without_code(page.read_text()), re.MULTILINE):
+        name = re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-")
+        repeats = sum(re.fullmatch(rf"{re.escape(name)}(-\d+)?", other) is not None for other in found)
+        found.append(f"{name}-{repeats}" if repeats else name)
+    return found
+
+
+def without_code(text):
+    return re.sub(r"^( *)```.*?^\1```$", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def test_the_citation_is_of_this_version():

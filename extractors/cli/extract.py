@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of a hub data set (train); of local data, the files of a folder of that name, or whose name begins "
         "with it (default: all files)",
     )
-    data.add_argument("--num-samples", type=int, help="only the first so many (all)")
+    data.add_argument("--num-samples", type=int, help="only this number of first samples (all)")
     for kind in ("image", "text", "id"):
         data.add_argument(f"--{kind}-column", metavar="NAME", help=f"column of the {kind}s ({kind})")
     data.add_argument("--streaming", action="store_true", help="fetch no more of a hub set than --num-samples need")
@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=control_seeds,
         default=(),
         metavar="random-init[:SEEDS]",
-        help="beside each model the same network with random weights, such as random-init:0,1,2 (seed 0)",
+        help="also extract each model with random weights, such as random-init:0,1,2 (seed 0)",
     )
     models.add_argument(
         "--random-init", type=int, metavar="SEED", help="random weights from this seed; the store's name has it"
@@ -126,8 +126,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dry-run", action="store_true", help="show what is read of the data and where stores would be, and stop"
     )
     running.add_argument("--output-dir", default="./results/features", help="root of the stores (%(default)s)")
-    running.add_argument("--force-remake", action="store_true", help="write stores anew that are there")
-    running.add_argument("--force-download", action="store_true", help="fetch language models and data sets anew")
+    running.add_argument("--force-remake", action="store_true", help="write existing stores again")
+    running.add_argument("--force-download", action="store_true", help="fetch language models and data sets again")
 
 
 _RANGES = (
@@ -204,7 +204,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _names(names: list[str] | None, sources: list[str]) -> list[str | None]:
-    """What the models are called, where names are given; ExtractionError unless one for each, all different."""
+    """Names of the models, if names are given; ExtractionError unless one for each, all different."""
     from ..errors import ExtractionError
 
     if names is None:

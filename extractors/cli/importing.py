@@ -16,7 +16,7 @@ what is read:
   .h5ad                an embedding of `obsm`; ids are the observations
   .parquet             a column of lists a layer; a folder of such files; a saved data set, or owner/name of the hub
 Nothing that a file holds is run. A file at a URL is fetched first. Layers come in natural order (layer_2 before
-layer_10). --key names the arrays that are layers, where a file has others beside.
+layer_10). --key names the arrays that are layers, if a file has other arrays too.
 
 One array of all layers has axes (samples, layers, features) or (layers, samples, features): --layout says which, where
 the number of ids does not tell. Ids pair the samples of two models. A file may hold them (an array `ids`, a column);
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="axes",
         metavar="AXES",
         help="of one array of all layers: samples,layers,features or layers,samples,features; needed where neither the "
-        "file's kind nor the number of ids tells",
+        "file's kind nor the number of ids shows",
     )
     parser.add_argument(
         "--key", nargs="+", metavar="NAME", help="the arrays that are layers, by name or pattern (all of them)"
@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="train", help="of a data set on the hub (%(default)s)")
     parser.add_argument("--dataset", help="take the ids from this data set, as `prh extract` reads it")
     parser.add_argument("--subset", help="its revision (wit_1024 for minhuh/prh)")
-    parser.add_argument("--num-samples", type=int, help="its first so many samples")
+    parser.add_argument("--num-samples", type=int, help="number of its first samples")
     parser.add_argument("--force-remake", action="store_true", help="overwrite a store that is there")
 
 

@@ -1,0 +1,1 @@
+"""Data that ship, and the programs that built them."""

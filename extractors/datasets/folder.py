@@ -12,7 +12,7 @@ from .tables import rows_of
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 FILE_NAME = ("file_name", "image_file_name")
 _NO_PICTURES = ("BUFR", "GRIB", "HDF5", "MPEG")
-"""What Pillow knows by name, and reads with another program at most."""
+"""Kinds of pictures that Pillow knows by name, and reads with another program at most."""
 
 
 def visible(root: Path) -> list[Path]:

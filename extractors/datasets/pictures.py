@@ -35,7 +35,7 @@ def stored_bytes(picture: Any) -> bytes | None:
                 with fsspec.open(picture, "rb") as file:
                     return file.read()  # type: ignore[union-attr]
             except (OSError, ValueError, ImportError) as error:
-                raise OSError(f"nothing is to be had at {picture} ({type(error).__name__}: {error})") from error
+                raise OSError(f"nothing can be read at {picture} ({type(error).__name__}: {error})") from error
         return Path(picture).read_bytes() if Path(picture).is_file() else None
     if picture is None or isinstance(picture, bytes):
         return picture
@@ -62,7 +62,7 @@ def decode(picture: Any) -> Any:
 
 
 def kind_of(stored: bytes | None) -> str:
-    """What an encoded picture is and how `decode` and `as_rgb` make it a picture in RGB, from its header alone."""
+    """Kind of an encoded picture, and how `decode` and `as_rgb` make it a picture in RGB, from its header alone."""
     from PIL import Image
 
     if stored is None:

@@ -1,4 +1,4 @@
-"""What was read of a data set, so that a person sees a wrong read before a model runs for a week."""
+"""Summary of a data set as it was read, so that a person sees a wrong read before a model runs for a week."""
 
 from statistics import median
 from typing import Any

@@ -22,7 +22,7 @@ def fetch(
 ) -> tuple[Any, str]:
     """A table of `datasets`, pictures left as they are stored, and the commit that it is of.
 
-    `first` streams no more than so many samples. ExtractionError where the hub does not give it; or where `datasets`
+    `first` streams no more samples than that. ExtractionError where the hub does not give it; or where `datasets`
     took another commit than asked for from its cache, as it does when the hub does not answer.
     """
     from datasets import DownloadMode, load_dataset
@@ -92,7 +92,7 @@ def _configs(name: str, revision: str | None) -> list[str]:
 
 
 def _asked_again(name: str, revision: str | None) -> str | None:
-    """What the hub says of a data set: `datasets` keeps that from its own errors."""
+    """Errors of the hub about a data set: `datasets` keeps that from its own errors."""
     from huggingface_hub import hf_hub_download
 
     try:

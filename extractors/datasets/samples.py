@@ -26,7 +26,7 @@ class Dataset:
     content_sha256: str = ""
     skipped: int = 0
     kinds: dict[str, int] = field(default_factory=dict)
-    """How many pictures there are of each kind, as `kind_of` tells them."""
+    """Number of pictures of each kind, by `kind_of`."""
     config: str | None = None
     """The configuration, of a data set of the hub that has several."""
 
@@ -51,7 +51,7 @@ class Dataset:
         return len(self.ids)
 
     def identity(self) -> dict[str, Any]:
-        """What a feature store records of its data."""
+        """Record of the data in a feature store."""
         identity = {
             "name": self.name,
             "revision": self.revision,
@@ -66,7 +66,7 @@ class Dataset:
         return {**identity, "skipped": self.skipped} if self.skipped else identity
 
     def select(self, rows: Sequence[int]) -> "Dataset":
-        """The same data set with some samples left out, which its identity tells."""
+        """The same data set with some samples left out, which its identity records."""
         texts = [self.texts[i] for i in rows] if self.texts is not None else None
         pictures = Rows(self.pictures, rows) if self.pictures is not None else None
         ids = [self.ids[i] for i in rows]

@@ -76,7 +76,7 @@ def _table(file: Path, text: str) -> list[dict[str, Any]]:
     if wrong is not None:
         raise ExtractionError(
             f"Row {wrong} of {file} has other columns than its header ({', '.join(header)}): texts with commas, quotes "
-            "or line ends stand in quotes, and no row is empty."
+            "or line ends are in quotes, and no row is empty."
         )
     return [dict(zip(header, row, strict=True)) for row in rows]
 

@@ -22,7 +22,7 @@ def captions_of(value: Any, source: str, column: str, row: int) -> list[str]:
     Parameters
     ----------
     value
-        What the column holds: a string, its UTF-8 bytes, None, or a list of those.
+        Contents of the column: a string, its UTF-8 bytes, None, or a list of those.
     source, column, row
         Where it comes from, for messages.
 

@@ -1,4 +1,4 @@
-"""Which axis of an array of all layers is which: said, known from the kind of file, or told by the number of ids."""
+"""Which axis of an array of all layers is which: said, known from the kind of file, or found from the number of ids."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,7 +44,7 @@ def _check_layers(source: Path, arrays: dict[str, np.ndarray]) -> None:
     odd = next((name for name, array in arrays.items() if array.ndim != 2), None)
     if odd is not None and len(arrays) > 1:
         raise ExtractionError(
-            f"{source} holds {odd!r} of shape {arrays[odd].shape} beside {len(arrays) - 1} other arrays; each array is "
+            f"{source} holds {odd!r} of shape {arrays[odd].shape} and {len(arrays) - 1} other arrays; each array is "
             "a layer (n, d), or the one array has all layers. Choose the arrays of features with --key (keys=)."
         )
     if odd is not None:
@@ -62,7 +62,7 @@ def _check_layers(source: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def _axes_by_count(source: Path, shape: tuple[int, ...], ids: Sequence[str] | None) -> str:
-    """The order of axes that the number of ids tells; ExtractionError where it tells none."""
+    """The order of axes that follows from the number of ids; ExtractionError if none does."""
     fits = [] if ids is None else [order for order, n in zip(AXES, shape, strict=False) if n == len(ids)]
     if len(fits) == 1:
         return fits[0]

@@ -28,7 +28,7 @@ READERS: dict[str, Callable[[Path, Sequence[str] | None], Found]] = {
     ".h5ad": hdf5.read_h5ad,
     ".mat": matlab.read_mat,
 }
-"""What reads a file, by its ending; parquet has a column of ids beside."""
+"""Readers of files by their ending; parquet has a column of ids as well."""
 
 
 def import_features(
@@ -46,21 +46,21 @@ def import_features(
     split: str = "train",
     overwrite: bool = False,
 ) -> FeatureStore:
-    """Write the features of a file as a store; nothing in the file is run.
+    """Write the features of a file to a feature store. No code in the file is run.
 
-    .pt, .pth                 a tensor of all layers, a list with (n, d) a layer, or a dictionary of layers by name;
-                              of the reference's dictionary its `feats`, (n, layers, d), with num_params, loss, bpb
-    .safetensors              a tensor (n, d) a layer
-    .npy                      (n, d), or all layers
-    .npz                      an array (n, d) a layer, in order, or one of all layers
-    .h5, .hdf5                a data set (n, d) a layer, those in groups too, or one of all layers
-    .mat                      a variable (n, d) a layer, or one of all layers; any version of MATLAB
-    .h5ad                     an embedding of `obsm`, with the names of the observations as ids
-    .parquet, a folder of it  a column of lists a layer, in order; ids in `id_column`
-    a saved data set          that of a folder that `datasets` wrote, or `owner/name` of the hub: columns of lists
+    Layers have the names of their arrays, in natural order (layer_2 before layer_10) if the file has no order. An array
+    `ids` in a file has the ids. These files are read:
 
-    Layers are called as their arrays are, and come in natural order (layer_2 before layer_10) where a file has none.
-    An array `ids` in a file has the ids.
+    - .pt, .pth: a tensor of all layers, a list of (n, d), or a dictionary of layers by name. The reference's dictionary
+      has `feats` (n, layers, d), and num_params, loss and bpb.
+    - .safetensors: a tensor (n, d) for each layer.
+    - .npy: one layer (n, d), or all layers.
+    - .npz: an array (n, d) for each layer, or one of all layers.
+    - .h5, .hdf5: a data set (n, d) for each layer, also in groups, or one of all layers.
+    - .mat, any version of MATLAB: a variable (n, d) for each layer, or one of all layers.
+    - .h5ad: an embedding of `obsm`, with the names of the observations as ids.
+    - .parquet, or a folder of such files: a column of lists for each layer, in order, and ids in `id_column`.
+    - a folder that `datasets` saved, or `owner/name` on the hub: columns of lists.
 
     Parameters
     ----------
@@ -69,33 +69,34 @@ def import_features(
     output
         Path of the store.
     model, pool, modality
-        What the features are of, for the record: any words.
+        Origin of the features for the record, in your own words.
     ids
-        One for each row, where the file has none; "rows" for row numbers.
+        An id for each row, if the file has none; "rows" for row numbers.
     id_column
         The column of ids of a table.
     dataset
-        What identifies the data, as `prh extract` records it.
+        Identity of the data, as `prh extract` records it.
     axes
-        Which axis of an array of all layers is which: "samples,layers,features" or "layers,samples,features". If
-        None, `feats` of a dictionary have samples first; of other arrays the axis that has as many places as there are
-        ids is that of the samples.
+        Order of the axes of an array of all layers: "samples,layers,features" or "layers,samples,features". If None,
+        samples come first in the `feats` of a dictionary. In other arrays the axis as long as the list of ids has the
+        samples.
     keys
         The arrays to read, by name or pattern (`block_*`), in that order; all of them if None.
     split
-        Of a data set on the hub.
+        Split of a data set on the hub.
     overwrite
-        Whether a store that is there is replaced.
+        Replace a store that exists.
 
     Returns
     -------
-    The store, opened.
+    FeatureStore
+        The store, opened.
 
     Raises
     ------
     ExtractionError
-        If there are no ids at all, as features without ids cannot be paired, nothing tells which axis is that of the
-        samples, or the file holds something else.
+        If there are no ids (features without ids cannot be paired), the axis of the samples is ambiguous, or the file
+        holds something else.
     MissingExtraError
         If the library that reads the file is not installed.
     """
@@ -143,7 +144,7 @@ def _chosen_ids(source: Path, layers: dict[str, Any], ids: Sequence[Any] | None)
 def _opened(
     source: str | Path, keys: Sequence[str] | None, id_column: str | None, split: str
 ) -> Iterator[tuple[Path, Found, dict[str, Any]]]:
-    """What to call a source, what it holds, and what identifies it."""
+    """Name, contents and identity of a source."""
     if is_hub_name(source):
         yield (
             Path(source),
@@ -156,7 +157,7 @@ def _opened(
 
 
 def _read(path: Path, keys: Sequence[str] | None, id_column: str | None) -> Found:
-    """What a file or folder holds, by its reader."""
+    """Contents of a file or folder, from its reader."""
     kind = path.suffix.lower()
     if path.is_dir() and ((path / "state.json").is_file() or (path / "dataset_dict.json").is_file()):
         return tables.read_saved(path, keys, id_column)

@@ -1,4 +1,4 @@
-"""What a file of features holds: arrays by name, the ones that were asked for, in an order that people expect."""
+"""Contents of a file of features: arrays by name, the ones that were asked for, in an order that people expect."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -15,16 +15,16 @@ from prh_jax.arrays import NotRealError, real_numbers
 from ..errors import ExtractionError, MissingExtraError
 
 IDS = "ids"
-"""What the array of the samples' ids is called in files that hold arrays by name."""
+"""Name of the array of the samples' ids in files that hold arrays by name."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What was read of a file.
+    """Contents of a file.
 
     arrays  an array (n, d) a layer, or one array of all layers, by name; "" is a file's only array, without a name
     ids     of the samples, where the file has some
-    result  numbers of the model beside its features
+    result  numbers of the model next to its features
     axes    the order of the axes of an array of all layers, where the kind of file says so
     """
 
@@ -68,6 +68,7 @@ def as_array(source: Path, name: str, value: Any) -> np.ndarray:
 
 
 def not_numbers(source: Path, name: str, what: str) -> str:
+    """Say that an array of a file holds something else than numbers."""
     called = f" in {name!r}" if name else ""
     return (
         f"{source} holds{called} {what}. Features are real numbers; choose the arrays of features with --key (keys=)."
@@ -97,5 +98,5 @@ def unreadable(source: Path, kind: str, error: BaseException) -> ExtractionError
     """The error for a file that its library cannot read."""
     line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
     return ExtractionError(
-        f"{source} cannot be read as {kind}: {line.rstrip('.')}. Copy it here anew if it was cut off."
+        f"{source} cannot be read as {kind}: {line.rstrip('.')}. Copy it here again if it was cut off."
     )

@@ -1,4 +1,4 @@
-"""HDF5: the data sets of a file, and the embeddings of an AnnData file. What leads out of the file is refused."""
+"""HDF5: the data sets of a file, and the embeddings of an AnnData file. Links out of the file are refused."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from ..errors import ExtractionError
 from .found import IDS, Found, choose, ids_of, library, natural, not_numbers, unreadable
 
 ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)
-"""What h5py raises where a file is damaged, or its records say what cannot be."""
+"""Errors of h5py for damaged files, or for records that contradict each other."""
 
 
 def read_hdf5(source: Path, keys: Sequence[str] | None) -> Found:
@@ -92,7 +92,7 @@ def data_sets(h5py: Any, group: Any, above: str = "", seen: frozenset[int] = fro
 
 
 def member(h5py: Any, group: Any, name: str) -> Any:
-    """What a group holds itself by a name; None for nothing, and for a link, which may lead to another file."""
+    """Member of a group by name; None for nothing, and for a link, which may lead to another file."""
     if name not in group.keys() or not isinstance(group.get(name, getlink=True), h5py.HardLink):  # noqa: SIM118
         return None
     return group[name]

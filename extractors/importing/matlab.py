@@ -97,6 +97,6 @@ def _newer_ids(h5py: Any, source: Path, file: Any) -> list[Any]:
 
 
 def _class(data: Any) -> str:
-    """What MATLAB calls a variable of this kind: double, char, cell ..."""
+    """MATLAB's name for the kind of a variable: double, char, cell ..."""
     found = data.attrs.get("MATLAB_class", b"")
     return found.decode() if isinstance(found, bytes) else str(found)

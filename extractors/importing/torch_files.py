@@ -13,7 +13,7 @@ from .axes import SAMPLES_FIRST
 from .found import IDS, Found, choose, ids_of, library, not_numbers
 
 _REFERENCE = {"num_params": "params_total", "loss": "loss", "bpb": "bpb_reference"}
-"""What the reference saves beside its features, and what it is called in a store."""
+"""Values that the reference saves with its features, and their names in a store."""
 
 
 def read_torch(source: Path, keys: Sequence[str] | None) -> Found:

@@ -1,4 +1,4 @@
-"""What an extractor is."""
+"""Interface of extractors."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol
@@ -48,7 +48,7 @@ class Extractor(Protocol):
     def pool(self) -> str: ...
 
     def spec(self) -> dict[str, Any]:
-        """What identifies the features, apart from the data."""
+        """Identity of the features, apart from the data."""
         ...
 
     def parameters(self) -> dict[str, Any]:

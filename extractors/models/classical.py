@@ -59,7 +59,7 @@ class ClassicalExtractor:
         return [Layer(self.name, CLASSICAL[self.name][1])]
 
     def spec(self) -> dict[str, Any]:
-        """What identifies these features, apart from the data."""
+        """Identity of these features, apart from the data."""
         return {
             "modality": self.modality,
             "model": self.name,

@@ -51,7 +51,7 @@ def with_revision(name: str) -> tuple[str, str | None]:
 
 
 def revision_of(source: str, revision: str | None) -> str | None:
-    """What was loaded: a hash of a folder's files, or the commit that the hub's cache has for a revision."""
+    """Identity of the weights: a hash of a folder's files, or the commit that the hub's cache has for a revision."""
     return file_sha256(Path(source)) if Path(source).is_dir() else cached_commit(source, revision)
 
 
@@ -65,9 +65,9 @@ QUANTIZATIONS = ("4bit", "8bit")
 
 
 def quantization_config(quantize: str, dtype: Any, device: Any) -> Any:
-    """bitsandbytes' settings: `4bit` is the reference's (NF4, doubly quantised), `8bit` is LLM.int8().
+    """Return settings of bitsandbytes: `4bit` is the reference's (NF4, doubly quantised), `8bit` is LLM.int8().
 
-    ExtractionError where bitsandbytes or a GPU is missing.
+    ExtractionError if bitsandbytes or a GPU is missing.
     """
     from importlib.util import find_spec
 
@@ -99,7 +99,7 @@ def identity(
     device_map: str | None = None,
     compiled: bool = False,
 ) -> dict[str, Any]:
-    """What identifies the weights of a model and how they compute, as every store records it."""
+    """Identity of a model's weights and how they compute, as every store records it."""
     return {
         "model": name,
         "revision": revision,

@@ -78,7 +78,7 @@ class LanguageExtractor:
         return {**CAUSAL_ARRAYS, **TOKEN_ARRAYS} if self.loaded.scored else TOKEN_ARRAYS
 
     def spec(self) -> dict[str, Any]:
-        """What identifies these features, apart from the data."""
+        """Identity of these features, apart from the data."""
         return {
             "modality": self.modality,
             **self.loaded.spec(),

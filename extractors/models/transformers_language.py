@@ -180,6 +180,6 @@ def _is_causal(name: str, config: Any) -> bool:
 def _refuse_state_space(name: str, found: bool, kind: str) -> None:
     if found:
         raise ExtractionError(
-            f"{name} is a {kind} model: its hidden states are inputs of its blocks, and a recurrent state beside them "
+            f"{name} is a {kind} model: its hidden states are inputs of its blocks, and a recurrent state next to them "
             "holds what other models keep in a layer's features. They would not mean the same and are not extracted."
         )

@@ -70,7 +70,7 @@ class TransformersTower:
         return [*states, pool(self._normed(output.last_hidden_state), self.prefix)] if final else states
 
     def _normed(self, state: Any) -> Any:
-        """The last state after the final norm, which CLIP has beside its model's path to it."""
+        """The last state after the final norm, which CLIP has outside of its model's path to it."""
         norm = getattr(self.model, "post_layernorm", None)
         return state if norm is None or self.model.config.model_type.startswith("siglip") else norm(state)
 

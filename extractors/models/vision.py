@@ -73,7 +73,7 @@ class VisionExtractor:
         return self.tower.model
 
     def spec(self) -> dict[str, Any]:
-        """What identifies these features, apart from the data."""
+        """Identity of these features, apart from the data."""
         own = {"batch": "one picture at a time"} if self.alone else {}
         return {"modality": self.modality, **self.tower.spec(), "pool": self.pool, "final_norm": self.final_norm, **own}
 

@@ -92,12 +92,14 @@ def find_way(
 
 
 def memory_errors() -> tuple[type[BaseException], ...]:
+    """Return the errors that mean that memory is full, on the host or on a GPU."""
     import torch
 
     return MemoryError, torch.OutOfMemoryError
 
 
 def agree(found: States, expected: States, tolerance: Callable[[int], float], strict: bool) -> bool:
+    """Return whether the states of every layer are those expected, within a tolerance by layer."""
     if [state.shape for state in found] != [state.shape for state in expected]:
         return False
     return all(
@@ -120,7 +122,7 @@ def deviation(found: "torch.Tensor", expected: "torch.Tensor", strict: bool) -> 
 
 
 def tolerance_of(dtype: Any, quantized: bool) -> tuple[Callable[[int], float], bool]:
-    """What rounding may do to the states of a layer, and whether to every token (see `find_way`)."""
+    """Tolerance for rounding in the states of a layer, and whether it holds for every token (see `find_way`)."""
     import torch
 
     if dtype == torch.float32 and not quantized:

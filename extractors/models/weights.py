@@ -24,8 +24,8 @@ def drawn_weights(model: Any, part: Any, info: Mapping[str, Any]) -> list[str]:
     model, part
         The model as it was loaded, and the module of it that is asked about; None has no weights.
     info
-        What `from_pretrained(..., output_loading_info=True)` tells of the loading; empty where weights are random by
-        request.
+        Report of the loading by `from_pretrained(..., output_loading_info=True)`; empty where weights are
+        random by request.
     """
     if part is None:
         return []
@@ -38,8 +38,8 @@ def drawn_weights(model: Any, part: Any, info: Mapping[str, Any]) -> list[str]:
 def unread_weights(model: Any, part: Any, info: Mapping[str, Any]) -> list[str]:
     """Weights of the checkpoint that belong within a part of the model, which has no place for them.
 
-    They are biases, layers or adapters that the network was trained with. Heads beside the part do not count, nor what
-    older versions stored of masks and positions.
+    They are biases, layers or adapters that the network was trained with. Heads outside of the part do not count, nor
+    what older versions stored of masks and positions.
     """
     names = {name: id(module) for name, module in model.named_modules() if name}
     inside = {id(module) for module in part.modules()} - {id(part)}

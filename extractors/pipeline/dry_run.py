@@ -1,4 +1,4 @@
-"""What an extraction would read and write, shown before any model is loaded."""
+"""Summary of what an extraction would read and write, before any model is loaded."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from .settings import Settings, Wanted
 
 
 def dry_run(models: Sequence[Wanted], data: Dataset, settings: Settings, *, color: bool = False) -> tuple[str, bool]:
-    """What `extract` would do: what was read, and where the store of each model would be. No model is loaded.
+    """Summary of an extraction: the data as read, and where the store of each model would be. No model is loaded.
 
     Returns
     -------

@@ -16,7 +16,7 @@ from .settings import Settings
 
 
 def _paths(name: str, modality: str, pool: str, data: Dataset, settings: Settings) -> list[Path]:
-    """Where a store belongs; and where it was before names told of all settings."""
+    """Where a store belongs; and where it was before names had all settings."""
     marks = marks_of(
         quantize=settings.quantize,
         max_length=settings.max_length,
@@ -78,7 +78,7 @@ def already_complete(
 ) -> Path | None:
     """A finished store of the same request, found without loading the model: large models take minutes to load.
 
-    What only the model can tell (the revision behind a hub name) is trusted as recorded.
+    The recorded revision behind a hub name is trusted, because only the model could show it.
     """
     if settings.force_remake:
         return None

@@ -11,7 +11,7 @@ from ..models.base import Extractor
 
 @dataclass(frozen=True)
 class _Prepared:
-    """What data workers read: row i of `rows`, made ready, beside the row it is; or the error that it met."""
+    """Data set for workers: row i of `rows`, made ready, next to the row it is; or the error that it met."""
 
     extractor: Extractor
     data: Dataset
@@ -31,7 +31,7 @@ class _Prepared:
 def prepared(extractor: Extractor, data: Dataset, rows: Sequence[int], data_workers: int = 0) -> Iterator[Any]:
     """Samples of `rows` made ready, in that order; each comes with its row, which is checked.
 
-    Texts are tokenised on the spot, which costs nothing beside the model; pictures are decoded and resized by
+    Texts are tokenised on the spot, which costs nothing next to the model; pictures are decoded and resized by
     `data_workers` processes, if there are any.
     """
     samples = _Prepared(extractor, data, rows)

@@ -97,6 +97,7 @@ def check_folder(name: str) -> None:
 
 
 def check_samples(data: Dataset, modality: str, settings: Settings) -> None:
+    """Raise an ExtractionError unless the data have what models of a modality read."""
     if modality == "language":
         data.check_captions(settings.caption_index)
     else:
@@ -104,13 +105,14 @@ def check_samples(data: Dataset, modality: str, settings: Settings) -> None:
 
 
 def error_text(error: Exception) -> str:
+    """Return the message of an error, with its kind unless it is one that we raise for users."""
     if isinstance(error, ValueError | OSError):
         return str(error).strip() or type(error).__name__
     return f"{type(error).__name__}: {first_line(error).rstrip('.')} (PRH_DEBUG=1 shows where)"
 
 
 def summary(outcomes: dict[str, Any]) -> str:
-    """What became of each model, the failed ones with their reasons last; empty where all went well."""
+    """Outcome of each model, the failed ones with their reasons last; empty if all went well."""
     failed = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Exception)}
     if not failed:
         return ""
@@ -120,7 +122,7 @@ def summary(outcomes: dict[str, Any]) -> str:
 
 
 def modality_of(name: str) -> str:
-    """ "language" or "vision", from a local checkpoint's configuration, or the hub's, or the name."""
+    """Return "language" or "vision", from a local checkpoint's configuration, or the hub's, or the name."""
     if name in CLASSICAL or is_packaged(name):
         return "vision"
     config = Path(name) / "config.json"
@@ -137,7 +139,7 @@ def modality_of(name: str) -> str:
 def extract_model(
     source: str, data: Dataset, settings: Settings, *, modality: str | None = None, called: str | None = None
 ) -> Path:
-    """Extract one model to its store, or go on with it; the path of the store.
+    """Extract one model to its store, or resume it; the path of the store.
 
     `source` is its name, or the folder of a local checkpoint; `called` what it is called in place of that.
     """

@@ -1,4 +1,4 @@
-"""What extraction is asked for: which models, and how features of all of them are made."""
+"""Settings of an extraction: which models, and how features of all of them are made."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -48,7 +48,7 @@ class Wanted:
     modality
         "language" or "vision"; None finds out.
     name
-        What it is called in its store, in place of `source`.
+        Name in its store, in place of `source`.
     random_init
         Seed of the random weights of a control; None takes what the settings say.
     """
@@ -67,11 +67,12 @@ class Wanted:
 
     @property
     def called(self) -> str:
+        """Name of the model in results."""
         return self.name or self.source
 
     @property
     def label(self) -> str:
-        """What messages call it."""
+        """Name of the model in messages."""
         return self.called if self.random_init is None else f"{self.called} [random init {self.random_init}]"
 
     def settings(self, common: Settings) -> Settings:

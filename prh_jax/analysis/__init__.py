@@ -1,1 +1,1 @@
-"""What is computed beside a study: intervals, curves, trends, neighbour galleries."""
+"""Analyses in addition to a study: intervals, curves, trends, neighbour galleries."""

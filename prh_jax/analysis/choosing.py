@@ -1,4 +1,4 @@
-"""A table for choosing a metric: what is declared of each, beside what chance gives and what a pair costs, measured."""
+"""A table for choosing a metric: declarations of each, with its measured level at chance and cost of a pair."""
 
 import time
 from collections.abc import Sequence

@@ -37,10 +37,35 @@ def curve_over_n(
     scale_k: bool = False,
     preprocess: Preprocess | None = None,
 ) -> xr.Dataset:
-    """Score, mean and spread of the null, critical and calibrated score and p for growing numbers of samples.
+    """Compute score, null and calibrated score for growing numbers of samples.
 
-    Subsets are nested: each holds those before it, drawn in the order of the null's seed. Inner products are made once.
-    `scale_k` keeps the share of the samples that are neighbours; by default k stays. Layers as in `interval`.
+    Subsets are nested: each contains the smaller ones, in an order from the null's seed. Inner products are computed
+    once.
+
+    Parameters
+    ----------
+    x, y
+        Layers, as in `interval`.
+    metric
+        A metric, or the name of one.
+    sizes
+        Numbers of samples.
+    null
+        Settings of the null; 200 permutations if None.
+    scale_k
+        Keep the share of the samples that are neighbours. False keeps k.
+    preprocess
+        Preprocessing of stores. Arrays are taken as they are.
+
+    Returns
+    -------
+    Dataset
+        Score, mean and spread of the null, critical and calibrated score, and p, by number of samples.
+
+    Raises
+    ------
+    ValueError
+        If a size is out of range.
     """
     metric, null = as_metric(metric), null or Null()
     sides = both_sides(x, y, preprocess)
@@ -67,9 +92,33 @@ def curve_over_k(
     *,
     preprocess: Preprocess | None = None,
 ) -> xr.Dataset:
-    """The same for growing numbers of neighbours k, over all samples; the longest lists are made once.
+    """Compute score, null and calibrated score for growing numbers of neighbours k, over all samples.
 
-    `align` with "mutual_knn:k=5,20,50" does so for all pairs of many models.
+    The longest neighbour lists are computed once. `align` with "mutual_knn:k=5,20,50" does the same for all pairs of
+    many models.
+
+    Parameters
+    ----------
+    x, y
+        Layers, as in `interval`.
+    metric
+        A metric of nearest neighbours, or the name of one.
+    ks
+        Numbers of neighbours.
+    null
+        Settings of the null; 200 permutations if None.
+    preprocess
+        Preprocessing of stores. Arrays are taken as they are.
+
+    Returns
+    -------
+    Dataset
+        Score, mean and spread of the null, critical and calibrated score, and p, by k.
+
+    Raises
+    ------
+    ValueError
+        If the metric has no k, or a k is out of range.
     """
     metric, null = as_metric(metric), null or Null()
     if "k" not in metric.settings:

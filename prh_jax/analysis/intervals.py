@@ -30,7 +30,17 @@ class Difference(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """A score with its interval and standard error."""
+    """A score with its interval and standard error.
+
+    Parameters
+    ----------
+    score
+        The score of all samples.
+    low, high
+        Ends of the interval.
+    standard_error
+        Standard error of the score.
+    """
 
     score: float
     low: float
@@ -50,23 +60,49 @@ def interval(
     seed: int = 0,
     preprocess: Preprocess | None = None,
 ) -> Interval:
-    """Interval for the expected score at this number of samples, from random splits of the samples into halves.
+    """Estimate an interval for the expected score at this number of samples, from random halves of the samples.
 
-    The two halves of a split share no sample, so that half the mean squared difference of their scores is the variance
-    of a score of n / 2 samples, without assuming how the score is made. Variance falls as 1 / n: half of it is that of
-    the score at hand, and the interval is `score +- z * standard error`, cut to the metric's bounds. It is not
-    recentred: where a score depends on n (biased CKA, mutual kNN), so does what the interval is for.
+    The two halves of a split share no sample. Half the mean squared difference of their scores is therefore the
+    variance of a score of n / 2 samples, whatever the metric. Variance falls as 1 / n, so half of it is that of the
+    score of n samples. The interval is `score +- z * standard error`, cut to the metric's bounds. It is not recentred:
+    if a score depends on n (biased CKA, mutual kNN), so does its expectation.
 
-    x, y        features (n, d), a sequence of layers, or a feature store; of several layers, `aggregate` is taken anew
-                in each half; a layer that is on both sides is not compared with itself
-    splits      number of splits
-    scale_k     neighbours in a half: the same k (default), or the same share of the samples (k / 2, rounded), with
-                which intervals of mutual kNN were 20 % wider than with k in simulations, for the same coverage
-    preprocess  applied to stores; arrays are taken as given
+    Parameters
+    ----------
+    x, y
+        Features (n, d), a sequence of layers, or a feature store. With several layers, `aggregate` is applied in each
+        half. A layer that is on both sides is not compared with itself.
+    metric
+        A metric, or the name of one.
+    confidence
+        Coverage of the interval, in (0, 1).
+    splits
+        Number of random splits.
+    aggregate
+        From layer pairs to one score, as in `Null`.
+    scale_k
+        Number of neighbours in a half: False keeps k, True halves it (rounded). In simulations the intervals of mutual
+        kNN were 20 % wider with True, at the same coverage.
+    seed
+        Seed of the splits.
+    preprocess
+        Preprocessing of stores. Arrays are taken as they are.
 
-    In simulations of 256 samples nominal 95 % covered 92 to 97 %. For layers that are independent the variance falls
-    faster, and the interval is too wide: there the null says more. (The delete-d jackknife, the usual choice, reads
-    twice the variance of mutual kNN, whose lists change with every sample left out.)
+    Returns
+    -------
+    Interval
+        Score, ends of the interval, and standard error.
+
+    Raises
+    ------
+    ValueError
+        If there are too few samples for halves, or a setting is out of range.
+
+    Notes
+    -----
+    In simulations of 256 samples, nominal 95 % covered 92 to 97 %. For independent layers the variance falls faster and
+    the interval is too wide; use the null there. The delete-d jackknife, the usual choice, gives twice the variance of
+    mutual kNN, whose lists change with every sample that is left out.
     """
     from scipy import stats  # slow to import, and needed here alone
 

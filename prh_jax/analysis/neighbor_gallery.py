@@ -35,17 +35,38 @@ def neighbor_gallery(
     captions: Sequence[str] | None = None,
     pictures: Sequence[Picture] | Callable[[int], Picture] | None = None,
 ) -> Gallery:
-    """Neighbours in a layer pair of two models of a result, from the features that were scored.
+    """Find each sample's neighbours in a layer pair of two models, from the features that were scored.
 
-    metric              the metric whose best layer pair is looked at; the result's first if None. Where it compares
-                        neighbour lists, they are its own (its k), else the k nearest by cosine. Of a model with
-                        itself it is the best of two different layers
-    depths              another layer pair, by position in the models
-    stores_x, stores_y  the feature stores of the result, where they are no longer where they were
-    captions, pictures  of the samples, in the result's order
+    Parameters
+    ----------
+    result
+        A result that has both models.
+    model_x, model_y
+        A model of either side, by label.
+    metric
+        The metric whose best layer pair is shown; the result's first if None. A metric of neighbour lists gives its own
+        lists (its k). For others the lists are the k nearest by cosine. For a model with itself it is the best of two
+        different layers.
+    depths
+        Another layer pair, by position in the models.
+    k
+        Number of neighbours, if the metric has none.
+    stores_x, stores_y
+        The feature stores of the result, if they have moved.
+    captions, pictures
+        Captions and pictures of the samples, in the result's order; pictures also as a function of the row.
 
-    ValueError for a model, metric or depth that is not there; StoreError where features are missing or are not those
-    that were scored.
+    Returns
+    -------
+    Gallery
+        Both neighbour lists of every sample.
+
+    Raises
+    ------
+    ValueError
+        If a model, metric or depth does not exist.
+    StoreError
+        If features are missing, or are not those that were scored.
     """
     metric = metric or result.metrics[0]
     shape = result.layers(metric, model_x, model_y).shape

@@ -55,7 +55,7 @@ def both_sides(x: Layers, y: Layers, preprocess: Preprocess | None) -> Sides:
     )
     if own.all():
         raise ValueError(
-            "x and y are one layer, and its score with itself tells nothing of another. Give the features of two "
+            "x and y are one layer, and its score with itself is no evidence about another. Give the features of two "
             "models, or of several layers."
         )
     return Sides(sides[0], sides[1], counts.pop(), own)
@@ -91,7 +91,7 @@ def with_k(metric: Metric, n: int, m: int, scale_k: bool) -> Metric:
 
 
 def layer_parts(sketcher: Sketcher, layers: Sequence[Any]) -> list[Any]:
-    """What subsets of a layer are sketched from: its inner products where samples can be taken from them, else it."""
+    """Source of the sketches of subsets of a layer: its inner products if samples can be taken from them."""
     summarizer = sketcher.summarizer
     if not hasattr(jax.eval_shape(summarizer, layers[0]), "take"):
         return list(layers)
@@ -115,7 +115,7 @@ def _summary(x: Any, *, summarizer: Summarizer) -> Any:
 
 
 def part_sketcher(metric: Metric, m: int, *sides: Sequence[Any]) -> Sketcher:
-    """What sketches m samples of a part; where parts are features, for the widest of them: sketches stack then."""
+    """Program that sketches m samples of a part; if parts are features, for the widest, so that they stack."""
     widths = {part.shape[1] for side in sides for part in side if not hasattr(part, "_replace")}
     return metric.sketcher.specialise(SketchContext(m, tuple(sorted(widths)))) if widths else metric.sketcher
 

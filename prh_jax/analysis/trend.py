@@ -23,25 +23,47 @@ def trend(
     seed: int = 0,
     by: Covariate = None,
 ) -> xr.Dataset:
-    """Kendall (tau-b) and Spearman correlation of alignment with a covariate of the models of one side.
+    """Correlate alignment with a covariate of the models of one side (Kendall's tau-b and Spearman).
 
-    covariate  a number for each model of the side: by model, in their order, or by the name under which
-               `Alignment.assign` gave it or extraction recorded it (`params`, `bits_per_byte`, `loss` ...). Models
-               without a number are left out. "step" is read from revisions and labels, too (`pythia-70m@step1000`)
-    by         the same by keyword: `trend(result, "cka", by="params")`
-    side       the side whose models the covariate is of; each model of the other side has a correlation, and "all"
-               stands for the mean of those that have one (scores that are all equal have none: NaN)
-    orders     permutations of the models' covariate; all of them where there are no more. One permutation serves all
-               correlations
+    Parameters
+    ----------
+    result
+        Scores of the models.
+    metric
+        One of the result's metrics.
+    covariate
+        A number for each model of the side: by model, in their order, or the name under which `Alignment.assign` gave
+        it or extraction recorded it (`params`, `bits_per_byte`, `loss` ...). "step" is also read from revisions and
+        labels (`pythia-70m@step1000`). Models without a number are left out.
+    side
+        The side of these models, "x" or "y".
+    orders
+        Number of permutations of the covariate, the same for all correlations; every permutation if there are no more.
+    seed
+        Seed of the permutations.
+    by
+        The covariate as a keyword: `trend(result, "cka", by="params")`.
 
-    A model with itself is not counted. Where both sides share models, the correlation with one of them is over the
-    others, and as these are not the same models for each, "all" is the correlation of each model's mean score with the
-    models of the other side but itself. By a metric that is not symmetric, a model of x is the first of the two in all
-    of its scores with side="x", a model of y the second with side="y".
+    Returns
+    -------
+    Dataset
+        `correlation` and `p` (two-sided, add-one) with dimensions `scores` ("raw", and "calibrated" if the result has a
+        calibration), `kind` and `model`: each model of the other side, and "all" for their mean. Correlations are
+        negative if a smaller number is better, as for bits per byte. They are NaN if scores are all equal.
 
-    `correlation` and `p` (two-sided, add-one) with dimensions `scores` ("raw", and "calibrated" where the result has a
-    calibration), `kind` and `model`. p for "all" permutes models, so that the models of the other side, which are not
-    independent, are not counted as if they were. Negative where a smaller number is better, such as bits per byte.
+    Raises
+    ------
+    ValueError
+        If the covariate is not known, or too few models have one.
+
+    Notes
+    -----
+    A model with itself is not counted. If both sides share models, the correlation with one of them is over the others.
+    "all" is then the correlation of each model's mean score with the models of the other side except itself. If the
+    metric is not symmetric, a model of x is the first of the two in all of its scores with side="x", and a model of y
+    the second with side="y".
+
+    p for "all" permutes models, so that it does not count the models of the other side as independent.
     """
     if side not in ("x", "y"):
         raise ValueError(f"A side is 'x' or 'y', got {side!r}.")
@@ -123,7 +145,7 @@ def _correlations(
 
 
 def _ranked(kind: str, values: np.ndarray) -> np.ndarray:
-    """What a rank correlation is the cosine of: signs of all differences, or centred ranks; unit length."""
+    """Vector of which a rank correlation is the cosine: signs of all differences, or centred ranks; unit length."""
     from scipy import stats  # slow to import, and needed here alone
 
     if np.isnan(values).any():

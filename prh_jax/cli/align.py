@@ -198,7 +198,7 @@ def _run(args: argparse.Namespace) -> int:
     output = place(args.output) if args.output else _result_path(args, metrics)
     if args.npy and isinstance(output, Url):
         raise ValueError(
-            f"--npy goes beside the result, on disk, and {output} is a URL: leave it out, and write the files with "
+            f"--npy goes next to the result, on disk, and {output} is a URL: leave it out, and write the files with "
             "`prh export`."
         )
     for path in (*([args.plot] if args.plot else ()), *(_npy_path(args, key) for key in metrics if args.npy)):
@@ -292,7 +292,7 @@ def _control_seeds(text: str) -> tuple[int, ...]:
 
 
 def _print_controls(alignment: Any, key: str) -> None:
-    """What training adds, where models have their controls in the result."""
+    """Effect of training, if models have their controls in the result."""
     for side in "xy" if alignment.provenance.stores_y else "x":  # of one side with itself both tables would be the same
         if alignment.controls(side):
             print(f"\n{key}: trained minus random weights of the same network (side {side})")
@@ -300,7 +300,7 @@ def _print_controls(alignment: Any, key: str) -> None:
 
 
 def _npy_path(args: argparse.Namespace, key: str) -> Path:
-    """The reference's path scheme, or beside the result when that was named."""
+    """The reference's path scheme, or next to the result when that was named."""
     plain = re.sub(r"[^A-Za-z0-9_.=-]", "_", key)
     name = f"{plain}_k{args.topk}.npy" if "knn" in key and key == plain else f"{plain}.npy"
     if args.output:

@@ -60,7 +60,7 @@ def add_pairing(group: Any) -> None:
 
 
 def add_own_metrics(parser: argparse.ArgumentParser) -> None:
-    """Metrics of one's own that a result holds, which this process has to know before it scores them again."""
+    """Metrics of your own that a result holds, which this process has to know before it scores them again."""
     parser.add_argument(
         "--metric",
         nargs="+",
@@ -126,7 +126,7 @@ def stores_below(path: Path) -> list[Path]:
 
 
 def paths_of(given: list[str]) -> list[str | Path]:
-    """The stores named, those in folders of them included; results that lie beside them are left out."""
+    """The stores named, those in folders of them included; results that lie next to them are left out."""
     from ..results.storage import SCHEMA as RESULTS
     from ..stores.location import is_url, schema_of
 

@@ -1,4 +1,4 @@
-"""`prh bench`: throughput beside accuracy, by the suite that stands beside the package in a checkout."""
+"""`prh bench`: throughput and accuracy, from the suite next to the package in a checkout."""
 
 import argparse
 from typing import NoReturn
@@ -13,7 +13,7 @@ examples:
 
 
 def is_here() -> bool:
-    """Whether this is a checkout; a `benchmarks` beside an installed package is another project's."""
+    """Whether this is a checkout; a `benchmarks` next to an installed package is another project's."""
     project = ROOT / "pyproject.toml"
     return (ROOT / "benchmarks" / "options.py").exists() and project.exists() and '"prh-jax"' in project.read_text()
 

@@ -1,4 +1,4 @@
-"""`prh calibrate`, and the options of `prh align` that ask for the same: what chance gives for a result."""
+"""`prh calibrate`, and the options of `prh align` that ask for the same: the null distribution of a result."""
 
 import argparse
 

@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:
-    """The script for a shell: it stands alone and starts no Python."""
+    """The script for a shell: it is independent and starts no Python."""
     for action in _actions(parser):
         if action.dest == "metric":
             action.complete = _METRICS  # type: ignore[attr-defined]

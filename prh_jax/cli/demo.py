@@ -14,11 +14,11 @@ chance, and so is a network with random weights: it still sees shapes and colour
 The interval is over samples: other emoji, not other networks."""
 
 METRIC = "mutual_knn"
-"""The paper's, by which the finding is told."""
+"""The paper's, which the finding uses."""
 QUICK = (METRIC, "cycle_knn", "lcs_knn", "edit_distance_knn")
 """Those that share neighbour lists, as half a minute allows; the whole demo scores the reference's eight."""
 ORDERS = 100
-"""Random pairings of pictures with texts, for what chance gives."""
+"""Random pairings of pictures with texts, for the null distribution."""
 SPLITS = 20
 """Splits of the samples into halves, for the interval."""
 
@@ -85,7 +85,7 @@ def with_families(result: Any) -> Any:
 
 
 def table(result: Any) -> str:
-    """The scores by the paper's metric, each network above itself with random weights, and what chance gives."""
+    """The scores by the paper's metric, each network above itself with random weights, and chance."""
     from ..plot import short_name
 
     best, pairs = result.scores(METRIC), result.calibration.pairs(METRIC)
@@ -125,7 +125,7 @@ def _beyond_chance(p: Any) -> str:
 
 
 def finding(result: Any, stores: Any) -> str:
-    """What was found, in one sentence: trained networks beside the same with random weights."""
+    """Finding in one sentence: trained networks compared with the same with random weights."""
     from ..analysis.intervals import difference
     from ..plot import short_name
 

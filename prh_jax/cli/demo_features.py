@@ -22,7 +22,7 @@ MINILM = "all-MiniLM-L6-v2_pool-mean"
 SEED = 0
 """Of the random weights."""
 FAMILIES = ("trained", "random weights", "no network")
-"""What the vision models are, by which pictures colour them."""
+"""Kinds of the vision models, by which figures colour them."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def _copy(name: str, folder: Path) -> Path:
 def extracted(folder: Path) -> Stores:
     """Stores of pretrained networks, from the packages that are installed and the hub where it answers.
 
-    Networks with random weights are there beside them only: without any pretrained one there is nothing to show.
+    Networks with random weights only accompany them: without any pretrained one there is nothing to show.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def extracted(folder: Path) -> Stores:
 
     networks = [*installed, *(HUB if online else ())]
     places = [*(["installed packages"] * bool(installed)), *(["the hub (revision main)"] * online)]
-    print(f"Pretrained networks from {' and '.join(places)}, each beside itself with random weights:", file=sys.stderr)
+    print(f"Pretrained networks from {' and '.join(places)}, each also with random weights:", file=sys.stderr)
     data = load("emoji_1024")
     trained = Settings(output_dir=folder / "features", batch_size=32)
     random = replace(trained, random_init=SEED)

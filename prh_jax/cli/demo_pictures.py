@@ -46,7 +46,7 @@ def accuracy_picture(result: Any, metric: str, path: Path) -> Path:
 
 
 def report_page(result: Any, metric: str, path: Path) -> Path:
-    """The result as one HTML file, with emoji beside their neighbours where the data set can be read."""
+    """The result as one HTML file, with emoji next to their neighbours where the data set can be read."""
     from ..analysis.neighbor_gallery import neighbor_gallery
     from ..plot.html_report import report
     from ..results.gallery import best_pair

@@ -73,7 +73,7 @@ def examine() -> dict[str, Any]:
 
 
 def self_test() -> list[dict[str, Any]]:
-    """The reference's metrics on features that ship with the package, beside values of independent programs."""
+    """The reference's metrics on features that ship with the package, compared with values of independent programs."""
     import numpy as np
 
     from ..runtime.progress import progress

@@ -112,7 +112,7 @@ def _print_report(report: dict) -> None:
     print(f"  intact     {'yes: every checksum holds' if not report['problems'] else 'NO'}")
     if report["complete"] and report["contents_sha256"] is None:
         print("             an earlier version wrote it, without a hash of all contents: chunks that changed places")
-        print("             are not told. `prh extract` or `write_features` anew records one")
+        print("             are not told. `prh extract` or `write_features` again records one")
     for problem in report["problems"]:
         print(f"             {problem}")
     print()

@@ -152,7 +152,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def overview() -> str:
-    """What `prh` alone prints: the commands of a first day."""
+    """Help that `prh` alone prints: the commands of a first day."""
     table = command_table()
     lines = [f"  {name:11s} {table[name][0]}" for name in FIRST]
     return "\n".join(

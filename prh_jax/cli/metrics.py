@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--table",
         action="store_true",
-        help="a table for choosing one, with what chance gives and what a pair costs, measured here (a minute)",
+        help="a table for choosing one, with the level at chance and the cost of a pair, measured here (a minute)",
     )
 
 

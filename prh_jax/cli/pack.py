@@ -11,7 +11,7 @@ example:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `prh pack`."""
     parser.add_argument("path", help="a feature store")
-    parser.add_argument("-o", "--output", help="where it goes (beside it)")
+    parser.add_argument("-o", "--output", help="path of the archive (next to the store)")
     parser.add_argument("--force-remake", action="store_true", help="overwrite what is there")
 
 

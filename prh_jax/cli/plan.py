@@ -33,12 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metric", nargs="+", action="extend", metavar="NAME", help="as for `prh align` (mutual_knn)")
     parser.add_argument("--topk", type=int, default=10, help="k of the metrics that have one (%(default)s)")
     parser.add_argument("--null", type=int, default=0, metavar="ORDERS", help="orders of a null (none)")
-    parser.add_argument("--memory", metavar="SIZE", help="budget, such as 8GiB (as `prh align` takes unless told)")
+    parser.add_argument("--memory", metavar="SIZE", help="budget, such as 8GiB (as `prh align` takes by default)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Rehearse, and print what is to be expected."""
+    """Rehearse, and print the estimates."""
     from ..study.plan import plan
     from .arguments import metrics_of
 
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _study(args: argparse.Namespace) -> tuple[int, Any, Any, str]:
-    """Samples, widths of both sides and dtype, as told or as stores have them."""
+    """Samples, widths of both sides and dtype, as given or as stores have them."""
     from ..stores.paired import pair_stores
     from ..stores.reader import open_stores
     from .arguments import paths_of

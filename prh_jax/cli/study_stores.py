@@ -56,6 +56,7 @@ def study_stores(args: argparse.Namespace, side: str) -> list[Path]:
 
 
 def require_stores(args: argparse.Namespace, paths_x: list[Path], paths_y: list[Path]) -> None:
+    """Raise an error with the command that makes them if stores of a study are missing."""
     if not paths_x or not paths_y:
         side = "y" if paths_x else "x"
         raise ValueError(
@@ -91,6 +92,7 @@ def _seeds(args: argparse.Namespace) -> str:
 
 
 def study_folder(args: argparse.Namespace) -> Path:
+    """Return the folder of results of a study of two model sets."""
     from extractors.modelsets import name_of
     from extractors.places import folder_of
 

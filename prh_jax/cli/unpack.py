@@ -11,7 +11,7 @@ example:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `prh unpack`."""
     parser.add_argument("path", help="an archive that `prh pack` made")
-    parser.add_argument("-o", "--output", help="where it goes (beside it)")
+    parser.add_argument("-o", "--output", help="path of the store (next to the archive)")
     parser.add_argument("--force-remake", action="store_true", help="overwrite what is there")
 
 

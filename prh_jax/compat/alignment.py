@@ -23,8 +23,8 @@ class Alignment:
     folder, as `prh extract` or the reference's `extract_features.py` wrote them. `Alignment([...])` takes feature
     stores, their paths, or paths of the reference's .pt files. Nothing is downloaded.
 
-    What a metric keeps of the stored layers is made once, at the first score: a further one costs what the features
-    given cost. `ids` are the samples, in the order that features must have; `models` are the keys of scores.
+    The sketches of the stored layers are made once, at the first score. `ids` are the samples, in the order that
+    features must have; `models` are the keys of scores.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class Alignment:
     models
         The reference's names ("dinov2_g"), or those of the hub and timm.
     device, dtype
-        Taken as there, and without effect: JAX computes where it is told to, in float32.
+        Taken as there, and without effect: JAX computes on its default device, in float32.
     dataset
         Name of the data set.
     input_dir

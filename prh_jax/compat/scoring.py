@@ -128,7 +128,8 @@ def check_finite(features: np.ndarray) -> None:
 def make_reference_metric(name: str, topk: int, **settings: Any) -> Metric:
     """A metric with the settings of the reference's functions but for those given; `topk` is of metrics of neighbours.
 
-    Its script calls them with y first, for which the table of its settings stands; these functions call them as told.
+    Its script calls them with y first, to which the table of its settings applies; these functions keep the order of
+    the arguments.
     """
     base = PRH_METRICS.get(name)
     if base is None:

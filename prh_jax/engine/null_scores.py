@@ -25,7 +25,6 @@ TILE_BYTES = 2**28
 @lru_cache(maxsize=64)
 def null_scorer(metric: Metric, shapes: Any, tile: tuple[int, int], orders: tuple[int, int], mesh: Mesh) -> Any:
     """Compiled `(a, b, orders) -> scores (orders, x, y)`; each device has `tile[0]` layers of a, and all of b."""
-
     spread, same = PartitionSpec("layer"), PartitionSpec()
     scores = jax.shard_map(
         metric.tile_kernel.orders,
@@ -46,7 +45,7 @@ def even(count: int, most: int) -> int:
 
 
 def columns_at_once(count: int) -> int:
-    """Layers of y in one call, of so many: a power of two, at most LAYERS_Y.
+    """Layers of y in one call, of a number of layers: a power of two, at most LAYERS_Y.
 
     The columns of a product decide how its sums are rounded, its rows do not. So studies of more than a few layers have
     the same bits however many layers of y they have.
@@ -97,7 +96,7 @@ def fill_null(
     models    the layers of each model, on both sides
     layers    names of the layers' contents, on both sides
     mirror    x and y are the same layers and the metric is symmetric: pairs below the diagonal are those above
-    known     the null of so many first models of x with so many of y is not computed
+    known     the null of the pairs of the first models of x and y is not computed
     """
     sign = 1 if metric.larger_is_closer else -1
     shapes, longest = sketch_shapes(shape), max(block.stop - block.start for block in grid.blocks)

@@ -1,4 +1,4 @@
-"""What is done to features before any metric: outliers clipped, rows made unit; recorded with results."""
+"""Preprocessing of features before any metric: outliers clipped, rows made unit; recorded with results."""
 
 import dataclasses
 import math
@@ -36,14 +36,20 @@ class RowRange:
 class Preprocess:
     """Clip features to a quantile of their magnitude, then divide each row by its Euclidean norm.
 
-    clip_quantile  in (0, 1]; 1 clips nothing
-    exact          True: the order statistic `sorted(|features|)[int(q * size)]`; False: the linear quantile of each
-                   sample, averaged over samples
-    scope          one threshold for the whole "tensor" of a model's layers, one per "layer", or "auto": per layer only
-                   where layers differ in width
-    normalize      rows to unit length; a zero row stays zero
+    The defaults are those of the reference's command line. Its Python scorer has exact=True.
 
-    The defaults are those of the reference's command line; its Python scorer has `exact=True`.
+    Parameters
+    ----------
+    clip_quantile
+        Quantile in (0, 1]. 1 clips nothing.
+    exact
+        True takes the order statistic `sorted(|features|)[int(q * size)]`. False takes the linear quantile of each
+        sample, averaged over samples.
+    scope
+        One threshold for the whole "tensor" of a model's layers, one for each "layer", or "auto": for each layer only
+        if layers differ in width.
+    normalize
+        Divide rows by their norm. A zero row stays zero.
     """
 
     clip_quantile: float = 0.95
@@ -65,11 +71,24 @@ class Preprocess:
         memory: int = 1 << 30,
         part: RowRange | None = None,
     ) -> np.ndarray:
-        """The magnitude at which each layer of a store is clipped: (layers,) float32, infinite for no clipping.
+        """Return the magnitude at which each layer of a store is clipped.
 
-        `layers` are the store's features where they are in memory already; else they are read, with at most about
-        `memory` bytes held at a time. With a `part`, only its rows are looked at (`layers` hold no others), and what
-        comes out is, to the bit, that of all rows: every process that holds a part must call this.
+        Parameters
+        ----------
+        store
+            The features of a model.
+        layers
+            The same features if they are in memory already. They are read from the store if None.
+        memory
+            Bytes to hold at a time while reading, approximately.
+        part
+            Look at the rows of this part alone (`layers` hold no others). The thresholds are bitwise those of all rows.
+            Every process that holds a part must make this call.
+
+        Returns
+        -------
+        Array
+            Thresholds (layers,) in float32, infinite for no clipping.
         """
         count = len(store.layers)
         if self.clip_quantile == 1:
@@ -116,7 +135,20 @@ class Preprocess:
         return [math.fsum(values) / store.n for values in whole.T]
 
     def apply(self, x: Any, threshold: Any) -> Float[Array, "n d"]:
-        """The features clipped to +-threshold, and with unit rows if so set."""
+        """Return the features clipped to +-threshold, with unit rows if `normalize` is set.
+
+        Parameters
+        ----------
+        x
+            Features (n, d).
+        threshold
+            Magnitude at which they are clipped.
+
+        Returns
+        -------
+        Array
+            Features (n, d).
+        """
         x = linalg.at_least_float32(as_real("Preprocess", x))
         x = jnp.clip(x, -threshold, threshold)
         return linalg.unit_rows(x) if self.normalize else x

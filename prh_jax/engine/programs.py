@@ -20,7 +20,7 @@ from .stacks import stacked_shapes
 def summarize_layer(
     x: Any, threshold: Any, *, summarizers: tuple[Callable[[Any], Any], ...], preprocess: Preprocess
 ) -> tuple[Any, ...]:
-    """What sketches are made of, after preprocessing, by each summarizer; compiled once for each width."""
+    """Summaries of a layer after preprocessing, by summarizer; compiled once for each width."""
     x = preprocess.apply(x, threshold)
     return tuple(summarizer(x) for summarizer in summarizers)
 
@@ -47,7 +47,7 @@ def sketch_summary(summary: Any, *, sketcher: Sketcher) -> tuple[Any, Doubt | No
 
 
 def summarizer_of(sketcher: Sketcher, preprocess: Preprocess, precision: str = "float32") -> Summarizer:
-    """What makes a sketcher's arrays from features after preprocessing, in a precision."""
+    """Program that makes a sketcher's arrays from features after preprocessing, in a precision."""
     return dataclasses.replace(sketcher.summarizer, bfloat16=precision == "bfloat16", normalized=preprocess.normalize)
 
 
@@ -75,7 +75,7 @@ def tile_scorer(metrics: tuple[Metric, ...], shapes: Any, tile: int, mesh: Mesh)
     """Compiled `(a, b) -> scores` by each metric, for stacks of `tile` sketches of b and, on each device, `tile` of a.
 
     `shapes` is a hashable form of one sketch's shapes (see `sketch_shapes`). Each device scores its own tile of a
-    with the same program, so that scores do not depend on the number of devices. `.memory_analysis()` tells its needs.
+    with the same program, so that scores do not depend on the number of devices. `.memory_analysis()` has its needs.
     """
     spread, same = PartitionSpec("layer"), PartitionSpec()
     compare = partial(compare_tiles, metrics)

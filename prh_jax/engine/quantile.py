@@ -101,8 +101,10 @@ def _long_row(bits: np.ndarray, rank: int, following: int) -> tuple[int, int]:
 
 
 def _code_at(codes: np.ndarray, rank: int, mask: np.ndarray, first: int | None = None) -> tuple[int, int]:
-    """`sorted(codes)[rank]` of numbers below 2^15, and how many are no larger; looked for at `first`, or where a few of
-    them say."""
+    """Return `sorted(codes)[rank]` of numbers below 2^15, and how many are no larger.
+
+    The search starts at `first`, or at a place that a sample of the codes suggests.
+    """
     if first is None:
         few = np.sort(codes[:: max(1, codes.size // SAMPLED)])
         place = rank * few.size // codes.size

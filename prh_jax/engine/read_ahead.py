@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 def read_ahead(items: Iterator[Item], ahead: int) -> Iterator[Item]:
     """The items, made by a thread while those before are in use: at most `ahead` wait or are being made.
 
-    What the iterator raises is raised here. When the consumer stops early, so does the thread, at its next item.
+    Errors of the iterator are raised here. When the consumer stops early, so does the thread, at its next item.
     """
     ready: queue.Queue = queue.Queue()
     room = threading.Semaphore(ahead)

@@ -1,7 +1,7 @@
 """Sketches and scores of layers whose samples are spread over devices, on one host or many.
 
 Each device holds equally many rows of a layer, the last ones filled up with rows that stand for no sample. Neighbours
-are found as blocks of rows go round a ring of the devices; inner products are summed over devices. What comes out is on
+are found as blocks of rows go round a ring of the devices; inner products are summed over devices. The results are on
 all of them, but for the columns of a `GramFactor`, of which each device has its own rows.
 """
 
@@ -55,27 +55,35 @@ class SpreadSampleAxis(SampleAxis):
         return (self.samples < self.n)[:, None]
 
     def least(self, x: Any) -> Any:
+        """The lowest value of each column, (1, d)."""
         return lax.pmin(jnp.min(jnp.where(self._keep(), x, jnp.inf), axis=0, keepdims=True), AXIS)
 
     def most(self, x: Any) -> Any:
+        """The highest value of each column, (1, d)."""
         return lax.pmax(jnp.max(jnp.where(self._keep(), x, -jnp.inf), axis=0, keepdims=True), AXIS)
 
     def count(self, x: Any) -> int:
+        """How many samples there are."""
         return self.n
 
     def first(self, x: Any) -> Any:
+        """The first sample, (1, d)."""
         return lax.psum(jnp.where(self.samples[:1, None] == 0, x[:1], 0), AXIS)
 
     def mean(self, x: Any) -> Any:
+        """The mean of each column, (1, d)."""
         return self.total(jnp.sum(self.held(x), axis=0, keepdims=True)) / self.n
 
     def total(self, part: Any) -> Any:
+        """A sum over samples, from the sum over those that are here."""
         return lax.psum(part, AXIS)
 
     def gather(self, x: Any) -> Any:
+        """An array of all samples, from that of the samples here."""
         return lax.all_gather(x, AXIS, tiled=True)[: self.n]
 
     def held(self, x: Any) -> Any:
+        """The rows here, with zeros where a row has no sample."""
         return jnp.where(self._keep(), x, 0)
 
 
@@ -83,8 +91,8 @@ def ring_nearest(maker: SummarizeNearest, x: Num[Array, "r d"], rows: SpreadSamp
     """`maker(x)` of a layer whose rows are spread, on all devices; inside a `shard_map`.
 
     Blocks of rows go from device to device. Each finds the k nearest in every block that comes by, and keeps the k
-    nearest of those and of what it has, ties to the lowest index: the lists of all rows at once, but where two
-    similarities differ by rounding alone.
+    nearest of those and of its own list, ties to the lowest index. These are the lists of all rows at once, except
+    where two similarities differ by rounding alone.
     """
     n, k = rows.n, candidates_of(rows.n, maker.k, maker.with_self)
     check_k(n, maker.k, maker.groups)
@@ -105,7 +113,7 @@ def ring_nearest(maker: SummarizeNearest, x: Num[Array, "r d"], rows: SpreadSamp
         return samples if maker.groups is None else jnp.asarray(maker.groups)[jnp.minimum(samples, n - 1)]
 
     def visit(found, passing):
-        """What the rows here have found, after the block that passes by."""
+        """Neighbours of the rows here, after the block that passes by."""
         there, others, their_offset = passing
 
         def block(places):
@@ -176,6 +184,6 @@ def factor_scorer(metrics: tuple[Metric, ...], n: int, mesh: Mesh) -> Any:
 
 
 def sample_mesh() -> Mesh:
-    """All devices of all processes in a row, over which samples are laid out: those of a process stand together."""
+    """All devices of all processes in a row, over which samples are laid out: those of a process are together."""
     devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
     return Mesh(np.array(devices), (AXIS,))

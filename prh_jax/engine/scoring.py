@@ -33,7 +33,8 @@ def score_study(
 ) -> None:
     """Score the tiles that a ScoreGrid lacks, of metrics with one sketcher; `refs_y=None` scores x with itself.
 
-    Tiles of y stay on the devices as far as `memory` reaches, beside a tile of each side and what scoring them takes.
+    Tiles of y stay on the devices as far as `memory` reaches, in addition to a tile of each side and the memory of
+    scoring them.
     """
     columns_of = refs_x if refs_y is None else refs_y
     mirrored = {key for key, metric in metrics.items() if refs_y is None and metric.symmetric}
@@ -59,7 +60,7 @@ def score_study(
         }
         if not any(todo.values()):
             continue
-        first, b = tiles_x.start, None  # what is let go before the next is loaded does not stand beside it
+        first, b = tiles_x.start, None  # what is let go before the next is loaded does not stand next to it
         if loaded != first:  # devices without a tile of their own repeat the last
             a = None
             a = load(refs_x, [min(t, tiles_x[-1]) for t in range(first, first + mesh.size)], spread=True)

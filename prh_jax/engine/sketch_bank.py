@@ -1,5 +1,6 @@
-"""Where the sketches of a study are kept: in memory, in a folder or at a URL, or both; what is not in memory outlives
-an interrupted run.
+"""Where the sketches of a study are kept: in memory, in a folder or at a URL, or both.
+
+Sketches that are not in memory outlive an interrupted run.
 """
 
 import hashlib
@@ -91,7 +92,7 @@ class SketchBank:
 
     @staticmethod
     def _name(sketcher: Sketcher, layer: str) -> str:
-        """What a sketch is of, as a hash; its file holds it too, as files may change names."""
+        """Hash of a sketch's origin; its file holds it too, as files may change names."""
         name = json.dumps([FORMAT, repr(sketcher), layer, jax.default_backend(), jax.__version__])
         return hashlib.sha256(name.encode()).hexdigest()
 

@@ -35,7 +35,7 @@ class StoredLayer:
 
 
 def store_key(store: ModelSource) -> str:
-    """What tells the stores of a study apart: where one lies, and which of its samples are taken in which order."""
+    """Identity of a store in a study: its place, and which of its samples are taken in which order."""
     return f"{store.path} {store.checksum()}"
 
 
@@ -149,7 +149,7 @@ def _prepared(
 
 
 def refuse_constant(ref: StoredLayer, x: np.ndarray | None = None, threshold: float = np.inf) -> None:
-    """StoreError: a layer with the same features for all samples has no score; `x` tells whether that is why."""
+    """StoreError: a layer with the same features for all samples has no score; `x` shows whether that is why."""
     constant = same_features(ref.store.n)
     why = None if x is None else why_no_score(x, threshold)
     if why not in (None, constant):

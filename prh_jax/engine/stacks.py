@@ -20,7 +20,7 @@ def sketch_shapes(sketch: Any) -> Any:
 
 
 def stacked_shapes(shapes: Any, count: int, mesh: Mesh, spec: PartitionSpec) -> Any:
-    """Shapes of a stack of so many sketches on the devices, from those of one (see `sketch_shapes`)."""
+    """Shapes of a stack of a number of sketches on the devices, from those of one (see `sketch_shapes`)."""
     treedef, leaves = shapes
     place = NamedSharding(mesh, spec)
     return treedef.unflatten([jax.ShapeDtypeStruct((count, *s), dtype, sharding=place) for s, dtype in leaves])
@@ -34,7 +34,7 @@ def sketch_bytes(sketch: Any) -> int:
 def stack_tile(sketches: Iterable[Any], size: int) -> Any:
     """Sketches of layers as one, on the host; filled up to `size` with the last, so that shapes never change.
 
-    Each is copied as it comes, so that those of an iterator need not be held beside the stack.
+    Each is copied as it comes, so that those of an iterator need not be held next to the stack.
     """
     stacks: list[np.ndarray] = []
     treedef, i = None, -1

@@ -33,11 +33,11 @@ def held_bytes(groups: Sequence[dict[str, Metric]], sketch: Any, size: int, mesh
 
 
 def fit_tile(metrics: dict[str, Metric], sketch: Any, mesh: Mesh, memory: int, *, n: int, layers: int) -> int:
-    """The largest tile whose sketches and temporaries fit into `memory` on each device: a power of two up to TILE, or
-    to what a slow metric asks for.
+    """Return the largest tile whose sketches and temporaries fit into `memory` on each device.
 
-    Tiles are filled up with copies, so that one program serves any number of layers. Of more than FILLED samples that
-    would take longer than compiling another: the tile is then no larger than the layers of the larger side need.
+    It is a power of two up to TILE, or to what a slow metric asks for. Copies fill up tiles, so that one program serves
+    any number of layers. With more than FILLED samples the copies would take longer than compiling another program: the
+    tile is then no larger than the layers of the larger side need.
     """
     size = min(metric.tile_kernel.largest_tile or TILE for metric in metrics.values())
     if n > FILLED:
@@ -58,7 +58,7 @@ def study_blocks(
     mesh: Mesh,
     worker: Worker,
 ) -> list[tuple[range, int]]:
-    """What is scored in one call, in order: tiles of rows, one a device, with one tile of columns; a worker's share.
+    """Parts of one call, in order: tiles of rows, one a device, with one tile of columns; a worker's share.
 
     Where x is scored with itself (`layers_y=None`) by symmetric metrics, blocks below the diagonal are left out.
     """

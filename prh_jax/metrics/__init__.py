@@ -1,5 +1,6 @@
 """Metrics: each is a sketch of a layer, and a comparison of two sketches."""
 
+from .aligned_cosine import AlignedCosine
 from .base import INVARIANCES, Metric
 from .cka import Cka, UnbiasedCka
 from .distance_correlation import DistanceCorrelation
@@ -26,7 +27,7 @@ from .registry import (
 )
 from .rsa import Rsa
 from .rsm_norm_difference import RsmNormDifference
-from .shapes import AlignedCosine, AngularShapeDistance, NormalizedBures, ProcrustesDistance
+from .shapes import AngularShapeDistance, NormalizedBures, ProcrustesDistance
 from .statistics import ConcentricityDifference, Imd, MagnitudeDifference, UniformityDifference
 from .subspaces import Cca, EigenspaceOverlap, Gulp, MeanCca
 from .svcca import Svcca

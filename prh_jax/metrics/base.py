@@ -45,14 +45,15 @@ class Metric:
     """A similarity measure of two layers; its dataclass fields are its settings.
 
     A metric is callable: `Cka()(x, y)` scores features `x` (n, dx) and `y` (n, dy), of which row i is the same sample.
-    It works under `jit` and `vmap`, and under `grad` where `differentiable` (else TypeError). Features are raised to at
-    least float32. Degenerate input (all samples equal in a layer, a NaN, an infinity) gives NaN, and a RuntimeWarning
-    that says why, but under `jit` and `vmap`. Arrays are those of any library that has real numbers: numpy, JAX, torch,
-    pandas, polars, pyarrow, xarray, or nested lists. TypeError for all else, such as complex, masked or missing values.
+    It works under `jit` and `vmap`, and under `grad` if it is `differentiable` (else TypeError). Features are raised to
+    at least float32. Degenerate input (all samples equal in a layer, a NaN, an infinity) gives NaN, and, outside of
+    `jit` and `vmap`, a RuntimeWarning with the reason. Arrays are those of any library that has real numbers: numpy,
+    JAX, torch, pandas, polars, pyarrow, xarray, or nested lists. All else is a TypeError, such as complex, masked or
+    missing values.
 
     Some metrics take `where`, (n,) booleans: `Cka()(x, y, where=mask)` is the score of the rows of which it is true,
     with arrays of the same shapes under `jit`, `vmap` and `grad`. The other rows may hold anything, padding or NaN.
-    Where fewer than 4 rows are left, or no k neighbours, it is NaN under `jit`, else a ValueError.
+    If fewer than 4 rows are left, or no k neighbours, the score is NaN under `jit`, else a ValueError.
     """
 
     name: ClassVar[str]
@@ -88,28 +89,28 @@ class Metric:
 
     @property
     def sketcher(self) -> Sketcher:
-        """What makes this metric's sketch of one layer."""
+        """The sketcher that makes this metric's sketch of one layer."""
         raise NotImplementedError
 
     def compare(self, a: Any, b: Any) -> Score:
-        """Score of two sketches."""
+        """Score two sketches."""
         raise NotImplementedError
 
     @property
     def tile_kernel(self) -> TileKernel:
-        """What scores all layer pairs of a tile."""
+        """The kernel that scores all layer pairs of a tile."""
         return TileKernel(self)
 
     def inner_form(self, sketch: Any) -> Any:
-        """The matrix A of a layer, where scores are inner products: `score = sum_ij A_ij B_ij`; `reorder` permutes A.
+        """Return the matrix A of a layer if the score is an inner product, `sum_ij A_ij B_ij`; `reorder` permutes A.
 
-        In a form of `null.forms` or `null.low_rank`: with it the null has moments in closed form. None for a metric of
-        another kind.
+        It has a form of `null.forms` or `null.low_rank`, which gives the null's moments in closed form. None for a
+        metric of another kind.
         """
         return None
 
     def chance(self, n: int) -> float | None:
-        """Expected score when samples are paired at random, where it is the same for all data; else None."""
+        """Return the expected score when samples are paired at random, if it is the same for all data; else None."""
         return None
 
     @property
@@ -145,13 +146,13 @@ class Metric:
         return score
 
     def traced(self, x: Any, y: Any, sketcher: Sketcher) -> Score:
-        """The score of two layers inside a JAX program."""
+        """Score two layers inside a JAX program."""
         return self.compare(sketcher(x), sketcher(y))
 
     def masked(self, x: Any, y: Any, where: Any) -> Score:
-        """The score of the samples that count, of layers (n, dx) and (n, dy) whose other rows are like one that counts.
+        """Score the samples that count, of layers (n, dx) and (n, dy) whose other rows are copies of one that counts.
 
-        Any number where fewer than 4 count. What metrics that take `where` have.
+        The score is any number if fewer than 4 count. Metrics that take `where` override this.
         """
         raise NotImplementedError
 
@@ -160,7 +161,7 @@ class Metric:
         return jnp.where(jnp.sum(where) >= 4, self.masked(x, y, where), jnp.nan)
 
     def to_derive(self, *layers: Any) -> tuple[Any, ...]:
-        """The layers, of which no derivative may be asked where the metric has none."""
+        """Return the layers, and forbid derivatives of them if the metric has none."""
         if self.differentiable:
             return layers
         reason = (
@@ -170,17 +171,17 @@ class Metric:
         return tuple(without_derivative(z, reason) for z in layers)
 
     def by_numpy(self, x: Float[np.ndarray, "n dx"], y: Float[np.ndarray, "n dy"]) -> Any:
-        """The score of two layers on the host, without JAX: nothing is compiled, and `jit` takes it for a constant.
+        """Score two layers on the host, without JAX: nothing is compiled, and `jit` takes the score for a constant.
 
-        None where there is no such way, or where a layer needs the care of a sketch.
+        None if there is no such way, or if a layer needs the care of a sketch.
         """
         return None
 
     def alone(self, x: Any, y: Any) -> Any:
-        """The score of two layers that have values, by a shorter way than two sketches.
+        """Score two layers that have values, in a shorter way than by two sketches.
 
-        Layers (n, dx) and (n, dy) are arrays of numpy or JAX. None where there is no such way, or where float32 leaves
-        in doubt what a sketch settles.
+        Layers (n, d) are arrays of numpy or JAX. None if there is no such way, or if float32 leaves in doubt what a
+        sketch settles.
         """
         return None
 

@@ -26,13 +26,13 @@ from .inner_product import InnerProductMetric, unbiased_cosine
 class Cka(ScoredByFactors, InnerProductMetric):
     """Cosine of the two layers' centred Gram matrices.
 
-    `score = <HKH, HLH> / (|HKH| |HLH|)`, in [0, 1]; K, L Gram matrices of the kernel, `H = I - 11'/n`. Independent
-    features score far above 0 when they are wider than there are samples: compare with chance, or use unbiased_cka.
+    `score = <HKH, HLH> / (|HKH| |HLH|)`, with K and L the Gram matrices of the kernel and `H = I - 11'/n`. The
+    function `cka` has the details.
 
-    Settings: `kernel`, "linear" or "rbf" (`exp(-|x_i - x_j|^2 / (2 sigma^2))`); `sigma` > 0; `median`, sigma is in
-    units of the median distance between two samples of the layer, as in Kornblith et al. (packages differ: some take
-    the median of squared distances, or count each sample's distance 0 to itself); `eps`, added to the denominator
-    `|HKH| |HLH|` by the reference (1e-6 there, 0 here: with it the score depends on the input's scale).
+    Parameters
+    ----------
+    kernel, sigma, eps, median
+        As in `cka`.
     """
 
     name = "cka"
@@ -105,11 +105,13 @@ class Cka(ScoredByFactors, InnerProductMetric):
 class UnbiasedCka(Cka):
     """Cosine of the two layers' U-centred Gram matrices: CKA from the unbiased HSIC, 0 on average at chance.
 
-    `score = <A, B> / (|A| |B|)` with A, B the U-centred Gram matrices, equal to Song et al.'s unbiased
-    `HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L))`; in [-1, 1]. Needs n >= 4.
+    `score = <A, B> / (|A| |B|)`, with A and B the U-centred Gram matrices. The function `unbiased_cka` has the
+    details.
 
-    Settings as for cka; `eps` is added to `sqrt(HSIC(K, K) HSIC(L, L))` with HSIC divided by `n (n - 3)`, where 1e-6 is
-    not small: 0.1 % at n = 1024.
+    Parameters
+    ----------
+    kernel, sigma, eps, median
+        As in `unbiased_cka`.
     """
 
     name = "unbiased_cka"
@@ -134,7 +136,7 @@ class UnbiasedCka(Cka):
 
 
 def _scored(kind: type[Cka], x: Any, y: Any, where: Any, sigma: Any, **settings: Any) -> Score:
-    """The score by settings of which sigma may be traced, beside a metric whose own settings are static."""
+    """The score by settings of which sigma may be traced, for a metric whose own settings are static."""
     if not isinstance(sigma, Tracer):
         return kind(sigma=sigma.item() if isinstance(sigma, jax.Array) else sigma, **settings)(x, y, where=where)
     if sigma.shape != ():
@@ -158,11 +160,55 @@ def cka(
     median: bool = False,
     where: Any = None,
 ) -> Score:
-    """Cosine of the two layers' centred Gram matrices: `Cka(...)(x, y)`.
+    """Return the centred kernel alignment (CKA) of two layers.
 
-    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1]. Differentiable.
-    `where` (n,) tells the rows that count, all unless given. `sigma` may be traced, and has a
-    derivative; where it is not above zero the score is NaN then.
+    `score = <HKH, HLH> / (|HKH| |HLH|)`, with K and L the Gram matrices of the kernel and `H = I - 11'/n`.
+    Independent layers score far above 0 if they are wider than there are samples. Compare the score with chance, or
+    use `unbiased_cka`.
+
+    Parameters
+    ----------
+    x, y
+        Features (n, dx) and (n, dy), n >= 4. Row i of both is the same sample.
+    kernel
+        "linear", the inner product of rows, or "rbf", `exp(-|x_i - x_j|^2 / (2 sigma^2))`.
+    sigma
+        Bandwidth of the RBF kernel, above 0. It may be traced under `jit` and has a derivative; a traced sigma that
+        is not above 0 gives NaN.
+    eps
+        Number added to the denominator `|HKH| |HLH|`. The reference adds 1e-6. With it the score depends on the scale
+        of the features.
+    median
+        True gives sigma in units of the median distance between two samples of the layer, as in Kornblith et al.
+        Other packages take the median of squared distances, or count each sample's distance 0 to itself.
+    where
+        Booleans (n,), True for the rows that count. All rows count if None.
+
+    Returns
+    -------
+    Array
+        Score in [0, 1]. NaN where all samples of a layer are equal, or a feature is not finite.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match or a setting is out of range.
+    TypeError
+        If the features are not real numbers.
+
+    References
+    ----------
+    Kornblith et al. 2019, arXiv:1905.00414.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> print(f"{prh_jax.cka(x, y):.2f}")
+    0.55
     """
     return _scored(Cka, x, y, where, sigma, kernel=kernel, eps=eps, median=median)
 
@@ -177,10 +223,53 @@ def unbiased_cka(
     median: bool = False,
     where: Any = None,
 ) -> Score:
-    """CKA from the unbiased HSIC, 0 on average at chance: `UnbiasedCka(...)(x, y)`.
+    """Return the CKA of two layers from the unbiased HSIC, which is 0 on average at chance.
 
-    x (n, dx) and y (n, dy) hold one sample a row, in the same order, n >= 4. Range [-1, 1]. Differentiable.
-    `where` (n,) tells the rows that count, all unless given. `sigma` may be traced, and has a
-    derivative; where it is not above zero the score is NaN then.
+    `score = <A, B> / (|A| |B|)`, with A and B the U-centred Gram matrices. This equals
+    `HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L))` with the unbiased HSIC of Song et al.
+
+    Parameters
+    ----------
+    x, y
+        Features (n, dx) and (n, dy), n >= 4. Row i of both is the same sample.
+    kernel
+        "linear", the inner product of rows, or "rbf", `exp(-|x_i - x_j|^2 / (2 sigma^2))`.
+    sigma
+        Bandwidth of the RBF kernel, above 0. It may be traced under `jit` and has a derivative; a traced sigma that
+        is not above 0 gives NaN.
+    eps
+        Number added to the denominator `sqrt(HSIC(K, K) HSIC(L, L))`, with HSIC divided by `n (n - 3)`. The reference
+        adds 1e-6, which lowers the score by 0.1 % at n = 1024.
+    median
+        True gives sigma in units of the median distance between two samples of the layer, as in Kornblith et al.
+        Other packages take the median of squared distances, or count each sample's distance 0 to itself.
+    where
+        Booleans (n,), True for the rows that count. All rows count if None.
+
+    Returns
+    -------
+    Array
+        Score in [-1, 1]. NaN where all samples of a layer are equal, or a feature is not finite.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match or a setting is out of range.
+    TypeError
+        If the features are not real numbers.
+
+    References
+    ----------
+    Song et al. 2012, JMLR 13, eq. 5; Szekely and Rizzo 2014, arXiv:1310.2926.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> print(f"{prh_jax.unbiased_cka(x, y):.2f}")
+    0.47
     """
     return _scored(UnbiasedCka, x, y, where, sigma, kernel=kernel, eps=eps, median=median)

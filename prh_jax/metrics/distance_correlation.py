@@ -17,12 +17,13 @@ from .inner_product import InnerProductMetric, unbiased_cosine
 class DistanceCorrelation(InnerProductMetric):
     """Root of the cosine of the two layers' centred matrices of Euclidean distances.
 
-    `score = sqrt(<HDH, HEH> / (|HDH| |HEH|))`, in [0, 1]; D, E the distances between samples, `H = I - 11'/n`. In the
-    limit of many samples 0 means independent layers; of few, wide independent layers score near 1.
+    `score = sqrt(<HDH, HEH> / (|HDH| |HEH|))`, with D and E the Euclidean distances between samples and
+    `H = I - 11'/n`. The function `distance_correlation` has the details.
 
-    Settings: `biased`, as above, or with False the bias-corrected square: the cosine of U-centred distances, in [-1, 1]
-    and 0 on average at chance. Packages differ: dcor's `distance_correlation` is our default and its
-    `u_distance_correlation_sqr` is biased=False; others return the square of the former.
+    Parameters
+    ----------
+    biased
+        As in `distance_correlation`.
     """
 
     name = "distance_correlation"
@@ -70,8 +71,46 @@ class DistanceCorrelation(InnerProductMetric):
 
 
 def distance_correlation(x: Any, y: Any, *, biased: bool = True) -> Score:
-    """Root of the cosine of the two layers' centred matrices of distances: `DistanceCorrelation(biased)(x, y)`.
+    """Return the distance correlation of two layers.
 
-    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1]. Differentiable.
+    `score = sqrt(<HDH, HEH> / (|HDH| |HEH|))`, with D and E the Euclidean distances between samples and
+    `H = I - 11'/n`. With many samples, 0 means that the layers are independent. With few samples, wide independent
+    layers score near 1.
+
+    Parameters
+    ----------
+    x, y
+        Features (n, dx) and (n, dy), n >= 4. Row i of both is the same sample.
+    biased
+        True computes the score above. False computes the bias-corrected square: the cosine of the U-centred
+        distances, 0 on average at chance. The function `distance_correlation` of dcor is biased=True, its
+        `u_distance_correlation_sqr` is biased=False. Other packages return the square of the biased score.
+
+    Returns
+    -------
+    Array
+        Score in [0, 1], or in [-1, 1] with biased=False. NaN where all samples of a layer are equal, or a feature is
+        not finite.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match or a setting is out of range.
+    TypeError
+        If the features are not real numbers.
+
+    References
+    ----------
+    Szekely et al. 2007, arXiv:0803.4101; Szekely and Rizzo 2014, arXiv:1310.2926.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> print(f"{prh_jax.distance_correlation(x, y):.2f}")
+    0.84
     """
     return DistanceCorrelation(biased)(x, y)

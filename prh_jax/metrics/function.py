@@ -15,29 +15,29 @@ from .kernels import PairwiseKernel, TileKernel
 
 @dataclasses.dataclass(frozen=True)
 class FunctionMetric(Metric):
-    """A metric from a function of two layers, for what has no sketch: `FunctionMetric("name", function)`.
+    """A metric from a function of two layers: `FunctionMetric("name", function)`.
 
-    `score = function(x, y)`. It goes wherever a metric goes: it is callable, `align` takes it, and has its null. It is
-    slower than a metric with a sketch, as it keeps the features of every layer and calls the function for every pair of
-    layers, one after another; a study compiles the function once for every two widths of layers.
+    `score = function(x, y)`. You can use it like any other metric: call it, or give it to `align`, also with a null. It
+    is slower than a metric with a sketch, because it keeps the features of every layer and calls the function for every
+    pair of layers, one after another. A study compiles the function once for every two widths of layers.
 
     Parameters
     ----------
     name
-        What the scores are called. Letters, digits and underscores.
+        Name of the scores: letters, digits and underscores.
     function
         From x (n, dx) and y (n, dy), whose row i is the same sample, to a scalar. It must be a JAX function: it is
         called with tracers. `align` calls it with preprocessed features in float32.
-    larger_is_closer
-        Whether a larger score means that two layers are more alike.
-    symmetric
-        Whether `function(x, y)` equals `function(y, x)`: a study of models with themselves then takes half the time.
-    bounds
-        Lowest and highest attainable score; the calibrated score is 1 at the highest.
-    self_score
-        Score of a layer with itself, where it is the same for all layers.
     source
         Where the metric is defined, for the record.
+    larger_is_closer
+        Whether a larger score means that two layers are more alike.
+    bounds
+        Lowest and highest attainable score. The calibrated score is 1 at the highest.
+    symmetric
+        Whether `function(x, y)` equals `function(y, x)`. A study of models with themselves then takes half the time.
+    self_score
+        Score of a layer with itself, if it is the same for all layers.
 
     Examples
     --------

@@ -29,7 +29,7 @@ class InnerProductMetric(Metric):
         raise NotImplementedError
 
     def sides(self, a: Any, b: Any) -> tuple[Any, Any]:
-        """What has the packed matrices, of either layer: the sketches themselves, unless they hold several."""
+        """Holders of the packed matrices of either layer: the sketches themselves, unless they hold several."""
         return a, b
 
     def compare(self, a: Any, b: Any) -> Score:

@@ -29,7 +29,7 @@ class TileKernel:
 
     @property
     def shared(self) -> Callable[[Any, Any], Any] | None:
-        """What is first made of two stacks. Metrics of one sketcher with equal `shared` make it once.
+        """The step that comes first for two stacks. Metrics of one sketcher with equal `shared` make it once.
 
         Then `tile(a, b)` is `finish(shared(a, b), a, b)`.
         """
@@ -50,7 +50,7 @@ class TileKernel:
         return jax.vmap(lambda p: jax.vmap(lambda q: self.pair(p, q))(b))(a)
 
     def orders(self, a: Any, b: Any, orders: Int[Array, "orders n"]) -> Float[Array, "orders x y"]:
-        """Scores of all pairs with the samples of b paired anew by each order: the null of a tile.
+        """Scores of all pairs with the samples of b permuted in each order: the null of a tile.
 
         Orders of b are more layers of b: a few orders at a time go through `tile`.
         """

@@ -17,9 +17,9 @@ from .registry import make_metrics
 
 
 def layer_matrix(layers_x: Any, layers_y: Any, metric: Any) -> Float[Array, "x y"]:
-    """Scores of all pairs of two networks' layers: entry (i, j) is `metric(layers_x[i], layers_y[j])`.
+    """Score all pairs of two networks' layers: entry (i, j) is `metric(layers_x[i], layers_y[j])`.
 
-    It works under `jit`, `vmap` and, where the metric has a derivative, `grad`. It does not warn where a score is NaN.
+    This works under `jit`, `vmap` and, if the metric has a derivative, `grad`. It does not warn if a score is NaN.
 
     Parameters
     ----------
@@ -30,12 +30,21 @@ def layer_matrix(layers_x: Any, layers_y: Any, metric: Any) -> Float[Array, "x y
 
     Returns
     -------
-    Scores (layers of x, layers of y).
+    Array
+        Scores (layers of x, layers of y).
 
     Raises
     ------
     ValueError
         If a side has no layers, a layer is no (n, d) array of the same n >= 4 samples, or the metric is unknown.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> x = np.random.default_rng(0).normal(size=(20, 4))
+    >>> print(prh_jax.layer_matrix([x, x**2], [2 * x], "mutual_knn:k=3")[0])
+    [1.]
     """
     (metric,) = make_metrics(metric).values()
     sides = [_checked(metric, name, side) for name, side in (("layers_x", layers_x), ("layers_y", layers_y))]

@@ -1,4 +1,4 @@
-"""Linear regression: how much of one layer can be read off the other by a linear map?"""
+"""Linear regression: how much of one layer a linear map of the other explains."""
 
 import dataclasses
 from collections.abc import Callable
@@ -21,13 +21,13 @@ from .kernels import TileKernel
 class LinearRegression(ScoredByFactors, InnerProductMetric):
     """Share of the variance of x that a linear map of y explains, over all features.
 
-    `score = 1 - |X - F_y X|^2 / |X|^2`, in [0, 1], not symmetric; X the centred features, F_y the hat matrix of (ridge)
-    regression on y. It is fitted and judged on the same samples: 1 where y is wider than there are samples.
+    `score = 1 - |X - F_y X|^2 / |X|^2`, with X the centred features and F_y the hat matrix of the regression on y.
+    The function `linear_regression` has the details.
 
-    Settings: `ridge`, in units of y's total variance; 0 is least squares. `leave_one_out`, each sample is predicted by
-    the map, and held against the mean, of all others (cross-validation, in closed form): at most 1, below 0 where
-    the mean predicts better; NaN where a sample decides its own prediction, so give a ridge to layers wider than there
-    are samples. Packages differ in which layer predicts which.
+    Parameters
+    ----------
+    ridge, leave_one_out
+        As in `linear_regression`.
     """
 
     name = "linear_regression"
@@ -90,9 +90,48 @@ def predictions(a: Regression, b: Regression) -> tuple[Float[Array, "x y"], Floa
 
 
 def linear_regression(x: Any, y: Any, *, ridge: float = 0.0, leave_one_out: bool = False) -> Score:
-    """Share of the variance of x that a linear map of y explains: `LinearRegression(ridge, leave_one_out)(x, y)`.
+    """Return the share of the variance of x that a linear map of y explains.
 
-    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1], with `leave_one_out` up to 1; not
-    symmetric. Differentiable.
+    `score = 1 - |X - F_y X|^2 / |X|^2`, with X the centred features and F_y the hat matrix of the regression on y.
+    The score is not symmetric. The map is fitted and judged on the same samples, so the score is 1 if y is wider than
+    there are samples. Packages differ in which layer predicts which.
+
+    Parameters
+    ----------
+    x, y
+        Features (n, dx) and (n, dy), n >= 4. Row i of both is the same sample.
+    ridge
+        Ridge penalty in units of the total variance of y. 0 is least squares.
+    leave_one_out
+        True predicts each sample by a map fitted to all other samples, and compares with their mean. The score is
+        then at most 1, and below 0 where the mean predicts better. It is NaN where a sample determines its own
+        prediction: give a ridge to layers wider than there are samples.
+
+    Returns
+    -------
+    Array
+        Score in [0, 1], or at most 1 with leave_one_out=True. NaN where all samples of a layer are equal, or a
+        feature is not finite.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match or a setting is out of range.
+    TypeError
+        If the features are not real numbers.
+
+    References
+    ----------
+    Kornblith et al. 2019, arXiv:1905.00414.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> print(f"{prh_jax.linear_regression(x, y):.2f}")
+    0.57
     """
     return LinearRegression(ridge, leave_one_out)(x, y)

@@ -53,11 +53,10 @@ class CorrelationMatch(MatchMetric):
 
 @dataclasses.dataclass(frozen=True)
 class SoftCorrelationMatch(CorrelationMatch):
-    """Mean correlation of each feature with the one of the other layer that it correlates with most.
+    """Mean correlation of each feature with the one of the other layer with which it correlates most.
 
-    `score = (mean_i max_j r_ij + mean_j max_i r_ij) / 2`, in [-1, 1]; r_ij the Pearson correlation of feature i of x
-    and feature j of y, over samples (0 for a constant feature). Several features may share a partner. At chance above
-    0, and more so for wide layers of few samples. Packages differ: some take one direction, or absolute values.
+    `score = (mean_i max_j r_ij + mean_j max_i r_ij) / 2`, with r_ij the Pearson correlation of feature i of x and
+    feature j of y over samples (0 for a constant feature). The function `soft_correlation_match` has the details.
     """
 
     name = "soft_correlation_match"
@@ -80,11 +79,10 @@ class SoftCorrelationMatch(CorrelationMatch):
 
 @dataclasses.dataclass(frozen=True)
 class HardCorrelationMatch(CorrelationMatch):
-    """Mean correlation of features matched one to one, as well as they can be.
+    """Mean correlation of features under the best one-to-one match.
 
-    `score = max_m sum_i r_i,m(i) / min(d_x, d_y)`, in [-1, 1], over one-to-one matches m of all features of the
-    narrower layer; r as for soft_correlation_match. The match is exact (a linear sum assignment, at most d^3
-    operations: 0.1 s for 1,024 features on a CPU). At chance above 0.
+    `score = max_m sum_i r_i,m(i) / min(dx, dy)`, over one-to-one matches m of all features of the narrower layer,
+    with r as in `soft_correlation_match`. The function `hard_correlation_match` has the details.
     """
 
     name = "hard_correlation_match"
@@ -101,14 +99,15 @@ class HardCorrelationMatch(CorrelationMatch):
 
 @dataclasses.dataclass(frozen=True)
 class PermutationProcrustes(MatchMetric):
-    """Distance of the two layers once the features of one are reordered to meet the other's as well as they can.
+    """Distance of the two layers after the best reordering of the features of one.
 
-    `score = min_P |X - Y P|` over permutations P, in [0, 2] for X, Y of norm 1; smaller is closer. Of unequal widths
-    all features of the narrower layer have a partner, and the others stand against zeros. Never below
-    procrustes_distance, which also rotates. The match is exact, at the cost of hard_correlation_match.
+    `score = min_P |X - Y P|` over permutations P. If widths differ, all features of the narrower layer have a
+    partner, and the other features are compared with zeros. The function `permutation_procrustes` has the details.
 
-    Settings: `centered`, features are centred first; `unit_norm`, and divided by their Frobenius norm (without it: a
-    distance on the features' own scale, from 0 up). Packages differ: some do neither.
+    Parameters
+    ----------
+    centered, unit_norm
+        As in `permutation_procrustes`.
     """
 
     name = "permutation_procrustes"
@@ -156,25 +155,130 @@ class PermutationProcrustes(MatchMetric):
 
 
 def soft_correlation_match(x: Any, y: Any) -> Score:
-    """Mean correlation of each feature with its best in the other layer: `SoftCorrelationMatch()(x, y)`.
+    """Return the mean correlation of each feature with its best match in the other layer.
 
-    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [-1, 1]. Differentiable.
+    `score = (mean_i max_j r_ij + mean_j max_i r_ij) / 2`, with r_ij the Pearson correlation of feature i of x and
+    feature j of y over samples (0 for a constant feature). Several features may have the same partner. Chance is
+    above 0, most of all for wide layers of few samples. Some packages take one direction, or absolute values.
+
+    Parameters
+    ----------
+    x, y
+        Features (n, dx) and (n, dy), n >= 4. Row i of both is the same sample.
+
+    Returns
+    -------
+    Array
+        Score in [-1, 1]. NaN where all samples of a layer are equal, or a feature is not finite.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match.
+    TypeError
+        If the features are not real numbers.
+
+    References
+    ----------
+    Li et al. 2016, arXiv:1511.07543; both directions: Klabunde et al. 2025, arXiv:2305.06329.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> print(f"{prh_jax.soft_correlation_match(x, y):.2f}")
+    0.69
     """
     return SoftCorrelationMatch()(x, y)
 
 
 def hard_correlation_match(x: Any, y: Any) -> Score:
-    """Mean correlation of features matched one to one: `HardCorrelationMatch()(x, y)`.
+    """Return the mean correlation of features that are matched one to one.
 
-    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [-1, 1]. Differentiable at its match.
+    `score = max_m sum_i r_i,m(i) / min(dx, dy)`, over one-to-one matches m of all features of the narrower layer,
+    with r as in `soft_correlation_match`. The match is exact, a linear sum assignment of at most d^3 operations (0.1
+    s for 1,024 features on a CPU). Chance is above 0. The derivative is that at the best match.
+
+    Parameters
+    ----------
+    x, y
+        Features (n, dx) and (n, dy), n >= 4. Row i of both is the same sample.
+
+    Returns
+    -------
+    Array
+        Score in [-1, 1]. NaN where all samples of a layer are equal, or a feature is not finite.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match.
+    TypeError
+        If the features are not real numbers.
+
+    References
+    ----------
+    Li et al. 2016, arXiv:1511.07543.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> print(f"{prh_jax.hard_correlation_match(x, y):.2f}")
+    0.69
     """
     return HardCorrelationMatch()(x, y)
 
 
 def permutation_procrustes(x: Any, y: Any, *, centered: bool = True, unit_norm: bool = True) -> Score:
-    """Distance of the two layers once features are reordered: `PermutationProcrustes(centered, unit_norm)(x, y)`.
+    """Return the distance of two layers after the best reordering of features.
 
-    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 2], smaller is closer. Differentiable at
-    its match.
+    `score = min_P |X - Y P|` over permutations P. If widths differ, all features of the narrower layer have a
+    partner, and the other features are compared with zeros. The score is never below `procrustes_distance`, which
+    also rotates. The match is exact, at the cost of `hard_correlation_match`, and the derivative is that at the best
+    match.
+
+    Parameters
+    ----------
+    x, y
+        Features (n, dx) and (n, dy), n >= 4. Row i of both is the same sample.
+    centered
+        True centres the features first.
+    unit_norm
+        True divides each layer by its Frobenius norm. With False the distance is on the scale of the features. Some
+        packages neither centre nor divide.
+
+    Returns
+    -------
+    Array
+        Distance in [0, 2], or from 0 up with unit_norm=False. Smaller is closer. NaN where all samples of a layer are
+        equal, or a feature is not finite.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match or a setting is out of range.
+    TypeError
+        If the features are not real numbers.
+
+    References
+    ----------
+    Williams et al. 2021, arXiv:2110.14739.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> print(f"{prh_jax.permutation_procrustes(x, y):.2f}")
+    0.78
     """
     return PermutationProcrustes(centered, unit_norm)(x, y)

@@ -12,20 +12,10 @@ from .base import PairwiseMetric, Score
 
 @dataclasses.dataclass(frozen=True)
 class Pwcca(PairwiseMetric):
-    """Mean canonical correlation of the two layers, weighted by what of the features of x lies along each direction.
+    """Mean canonical correlation of the two layers, weighted by how much of x lies along each direction.
 
-    `score = sum_i w_i rho_i / sum_i w_i`, in [0, 1], over the min(r_x, r_y) canonical correlations rho of cca;
-    `w_i = sum_j |<h_i, x_j>|` with h_i the canonical variate of x (n numbers, of length one) and x_j the centred
-    features of x. Not symmetric: the weights are those of x. At chance as high as mean_cca: 1 where a layer is wider
-    than there are samples.
-
-    The sum runs over the features of x as they are, so that a rotation of them matters, and the sketch holds them: it
-    is as large as the widest layer. An n x n matrix is decomposed for every pair. Without a gradient, as equal rho have
-    no directions of their own. Packages differ: the authors' takes the weights of the layer with fewer features,
-    whichever comes first, and makes its variates orthogonal again after adding the means back.
-
-    Where r_x + r_y is above n - 1 some rho are 1, but not all unless a layer is wider than there are samples: their
-    directions are not unique, and the score depends on rounding.
+    `score = sum_i w_i rho_i / sum_i w_i` over the min(r_x, r_y) canonical correlations rho of `cca`. The function
+    `pwcca` has the details.
     """
 
     name = "pwcca"
@@ -49,8 +39,51 @@ class Pwcca(PairwiseMetric):
 
 
 def pwcca(x: Any, y: Any) -> Score:
-    """Mean canonical correlation weighted by the features of x: `Pwcca()(x, y)`.
+    """Return the projection-weighted canonical correlation (PWCCA) of two layers.
 
-    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1].
+    `score = sum_i w_i rho_i / sum_i w_i` over the min(r_x, r_y) canonical correlations rho of `cca`. The weights are
+    `w_i = sum_j |<h_i, x_j>|`, with h_i the canonical variate of x (n numbers, of length one) and x_j the centred
+    features of x. The score is not symmetric. Chance is as high as for `mean_cca`: 1 if a layer is wider than there
+    are samples.
+
+    Parameters
+    ----------
+    x, y
+        Features (n, dx) and (n, dy), n >= 4. Row i of both is the same sample.
+
+    Returns
+    -------
+    Array
+        Score in [0, 1]. NaN where all samples of a layer are equal, or a feature is not finite.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match.
+    TypeError
+        If the features are not real numbers, or `jax.grad` asks for a derivative, which the metric lacks.
+
+    Notes
+    -----
+    A rotation of the features of x changes the weights. The metric therefore keeps the features themselves, and
+    decomposes an n x n matrix for every pair of layers. It has no gradient, because equal correlations have no
+    directions of their own. The authors' code takes the weights of the layer with fewer features.
+
+    If r_x + r_y is above n - 1, some correlations are 1. Their directions are not unique, and the score then depends
+    on rounding unless a layer is wider than there are samples.
+
+    References
+    ----------
+    Morcos et al. 2018, arXiv:1806.05759.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> print(f"{prh_jax.pwcca(x, y):.2f}")
+    0.74
     """
     return Pwcca()(x, y)

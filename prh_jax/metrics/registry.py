@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .aligned_cosine import AlignedCosine
 from .base import Metric
 from .cka import Cka, UnbiasedCka
 from .distance_correlation import DistanceCorrelation
@@ -24,7 +25,7 @@ from .neighbors.second_order_cosine import SecondOrderCosine
 from .pwcca import Pwcca
 from .rsa import Rsa
 from .rsm_norm_difference import RsmNormDifference
-from .shapes import AlignedCosine, AngularShapeDistance, NormalizedBures, ProcrustesDistance
+from .shapes import AngularShapeDistance, NormalizedBures, ProcrustesDistance
 from .statistics import ConcentricityDifference, Imd, MagnitudeDifference, UniformityDifference
 from .subspaces import Cca, EigenspaceOverlap, Gulp, MeanCca
 from .svcca import Svcca
@@ -35,7 +36,7 @@ def check_permutable(metrics: dict[str, Metric]) -> None:
     for key, metric in metrics.items():
         if not metric.permutable:
             raise ValueError(
-                f"{key} has no null: re-paired samples need the neighbours of others than its queries. Ask for all "
+                f"{key} has no null: permuted samples need the neighbours of others than its queries. Ask for all "
                 "samples (queries=0), or leave the null out."
             )
 
@@ -72,7 +73,7 @@ PRH_METRICS: dict[str, Metric] = {
 
 
 SUPPORTED_METRICS: list[str] = list(PRH_METRICS)
-"""The names of the reference's metrics: those that a study takes unless told."""
+"""The names of the reference's metrics: those that a study takes by default."""
 
 
 GROUPS: dict[str, list[str]] = {"prh": SUPPORTED_METRICS, "all": list(METRICS)}
@@ -83,25 +84,26 @@ _REGISTERED: dict[str, type[Metric] | Metric] = {}
 
 
 def register_metric(metric: Any) -> Any:
-    """Make a metric of your own known by its name, to this process.
+    """Register a metric of your own under its name, in this process.
 
-    Names then work wherever those of shipped metrics do: `align(..., metrics="mine")`, `make_metric("mine")`. Scoring a
-    saved result again needs the metric that it was scored by; reading, printing and plotting it does not.
+    Its name then works like those of the metrics that ship: `align(..., metrics="mine")`, `make_metric("mine")`. To
+    score a saved result again you need the metric that scored it; to read, print and plot it you do not.
 
     Parameters
     ----------
     metric
-        A subclass of `Metric`, whose settings all have defaults, or a `FunctionMetric`. Registering the same name again
-        replaces what was registered before.
+        A subclass of `Metric`, whose settings all have defaults, or a `FunctionMetric`. It replaces a metric that you
+        registered under the same name.
 
     Returns
     -------
-    The metric, so that this can decorate a class.
+    Metric
+        The same metric, so that this can decorate a class.
 
     Raises
     ------
     ValueError
-        If it is no metric, its name is that of a shipped metric, or it cannot be made without settings.
+        If it is no metric, has the name of a metric that ships, or cannot be made without settings.
     """
     if isinstance(metric, type) and issubclass(metric, Metric):
         try:
@@ -132,7 +134,33 @@ def is_known(name: str) -> bool:
 
 
 def make_metric(name: str, *, base: Metric | None = None, **settings: Any) -> Metric:
-    """A metric by name with settings; ValueError that lists the metrics, or the settings, where one is unknown."""
+    """Make a metric by name, with settings.
+
+    Parameters
+    ----------
+    name
+        A name in METRICS, or one that you registered.
+    base
+        A metric of the same name, whose settings are the defaults.
+    **settings
+        Settings of the metric.
+
+    Returns
+    -------
+    Metric
+        The metric.
+
+    Raises
+    ------
+    ValueError
+        If the name or a setting is unknown; the message lists the known ones.
+
+    Examples
+    --------
+    >>> import prh_jax
+    >>> print(prh_jax.make_metric("mutual_knn", k=5))
+    mutual_knn:k=5
+    """
     if not is_known(name):
         raise ValueError(
             f"Unknown metric {name!r}; the metrics are {', '.join(known_metrics())}. One of your own has to be "

@@ -1,4 +1,4 @@
-"""Representational similarity analysis: do two layers agree on which samples are unlike?"""
+"""Representational similarity analysis: whether two layers agree on which samples are unlike."""
 
 import dataclasses
 from typing import Any, Literal
@@ -52,19 +52,13 @@ FORMS: dict[Comparison, Literal["ranks", "centered", "unit"]] = {
 class Rsa(InnerProductMetric):
     """Correlation of the two layers' dissimilarities between samples, over all pairs of samples.
 
-    `score = corr_{i<j}(D_ij, E_ij)`, in [-1, 1] ([0, 1] for the cosine); 0 on average at chance, but for the cosine.
+    `score = corr_{i<j}(D_ij, E_ij)`, with D and E the dissimilarities between samples in the two layers. The function
+    `rsa` has the details.
 
-    Settings: `rdm`, the dissimilarity: 1 - Pearson "correlation" of two rows over features (default), "euclidean"
-    distance, or 1 - "cosine" of two rows; `compare_by`, "spearman" (default; equal values get their mean rank),
-    "kendall" (tau-b), "pearson", or "cosine". Gradients need pearson or cosine. Packages differ: rsatoolbox's
-    "euclidean" is the squared distance divided by the width, which is another score but for the ranks; its "tau-a"
-    leaves ties in the denominator; some correlate similarities, which is the same.
-
-    NaN where a dissimilarity has no value: by "cosine" for a row of zeros, which has no direction, and by "correlation"
-    for a row of equal features, zeros among them.
-
-    "kendall" counts pairs of pairs for every layer pair, N log N steps of N = n (n - 1) / 2: half a second at n = 1024
-    on a CPU, where "spearman" takes microseconds. At most 5,793 samples.
+    Parameters
+    ----------
+    rdm, compare_by
+        As in `rsa`.
     """
 
     name = "rsa"
@@ -147,9 +141,56 @@ def rsa(
     compare_by: Comparison = "spearman",
     where: Any = None,
 ) -> Score:
-    """Correlation of the two layers' dissimilarities between samples: `Rsa(rdm, compare_by)(x, y)`.
+    """Return the representational similarity (RSA) of two layers.
 
-    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [-1, 1]. Differentiable by pearson
-    and cosine. `where` (n,) tells the rows that count, all unless given.
+    `score = corr_{i<j}(D_ij, E_ij)`, with D and E the dissimilarities between samples in the two layers. It is 0 on
+    average at chance, except with compare_by="cosine". There is a gradient with "pearson" and "cosine" alone.
+
+    Parameters
+    ----------
+    x, y
+        Features (n, dx) and (n, dy), n >= 4. Row i of both is the same sample.
+    rdm
+        Dissimilarity of two samples: 1 minus the Pearson "correlation" of their rows over features, "euclidean"
+        distance, or 1 minus the "cosine" of their rows. In rsatoolbox "euclidean" is the squared distance divided by
+        the width, which has the same ranks.
+    compare_by
+        Correlation of the dissimilarities: "spearman" (equal values get their mean rank), "kendall" (tau-b),
+        "pearson" or "cosine". The "tau-a" of rsatoolbox leaves ties in the denominator.
+    where
+        Booleans (n,), True for the rows that count. All rows count if None.
+
+    Returns
+    -------
+    Array
+        Score in [-1, 1], or in [0, 1] with compare_by="cosine". NaN where a dissimilarity is undefined: for a
+        row of zeros by "cosine", and for a row of equal features by "correlation". So it is where all samples of a
+        layer are equal, or a feature is not finite.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match or a setting is out of range.
+    TypeError
+        If the features are not real numbers.
+
+    Notes
+    -----
+    "kendall" takes N log N steps of `N = n (n - 1) / 2` for every pair of layers: half a second at n = 1024 on a CPU,
+    where "spearman" takes microseconds. It takes at most 5,793 samples.
+
+    References
+    ----------
+    Kriegeskorte et al. 2008, doi:10.3389/neuro.06.004.2008.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> print(f"{prh_jax.rsa(x, y):.2f}")
+    0.48
     """
     return Rsa(rdm, compare_by)(x, y, where=where)

@@ -20,14 +20,13 @@ Norm = Literal["frobenius", "spectral"]
 class RsmNormDifference(PairwiseMetric):
     """Norm of the difference of the two layers' matrices of dissimilarities between samples.
 
-    `score = |D - E|`, 0 for equal matrices, smaller is closer; it is on the scale of the features for the Euclidean
-    distance, and grows with n.
+    `score = |D - E|`, with D and E the dissimilarities between samples. The function `rsm_norm_difference` has the
+    details.
 
-    Settings: `rdm`, "euclidean" distance (default), or 1 - "cosine" or "correlation" of two rows; `norm`, "frobenius",
-    of the whole matrix, so that each pair of samples counts twice; or "spectral", the largest absolute eigenvalue.
-    Packages differ: some take one and call it the other.
-
-    NaN where a dissimilarity has no value: by "cosine" for a row of zeros, by "correlation" for one of equal features.
+    Parameters
+    ----------
+    rdm, norm
+        As in `rsm_norm_difference`.
     """
 
     name = "rsm_norm_difference"
@@ -78,8 +77,47 @@ class RsmNormDifference(PairwiseMetric):
 
 
 def rsm_norm_difference(x: Any, y: Any, *, rdm: Dissimilarity = "euclidean", norm: Norm = "frobenius") -> Score:
-    """Norm of the difference of the two layers' matrices of dissimilarities: `RsmNormDifference(rdm, norm)(x, y)`.
+    """Return the norm of the difference of two layers' dissimilarity matrices.
 
-    x (n, dx) and y (n, dy) hold one sample a row, in the same order. At least 0, smaller is closer. Differentiable.
+    `score = |D - E|`, with D and E the dissimilarities between samples. With the Euclidean distance the score is on
+    the scale of the features. It grows with n.
+
+    Parameters
+    ----------
+    x, y
+        Features (n, dx) and (n, dy), n >= 4. Row i of both is the same sample.
+    rdm
+        Dissimilarity of two samples: "euclidean" distance, or 1 minus the "cosine" or "correlation" of their rows.
+    norm
+        "frobenius", the norm of the whole matrix, in which each pair of samples counts twice, or "spectral", the
+        largest absolute eigenvalue. Some packages compute one and name it the other.
+
+    Returns
+    -------
+    Array
+        Distance from 0 up. Smaller is closer. NaN where a dissimilarity is undefined: for a row of zeros by
+        "cosine", and for a row of equal features by "correlation". So it is where all samples of a layer are equal,
+        or a feature is not finite.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match or a setting is out of range.
+    TypeError
+        If the features are not real numbers.
+
+    References
+    ----------
+    Yin and Shen 2018, arXiv:1812.04224; Klabunde et al. 2025, arXiv:2305.06329.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> print(f"{prh_jax.rsm_norm_difference(x, y):.2f}")
+    29.87
     """
     return RsmNormDifference(rdm, norm)(x, y)

@@ -1,4 +1,4 @@
-"""Metrics of shape: what is left between two layers once one is rotated onto the other as well as it can be."""
+"""Metrics of shape: distances between two layers after the best rotation of one onto the other."""
 
 import dataclasses
 import math
@@ -32,7 +32,7 @@ def rotated(a: Float[Array, "n w"], b: Float[Array, "n w"]) -> Float[Array, "n w
 class Rotated(NamedTuple):
     """Two layers, the one of more columns turned so that its first columns meet those of the other as well as they can.
 
-    `a` and `b` (n, m) have those columns, and `rest` is what the wider layer has beside them.
+    `a` and `b` (n, m) have those columns, and `rest` has the further columns of the wider layer.
     """
 
     a: Float[Array, "n m"]
@@ -84,14 +84,15 @@ class ShapeMetric(ScoredByFactors, PairwiseMetric):
 
 @dataclasses.dataclass(frozen=True)
 class ProcrustesDistance(ShapeMetric):
-    """Distance of the two layers once one is rotated onto the other as well as it can be.
+    """Distance of the two layers after the best rotation of one onto the other.
 
-    `score = min_Q |X - Y Q|` over orthogonal Q, `sqrt(2 - 2 |X' Y|_*)` for X, Y of norm 1, so in [0, sqrt(2)]; smaller
-    is closer. Widths may differ: the narrower layer is filled up with zeros.
+    `score = min_Q |X - Y Q|` over orthogonal Q, which is `sqrt(2 - 2 |X' Y|_*)` for X and Y of norm 1. If widths
+    differ, zeros fill up the narrower layer. The function `procrustes_distance` has the details.
 
-    Settings: `centered`, features are centred first; `unit_norm`, and divided by their Frobenius norm (without it: the
-    size-and-shape distance, from 0 up, on the features' own scale). Packages differ: some return the square, and those
-    that write it as a difference of norms are wrong in half of the digits where layers are near.
+    Parameters
+    ----------
+    centered, unit_norm
+        As in `procrustes_distance`.
     """
 
     name = "procrustes_distance"
@@ -135,14 +136,15 @@ class ProcrustesDistance(ShapeMetric):
 
 @dataclasses.dataclass(frozen=True)
 class AngularShapeDistance(ShapeMetric):
-    """Angle between the two layers once one is rotated onto the other as well as it can be.
+    """Angle between the two layers after the best rotation of one onto the other.
 
-    `score = arccos(|X' Y|_*)` for X, Y of Frobenius norm 1, in [0, pi/2] radians, a metric in the mathematical sense;
-    smaller is closer. Found as `2 atan2(|X - Y Q|, |X + Y Q|)`, which keeps its digits near 0.
+    `score = arccos(|X' Y|_*)` for X and Y of Frobenius norm 1, a metric in the mathematical sense. The function
+    `angular_shape_distance` has the details.
 
-    Settings: `centered`, features are centred first; `alpha`, in [0, 1]: 1 compares the features, 0 whitens them (the
-    angle then has the mean canonical correlation of mean_cca for its cosine, where ranks are equal), between the two
-    singular values are `alpha s + (1 - alpha)`, with s of features of norm 1, as in netrep.
+    Parameters
+    ----------
+    centered, alpha
+        As in `angular_shape_distance`.
     """
 
     name = "angular_shape_distance"
@@ -194,8 +196,8 @@ class AngularShapeDistance(ShapeMetric):
 class NormalizedBures(ScoredByFactors, PairwiseMetric):
     """Normalized Bures similarity: cosine of the angle that is the angular shape distance.
 
-    `score = |X' Y|_* / (|X| |Y|) = tr (K^(1/2) L K^(1/2))^(1/2) / sqrt(tr K tr L)`, in [0, 1]; X, Y centred, K, L their
-    Gram matrices. High at chance where layers are wide, as CKA is.
+    `score = |X' Y|_* / (|X| |Y|) = tr (K^(1/2) L K^(1/2))^(1/2) / sqrt(tr K tr L)`, with X and Y centred, and K and L
+    their Gram matrices. The function `normalized_bures` has the details.
     """
 
     name = "normalized_bures"
@@ -216,78 +218,135 @@ class NormalizedBures(ScoredByFactors, PairwiseMetric):
         return nuclear_norm(a.columns, b.columns), a.sure & b.sure
 
 
-@dataclasses.dataclass(frozen=True)
-class AlignedCosine(ScoredByFactors, PairwiseMetric):
-    """Mean cosine of a sample's two rows, once one layer is rotated onto the other as well as it can be.
-
-    `score = mean_i cos(x_i, Q' y_i)`, in [-1, 1]; Q the orthogonal matrix with the least `|X - Y Q|`. Features are not
-    centred. NaN where a row is zero (others leave such rows out), or where most are so short beside the longest that
-    rounding is a thousandth of the score. Without a gradient, as Q is at no optimum of it.
-    """
-
-    name = "aligned_cosine"
-    source = "Hamilton et al. 2016, arXiv:1605.09096"
-    stand_in = "prh_jax.procrustes_distance"
-    decomposes = True
-    bounds = (-1.0, 1.0)
-    invariances = frozenset({"orthogonal", "isotropic_scaling"})
-
-    @property
-    def sketcher(self) -> RootSketcher:
-        return RootSketcher(centered=False)
-
-    def compare(self, a: Any, b: Any) -> Score:
-        p = factor_of(a)
-        q = rotated(p, factor_of(b))
-        return self.mean_cosine(jnp.sum(p * q, axis=1), jnp.sum(p * p, axis=1), jnp.sum(q * q, axis=1))
-
-    def of_factors(self, x: Any, y: Any) -> tuple[Score, Any]:
-        a, b = (unit_factor(z, centered=False) for z in (x, y))
-        both = turned(a.columns, b.columns)
-        one, other = (jnp.sum(z.columns * z.columns, axis=1) for z in (a, b))
-        return self.mean_cosine(jnp.sum(both.a * both.b, axis=1), one, other), a.sure & b.sure
-
-    @staticmethod
-    def mean_cosine(products: Float[Array, " n"], one: Float[Array, " n"], other: Float[Array, " n"]) -> Score:
-        """The mean cosine, from each sample's inner product and squared lengths, in layers of Frobenius norm one."""
-        n, eps = one.shape[0], jnp.finfo(one.dtype).eps
-        # in a root a row of zeros is zero up to rounding
-        zero = jnp.minimum(one, other) <= n * (4 * eps) ** 2
-        lengths = jnp.where(zero, jnp.nan, jnp.sqrt(one * other))
-        # and a short one is rounded as the longest are
-        error = jnp.mean(4 * eps / jnp.sqrt(jnp.where(zero, 1, jnp.minimum(one, other))))
-        return jnp.where(error < 1e-3, jnp.mean(products / lengths), jnp.nan)
-
-
 def procrustes_distance(x: Any, y: Any, *, centered: bool = True, unit_norm: bool = True) -> Score:
-    """Distance of the two layers once one is rotated onto the other: `ProcrustesDistance(centered, unit_norm)(x, y)`.
+    """Return the Procrustes distance of two layers: their distance after the best rotation.
 
-    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, sqrt(2)], smaller is closer.
-    Differentiable.
+    `score = min_Q |X - Y Q|` over orthogonal Q, which is `sqrt(2 - 2 |X' Y|_*)` for X and Y of norm 1. If widths
+    differ, zeros fill up the narrower layer. Some packages return the square, or a difference of norms, which loses
+    half of the digits where layers are near.
+
+    Parameters
+    ----------
+    x, y
+        Features (n, dx) and (n, dy), n >= 4. Row i of both is the same sample.
+    centered
+        True centres the features first.
+    unit_norm
+        True divides each layer by its Frobenius norm. False gives the size-and-shape distance, on the scale of the
+        features.
+
+    Returns
+    -------
+    Array
+        Distance in [0, sqrt(2)], or from 0 up with unit_norm=False. Smaller is closer. NaN where all samples of a
+        layer are equal, or a feature is not finite.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match or a setting is out of range.
+    TypeError
+        If the features are not real numbers.
+
+    References
+    ----------
+    Ding et al. 2021, arXiv:2108.01661; Williams et al. 2021, arXiv:2110.14739.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> print(f"{prh_jax.procrustes_distance(x, y):.2f}")
+    0.73
     """
     return ProcrustesDistance(centered, unit_norm)(x, y)
 
 
 def angular_shape_distance(x: Any, y: Any, *, centered: bool = True, alpha: float = 1.0) -> Score:
-    """Angle between the two layers once one is rotated onto the other: `AngularShapeDistance(centered, alpha)(x, y)`.
+    """Return the angle between two layers after the best rotation.
 
-    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, pi/2], smaller is closer.
-    Differentiable.
+    `score = arccos(|X' Y|_*)` for X and Y of Frobenius norm 1, a metric in the mathematical sense. It is computed as
+    `2 atan2(|X - Y Q|, |X + Y Q|)`, which keeps its digits near 0.
+
+    Parameters
+    ----------
+    x, y
+        Features (n, dx) and (n, dy), n >= 4. Row i of both is the same sample.
+    centered
+        True centres the features first.
+    alpha
+        Number in [0, 1]. 1 compares the features as they are and 0 whitens them. Between the two, singular values s
+        become `alpha s + (1 - alpha)`, as in netrep. With 0 and equal ranks the cosine of the angle is `mean_cca`.
+
+    Returns
+    -------
+    Array
+        Angle in [0, pi/2] radians. Smaller is closer. NaN where all samples of a layer are equal, or a feature is not
+        finite.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match or a setting is out of range.
+    TypeError
+        If the features are not real numbers.
+
+    References
+    ----------
+    Williams et al. 2021, arXiv:2110.14739.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> print(f"{prh_jax.angular_shape_distance(x, y):.2f}")
+    0.75
     """
     return AngularShapeDistance(centered, alpha)(x, y)
 
 
 def normalized_bures(x: Any, y: Any) -> Score:
-    """Normalized Bures similarity: `NormalizedBures()(x, y)`.
+    """Return the normalized Bures similarity of two layers.
 
-    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1]. Differentiable.
+    `score = |X' Y|_* / (|X| |Y|) = tr (K^(1/2) L K^(1/2))^(1/2) / sqrt(tr K tr L)`, with X and Y centred, and K and L
+    their Gram matrices. It is the cosine of `angular_shape_distance`. Chance is high for wide layers, as it is for
+    `cka`.
+
+    Parameters
+    ----------
+    x, y
+        Features (n, dx) and (n, dy), n >= 4. Row i of both is the same sample.
+
+    Returns
+    -------
+    Array
+        Score in [0, 1]. NaN where all samples of a layer are equal, or a feature is not finite.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match.
+    TypeError
+        If the features are not real numbers.
+
+    References
+    ----------
+    Tang et al. 2020, arXiv:2003.11498; Harvey et al. 2023, arXiv:2311.11436.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> print(f"{prh_jax.normalized_bures(x, y):.2f}")
+    0.73
     """
     return NormalizedBures()(x, y)
-
-
-def aligned_cosine(x: Any, y: Any) -> Score:
-    """Mean cosine of a sample's two rows, once one layer is rotated onto the other: `AlignedCosine()(x, y)`.
-
-    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [-1, 1].
-    """
-    return AlignedCosine()(x, y)

@@ -1,4 +1,4 @@
-"""Differences of what each layer tells by itself. They ask nothing of which sample is which: chance says nothing."""
+"""Differences of a statistic of each layer. They ask nothing of which sample is which: chance says nothing."""
 
 import dataclasses
 import math
@@ -26,7 +26,7 @@ HIGHEST_DISTANCE = math.exp(-4)
 
 @dataclasses.dataclass(frozen=True)
 class StatisticMetric(Metric):
-    """Absolute difference of a number of each layer. Re-pairing samples changes nothing, so that every p is 1."""
+    """Absolute difference of a number of each layer. Permuting samples changes nothing, so that every p is 1."""
 
     larger_is_closer = False
     paired = False
@@ -36,7 +36,7 @@ class StatisticMetric(Metric):
 
     @property
     def weights(self) -> np.ndarray:
-        """What the difference of each number is multiplied by; the largest counts."""
+        """Factors of the difference of each number; the largest difference counts."""
         return np.ones(())
 
     def compare(self, a: LayerStatistic, b: LayerStatistic) -> Score:
@@ -55,8 +55,8 @@ class StatisticMetric(Metric):
 class MagnitudeDifference(StatisticMetric):
     """Difference of the lengths of the two layers' mean rows.
 
-    `score = | |mean_i x_i| - |mean_i y_i| |`, from 0 up, on the features' own scale; smaller is closer. It does not
-    depend on which sample is which, so that chance says nothing of it.
+    `score = | |mean_i x_i| - |mean_i y_i| |`, on the scale of the features. The function `magnitude_difference` has
+    the details.
     """
 
     name = "magnitude_difference"
@@ -75,8 +75,8 @@ class MagnitudeDifference(StatisticMetric):
 class ConcentricityDifference(StatisticMetric):
     """Difference of the mean cosines of a sample with its layer's mean row.
 
-    `score = |c(x) - c(y)|` with `c(x) = mean_i cos(x_i, mean_j x_j)`, in [0, 2]; smaller is closer. NaN for centred
-    features, whose mean has no direction. It does not depend on which sample is which, so that chance says nothing.
+    `score = |c(x) - c(y)|`, with `c(x) = mean_i cos(x_i, mean_j x_j)`. The function `concentricity_difference` has
+    the details.
     """
 
     name = "concentricity_difference"
@@ -96,11 +96,13 @@ class ConcentricityDifference(StatisticMetric):
 class UniformityDifference(StatisticMetric):
     """Difference of how evenly the two layers' samples are spread.
 
-    `score = |u(x) - u(y)|` with `u(x) = log mean_ij exp(-t |x_i - x_j|^2)`, at most log n; smaller is closer. Meant for
-    rows of length one, which `align` makes of features; far apart samples are all alike to it. It does not depend on
-    which sample is which, so that chance says nothing of it.
+    `score = |u(x) - u(y)|`, with `u(x) = log mean_ij exp(-t |x_i - x_j|^2)`. The function `uniformity_difference` has
+    the details.
 
-    Settings: `t`. Packages differ: the mean is over all i and j here, as in the survey; Wang and Isola leave out i = j.
+    Parameters
+    ----------
+    t
+        As in `uniformity_difference`.
     """
 
     name = "uniformity_difference"
@@ -122,12 +124,14 @@ class UniformityDifference(StatisticMetric):
 class Imd(StatisticMetric):
     """Intrinsic distance: the largest difference in how heat spreads over the two layers' graphs of neighbours.
 
-    `score = max_t exp(-2 (t + 1/t)) |h_x(t) - h_y(t)| / n`, in [0, exp(-4)]; smaller is closer. `h(t) = tr exp(-t L)`,
-    L the normalised Laplacian of the graph that joins each sample with its k nearest (Euclidean), at 256 values of t
-    from 0.1 to 10. It does not depend on which sample is which, so that chance says nothing of it.
+    `score = max_t exp(-2 (t + 1/t)) |h_x(t) - h_y(t)| / n` over 256 values of t from 0.1 to 10. `h(t) = tr exp(-t L)`
+    is the heat trace, with L the normalised Laplacian of the graph that joins each sample with its k nearest
+    (Euclidean). The function `imd` has the details.
 
-    Settings: `k`. This is exact, from all eigenvalues, once a layer; the authors' program estimates the traces from
-    random vectors, and returns a million times this.
+    Parameters
+    ----------
+    k
+        As in `imd`.
     """
 
     name = "imd"
@@ -162,32 +166,172 @@ class Imd(StatisticMetric):
 
 
 def magnitude_difference(x: Any, y: Any) -> Score:
-    """Difference of the lengths of the two layers' mean rows: `MagnitudeDifference()(x, y)`.
+    """Return the difference of the lengths of two layers' mean rows.
 
-    x (n, dx) and y (n, dy) hold one sample a row. At least 0, smaller is closer. Differentiable.
+    `score = | |mean_i x_i| - |mean_i y_i| |`, on the scale of the features. The score does not depend on which sample
+    is which, so permutations leave it as it is and every p-value is 1.
+
+    Parameters
+    ----------
+    x, y
+        Features (n, dx) and (n, dy), n >= 4. The order of the rows does not matter.
+
+    Returns
+    -------
+    Array
+        Distance from 0 up. Smaller is closer. NaN where all samples of a layer are equal, or a feature is not finite.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match.
+    TypeError
+        If the features are not real numbers.
+
+    References
+    ----------
+    Klabunde et al. 2025, arXiv:2305.06329.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> print(f"{prh_jax.magnitude_difference(x, y):.2f}")
+    0.01
     """
     return MagnitudeDifference()(x, y)
 
 
 def concentricity_difference(x: Any, y: Any) -> Score:
-    """Difference of the mean cosines of a sample with its layer's mean: `ConcentricityDifference()(x, y)`.
+    """Return the difference of two layers' mean cosine between a sample and the mean row.
 
-    x (n, dx) and y (n, dy) hold one sample a row. Range [0, 2], smaller is closer. Differentiable.
+    `score = |c(x) - c(y)|`, with `c(x) = mean_i cos(x_i, mean_j x_j)`. The score does not depend on which sample is
+    which, so permutations leave it as it is and every p-value is 1.
+
+    Parameters
+    ----------
+    x, y
+        Features (n, dx) and (n, dy), n >= 4. The order of the rows does not matter.
+
+    Returns
+    -------
+    Array
+        Distance in [0, 2]. Smaller is closer. NaN for centred features, whose mean has no direction. So it is
+        where all samples of a layer are equal, or a feature is not finite.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match.
+    TypeError
+        If the features are not real numbers.
+
+    References
+    ----------
+    Klabunde et al. 2025, arXiv:2305.06329.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> print(f"{prh_jax.concentricity_difference(x, y):.2f}")
+    0.10
     """
     return ConcentricityDifference()(x, y)
 
 
 def uniformity_difference(x: Any, y: Any, *, t: float = 2.0) -> Score:
-    """Difference of how evenly the two layers' samples are spread: `UniformityDifference(t)(x, y)`.
+    """Return the difference of how evenly the samples of two layers are spread.
 
-    x (n, dx) and y (n, dy) hold one sample a row. At least 0, smaller is closer. Differentiable.
+    `score = |u(x) - u(y)|`, with `u(x) = log mean_ij exp(-t |x_i - x_j|^2)`. The metric is meant for rows of length
+    one, which `align` makes of features; all samples that are far apart look alike to it. The score does not depend
+    on which sample is which, so permutations leave it as it is and every p-value is 1.
+
+    Parameters
+    ----------
+    x, y
+        Features (n, dx) and (n, dy), n >= 4. The order of the rows does not matter.
+    t
+        Scale of the squared distances. The mean is over all i and j, as in the survey of Klabunde et al. Wang and
+        Isola leave out i = j.
+
+    Returns
+    -------
+    Array
+        Distance in [0, log n]. Smaller is closer. NaN where all samples of a layer are equal, or a feature is not
+        finite.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match or a setting is out of range.
+    TypeError
+        If the features are not real numbers.
+
+    References
+    ----------
+    Wang and Isola 2020, arXiv:2005.10242; Klabunde et al. 2025, arXiv:2305.06329.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> print(f"{prh_jax.uniformity_difference(x, y):.2f}")
+    0.21
     """
     return UniformityDifference(t)(x, y)
 
 
 def imd(x: Any, y: Any, *, k: int = 5) -> Score:
-    """Largest difference in how heat spreads over the two layers' graphs of neighbours: `Imd(k)(x, y)`.
+    """Return the intrinsic multi-scale distance (IMD) of two layers.
 
-    x (n, dx) and y (n, dy) hold one sample a row. Range [0, exp(-4)], smaller is closer.
+    `score = max_t exp(-2 (t + 1/t)) |h_x(t) - h_y(t)| / n` over 256 values of t from 0.1 to 10. `h(t) = tr exp(-t L)`
+    is the heat trace, with L the normalised Laplacian of the graph that joins each sample with its k nearest
+    (Euclidean). The heat traces are exact; the authors' program estimates them from random vectors and returns a
+    million times this score. The score does not depend on which sample is which, so permutations leave it as it is
+    and every p-value is 1.
+
+    Parameters
+    ----------
+    x, y
+        Features (n, dx) and (n, dy), n >= 4. The order of the rows does not matter.
+    k
+        Number of neighbours of each sample in the graph, 1 <= k < n.
+
+    Returns
+    -------
+    Array
+        Distance in [0, exp(-4)]. Smaller is closer. NaN where all samples of a layer are equal, or a feature is not
+        finite.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match or a setting is out of range.
+    TypeError
+        If the features are not real numbers, or `jax.grad` asks for a derivative, which the metric lacks.
+
+    References
+    ----------
+    Tsitsulin et al. 2020, arXiv:1905.11141.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> print(f"{1000 * prh_jax.imd(x, y):.2f}")
+    0.01
     """
     return Imd(k)(x, y)

@@ -42,13 +42,14 @@ class HatMetric(ScoredByFactors, InnerProductMetric):
 class Cca(HatMetric):
     """Mean squared canonical correlation of the two layers.
 
-    `score = sum_i rho_i^2 / min(r_x, r_y)`, in [0, 1]; rho the singular values of `U_x' U_y`, U orthonormal bases of
-    the centred features, r their ranks (singular values below n eps of the largest count as zero). It is found from the
-    projectors `P = U U'`: `sum rho^2 = <P_x, P_y>`. Chance is high, about `max(r) / (n - 1)`: 1 where a layer is wider
-    than there are samples.
+    `score = sum_i rho_i^2 / min(r_x, r_y)`, with rho the singular values of `U_x' U_y`, U orthonormal bases of the
+    centred features and r their ranks (singular values below n eps of the largest count as zero). The function `cca`
+    has the details.
 
-    Settings: `average`, "squared" as above; "yanai", `sum rho^2 / sqrt(r_x r_y)`; "pillai", the sum itself, in
-    [0, min(r)]. Packages differ: several call the mean of squares Yanai's, and the mean (our mean_cca) Pillai's.
+    Parameters
+    ----------
+    average
+        As in `cca`.
     """
 
     name = "cca"
@@ -87,11 +88,12 @@ class Cca(HatMetric):
 class MeanCca(ScoredByFactors, PairwiseMetric):
     """Mean canonical correlation of the two layers.
 
-    `score = sum_i rho_i / min(r_x, r_y)`, in [0, 1]; rho and r as for cca. An n x n matrix is decomposed for every
-    pair: thousands of times the cost of cca.
+    `score = sum_i rho_i / min(r_x, r_y)`, with rho and r as in `cca`. The function `mean_cca` has the details.
 
-    Settings: `variance` keeps of each layer the leading directions that hold this share of its variance: 0.99 is SVCCA
-    in the form of its paper (arXiv:1706.05806). Weighted by what of the features lies along each direction: pwcca.
+    Parameters
+    ----------
+    variance
+        As in `mean_cca`.
     """
 
     name = "mean_cca"
@@ -128,8 +130,8 @@ class MeanCca(ScoredByFactors, PairwiseMetric):
 class EigenspaceOverlap(HatMetric):
     """Share of the larger of the two layers' spans that lies in the other.
 
-    `score = |U_x' U_y|^2 / max(r_x, r_y)`, in [0, 1]; U orthonormal bases of the features, not centred, r their ranks.
-    The paper and its followers divide by the larger width, which is the rank unless features are redundant.
+    `score = |U_x' U_y|^2 / max(r_x, r_y)`, with U orthonormal bases of the features, not centred, and r their ranks.
+    The function `eigenspace_overlap` has the details.
     """
 
     name = "eigenspace_overlap"
@@ -147,13 +149,15 @@ class EigenspaceOverlap(HatMetric):
 
 @dataclasses.dataclass(frozen=True)
 class Gulp(HatMetric):
-    """Squared distance of the two layers in what ridge regression can predict from them.
+    """Squared distance of what ridge regression predicts from the two layers.
 
-    `score = |F_x - F_y|^2`, 0 for equal layers and at most `r_x + r_y`; `F = K (K + ridge)^-1` with K the centred Gram
-    matrix of trace 1. Smaller is closer. It bounds how far predictions of any one target can be apart.
+    `score = |F_x - F_y|^2`, with `F = K (K + ridge)^-1` and K the centred Gram matrix of trace 1. The score bounds
+    how far apart the predictions of any target can be. The function `gulp` has the details.
 
-    Settings: `ridge`, lambda in units of the layer's total variance; 0 compares spans, as CCA does. Packages differ:
-    some return the root, and without their normalisation lambda has the features' own scale.
+    Parameters
+    ----------
+    ridge
+        As in `gulp`.
     """
 
     name = "gulp"
@@ -183,33 +187,172 @@ class Gulp(HatMetric):
 
 
 def cca(x: Any, y: Any, *, average: Average = "squared") -> Score:
-    """Mean squared canonical correlation of the two layers: `Cca(average)(x, y)`.
+    """Return the mean squared canonical correlation (CCA) of two layers.
 
-    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1] ([0, inf] for "pillai").
-    Differentiable.
+    `score = sum_i rho_i^2 / min(r_x, r_y)`, with rho the singular values of `U_x' U_y`, U orthonormal bases of the
+    centred features and r their ranks (singular values below n eps of the largest count as zero). Chance is about
+    `max(r) / (n - 1)`: it is 1 if a layer is wider than there are samples.
+
+    Parameters
+    ----------
+    x, y
+        Features (n, dx) and (n, dy), n >= 4. Row i of both is the same sample.
+    average
+        "squared" divides by min(r_x, r_y), "yanai" by `sqrt(r_x r_y)`, and "pillai" not at all. Several packages call
+        the mean of squares Yanai's, and the mean (`mean_cca`) Pillai's.
+
+    Returns
+    -------
+    Array
+        Score in [0, 1], or in [0, min(r_x, r_y)] with average="pillai". NaN where all samples of a layer are equal,
+        or a feature is not finite.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match or a setting is out of range.
+    TypeError
+        If the features are not real numbers.
+
+    References
+    ----------
+    Hotelling 1936; Ramsay et al. 1984; Kornblith et al. 2019, arXiv:1905.00414.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> print(f"{prh_jax.cca(x, y):.2f}")
+    0.56
     """
     return Cca(average)(x, y)
 
 
 def mean_cca(x: Any, y: Any, *, variance: float = 1.0) -> Score:
-    """Mean canonical correlation of the two layers: `MeanCca(variance)(x, y)`.
+    """Return the mean canonical correlation of two layers.
 
-    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1]. Differentiable.
+    `score = sum_i rho_i / min(r_x, r_y)`, with rho and r as in `cca`. The metric decomposes an n x n matrix for every
+    pair of layers, thousands of times the cost of `cca`.
+
+    Parameters
+    ----------
+    x, y
+        Features (n, dx) and (n, dy), n >= 4. Row i of both is the same sample.
+    variance
+        Share of each layer's variance to keep, in (0, 1], in its leading directions. 0.99 is SVCCA as in its paper
+        (arXiv:1706.05806). `pwcca` weights the correlations.
+
+    Returns
+    -------
+    Array
+        Score in [0, 1]. NaN where all samples of a layer are equal, or a feature is not finite.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match or a setting is out of range.
+    TypeError
+        If the features are not real numbers.
+
+    References
+    ----------
+    Hotelling 1936; Kornblith et al. 2019, arXiv:1905.00414.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> print(f"{prh_jax.mean_cca(x, y):.2f}")
+    0.74
     """
     return MeanCca(variance)(x, y)
 
 
 def eigenspace_overlap(x: Any, y: Any) -> Score:
-    """Share of the larger of the two layers' spans that lies in the other: `EigenspaceOverlap()(x, y)`.
+    """Return the share of the larger layer's span that lies in the span of the other.
 
-    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1]. Differentiable.
+    `score = |U_x' U_y|^2 / max(r_x, r_y)`, with U orthonormal bases of the features, not centred, and r their ranks.
+    The paper divides by the larger width, which is the rank unless features are redundant.
+
+    Parameters
+    ----------
+    x, y
+        Features (n, dx) and (n, dy), n >= 4. Row i of both is the same sample.
+
+    Returns
+    -------
+    Array
+        Score in [0, 1]. NaN where all samples of a layer are equal, or a feature is not finite.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match.
+    TypeError
+        If the features are not real numbers.
+
+    References
+    ----------
+    May et al. 2019, arXiv:1909.01264.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> print(f"{prh_jax.eigenspace_overlap(x, y):.2f}")
+    0.54
     """
     return EigenspaceOverlap()(x, y)
 
 
 def gulp(x: Any, y: Any, *, ridge: float = 0.01) -> Score:
-    """Squared distance of the two layers in what ridge regression can predict from them: `Gulp(ridge)(x, y)`.
+    """Return the squared GULP distance: how differently ridge regression predicts from two layers.
 
-    x (n, dx) and y (n, dy) hold one sample a row, in the same order. At least 0, smaller is closer. Differentiable.
+    `score = |F_x - F_y|^2`, with `F = K (K + ridge)^-1` and K the centred Gram matrix of trace 1. The score bounds
+    how far apart the predictions of any target can be.
+
+    Parameters
+    ----------
+    x, y
+        Features (n, dx) and (n, dy), n >= 4. Row i of both is the same sample.
+    ridge
+        Ridge penalty in units of the layer's total variance, from 0 up. 0 compares spans, as CCA does. Some packages
+        return the root, or have a penalty on the scale of the features.
+
+    Returns
+    -------
+    Array
+        Distance in [0, r_x + r_y], with r the ranks. Smaller is closer. NaN where all samples of a layer are equal,
+        or a feature is not finite.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match or a setting is out of range.
+    TypeError
+        If the features are not real numbers.
+
+    References
+    ----------
+    Boix-Adsera et al. 2022, arXiv:2210.06545.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> print(f"{prh_jax.gulp(x, y):.2f}")
+    3.23
     """
     return Gulp(ridge)(x, y)

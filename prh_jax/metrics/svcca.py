@@ -14,11 +14,13 @@ from .base import Metric, Score, check_positive
 class Svcca(Metric):
     """Mean canonical correlation of the two layers' leading left singular vectors.
 
-    `score = sum of singular values of U_x' U_y / dim`, in [0, 1]; U the first `dim` left singular vectors of the
-    z-scored features (standard deviation with n - 1; constant columns count as zero).
+    `score = sum of singular values of U_x' U_y / dim`, with U the first `dim` left singular vectors of the z-scored
+    features (standard deviation with n - 1; constant columns count as zero). The function `svcca` has the details.
 
-    Settings: `dim`, 1 <= dim < n and dim <= width. This is the exact value; the reference approximates it with a
-    randomised SVD without oversampling, an iterative CCA and added noise, and reads about 0.1 lower.
+    Parameters
+    ----------
+    dim
+        As in `svcca`.
     """
 
     name = "svcca"
@@ -43,9 +45,44 @@ class Svcca(Metric):
 
 
 def svcca(x: Any, y: Any, *, dim: int = 10) -> Score:
-    """Mean canonical correlation of the two layers' leading left singular vectors: `Svcca(dim)(x, y)`.
+    """Return the mean canonical correlation of two layers' leading singular vectors (SVCCA).
 
-    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1]. ValueError unless dim < n and
-    dim <= dx, dy. Differentiable where singular values `dim` and `dim + 1` differ.
+    `score = sum of singular values of U_x' U_y / dim`, with U the first `dim` left singular vectors of the z-scored
+    features (standard deviation with n - 1; constant columns count as zero). The value is exact. The reference
+    approximates it, and reads about 0.1 lower. The score is differentiable where singular values `dim` and `dim + 1`
+    differ.
+
+    Parameters
+    ----------
+    x, y
+        Features (n, dx) and (n, dy), n >= 4. Row i of both is the same sample.
+    dim
+        Number of singular vectors, 1 <= dim < n and dim <= dx, dy.
+
+    Returns
+    -------
+    Array
+        Score in [0, 1]. NaN where all samples of a layer are equal, or a feature is not finite.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match or a setting is out of range.
+    TypeError
+        If the features are not real numbers.
+
+    References
+    ----------
+    Raghu et al. 2017, arXiv:1706.05806.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> print(f"{prh_jax.svcca(x, y, dim=2):.2f}")
+    0.64
     """
     return Svcca(dim)(x, y)

@@ -29,7 +29,7 @@ class Parts(NamedTuple):
     through  `sum_j A_ij v_j`, with v the "d", "r" and "c" of `samples`
     rings    `sum_abc A_ab A_bc A_ca` and `sum_abc A_ab A_bc A_ac`
 
-    What only the third moment needs (three letters, through, rings) is left out where that is not asked for.
+    Terms of the third moment alone (three letters, through, rings) are left out where that is not asked for.
     """
 
     means: Any

@@ -1,4 +1,4 @@
-"""Gram matrices of so many samples that they are kept as factors: the sums of `null.forms` in feature space.
+"""Gram matrices of numbers of samples at which they are kept as factors: the sums of `null.forms` in feature space.
 
 With `A = L R' + diag(e)` rows are summed by `R (L' 1)`, squares are `R (L'L) R'`, and only the cubes of entries take
 products of samples with samples, a block at a time.

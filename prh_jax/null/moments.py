@@ -26,7 +26,7 @@ Labels = tuple[int, ...]
 
 
 class MatrixSums(NamedTuple):
-    """What the moments keep of a layer: means of its matrix, off and on the diagonal, and `S_P` of the centred one.
+    """Sketch of a layer for the moments: means of its matrix, off and on the diagonal, and `S_P` of the centred one.
 
     `second` and `third` have a number for each class of partitions of 4 and of 6 indices.
     """
@@ -109,7 +109,7 @@ def _free_sum(parts: Parts, labels: Labels) -> float:
 
 
 def matrix_sums(parts: Parts, *, third: bool) -> MatrixSums:
-    """What the moments need of the sums of a layer's matrix."""
+    """Sums of a layer's matrix that the moments need."""
     sums = []
     for degree in (2, 3) if third else (2,):
         classes, _, to_distinct = _classes(degree)

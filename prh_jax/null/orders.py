@@ -29,7 +29,7 @@ def group_codes(groups: Sequence[Any], n: int) -> tuple[int, ...]:
 
 
 def exchange_units(n: int, groups: Sequence[int] | None = None, exchange: Exchange = "within") -> list[np.ndarray]:
-    """What orders exchange: arrays (units, samples of a unit); the units of one array change places with one another.
+    """Units that permutations exchange: arrays (units, samples of a unit), each permuted by itself.
 
     Without groups, all samples; "within", the samples of each group; "whole", the groups of each size, the i-th sample
     of one with the i-th of another.
@@ -67,8 +67,8 @@ def make_orders(
     """Orders (count, n), each uniform over all permutations of the samples, or over those that `exchange` allows.
 
     Order i depends on the seed and on i alone: more orders begin with the same ones, and neither tiles nor devices nor
-    the choice of models change them. Where there are no more than `count` orders besides the identity, all of them are
-    returned, each once, in place of samples: p-values are exact then.
+    the choice of models change them. Where there are no more than `count` orders other than the identity, all of them
+    are returned, each once, in place of samples: p-values are exact then.
     """
     if count < 1:
         raise ValueError(f"A null needs at least one order, got {count}.")

@@ -1,4 +1,4 @@
-"""What a null says of an observed score: p-values, the critical score, calibrated scores, and rates over many pairs.
+"""Results of a null for an observed score: p-values, the critical score, calibrated scores, and rates over many pairs.
 
 The rules for one pair are those of Groeger, Wen and Brbic (2026), "Revisiting the Platonic Representation Hypothesis:
 an Aristotelian View". Larger scores are closer here; callers turn scores round where a metric says otherwise.
@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Calibrated(NamedTuple):
-    """What the null says of each score: arrays of the scores' shape."""
+    """Results of the null for each score: arrays of the scores' shape."""
 
     p: np.ndarray
     tau: np.ndarray

@@ -11,7 +11,7 @@ Aggregate = Callable[[np.ndarray], Any]
 
 
 def row_max_mean(scores: np.ndarray) -> Any:
-    """For each layer of x its best layer of y, averaged over the layers of x; NaN cells are passed over."""
+    """Return the best score of each layer of x, averaged over the layers of x; NaN cells are left out."""
     return np.nanmean(np.nanmax(scores, axis=-1), axis=-1)
 
 
@@ -33,20 +33,30 @@ MOST_ORDERS = 2**31 - 1
 
 @dataclasses.dataclass(frozen=True)
 class Null:
-    """How chance is found: the same orders re-pair the samples of every layer of y with those of x.
+    """Settings of the null distribution: permutations of the samples of y, the same for every layer.
 
-    orders      number of orders; all of them, once each, where the samples have no more
-    seed        order i depends on the seed and on i alone
-    alpha       level of the critical score, in (0, 1)
-    aggregate   from the layer pairs of a model pair to its score: a name in AGGREGATES, or a function of the scores
-                (layers of x, layers of y); it is applied to the observed scores and under each order alike
-    stop_after  stop a model pair at so many orders that score at least the observed (Besag and Clifford 1991): clear
-                cases of chance cost few orders. None runs all orders for every pair
-    tail        also the skewness of every cell and its tail probability, where scores are inner products
-    cells       also keep the null of every layer pair (orders x layers x layers, float32)
-    exchange    what changes places where samples have groups: "within", the samples of a group with one another;
-                "whole", whole groups of equal size with one another, for inputs that are repeated (five captions of
-                an image). None: "whole" where many rows are paired with one (pair=), else "within"
+    Parameters
+    ----------
+    orders
+        Number of permutations. If the samples have no more, each is taken once.
+    seed
+        Seed of the permutations. Permutation i depends on the seed and on i alone.
+    alpha
+        Level of the critical score, in (0, 1).
+    aggregate
+        From the layer pairs of a model pair to its score: a name in AGGREGATES, or a function of the scores (layers of
+        x, layers of y). It applies to the observed scores and to those of each permutation.
+    stop_after
+        Stop a model pair at this number of permutations that score at least as high as observed (Besag and Clifford
+        1991), so that clear cases of chance cost little. None runs all permutations for every pair.
+    tail
+        Also compute the skewness of every cell and its tail probability, where scores are inner products.
+    cells
+        Also keep the null of every layer pair (orders x layers x layers, float32).
+    exchange
+        Units that a permutation exchanges if samples have groups. "within" exchanges the samples of a group. "whole"
+        exchanges whole groups of equal size, for repeated inputs (five captions of an image). None is "whole" if many
+        rows are paired with one (`pair=`), else "within".
     """
 
     orders: int = 200
@@ -78,7 +88,7 @@ class Null:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings as plain values; a function by its name, and `exchange` where it is not the usual one."""
+        """The settings as plain values, a function by its name, and `exchange` unless it is the usual one."""
         name = self.aggregate if isinstance(self.aggregate, str) else f"function {_name(self.aggregate)}"
         found = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)} | {"aggregate": name}
         if self.exchange != "whole":  # as nulls of earlier versions, which knew no other
@@ -86,7 +96,7 @@ class Null:
         return found
 
     def reduce(self, scores: np.ndarray) -> Any:
-        """The aggregate of scores (..., layers of x, layers of y); NaN where all are NaN."""
+        """Return the aggregate of scores (..., layers of x, layers of y); NaN if all are NaN."""
         if np.isnan(scores).all(axis=(-2, -1)).any():
             known = ~np.isnan(scores).all(axis=(-2, -1))
             out = np.full(scores.shape[:-2], np.nan)

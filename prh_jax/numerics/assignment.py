@@ -16,8 +16,9 @@ from .varying import varying_as
 def best_match(gain: Float[Array, "w w"], first: Int[Array, ""], second: Int[Array, ""]) -> Int[Array, " w"]:
     """For each feature of the first layer its partner in the second, with the largest sum of gains; a permutation.
 
-    Only the first so many features of a side are real, the others fill up: all of the narrower layer are matched with
-    real ones of the wider, those left over with what fills up. No gradient flows; what is not finite counts as 0.
+    Only the first features, up to a number, of a side are real, the others fill up: all of the narrower layer are
+    matched with real ones of the wider, those left over with what fills up. No gradient flows; what is not finite
+    counts as 0.
     """
     w = gain.shape[0]
     gain = lax.stop_gradient(gain)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
 Ranking = Literal["product", "distance"]
-"""What puts the samples nearest to each in order: the inner product of rows, or their Euclidean distance."""
+"""Measure that orders the samples nearest to each: the inner product of rows, or their Euclidean distance."""
 
 IN_CACHE, BLOCK = 2**16, 2**22
 """Numbers in float64 that are made at a time: where pairs are compared, and where matrices are multiplied."""
@@ -26,7 +26,7 @@ class ExactFeatures:
     given
         Features (n, d) as they were given.
     ranking
-        What puts neighbours in order.
+        Measure that orders neighbours.
     unit_rows
         Whether rows are divided by their lengths, so that the inner product is the cosine.
     threshold
@@ -168,14 +168,14 @@ def settle(
     """Rows whose list of neighbours is in doubt, and the lists of these rows as float64 arithmetic has them.
 
     Two samples are in doubt where their values differ by no more than the margin of the row. Samples that float64
-    cannot tell apart count as equal, and stand in the order of their numbers.
+    cannot tell apart count as equal, and are in the order of their numbers.
 
     Parameters
     ----------
     places
         Candidates of each row, the nearest first: at least k.
     values
-        What they were ranked by, in descending order.
+        Values that ranked them, in descending order.
     margins
         How much two values of a row that differ may have come nearer by rounding.
     samples

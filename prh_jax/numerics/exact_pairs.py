@@ -24,7 +24,7 @@ class ExactPairs:
     def levels(self) -> Int[np.ndarray, "n n"]:
         """The place of each pair's dissimilarity among the distinct ones, from 1 up; zeros on the diagonal.
 
-        What float64 cannot tell apart counts as equal.
+        Values that float64 cannot distinguish count as equal.
         """
         n = len(self.features.given)
         one, other = np.triu_indices(n, 1)

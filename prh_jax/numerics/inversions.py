@@ -25,7 +25,7 @@ def packed(values: Int[Array, " pairs"], n: int) -> Int[Array, "n h"]:
 
 
 def share(counts: Int[Array, " pairs"]) -> Float[Array, ""]:
-    """Sum of counts as a share of all pairs of so many entries, rounded as floats are.
+    """Sum of counts as a share of all pairs of that number of entries, rounded as floats are.
 
     The sum does not fit into 32 bits: its digits of 8 bits are added on their own.
     """
@@ -47,7 +47,7 @@ def running_sum(bits: Bool[Array, " m"]) -> Int[Array, " m"]:
 def inversions(order: Int[Array, " m"]) -> Int[Array, " m"]:
     """Counts whose sum is the number of inversions, i < j with order_i > order_j, of a permutation of 0 .. m - 1.
 
-    Bit by bit from the highest, entries that agree in the bits so far stand together, in their first order: a 0 is
+    Bit by bit from the highest, entries that agree in the bits so far are together, in their first order: a 0 is
     inverted with every 1 before it, and goes before them. Groups of COMPARED are compared each with each. m is a
     multiple of LANES.
     """

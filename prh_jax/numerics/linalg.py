@@ -71,7 +71,7 @@ def squared_distances(gram: Float[Array, "n n"]) -> Float[Array, "n n"]:
 def median_distance(squares: Float[Array, "n n"], where: Bool[Array, " n"] | None = None) -> Float[Array, ""]:
     """The median distance between two samples, from all squared distances; of the middle two their mean.
 
-    Of the samples that count, two at least, if `where` tells.
+    Of the samples that count, two at least, where `where` is True.
     """
     n: Any = squares.shape[0]
     if where is not None:
@@ -119,7 +119,7 @@ def split_center(
 ) -> tuple[Float[Array, "n n"], Float[Array, " n"]]:
     """A symmetric matrix K as what its two centred forms are made of: the U-centred matrix U, and a diagonal g.
 
-    `<HKH, HLH> = <U, V> + <g, h>` with `H = I - 11'/n`, and `<U, V> / (n (n - 3))` is the unbiased HSIC. What is large
+    `<HKH, HLH> = <U, V> + <g, h>` with `H = I - 11'/n`, and `<U, V> / (n (n - 3))` is the unbiased HSIC. A large entry
     on the diagonal alone, as of one sample far from all others, takes no digits from U.
 
     Parameters

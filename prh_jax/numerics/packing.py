@@ -41,7 +41,7 @@ def unpack_upper(upper: Float[Array, "n h"]) -> Float[Array, "n n"]:
 
 
 def packed_places(order: Int[Array, " n"]) -> Int[Array, "n h"]:
-    """Where `pack_upper` put the entry that stands at each place of the packed matrix once samples are reordered."""
+    """Where `pack_upper` put the entry at each place of the packed matrix once samples are reordered."""
     n = order.shape[0]
     half = n // 2
     first = jnp.broadcast_to(order[:, None], (n, half))

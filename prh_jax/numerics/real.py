@@ -17,7 +17,7 @@ def as_real(who: str, x: Any) -> Any:
     Parameters
     ----------
     who
-        What the features are for, such as the name of a metric: the error says it.
+        Use of the features, such as the name of a metric: the error says it.
     x
         Whatever `arrays.real_numbers` takes.
 

@@ -37,8 +37,8 @@ def iterate_subspace(matrix, r: int, *, limit: int = 5, tolerance: float = 3e-5)
 
     Each round builds an orthonormal basis of the start block and its products with the matrix (Musco and Musco 2015,
     arXiv:1504.05477) and starts the next from its best vectors. Settled: the root sum of squares of the sines of the
-    angles that the subspace moved by in a round is at most the tolerance; or its bound by Davis and Kahan, residual /
-    gap, is at most ten times that, as the residual's own rounding is so much larger. Scores of r cosines err by less.
+    angles of a round is at most the tolerance. Or its bound by Davis and Kahan, residual / gap, is at most ten times
+    that, as the residual's own rounding is so much larger. Scores of r cosines err by less.
     """
 
     def products(block):
@@ -122,12 +122,12 @@ def _with_derivative_jvp(primals, tangents):
 def left_vectors(
     z: Float[Array, "n d"], r: int, *, bfloat16: bool = False
 ) -> tuple[Float[Array, "n r"], Bool[Array, ""]]:
-    """The first r left singular vectors of z, and whether it has that many; by Gram matrices of samples or, where there
-    are fewer, of features.
+    """Return the first r left singular vectors of z, and whether it has that many.
 
-    A Gram matrix squares singular values: where the r-th is far below the first, rounding would blur it. The directions
-    above it are then taken out of z, and the rest is found from the Gram matrix of what remains. Derivatives are those
-    of the subspace (see `with_derivative`). `bfloat16` as in `blocks.gram`.
+    They come from Gram matrices of samples or, if there are fewer, of features. A Gram matrix squares singular values:
+    if the r-th is far below the first, rounding would blur it. The directions above it are then taken out of z, and the
+    rest is found from the Gram matrix of what remains. Derivatives are those of the subspace (see `with_derivative`).
+    `bfloat16` is as in `blocks.gram`.
     """
     (n, d), fixed = z.shape, lax.stop_gradient(z)
 

@@ -44,10 +44,10 @@ def curve(
     Parameters
     ----------
     result, metric
-        What is drawn.
+        The scores to draw.
     x
         As in `prh_jax.trend`: a name that was assigned or recorded ("params"), numbers by model or in their order.
-        "step" is the training step, which a revision or label tells, too (`pythia-70m@step1000`, `checkpoint-1000`).
+        "step" is the training step, also from a revision or label (`pythia-70m@step1000`, `checkpoint-1000`).
         Models without a number are left out; of models with the same number the mean is drawn.
     side
         Whose models have the numbers.
@@ -152,7 +152,7 @@ def curve(
 
 
 def _groups(result: Alignment, side: str, models: list[str], x: Covariate, families: Families) -> list[str]:
-    """What the models on one line have in common."""
+    """Label of the models on one line."""
     if families is None and isinstance(x, str) and x == "step":
         return [without_step(model) for model in models]
     (groups,) = families_of(result, {side: models}, families)
@@ -173,7 +173,7 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 
 def _texts(lines: list[tuple[str, str, np.ndarray, np.ndarray]], *, mean: bool) -> list[str]:
-    """What the legend calls each line: by the model of the other side, the family, or both."""
+    """Names of the lines in the legend: by the model of the other side, the family, or both."""
     families, others = ([line[part] for line in lines] for part in (0, 1))
     named = dict(zip(dict.fromkeys(families), labels(dict.fromkeys(families), 28), strict=True))
     other = dict(zip(dict.fromkeys(others), labels(dict.fromkeys(others)), strict=True))

@@ -1,4 +1,4 @@
-"""What the figures share: a figure of the right size, names that fit, colours that all can tell apart."""
+"""Base of the figures: a figure of the right size, names that fit, colours that all can tell apart."""
 
 import re
 from collections import Counter
@@ -21,7 +21,7 @@ _OWN = "prh-jax"
 
 
 def new_axes(ax: Any, width: float, height: float) -> Any:
-    """The axes given, or those of a new figure of this size in inches, which makes room for what stands outside."""
+    """The axes given, or those of a new figure of this size in inches, which makes room for labels outside."""
     if ax is not None:
         return ax
     try:
@@ -55,7 +55,7 @@ def as_text(text: Any) -> str:
 
 
 def labels(names: Iterable[Any], limit: int = 44) -> list[str]:
-    """Short names to draw; those that would be alike are told apart by more of the name, or by a number."""
+    """Short names to draw; those that would be alike differ by more of the name, or by a number."""
     full = [str(name) for name in names]
     short = [short_name(name, limit) for name in full]
     often = Counter(short)
@@ -73,7 +73,7 @@ def title(ax: Any, text: str) -> None:
 
 
 def outside_legend(ax: Any, handles: Any, texts: Any, *, where: str = "right") -> Any:
-    """A legend beside the data: to the right of all, or below; beside the axes in a figure that is not ours."""
+    """A legend next to the data: to the right of all, or below; next to the axes in a figure that is not ours."""
     options: dict[str, Any] = {"fontsize": 7, "frameon": False, "handlelength": 2.6}
     figure = ax.figure
     if figure.get_gid() == _OWN:
@@ -158,7 +158,7 @@ def numbered_points(
 
 
 def put_numbers(ax: Any, x: np.ndarray, y: np.ndarray, families: list[str] | None) -> None:
-    """The number of each point in a disc on it, or beside it on a thread where others are too near."""
+    """The number of each point in a disc on it, or next to it on a thread where others are too near."""
     ax.figure.draw_without_rendering()
     at = ax.transData.transform(np.column_stack([x, y])) * 72 / ax.figure.dpi
     box = ax.get_window_extent()

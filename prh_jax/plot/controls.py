@@ -1,4 +1,4 @@
-"""Models beside their controls: what training adds to alignment."""
+"""Models and their controls: what training adds to alignment."""
 
 from typing import Any
 
@@ -11,7 +11,10 @@ from .base import COLORS, GREY, as_text, labels, new_axes, outside_legend, title
 
 
 def above_control(result: Alignment, metric: str, *, side: str | None = None, how: How = "best", ax: Any = None) -> Any:
-    """Each model that has a control on a row: its score, filled, and that of random weights, hollow.
+    """Draw the score of each model that has a control, filled, next to that of random weights, hollow.
+
+    A colour is a model of the other side, or the mean over those if there are more than eight. With a calibration, the
+    dashed line is the strictest critical score of the pairs that are drawn.
 
     Parameters
     ----------
@@ -22,12 +25,14 @@ def above_control(result: Alignment, metric: str, *, side: str | None = None, ho
     side
         The side whose models have controls, as in `Alignment.above_control`.
     how
-        One number for every model pair, as in `Alignment.reduce`.
+        From layer pairs to model pairs, as in `Alignment.reduce`.
     ax
         Axes to draw into; a new figure if None.
 
-    A colour is a model of the other side, and the mean over those where there are more than eight. With a calibration,
-    the dashed line is the strictest critical score of the pairs that are drawn.
+    Returns
+    -------
+    Axes
+        The axes, which are not shown.
 
     Raises
     ------

@@ -13,13 +13,31 @@ from .base import COLORS, GREY, STYLES, as_text, labels, legend_width, new_axes,
 def depth_curve(
     result: Alignment, metric: str, *, model_x: str | None = None, model_y: str | None = None, ax: Any = None
 ) -> Any:
-    """The best score over the layers of y at every relative depth of x, a line for each model of x.
+    """Draw the best score over the layers of y at every relative depth of x, a line for each model of x.
 
-    model_x  one model of x; all if None
-    model_y  best over the layers of this model; over the layers of all models of y if None
+    A model is not compared with itself. If `model_y` is a model of x too, its own line is the best over its other
+    layers.
 
-    A model is not compared with itself. Where `model_y` is a model of x too, its own line is the best over its other
-    layers. ValueError where nothing is left to compare.
+    Parameters
+    ----------
+    result, metric
+        The scores to draw.
+    model_x
+        One model of x; all if None.
+    model_y
+        Take the best over the layers of this model; over the layers of all models of y if None.
+    ax
+        Axes to draw into; a new figure if None.
+
+    Returns
+    -------
+    Axes
+        The axes, which are not shown.
+
+    Raises
+    ------
+    ValueError
+        If nothing is left to compare.
     """
     from matplotlib.ticker import PercentFormatter
 
@@ -28,8 +46,8 @@ def depth_curve(
         own = result.own_blocks(scores)
         if own.all():
             raise ValueError(
-                "Every pair of these models is a model with itself, which tells nothing of y. Name it on both sides "
-                "(model_x=, model_y=) to see its layers beside one another."
+                "Every pair of these models is a model with itself: no evidence about y. Name it on both sides "
+                "(model_x=, model_y=) to see its layers with one another."
             )
         scores = scores.where(~own)
     sign = result.provenance.sign(metric)
@@ -56,7 +74,7 @@ def depth_curve(
 
 
 def null_histogram(result: Alignment, metric: str, model_x: str, model_y: str, *, ax: Any = None) -> Any:
-    """What chance gives for a model pair, order by order, beside its score and the critical score.
+    """Draw the null distribution of a model pair, with its score and the critical score.
 
     Of a model with itself the title says that its score is no evidence, in place of p.
     """

@@ -35,18 +35,39 @@ def report(
     covariates: Mapping[str, Mapping[str, float]] | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write a result as one self-contained HTML file, and return its path.
-
-    galleries   neighbours of layer pairs (`neighbor_gallery`), shown with their model pair
-    covariates  numbers by model to plot alignment against ({"ImageNet top-1": {"vit_b": 81.2, ...}}), beside those
-                that `Alignment.assign` gave and extraction recorded
-    overwrite   replace a file that is there
+    """Write a result as one self-contained HTML file.
 
     A model with itself is grey in the map, where a click opens its layers, and counts nowhere else. The table has two
-    models once, and in both orders, model of x first, where the metric is not symmetric.
+    models once, or in both orders, model of x first, if the metric is not symmetric. Reports need plotly (the extra
+    "plot"), and pillow for galleries of pictures.
 
-    Needs plotly (the extra "plot"), and pillow for galleries of pictures. StoreError where the file is there or cannot
-    be written, ValueError for a covariate of no model of the result.
+    Parameters
+    ----------
+    result
+        The result to show.
+    path
+        Path of the file.
+    title
+        Title of the page.
+    galleries
+        Neighbours of layer pairs (`neighbor_gallery`), shown with their model pair.
+    covariates
+        Numbers by model to plot alignment against ({"ImageNet top-1": {"vit_b": 81.2, ...}}), next to those that
+        `Alignment.assign` gave and extraction recorded.
+    overwrite
+        Replace a file that exists.
+
+    Returns
+    -------
+    Path
+        Path of the file.
+
+    Raises
+    ------
+    StoreError
+        If the file exists or cannot be written.
+    ValueError
+        If a covariate is of no model of the result.
     """
     path = file_target(path, overwrite=overwrite)
     try:
@@ -118,7 +139,7 @@ def _models(result: Alignment) -> dict[str, list[dict[str, Any]]]:
 def _metric(result: Alignment, key: str) -> dict[str, Any]:
     """Scores of all layer pairs, tables of model pairs, and where the best pairs are; flat, row by row.
 
-    `counted` tells which model pairs the table has, and `listed` which of those stands for each.
+    `counted` says which model pairs the table has, and `listed` which of those stands for each.
     """
     scores, best = result.layers(key).transpose("layer_x", "layer_y"), result.best(key, with_self=False)
     own, first = result.model_pairs(key)

@@ -51,16 +51,34 @@ def model_map(
     alpha: float = 0.05,
     ax: Any = None,
 ) -> Any:
-    """The models of x with those of y, like with like: rows and columns in the order of a hierarchical clustering.
-
-    how           from layer pairs to model pairs, as in `Alignment.reduce`
-    values        "score", or "calibrated" (0 is chance) where the result has a calibration
-    cluster       False keeps the order of the result
-    families      of each model by name, or the name of what was assigned or recorded ("pool"), drawn as coloured
-                  strips; the assigned `family` if None
-    significance  "p", "q_bh" or "q_by" of the calibration: cells above `alpha` are pale. None masks nothing
+    """Draw the scores of the models of x with those of y, in the order of a hierarchical clustering.
 
     A model with itself is hatched: it has no part in the colours and in the clustering, and is never pale.
+
+    Parameters
+    ----------
+    result, metric
+        The scores to draw.
+    how
+        From layer pairs to model pairs, as in `Alignment.reduce`.
+    values
+        "score", or "calibrated" (0 is chance) if the result has a calibration.
+    cluster
+        False keeps the order of the result.
+    families
+        Family of each model by name, or the name of an assigned or recorded value ("pool"), drawn as coloured strips;
+        the assigned `family` if None.
+    significance
+        "p", "q_bh" or "q_by" of the calibration: cells above `alpha` are pale. None makes no cell pale.
+    alpha
+        Level of significance.
+    ax
+        Axes to draw into; a new figure if None.
+
+    Returns
+    -------
+    Axes
+        The axes, which are not shown.
     """
     if values not in ("score", "calibrated"):
         raise ValueError(f"values is 'score' or 'calibrated', got {values!r}.")
@@ -146,9 +164,9 @@ def metric_map(result: Alignment, *, how: How = "best", per: str = "model", ax: 
 
 
 def leaf_order(table: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
-    """Rows in the order of the leaves of their hierarchical clustering (average linkage, Euclidean distance).
+    """Return rows in the order of the leaves of their hierarchical clustering (average linkage, Euclidean distance).
 
-    own  cells of a model with itself: two rows are compared in the columns where neither has one
+    Where `own` is True the cell is of a model with itself: two rows are compared in the columns where neither has one.
     """
     from scipy.cluster import hierarchy
     from scipy.spatial.distance import pdist

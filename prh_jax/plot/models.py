@@ -37,14 +37,32 @@ def covariate_scatter(
     families: Families = None,
     ax: Any = None,
 ) -> Any:
-    """Alignment of every model of a side against a number that it has, with the line of least squares.
-
-    covariate  as in `prh_jax.trend`: by model, in their order, or a name that was assigned or recorded
-    other      the model of the other side to align with; the mean over all of them if None. A model is not aligned with
-               itself: of a model on both sides, the mean is over the others, and `other` itself has no point
-    families   of each model by name, or the name of what was assigned or recorded; the assigned `family` if None
+    """Draw the alignment of every model of a side against a number of the model, with the line of least squares.
 
     The legend has Spearman's and Pearson's correlation. `prh_jax.trend` tests them.
+
+    Parameters
+    ----------
+    result, metric
+        The scores to draw.
+    covariate
+        As in `prh_jax.trend`: by model, in their order, or a name that was assigned or recorded.
+    side
+        The side of these models, "x" or "y".
+    other
+        The model of the other side; the mean over all of them if None. A model is not aligned with itself: if a model
+        is on both sides, the mean is over the others, and `other` itself has no point.
+    how
+        From layer pairs to model pairs, as in `Alignment.reduce`.
+    families
+        Family of each model by name, or the name of an assigned or recorded value; the assigned `family` if None.
+    ax
+        Axes to draw into; a new figure if None.
+
+    Returns
+    -------
+    Axes
+        The axes, which are not shown.
     """
     if side not in ("x", "y"):
         raise ValueError(f"A side is 'x' or 'y', got {side!r}.")

@@ -37,16 +37,22 @@ from .tables import latex_table, markdown_table
 
 
 class Alignment:
-    """Scores of all layers of one set of models with all layers of another, labelled, with how they were made.
+    """Scores of all layers of one set of models with all layers of another, with labels and their origin.
 
-    `dataset` is an xarray Dataset: one (layer_x, layer_y) matrix per metric, with coordinates `model_x`,
-    `layer_name_x`, `depth_x` (position in its model) along layer_x, and the same for y. `provenance` tells the origin:
-    metric settings, preprocessing, models, samples, precision and versions. `calibration` is what chance gives, where
-    it was asked for.
+    If both sides hold a model, its pair with itself is in the matrices but is no evidence. `self_pairs` marks it, and
+    trends, rates, curves, figures and printed tables leave it out. Two models in both orders are one pair if the metric
+    is symmetric. `counted_pairs` are the pairs that count.
 
-    Where both sides hold a model, its pair with itself is in the matrices, but is no evidence: `self_pairs` marks it,
-    and trends, rates, curves, figures and printed tables leave it out. Two models in both orders are one pair where the
-    metric is symmetric: `counted_pairs` are the pairs that count.
+    Parameters
+    ----------
+    dataset
+        One (layer_x, layer_y) matrix per metric, with coordinates `model_x`, `layer_name_x`, `depth_x` (position in its
+        model) along layer_x, and the same for y.
+    protocol
+        Origin, as plain values: settings of metrics, preprocessing, models, samples, precision and versions.
+        `provenance` has it as an object.
+    calibration
+        Null distribution and p-values, or None.
     """
 
     def __init__(
@@ -80,17 +86,17 @@ class Alignment:
     def layers(
         self, metric: str, model_x: Models = None, model_y: Models = None, *, with_self: bool = True
     ) -> xr.DataArray:
-        """The layer-by-layer matrix of a metric, whole or for chosen models of either side.
+        """Return the layer-by-layer matrix of a metric, of all models or of chosen models of either side.
 
         Parameters
         ----------
         metric
-            One of the result's.
+            One of the result's metrics.
         model_x, model_y
-            One model by label ("vit-b") or place (0, -1), a list of several, a slice of places, what is recorded of
-            them ({"family": "dino"}), or a test of their records; all if None.
+            One model by label ("vit-b") or place (0, -1), a list of several, a slice of places, recorded values
+            ({"family": "dino"}), or a test of the models' records; all if None.
         with_self
-            False puts NaN where a layer of a model stands with itself.
+            False puts NaN for layers of one model with each other on both sides.
         """
         if metric not in self.dataset:
             raise ValueError(f"This result has no metric {metric!r}; {near_names(metric, self.metrics)}.")
@@ -104,18 +110,18 @@ class Alignment:
     def best(
         self, metric: str, model_x: Models = None, model_y: Models = None, *, with_self: bool = True
     ) -> xr.Dataset:
-        """The best layer pair of every model pair: `score` and where it lies (`layer_x`, `depth_x`, ...).
+        """Return the best layer pair of every model pair: `score` and its place (`layer_x`, `depth_x`, ...).
 
-        Models are chosen as in `layers`. The best of a model with itself is a layer with itself; `with_self=False`
-        passes over those, and is the best of two different layers.
+        Models are chosen as in `layers`. The best pair of a model with itself is a layer with itself; `with_self=False`
+        excludes those pairs, and gives the best of two different layers.
         """
         scores = self.layers(metric, model_x, model_y, with_self=with_self)
         return self._marked(best_layers(scores, larger_is_closer=self.provenance.larger_is_closer(metric)))
 
     def scores(self, metric: str, model_x: Models = None, model_y: Models = None) -> xr.DataArray:
-        """Alignment score of every model pair, a labelled model-by-model table: the best over layer pairs.
+        """Return the alignment score of every model pair, the best over layer pairs, as a labelled table.
 
-        Models are chosen as in `layers`. The coordinate `self_pair` marks what is no evidence: a model with itself.
+        Models are chosen as in `layers`. The coordinate `self_pair` marks a model with itself, which is no evidence.
         """
         return self.best(metric, model_x, model_y)["score"].rename(metric)
 
@@ -127,26 +133,26 @@ class Alignment:
         metric: str | Sequence[str] | None = None,
         **recorded: Any,
     ) -> "Alignment":
-        """A result of some of the models and metrics, which every figure, table and report takes.
+        """Select models and metrics, and return their result, which every figure, table and report takes.
 
-        q-values are taken anew over the model pairs that are left, and the provenance is that of the chosen models.
+        q-values are computed over the model pairs that are left, and the provenance is that of the chosen models.
         Calibrate first: `calibrate` refuses a saved choice whose models, alone, `align` would label otherwise.
 
         Parameters
         ----------
         model_x, model_y
-            Models of one side, as in `layers`, in the order in which they are named; all if None.
+            Models of one side, as in `layers`, in the order in which you name them; all if None.
         metric
             One metric or several; all if None.
         **recorded
-            What extraction recorded of the models or `assign` gave them: a value, a list of values, or a test of the
-            value, as in `sel(family="dino", params=lambda count: count < 1e9)`. A name that ends in _x or _y chooses
-            on that side alone. A side none of whose models has it stays whole.
+            Values that extraction recorded of the models or `assign` gave them: a value, a list of values, or a test of
+            the value, as in `sel(family="dino", params=lambda count: count < 1e9)`. A name that ends in _x or _y
+            chooses on that side alone. A side stays whole if none of its models has the value.
 
         Raises
         ------
         ValueError
-            If a model or metric is not there, or no model is left.
+            If a model or metric does not exist, or no model is left.
         """
         metrics = self.metrics if metric is None else [metric] if isinstance(metric, str) else list(metric)
         metrics = [str(self.layers(name).name) for name in dict.fromkeys(metrics)]
@@ -169,7 +175,7 @@ class Alignment:
         return cut
 
     def assign(self, **values: Any) -> "Alignment":
-        """This result with numbers and texts of its models, which it keeps: `assign(params=..., family=...)`.
+        """Return this result with numbers and texts for its models: `assign(params=..., family=...)`.
 
         Figures, trends, reports, data frames (`params_x`, `params_y`) and `sel` find them by name. They are saved with
         the result. Scores and calibration are shared with this one, not copied.
@@ -178,14 +184,13 @@ class Alignment:
         ----------
         **values
             By name: values by label of the model (a mapping, a Series), a list in the order of the models, a function
-            of a model's record, or one value for all. Models whose value is None or NaN, or that have none, are
-            without. A name that ends in _x or _y is of the models of that side alone. One that was assigned before is
-            given anew.
+            of a model's record, or one value for all. A model whose value is None, NaN or missing has none.
+            A name that ends in _x or _y is for the models of that side alone. A new value replaces an earlier one.
 
         Raises
         ------
         ValueError
-            If a value is of no model, or is neither a finite number nor a text.
+            If a value is for no model, or is neither a finite number nor a text.
         """
         return Alignment(self.dataset, assign_values(self.provenance, values), self.calibration)
 
@@ -201,16 +206,13 @@ class Alignment:
         return self._table(self.model_pairs().own)
 
     def counted_pairs(self, metric: str) -> xr.DataArray:
-        """Model pairs (model_x, model_y) that count: none of one model with itself, and two models in both orders once.
-
-        Where a metric is not symmetric, both orders count: they are two scores.
-        """
+        """Return which model pairs (model_x, model_y) count: no model with itself, none twice if symmetric."""
         return self._table(self.model_pairs(metric).counted(symmetric=self.is_symmetric(metric)))
 
     def model_pairs(self, metric: str | None = None) -> ModelPairs:
-        """What each model pair is: one model with itself, or two models that another pair has, too.
+        """Return what each model pair is: a model with itself, or one that occurs in both orders.
 
-        With a metric, a pair that has a score by it goes before one that has none.
+        With a metric, a pair that has a score by it comes before one that has none.
         """
         models_x, models_y = (list(model_blocks(self.dataset[f"model_{side}"].values)) for side in "xy")
         scored = None
@@ -221,7 +223,7 @@ class Alignment:
         return model_pairs(self.provenance, models_x, models_y, scored)
 
     def is_symmetric(self, metric: str) -> bool:
-        """Whether both orders of two layers have one score by this metric; from the scores if it is not recorded."""
+        """Return whether both orders of two layers have the same score; from the scores if it is not recorded."""
         recorded = self.provenance.metrics[metric].symmetric
         if recorded is not None:
             return recorded
@@ -232,12 +234,12 @@ class Alignment:
         return list(model_blocks(self.dataset[f"model_{side}"].values).values())
 
     def own_blocks(self, scores: xr.DataArray) -> np.ndarray:
-        """Where both layers are of one model, in a matrix (layer_x, layer_y) that `layers` gives."""
+        """Return where both layers are of one model, in a matrix (layer_x, layer_y) of `layers`."""
         own = self.self_pairs.sel({f"model_{side}": scores[f"model_{side}"] for side in "xy"})
         return own.transpose(*scores.dims).values
 
     def _own_layers(self, scores: xr.DataArray) -> np.ndarray:
-        """Where a layer stands with itself, in the same."""
+        """Where a layer is with itself, in the same."""
         along = (scores[f"depth_{str(dim)[-1]}"].values for dim in scores.dims)
         return self.own_blocks(scores) & np.equal.outer(*along)
 
@@ -251,44 +253,44 @@ class Alignment:
         return table.assign_coords(self_pair=(("model_x", "model_y"), own))
 
     def reduce(self, metric: str, how: How = "best", *, model_x: Models = None, model_y: Models = None) -> xr.DataArray:
-        """One number for every model pair, labelled.
+        """Return one number for every model pair, as a labelled table.
 
-        how  "best": the best layer pair; "mean": the mean of all; "same_depth": the mean over layers of x, each with
-             the layer of y at the nearest relative depth; or a function of the scores (layers of x, layers of y)
-
-        Models are chosen as in `layers`. The coordinate `self_pair` marks a model with itself.
+        Parameters
+        ----------
+        metric, model_x, model_y
+            As in `layers`. The coordinate `self_pair` marks a model with itself.
+        how
+            "best" is the best layer pair, "mean" the mean of all, "same_depth" the mean over layers of x, each with the
+            layer of y at the nearest relative depth. Or a function of the scores (layers of x, layers of y).
         """
         scores = self.layers(metric, model_x, model_y)
         larger = self.provenance.larger_is_closer(metric)
         return self._marked(reduce_layers(scores, how, larger_is_closer=larger)).rename(metric)
 
     def controls(self, side: str) -> dict[str, list[str]]:
-        """The controls of the models of a side ("x" or "y") that have some, by label.
+        """Return the controls (the same networks with random weights) of the models of a side ("x" or "y"), by label.
 
-        A control is the same network with random weights, of which all else is the same: `prh extract --control
-        random-init` makes it.
+        `prh extract --control random-init` makes them.
         """
         return controls_of(self._records(side))
 
     def above_control(self, metric: str, how: How = "best", *, side: str | None = None) -> xr.Dataset:
-        """What training adds: the scores of models beside those of the same networks with random weights.
+        """Compare the scores of trained models with those of the same networks with random weights.
 
         Parameters
         ----------
-        metric
-            One of the result's.
-        how
-            One number for every model pair, as in `reduce`.
+        metric, how
+            As in `reduce`.
         side
-            The side whose models are compared with their controls, each with the same models of the other side, where
-            controls are left out. If None, the side that has controls; y where both have.
+            The side whose models are compared, with controls left out of the other. If None, the side that has
+            controls; y if both have.
 
         Returns
         -------
         Dataset
             `trained`, `control` (the mean over the seeds of a model's controls) and `difference`, trained minus
-            control, with dimensions (model_x, model_y). By a metric of which smaller is closer, training that brings
-            models closer makes the difference negative.
+            control, with dimensions (model_x, model_y). A distance has a negative difference if training brings models
+            closer.
 
         Raises
         ------
@@ -299,10 +301,9 @@ class Alignment:
         return control_table(self.reduce(metric, how), controls, choose_side(controls, side))
 
     def calibrated_pairs(self, metric: str, model_x: Models = None, model_y: Models = None) -> xr.Dataset:
-        """The model-by-model tables of the calibration of a metric; `self_pair` marks a model with itself.
+        """Return the model-by-model tables of the calibration of a metric; ValueError if there is no calibration.
 
-        Models are chosen as in `layers`; q-values are those over all pairs of the result, and `sel` takes them anew.
-        ValueError where the result has no calibration.
+        Models are chosen as in `layers`, and q-values are those over all pairs of the result: `sel` computes new ones.
         """
         if self.calibration is None:
             raise ValueError("This result has no calibration: make one with `prh calibrate` (prh_jax.calibrate).")
@@ -310,11 +311,10 @@ class Alignment:
         return self._marked(self.calibration.pairs(metric).isel(chosen))
 
     def to_dataframe(self, metric: str | None = None, *, per: str = "layer", how: How = "best") -> Any:
-        """All scores in one long pandas table, each with what it was made with; all metrics if None.
+        """Return all scores as one long pandas table, a row per layer pair, or per model pair reduced by `how`.
 
-        A row per layer pair, or per model pair reduced by `how`. With a calibration, tau, p, q_bh, q_by and calibrated
-        are those of the model pair (of its aggregate, `null_aggregate`), in both forms; p_cell, mean_cell ... are of
-        the layer pair.
+        With a calibration, tau, p, q_bh, q_by and calibrated are those of the model pair (of its aggregate,
+        `null_aggregate`), in both forms; p_cell, mean_cell ... are of the layer pair. All metrics if None.
         """
         if per not in ("layer", "model"):
             raise ValueError(f"A row is per 'layer' or per 'model', got {per!r}.")
@@ -327,17 +327,17 @@ class Alignment:
         return join_rows(frames)
 
     def to_markdown(self, metric: str, how: How = "best", *, digits: int = 4) -> str:
-        """The model-by-model table in Markdown; names are shown as text, and a model with itself as "self"."""
+        """Format the model-by-model table in Markdown; a model with itself is "self"."""
         return markdown_table(self.reduce(metric, how), digits=digits, corner=metric)
 
     def to_latex(self, metric: str, how: How = "best", *, digits: int = 4) -> str:
-        """The model-by-model table as a LaTeX tabular (booktabs; graphicx where there are many columns)."""
+        """Format the model-by-model table as a LaTeX tabular (booktabs; graphicx for many columns)."""
         return latex_table(self.reduce(metric, how), digits=digits, corner=metric)
 
     def save(self, path: str | Path | Url, *, overwrite: bool = False) -> Place:
-        """Write to a Zarr v3 group at a path or URL; whole or not at all.
+        """Write the result to a Zarr v3 group at a path or URL, whole or not at all.
 
-        At a URL a result that is overwritten is removed first, object by object: for some moments there is neither.
+        At a URL, overwriting removes the old result first, object by object, so that for some moments there is neither.
         """
         chance = [calibration_builder(self.calibration, digest(self.dataset))] if self.calibration is not None else []
         return create_result(self.dataset, self.provenance, place(path), overwrite=overwrite, parts=chance)
@@ -345,7 +345,7 @@ class Alignment:
     def save_npy(self, path: str | Path, metric: str) -> Path:
         """Write the reference's form: a pickled dict of `scores` (x, y) and `indices` (x, y, 2), the best layer pairs.
 
-        As there, an index pair is (layer of y, layer of x), and among equal scores the first in that order is taken.
+        As in the reference, an index pair is (layer of y, layer of x); among equal scores the first in that order wins.
         """
         path = local_file(path)
         path = path if path.suffix == ".npy" else path.with_name(f"{path.name}.npy")
@@ -357,7 +357,7 @@ class Alignment:
         return path
 
     def extend(self, stores_x: Any = None, stores_y: Any = None, metrics: Any = None, **options: Any) -> "Alignment":
-        """A result with more models or metrics, of which only what this one lacks is scored: `prh_jax.extend`."""
+        """Extend the result by models or metrics, and score only what it lacks, as `prh_jax.extend` does."""
         # by name, as scoring lies above results
         return importlib.import_module("prh_jax.study.extend").extend(self, stores_x, stores_y, metrics, **options)
 
@@ -376,9 +376,24 @@ _SWAP = {
 
 
 def load_alignment(path: str | Path | Url, *, calibration: bool = True) -> Alignment:
-    """Read what `Alignment.save` or `align` wrote, at a path or URL; StoreError where there is none or it is damaged.
+    """Load a result that `Alignment.save` or `align` wrote.
 
-    `calibration=False` leaves the calibration aside, whatever state it is in.
+    Parameters
+    ----------
+    path
+        Path or URL of the result.
+    calibration
+        False ignores the calibration, whatever state it is in.
+
+    Returns
+    -------
+    Alignment
+        The result.
+
+    Raises
+    ------
+    StoreError
+        If there is no result, or it is damaged.
     """
     where = place(path)
     dataset, provenance, recorded = read_result(where)

@@ -1,4 +1,4 @@
-"""What people tell of the models of a result: numbers and texts by name, kept with what extraction recorded."""
+"""Metadata of the models of a result: numbers and texts by name, kept with what extraction recorded."""
 
 import dataclasses
 import math
@@ -11,7 +11,7 @@ from .provenance import ModelRecord, Provenance
 from .selection import near_names
 
 TAKEN = ("model", "layer", "layer_name", "layers", "depth", "width", "dtype", "metric")
-"""What data frames and `Alignment.sel` call other things by."""
+"""Names that data frames and `Alignment.sel` call other things by."""
 
 Values = Mapping[Any, Any] | Sequence[Any] | np.ndarray | Callable[[ModelRecord], Any] | str | float | None
 """By label, in the order of the models, by a function of the record, or one for all."""
@@ -66,7 +66,7 @@ def keep_assigned(provenance: Provenance, parts: Sequence[Provenance]) -> Proven
 
 
 def _found(models: Sequence[ModelRecord], record: ModelRecord) -> Mapping[str, Any]:
-    """What was assigned to the model of a record."""
+    """Values that were assigned to the model of a record."""
     for key in ("label", "contents"):
         for model in models:
             if getattr(model, key) and getattr(model, key) == getattr(record, key):

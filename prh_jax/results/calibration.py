@@ -1,4 +1,4 @@
-"""A calibration beside the scores it belongs to: labelled arrays and settings, in memory and in the result's group."""
+"""A calibration next to the scores it belongs to: labelled arrays and settings, in memory and in the result's group."""
 
 import json
 import warnings
@@ -22,28 +22,33 @@ PAIR_TABLES = ("score", "tau", "p", "q_bh", "q_by", "calibrated", "orders_used")
 
 
 class Calibration:
-    """What chance gives for every score of a result, and what the scores are worth beside it.
+    """Null distribution, p-values and calibrated scores of a result.
 
-    `dataset` has a `metric` dimension and, for each model pair, `score` (the aggregate over layers), `tau` (critical
-    score), `p`, `q_bh`, `q_by` (over all model pairs of the metric), `calibrated`, `orders_used`, and `null` (with a
-    dimension `order`); for each layer pair `p_cell`, and where the closed form exists the exact `mean_cell`, `sd_cell`,
-    `z_cell`, and `tail_cell`, an approximate tail probability (Pearson type III). `settings` tell how.
+    Parameters
+    ----------
+    dataset
+        Tables with a `metric` dimension. For each model pair: `score` (the aggregate over layers), `tau` (critical
+        score), `p`, `q_bh`, `q_by` (over all model pairs of the metric), `calibrated`, `orders_used`, and `null` (with
+        a dimension `order`). For each layer pair: `p_cell`, and if the closed form exists the exact `mean_cell`,
+        `sd_cell`, `z_cell`, and `tail_cell`, an approximate tail probability (Pearson type III).
+    settings
+        Those of `Null`, as plain values.
     """
 
     def __init__(self, dataset: xr.Dataset, settings: dict[str, Any]):
         self.dataset, self.settings = dataset, settings
 
     def pairs(self, metric: str) -> xr.Dataset:
-        """The model-by-model tables of a metric."""
+        """Return the model-by-model tables of a metric."""
         return self._of(metric)[list(PAIR_TABLES)]
 
     def cells(self, metric: str) -> xr.Dataset:
-        """The layer-by-layer matrices of a metric."""
+        """Return the layer-by-layer matrices of a metric."""
         chosen = self._of(metric)
         return chosen[[name for name in chosen.data_vars if str(name).endswith("_cell")]]
 
     def null(self, metric: str) -> xr.DataArray:
-        """The aggregate of every model pair under each order: (order, model_x, model_y)."""
+        """Return the aggregate of every model pair under each permutation: (order, model_x, model_y)."""
         return self._of(metric)["null"]
 
     def _of(self, metric: str) -> xr.Dataset:
@@ -60,7 +65,7 @@ class Calibration:
 
 
 def calibration_builder(calibration: Calibration, scores: str) -> Callable[..., None]:
-    """What writes a calibration of the scores of this `digest` into a Zarr store; its group there is `group`."""
+    """Function that writes a calibration of the scores of this `digest` into the group `group` of a Zarr store."""
     dataset, settings = calibration.dataset, calibration.settings
     attributes = {"schema": SCHEMA, "settings": json.dumps(settings), "sha256": digest(dataset, settings)}
     attributes |= {"form_sha256": form_digest(dataset), "scores_sha256": scores}
@@ -84,7 +89,7 @@ def save_calibration(calibration: Calibration, path: Place, scores: str) -> None
     Parameters
     ----------
     calibration
-        What is written.
+        The calibration to write.
     path
         Of the result.
     scores

@@ -8,7 +8,7 @@ import xarray as xr
 from .provenance import ModelRecord
 
 WEIGHTS = ("random_init", "revision", "padding")
-"""What the spec of a control says otherwise: of the weights, and how a network with these weights reads its texts."""
+"""Entries in which the spec of a control differs: of the weights, and of how the network reads texts."""
 
 
 def controls_of(records: Sequence[ModelRecord]) -> dict[str, list[str]]:

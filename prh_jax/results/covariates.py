@@ -1,4 +1,4 @@
-"""Numbers of models beside their alignment: covariates and correlations."""
+"""Numbers of models along with their alignment: covariates and correlations."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -75,7 +75,7 @@ def _steps(models: Sequence[ModelRecord], side: str) -> dict[str, float]:
     lacking = [label for label, step in steps.items() if step is None]
     if lacking:
         raise ValueError(
-            f"No step is recorded of {some_names(lacking)} (side {side}), and the label tells none, as that of "
+            f"No step is recorded of {some_names(lacking)} (side {side}), and the label has none, as that of "
             "pythia-70m@step1000 or checkpoint-1000 does. Assign steps (assign(step=...)), or choose checkpoints (sel)."
         )
     return {label: step for label, step in steps.items() if step is not None}

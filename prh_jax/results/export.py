@@ -29,16 +29,45 @@ def export(
     how: How = "best",
     overwrite: bool = False,
 ) -> Path:
-    """Write a result to `path`, whole or not at all; the ending of the name says how.
+    """Write a result to a file, in the format of its ending, whole or not at all.
 
-    .csv, .parquet  the long table of `Alignment.to_dataframe`, per layer pair or per model pair
-    .nc             netCDF: matrices and labels, 1 in `self_pair` where both layers are of one model, the calibration,
-                    and the protocol as JSON in an attribute
-    .npy            the reference's form, of one metric
-    .md, .tex       model-by-model tables, reduced by `how`, with calibrated scores where there are any; "self" stands
-                    for a model with itself
+    - .csv, .parquet: the long table of `Alignment.to_dataframe`, per layer pair or per model pair.
+    - .nc: netCDF with matrices and labels, `self_pair` (1 if both layers are of one model), the calibration, and the
+      protocol as JSON in an attribute.
+    - .npy: the reference's form, of one metric.
+    - .md, .tex: model-by-model tables, reduced by `how`, with calibrated scores if there are any. A model with itself
+      is "self".
 
-    metric  one of the result's; all if None. Names stand in .csv as they are: import them as text, not as formulas.
+    Parameters
+    ----------
+    result
+        The result to write.
+    path
+        Path of the file.
+    metric
+        One of the result's metrics; all if None.
+    per
+        "layer" for a row per layer pair, "model" for a row per model pair.
+    how
+        From layer pairs to model pairs, as in `Alignment.reduce`.
+    overwrite
+        Replace a file that exists.
+
+    Returns
+    -------
+    Path
+        Path of the file.
+
+    Raises
+    ------
+    StoreError
+        If the file exists or cannot be written.
+    ValueError
+        If the ending is unknown, or the metric is not in the result.
+
+    Notes
+    -----
+    Names are not changed in .csv. Import them as text in a spreadsheet, not as formulas.
     """
     path = local_file(path)
     if path.suffix not in WRITERS:

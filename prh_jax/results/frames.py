@@ -1,4 +1,4 @@
-"""Scores as one long table: a row per layer pair or model pair, its origin beside each number."""
+"""Scores as one long table: a row per layer pair or model pair, its origin in each row."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -20,13 +20,19 @@ Picture = Any
 
 @dataclasses.dataclass(frozen=True)
 class Gallery:
-    """The neighbours of every sample in one layer of either side, and how many both lists have in common.
+    """Neighbours of every sample in a layer of either side, and how many both lists have in common.
 
-    dataset   `neighbors_x`, `neighbors_y` (sample, rank): row numbers of the k nearest samples, nearest first;
-              `shared` (sample): in both lists, 0 .. k; coordinate `id` (sample)
-    place     model and layer of either side
-    captions  text of each sample, or None
-    picture   from a row number to its picture, or None
+    Parameters
+    ----------
+    dataset
+        `neighbors_x`, `neighbors_y` (sample, rank) are row numbers of the k nearest samples, nearest first. `shared`
+        (sample) is the number in both lists, 0 to k. The coordinate `id` (sample) has the ids.
+    place
+        Model and layer of either side.
+    captions
+        Text of each sample, or None.
+    picture
+        Function from a row number to its picture, or None.
     """
 
     dataset: xr.Dataset
@@ -35,11 +41,11 @@ class Gallery:
     picture: Callable[[int], Picture] | None = None
 
     def most(self, count: int = 10) -> np.ndarray:
-        """Rows of the samples with most neighbours in common; of equals the first."""
+        """Return the rows of the samples with most neighbours in common; among equals the first."""
         return np.argsort(-self.dataset["shared"].values, kind="stable")[:count]
 
     def least(self, count: int = 10) -> np.ndarray:
-        """Rows of the samples with fewest neighbours in common; of equals the first."""
+        """Return the rows of the samples with fewest neighbours in common; among equals the first."""
         return np.argsort(self.dataset["shared"].values, kind="stable")[:count]
 
     def __repr__(self) -> str:
@@ -49,7 +55,7 @@ class Gallery:
         return gallery_html(self)
 
     def to_dataframe(self) -> Any:
-        """A row per sample: id, caption where there are captions, shared, and both lists as ids."""
+        """Return a table with a row per sample: id, caption if there are captions, shared, and both lists as ids."""
         import pandas as pd
 
         ids = self.dataset["id"].values

@@ -21,16 +21,31 @@ _JOINED = NOT_THE_STUDY | {"metrics", "models_x", "models_y"}
 
 
 def merge(results: Sequence[Alignment], *, missing: str = "error", calibration: bool = True) -> Alignment:
-    """One result of several that score the same samples in the same way; ValueError that names both values otherwise.
+    """Merge results that score the same samples in the same way.
 
-    results      their models and metrics may differ or overlap; scores that several hold must be equal to the bit, and
-                 of calibrations of the same pair the last counts
-    missing      "error": together they must score every model of x with every model of y by every metric, where both
-                 orders of two models are one by a symmetric metric; "nan": what none of them scored is NaN
-    calibration  False leaves calibrations aside; else all have one with the same settings, or none has
+    Models keep their assigned values. Models and metrics are in the order in which they first occur. q-values are
+    computed over all model pairs of the merged result.
 
-    Models keep what they were assigned. They and metrics stand in the order in which they first come. q-values are
-    taken anew over all model pairs.
+    Parameters
+    ----------
+    results
+        Results whose models and metrics may differ or overlap. Scores that several hold must be equal to the bit. Of
+        several calibrations of a pair the last counts.
+    missing
+        "error" requires that together they score every model of x with every model of y by every metric (one order of
+        two models is enough if the metric is symmetric). "nan" gives NaN for pairs that none of them scored.
+    calibration
+        False ignores calibrations. Otherwise all results have one with the same settings, or none has.
+
+    Returns
+    -------
+    Alignment
+        The merged result.
+
+    Raises
+    ------
+    ValueError
+        If the results differ in samples, settings or scores; the message has both values.
     """
     if not results:
         raise ValueError("There is nothing to merge: give at least one result.")
@@ -141,7 +156,7 @@ def _layers(results: Sequence[Alignment], side: str) -> list[tuple[Any, ...]]:
 
 
 def _places(labels: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """Where the layers of a part stand among all; each model's layers stand together in both."""
+    """Where the layers of a part are among all; each model's layers are together in both."""
     blocks = model_blocks(labels)
     return np.concatenate([np.arange(blocks[label].start, blocks[label].stop) for label in model_blocks(part)])
 
@@ -188,7 +203,7 @@ def _labels_across(protocol: dict[str, Any], side: str) -> dict[str, str]:
 
 
 def _turned_calibration(result: Alignment, merged: Alignment) -> xr.Dataset | None:
-    """What a part's calibration says of its models in the other order, by symmetric metrics; None for nothing."""
+    """Calibration of a part's models in the other order, by symmetric metrics; None for nothing."""
     calibration = result.calibration
     if calibration is None or calibration.settings["null"]["aggregate"] not in SYMMETRIC:
         return None

@@ -88,7 +88,7 @@ def _facts(result: Any) -> list[tuple[str, str]]:
 
 
 def _mark(cells: list[list[str]], pairs: Any, level: float) -> None:
-    """What chance says of each pair: on the cell where a pointer rests on it, and bold where it is beyond chance."""
+    """Null results of each pair: on the cell where a pointer rests on it, and bold where it is beyond chance."""
     values = {name: pairs[name].values for name in ("score", "tau", "p", "q_bh")}
     for i, row in enumerate(cells):
         for j, text in enumerate(row):

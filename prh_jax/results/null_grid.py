@@ -13,7 +13,7 @@ from ..stores.runs import mark_of
 from .storage import GROWING, check_scores
 
 FORMAT = 3
-"""Of an unfinished null: one of another format is begun anew."""
+"""Of an unfinished null: one of another format is begun again."""
 
 
 class NullGrid:
@@ -98,7 +98,7 @@ class NullGrid:
                 self.cells[m, where] = cells[0]
 
     def _place(self, metric: int, block: int) -> list[Any]:
-        """What a mark is of, beside numbers."""
+        """Identity of a mark, in addition to numbers."""
         return [FORMAT, self._scores, metric, block]
 
     @property

@@ -11,7 +11,7 @@ from .reduce import How, model_blocks
 
 
 class ModelPairs(NamedTuple):
-    """What each pair of a model of x with a model of y is.
+    """Kinds of pairs of a model of x with a model of y.
 
     own    (x, y): whether both are one model: their features and samples have the same hash
     first  (x, y): of the pairs of the same two models, in either order, the place of the first in the flat table; a
@@ -57,7 +57,7 @@ def model_pairs(
 
 
 def mirrored(scores: np.ndarray, labels_x: np.ndarray, labels_y: np.ndarray, pairs: ModelPairs) -> bool:
-    """Whether scores of layers are the same, but for rounding, wherever two models stand in both orders."""
+    """Whether scores of layers are the same, but for rounding, if two models occur in both orders."""
     rows, columns = (list(model_blocks(labels).values()) for labels in (labels_x, labels_y))
     for i, j in np.argwhere(pairs.again):
         k, m = divmod(int(pairs.first[i, j]), len(columns))
@@ -71,7 +71,7 @@ def mirrored(scores: np.ndarray, labels_x: np.ndarray, labels_y: np.ndarray, pai
 def pair_scores(result: Any, metric: str, how: How | None) -> np.ndarray:
     """The scores of every two different models of an Alignment: reduced by `how`, or of all their layer pairs if None.
 
-    The mean of both orders where both were scored. By every metric of a result the same pairs stand at the same place.
+    The mean of both orders where both were scored. By every metric of a result the same pairs have the same place.
     """
     pairs = result.model_pairs()
     if how is None:

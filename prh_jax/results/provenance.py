@@ -1,4 +1,4 @@
-"""What a result was made of: samples, features, settings and versions, recorded with every score."""
+"""Origin of a result: samples, features, settings and versions, recorded with every score."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ from ..stores.shown import plain_name
 class MetricRecord:
     """A metric that was scored: its name and settings, which way is closer, and where it is defined.
 
-    `symmetric` tells whether both orders of two layers have one score; None where a result does not say.
+    `symmetric` says whether both orders of two layers have one score; None where a result does not say.
     """
 
     name: str
@@ -34,7 +34,7 @@ class ModelRecord:
     label
         Its name in the result.
     spec, spec_sha256
-        What extraction was asked for, and the hash of it.
+        Settings of the extraction, and their hash.
     contents
         Hash of its features and samples.
     result
@@ -76,7 +76,7 @@ NOT_THE_STUDY = {
 
 @dataclasses.dataclass(frozen=True)
 class Provenance:
-    """What the scores of a result depend on, and where and with what they were made.
+    """Origin of the scores of a result, and where and with which versions they were made.
 
     Attributes
     ----------
@@ -246,6 +246,6 @@ def find_stores(result: str, recorded: Sequence[str | None] | None, side: str) -
         what = f"{missing[0]} is not there" if missing else "it does not say where they are"
         raise NotFoundError(
             f"The features that {result} was made from are needed, but {what}. Say where the stores of side {side} "
-            f"are: stores_{side}=, or --{side} of `prh align` (which goes on with a result) and `prh calibrate`."
+            f"are: stores_{side}=, or --{side} of `prh align` (which resumes a result) and `prh calibrate`."
         )
     return paths

@@ -13,7 +13,7 @@ How = str | Callable[[np.ndarray], Any]
 
 
 def model_blocks(labels: np.ndarray) -> dict[str, slice]:
-    """The range of layers of each model, in order; layers of a model stand together."""
+    """The range of layers of each model, in order; layers of a model are together."""
     blocks: dict[str, slice] = {}
     start = 0
     for i in range(1, len(labels) + 1):

@@ -21,7 +21,7 @@ class ScoreGrid:
 
     dataset   labels, and a matrix of NaN for each metric
     tile      layers a side of a tile, for each metric
-    path      where the result grows; one that is there of the same study is gone on with (its tiles are kept)
+    path      where the result grows; one that is there of the same study is resumed (its tiles are kept)
     """
 
     def __init__(

@@ -44,7 +44,7 @@ def near_names(name: str, known: Iterable[str]) -> str:
 
 
 def side_records(provenance: Provenance, labels: Sequence[str], side: str) -> list[ModelRecord]:
-    """What is recorded of the models of a side, in the order of their labels."""
+    """Records of the models of a side, in the order of their labels."""
     known = {model.label: model for model in provenance.models(side)}
     return [known.get(label) or ModelRecord(label) for label in labels]
 
@@ -101,7 +101,7 @@ def match_records(sides: Mapping[str, Sequence[ModelRecord]], wanted: Mapping[st
     Raises
     ------
     ValueError
-        If no model has what a name tells, or none of a side has the value.
+        If no model has the recorded value of a name, or none of a side has the value.
     """
     left = {side: list(range(len(records))) for side, records in sides.items()}
     names = {side: {name for record in records for name in record.recorded} for side, records in sides.items()}
@@ -143,13 +143,13 @@ def cut_dataset(dataset: xr.Dataset, places: Mapping[str, Sequence[int]]) -> xr.
 
 
 def layer_places(labels: np.ndarray, models: Sequence[int]) -> np.ndarray:
-    """Where the layers of the models at these places stand."""
+    """Where the layers of the models at these places are."""
     blocks = list(model_blocks(labels).values())
     return np.concatenate([np.arange(blocks[place].start, blocks[place].stop) for place in models])
 
 
 def cut_provenance(provenance: Provenance, metrics: Sequence[str], labels: Mapping[str, Sequence[str]]) -> Provenance:
-    """What is recorded of some metrics and of the models of these labels."""
+    """Records of some metrics and of the models of these labels."""
     made: dict[str, Any] = {"metrics": {key: provenance.metrics[key] for key in metrics}}
     for side in "xy":
         known = {model.label: place for place, model in enumerate(provenance.models(side))}

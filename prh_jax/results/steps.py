@@ -9,9 +9,9 @@ _FACTOR = {"": 1, "k": 10**3, "m": 10**6}
 
 
 def step_of(model: ModelRecord) -> float | None:
-    """The step that a model's record has, or that its revision or label tells: `step1000`, `checkpoint-10`, `step_20k`.
+    """The step that a model's record has, or that its revision or label has: `step1000`, `checkpoint-10`, `step_20k`.
 
-    None where there is none, or a text tells several.
+    None where there is none, or a text has several.
     """
     told = model.recorded.get("step")
     if isinstance(told, int | float) and not isinstance(told, bool):
@@ -24,6 +24,6 @@ def step_of(model: ModelRecord) -> float | None:
 
 
 def without_step(label: str) -> str:
-    """A label less what tells the checkpoint: what all checkpoints of one model are called."""
+    """A label without the checkpoint: what all checkpoints of one model are called."""
     bare = re.sub(r"(?<=\S)@\S+", "", label)
     return bare if bare != label else re.sub(rf"[\W_]*{_STEP.pattern}\S*", "", label)

@@ -81,9 +81,9 @@ def create_result(
 
 
 def result_builder(dataset: xr.Dataset, provenance: Provenance, **attributes: Any) -> Build:
-    """What writes a result; of a running one labels, and matrices without a tile or a mark.
+    """Function that writes a result; of a running one labels, and matrices without a tile or a mark.
 
-    A mark tells what the tile holds (see `mark_of`), 0 that it is not done.
+    A mark records what the tile holds (see `mark_of`), 0 that it is not done.
     """
     protocol = json.dumps(provenance.to_dict())
     described = {"schema": SCHEMA, "protocol": protocol, "protocol_sha256": text_digest(protocol)}
@@ -146,7 +146,7 @@ def read_provenance(path: str | Path | Url) -> Provenance:
 
 
 def check_scores(path: Place, scores: str) -> None:
-    """ExistsError where the result at `path` does not hold the scores of this `digest`: made anew, or removed."""
+    """ExistsError where the result at `path` does not hold the scores of this `digest`: made again, or removed."""
     try:
         there = open_group(path).attrs.get("sha256")
     except StoreError:
@@ -155,7 +155,7 @@ def check_scores(path: Place, scores: str) -> None:
         raise ExistsError(f"{path} was removed while its null was run, so the null stops here.") from error
     if there != scores:
         raise ExistsError(
-            f"{path} was made anew by another process while its null was run, so the null stops. Nothing of it counts "
+            f"{path} was made again by another process while its null was run, so the null stops. Nothing of it counts "
             "for what is there now; calibrate that, once it is finished."
         )
 

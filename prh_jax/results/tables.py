@@ -9,7 +9,7 @@ import xarray as xr
 from ..stores.shown import plain_name
 
 SELF = "self"
-"""Stands in a table for the score of a model with itself."""
+"""Replaces in a table the score of a model with itself."""
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -50,7 +50,7 @@ def markdown_table(table: xr.DataArray, *, digits: int = 4, corner: str = "") ->
 
 
 def latex_table(table: xr.DataArray, *, digits: int = 4, corner: str = "") -> str:
-    """The same as a LaTeX tabular with rules of booktabs; many column names stand upright (graphicx)."""
+    """The same as a LaTeX tabular with rules of booktabs; many column names are upright (graphicx)."""
     rows, columns = (_names(table, dim) for dim in table.dims)
     upright = len(columns) > 5
     heads = [rf"\rotatebox{{90}}{{{escape_latex(name)}}}" if upright else escape_latex(name) for name in columns]

@@ -9,18 +9,28 @@ from typing import Any
 import jax
 
 SECONDS_OF_JAX = 1.0
-"""JAX keeps programs that took longer to compile, unless told otherwise; hardly any of ours does."""
+"""JAX keeps programs that took longer to compile, by default; hardly any of ours does."""
 LEAST_TIME = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
 
 
 def keep_compiled(folder: str | Path | None = None) -> Path:
-    """Keep compiled programs in a folder from now on, and use those that are there; returns the folder.
+    """Keep compiled programs in a folder from now on, and reuse those that it holds.
 
-    The command `prh` does this; a Python programme may, before its first computation. By default the folder is in the
-    user's cache (`XDG_CACHE_HOME`, or ~/.cache), one for each kind of processor, as programs compiled for one can fail
-    on another. A folder that JAX was told already (`JAX_COMPILATION_CACHE_DIR`) stays. Programs are kept however
-    quickly they compile, unless JAX was told a least time (`JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS`), and
-    `JAX_ENABLE_COMPILATION_CACHE=0` switches all of it off. `JAX_LOG_COMPILES=1` names each program.
+    The command `prh` does this; in Python, call it before the first computation. Programs are kept however quickly they
+    compile, unless `JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS` sets a least time. `JAX_ENABLE_COMPILATION_CACHE=0`
+    disables the cache, and `JAX_LOG_COMPILES=1` logs each program.
+
+    Parameters
+    ----------
+    folder
+        The folder. By default it is in the user's cache (`XDG_CACHE_HOME`, or ~/.cache), one for each kind of
+        processor, because programs compiled for one can fail on another. A folder in `JAX_COMPILATION_CACHE_DIR` takes
+        precedence.
+
+    Returns
+    -------
+    Path
+        The folder.
     """
     config: Any = jax.config
     if folder is None and config.jax_compilation_cache_dir:

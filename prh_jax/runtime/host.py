@@ -23,12 +23,12 @@ def cores() -> int:
 
 
 def compiling_threads() -> int:
-    """Programs compiled at once, beside the layers that are computed."""
+    """Programs compiled at once, while layers are computed."""
     return max(1, cores() // 2)
 
 
 def reading_threads() -> int:
-    """Layers read at once, beside those that are computed."""
+    """Layers read at once, while others are computed."""
     return max(1, cores() // 4)
 
 
@@ -84,9 +84,9 @@ def _limit_scipy() -> None:
 def quiet_blas() -> Iterator[None]:
     """While it lasts, LAPACK runs on one thread.
 
-    The threads of OpenBLAS, which JAX calls on a CPU, spin for a while after each call, and take a core from the
-    products that come next: on two cores, SVCCA's sketch of a wide layer took 1.6 times as long. Beside another busy
-    process they wait for each other: a singular value decomposition took up to thirty times as long.
+    The threads of OpenBLAS, which JAX calls on a CPU, spin for a while after each call, and take a core from the next
+    products. On two cores, SVCCA's sketch of a wide layer took 1.6 times as long. Next to another busy process they
+    wait for each other: a singular value decomposition took up to thirty times as long.
     """
     with _lock:
         _quiet.append(_blas().limit(limits=1, user_api="blas") if not _quiet else None)
@@ -110,10 +110,10 @@ _holders = 0
 def kept_memory(budget: int | None = None) -> Iterator[None]:
     """While it lasts, blocks that are freed stay with the process, up to an eighth of a budget of bytes each.
 
-    glibc returns blocks above 32 MiB at once, and the kernel clears each page anew when the next layer comes: that took
-    a seventh of a study's time. Blocks of other threads than the first are kept up to 64 MiB at most. At the end, what
-    is free goes back, and the thresholds stay at what glibc rises to by itself. Where the user has set glibc's ways
-    with memory (`MALLOC_TRIM_THRESHOLD_` and its like), or with another C library, nothing is done.
+    glibc returns blocks above 32 MiB at once, and the kernel clears each page again when the next layer comes: that
+    took a seventh of a study's time. Blocks of other threads than the first are kept up to 64 MiB at most. At the end,
+    what is free goes back, and the thresholds stay at what glibc rises to by itself. Where the user has set glibc's
+    ways with memory (`MALLOC_TRIM_THRESHOLD_` and its like), or with another C library, nothing is done.
     """
     libc = _glibc()
     if libc is None or _set_by_user():

@@ -21,7 +21,7 @@ def check_address_space() -> None:
     Raises
     ------
     MemoryError
-        If less than `LEAST_ADDRESS_SPACE` is left, where the system tells.
+        If less than `LEAST_ADDRESS_SPACE` is left, if the system reports it.
     """
     try:
         import resource
@@ -40,7 +40,7 @@ def check_address_space() -> None:
 
 
 def default_memory() -> int:
-    """Bytes a study may take unless told: three quarters of what the device has, or half of the machine's memory."""
+    """Bytes a study may take by default: three quarters of what the device has, or half of the machine's memory."""
     stats = jax.local_devices()[0].memory_stats() if jax.default_backend() != "cpu" else None
     if stats and "bytes_limit" in stats:
         return int(stats["bytes_limit"] * 0.75)

@@ -20,8 +20,8 @@ def start_processes(
     coordinator  HOST:PORT of process 0, reached by all; with `index`, from 0, and `count`. Slurm, MPI and others that
                  JAX knows tell all three: then None
 
-    Processes that have not come after `timeout` seconds end this one with a message and exit status 2. ValueError where
-    it is not told who the processes are.
+    Processes that have not come after `timeout` seconds end this one with a message and exit status 2. ValueError if
+    the processes are not known.
     """
     given = (coordinator, index, count)
     if any(value is None for value in given) and given != (None, None, None):

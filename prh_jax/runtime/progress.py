@@ -44,12 +44,12 @@ def progress_bar(
     leave: bool = True,
     delay: float = 0,
 ) -> Any:
-    """A context manager whose `update(count=1)` tells of progress.
+    """A context manager whose `update(count=1)` reports progress.
 
     Parameters
     ----------
     what, unit, total, initial
-        What is done, in which unit, how many there are (None if it is not known), and how many were done before.
+        Name of the work, its unit, how many there are (None if it is not known), and how many were done before.
     quiet
         True for none.
     leave, delay

@@ -1,1 +1,1 @@
-"""What is kept of one layer, and what makes it. It knows no metric, file or device."""
+"""Sketches of one layer, and the sketchers that make them. It knows no metric, file or device."""

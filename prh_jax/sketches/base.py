@@ -20,7 +20,7 @@ MANY = 8192
 
 @dataclasses.dataclass(frozen=True)
 class SketchContext:
-    """What a sketcher may know of a study; it is the same for all of its layers.
+    """Facts of a study that a sketcher may know; they are the same for all of its layers.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class SketchContext:
 
     @property
     def avoid_matrix(self) -> bool:
-        """Whether another way than a matrix of all pairs is to be taken, where there is one."""
+        """Whether another way than a matrix of all pairs must be taken, where there is one."""
         return self.n > MANY or not self.pairwise_matrix
 
 
@@ -114,7 +114,7 @@ class Sketcher:
 
     @property
     def summarizer(self) -> Summarizer:
-        """What makes arrays without a width from features."""
+        """Makes arrays without a width from features."""
         raise NotImplementedError
 
     def sketch(self, summary: Any) -> Any:
@@ -122,7 +122,7 @@ class Sketcher:
         raise NotImplementedError
 
     def draft(self, summary: Any) -> tuple[Any, Doubt | None]:
-        """The sketch, and what tells where rounding may have changed it; None where nothing is settled."""
+        """The sketch, and marks where rounding may have changed it; None where nothing is settled."""
         return self.sketch(summary), None
 
     def settle(self, sketch: Any, doubt: Any, x: Num[np.ndarray, "n d"], threshold: float, *, normalized: bool) -> Any:
@@ -146,7 +146,7 @@ class Sketcher:
         """The sketches of layers that have values.
 
         All drafts are under way before the first is settled: one layer's list of neighbours, found by one thread, is
-        made beside the products of the next.
+        made along with the products of the next.
         """
         drafts = [_draft(_summary(x, summarizer=self.summarizer), sketcher=self) for x in layers]
         return [self._settled(sketch, doubt, x) for (sketch, doubt), x in zip(drafts, layers, strict=True)]

@@ -112,7 +112,7 @@ class DissimilaritySketcher(Sketcher):
     ) -> PackedMatrix:
         """The matrix of Frobenius norm one, less the mean of its entries first but in the form "unit".
 
-        `where` tells the samples that count, if not all do; entries of the others become zero.
+        `where` is True for the samples that count, if not all do; entries of the others become zero.
         """
         n: Any = matrix.shape[0]
         apart = ~jnp.eye(n, dtype=bool)
@@ -140,7 +140,7 @@ class DissimilaritySketcher(Sketcher):
 
 @partial(quick_jit, static_argnames=("sketcher",))
 def _pairs(x: Any, *, sketcher: DissimilaritySketcher) -> tuple[Any, Any, Any]:
-    """What ranks the pairs of samples, each once, margins of it, and whether the layer has no dissimilarities."""
+    """Values that rank the pairs of samples, each once, their margins, and whether the layer has no dissimilarities."""
     summary = sketcher.summarizer(x)
     matrix, margins = (entries(upper_rows(z)) for z in sketcher.order_matrix(summary))
     return matrix, margins, sketcher.undefined(summary)
@@ -159,7 +159,7 @@ def average_ranks(
 ) -> tuple[Float[Array, "n n"], Bool[Array, ""]]:
     """Ranks of the entries off the diagonal, up to a constant and a factor of 2, and whether they are in doubt.
 
-    Equal entries get their mean rank. The matrix is symmetric to the bit: each pair stands twice, side by side in the
+    Equal entries get their mean rank. The matrix is symmetric to the bit: each pair occurs twice, side by side in the
     order.
     """
     n = matrix.shape[0]

@@ -1,7 +1,7 @@
 """Sketches that are features themselves, for what asks which feature is which: matches, and weights of axes.
 
 They are as large as the features, filled up with zeros to the width of the widest layer of a study, so that they stack
-as others do; how many columns are real stands beside them.
+as others do; the number of real columns is next to them.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ class FeatureColumns(NamedTuple):
 
 
 class KeptColumns(NamedTuple):
-    """Features times `factor`, filled up with zeros; so many columns are real."""
+    """Features times `factor`, filled up with zeros; `width` columns are real."""
 
     columns: Float[Array, "n w"]
     count: Int[Array, ""]
@@ -97,7 +97,7 @@ class SummarizeDecomposition(Summarizer):
 
 
 def fill_up(z: Float[Array, "_ _"], rows: int, columns: int | None) -> Float[Array, "_ _"]:
-    """A matrix with zeros below and to the right of it, of so many rows and columns (as many as it has if None)."""
+    """A matrix with zeros below and to the right of it, of a number of rows and columns (as many as it has if None)."""
     columns = z.shape[1] if columns is None else columns
     return jnp.pad(z, ((0, rows - z.shape[0]), (0, columns - z.shape[1])))
 

@@ -19,7 +19,7 @@ Kernel = Literal["linear", "rbf"]
 
 
 class Gram(NamedTuple):
-    """A U-centred Gram matrix, by its upper half (see `pack_upper`), and a diagonal beside it: see `split_center`.
+    """A U-centred Gram matrix, by its upper half (see `pack_upper`), and a diagonal next to it: see `split_center`.
 
     Products of both add up to those of centred Gram matrices, which are scaled to Frobenius norm one: `inverse_norm` is
     1 / the norm of it before. `unbiased_norm` is the norm of the U-centred matrix, NaN where rounding leaves
@@ -74,7 +74,7 @@ class GramSketcher(Sketcher):
         return GramFactorSketcher(context.width) if context.avoid_matrix and smaller else self
 
     def sketch(self, summary: InnerProducts, where: Bool[Array, " n"] | None = None, sigma: Any = None) -> Gram:
-        """The sketch, of the samples that count if `where` tells: rows and columns of the others are zero.
+        """The sketch, of the samples for which `where` is True: rows and columns of the others are zero.
 
         `sigma` is what a traced one has in place of the setting.
         """

@@ -1,4 +1,4 @@
-"""Linear Gram matrices of so many samples that their features are smaller: kept as factors, compared in feature space.
+"""Linear Gram matrices of many samples, kept as factors and compared in feature space.
 
 `<F F', G G'> = |F' G|^2`: a pair costs `2 n d_x d_y` operations and no n x n matrix ever exists.
 """

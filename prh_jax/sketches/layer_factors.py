@@ -1,4 +1,4 @@
-"""What is kept of a layer that is compared once: factors as narrow as its features, where sketches have n x n matrices.
+"""Factors of a layer that is compared once: matrices as narrow as its features, where sketches have n x n matrices.
 
     factor factor' = the symmetric matrix that a sketch of `root_matrices` holds, or its square
 
@@ -27,7 +27,7 @@ class LayerFactor(NamedTuple):
     columns
         The matrix.
     size
-        The norm that was divided by, or the squared norm of the hat matrix: what the sketch has beside its matrix.
+        The norm that was divided by, or the squared norm of the hat matrix: what the sketch has next to its matrix.
     sure
         Whether the layer has a score, and float32 leaves nothing in doubt that a sketch would settle.
     """

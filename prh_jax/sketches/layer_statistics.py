@@ -1,4 +1,4 @@
-"""Sketches of what one layer alone tells, in one number or a curve, whatever the other layer's samples are."""
+"""Sketches of a statistic of one layer, in one number or a curve, whatever the other layer's samples are."""
 
 import dataclasses
 from functools import partial
@@ -26,7 +26,7 @@ TEMPERATURES = np.logspace(-1, 1, 256)
 
 
 class LayerStatistic(NamedTuple):
-    """What one layer tells; NaN for a degenerate layer. The order of its samples changes nothing."""
+    """Statistic of one layer; NaN for a degenerate layer. The order of its samples changes nothing."""
 
     value: Float[Array, "*shape"]
 

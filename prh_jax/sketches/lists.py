@@ -1,4 +1,4 @@
-"""What sketchers of neighbour lists share: lists that are settled in float64 where float32 leaves them in doubt."""
+"""Base of sketchers of neighbour lists: lists that are settled in float64 where float32 leaves them in doubt."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ class ListSketcher(Sketcher):
     """A sketcher of the k nearest of each sample, whose lists are those of float64 arithmetic on the features.
 
     Similarities are made in float32. Where two of them differ by less than rounding may have changed, the host puts the
-    samples in order in float64; samples that float64 cannot tell apart count as equal, and stand in the order of their
+    samples in order in float64; samples that float64 cannot tell apart count as equal, and are in the order of their
     numbers. Under `jax.jit` and `jax.vmap`, which leave the host out, lists are those of float32.
     """
 
@@ -24,7 +24,7 @@ class ListSketcher(Sketcher):
 
     @property
     def ranking(self) -> Ranking:
-        """What puts neighbours in order."""
+        """Measure that orders neighbours."""
         return "product"
 
     @property

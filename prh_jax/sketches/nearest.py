@@ -128,7 +128,7 @@ def nearest_columns(
 
 
 def by_blocks(block: Callable[[Any], Any], rows: Int[Array, " rows"], n: int) -> Any:
-    """What `block` makes of rows, for all of them: a few at a time, whose products with n others are a small matrix."""
+    """Results of `block` for all rows: a few at a time, whose products with n others are a small matrix."""
     count = rows.shape[0]
     size = min(count, max(16, min(ROWS_PER_BLOCK, ENTRIES // n)))
     # the last block is filled up with its last row

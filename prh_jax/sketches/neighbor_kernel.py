@@ -21,7 +21,7 @@ from .nearest import nearest, relabel
 from .neighbors import NearestRows, SummarizeNearest
 
 LOST = 1e-4
-"""Part of a layer's alignment with itself that rounding may have, beyond which CKNNA is not told."""
+"""Part of a layer's alignment with itself that rounding may have, beyond which CKNNA is unknown."""
 
 
 class NeighborKernel(NamedTuple):
@@ -156,7 +156,7 @@ class NeighborKernelSketcher(ListSketcher):
         b: Float[Array, "n k"],
         n: Int[Array, ""] | None = None,
     ) -> tuple[Any, ...]:
-        """What `align` is the sum of; n samples count, all unless told, and the others have entries of zero."""
+        """Terms of the sum that is `align`; n samples count, all by default, and the others have entries of zero."""
         if self.row_centered:
             return (linalg.inner(a, b),)
         count = neighbors.shape[0]
@@ -177,7 +177,7 @@ class NeighborKernelSketcher(ListSketcher):
         return _total(self.hsic_terms(product, totals, columns_a_rows_b, columns_b_rows_a, n))
 
     def hsic_terms(self, product, totals, columns_a_rows_b, columns_b_rows_a, n: Any) -> tuple[Any, ...]:
-        """What HSIC is the sum of."""
+        """Terms of the sum that is HSIC."""
         if self.unbiased:
             n = 1.0 * n  # the product of integers would not fit into 32 bits
             pairs = n * (n - 3)

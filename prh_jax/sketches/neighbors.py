@@ -1,4 +1,4 @@
-"""Nearest neighbours: kNN graphs, what metrics keep beside them, and the sketchers that make them."""
+"""Nearest neighbours: kNN graphs, further data that metrics keep, and the sketchers that make them."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ class Similarities(NamedTuple):
 
 
 class NearestRows(NamedTuple):
-    """What blocks of rows of `InnerProducts` leave of their ranking: each row's largest entries, and its mean."""
+    """Remains of the ranking of blocks of rows of `InnerProducts`: each row's largest entries and its mean."""
 
     neighbors: Int[Array, "n m"]
     values: Float[Array, "n m"]

@@ -1,7 +1,7 @@
 """Layers on the host, by numpy: what short metrics take of them without a program to compile.
 
-Sketches take care of what is not finite, out of the range of float32, constant, or small beside a common offset. Here
-such layers are told apart and left to them: each function returns None.
+Sketches take care of what is not finite, out of the range of float32, constant, or small relative to a common offset.
+Here such layers are recognised and left to them: each function returns None.
 """
 
 from typing import NamedTuple

@@ -22,7 +22,7 @@ def reordered(packed: Any, order: Order) -> Any:
 
 
 class PackedMatrix(NamedTuple):
-    """A symmetric matrix by its upper half (see `pack_upper`) and its diagonal, and one number beside it."""
+    """A symmetric matrix by its upper half (see `pack_upper`) and its diagonal, and one number next to it."""
 
     upper: Float[Array, "n h"]
     diagonal: Float[Array, " n"]

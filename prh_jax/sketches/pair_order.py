@@ -1,7 +1,7 @@
 """Kendall's tau of two layers' dissimilarities: pairs of pairs of samples, counted exactly in N log N steps.
 
-Of N pairs of samples a layer keeps two orders of its dissimilarities, which differ in how equal ones stand: by index,
-and the other way round. A pair of pairs that is tied in a layer is so turned round in one of the two: over all
+Of N pairs of samples a layer keeps two orders of its dissimilarities, which differ in the order of equal ones: by
+index, and the other way round. A pair of pairs that is tied in a layer is turned round in one of the two. Over all
 combinations of the orders of two layers it adds as much as it takes away, and what is left is concordant minus
 discordant.
 """
@@ -27,7 +27,7 @@ MOST = 5793
 
 
 class PairOrder(NamedTuple):
-    """Where the dissimilarity of each pair of samples stands in order, from 0, packed as by `linalg.upper_rows`.
+    """Where the dissimilarity of each pair of samples has in order, from 0, packed as by `linalg.upper_rows`.
 
     `places` has equal ones by index, `mirrored` the other way round. `tied` is the share of pairs of pairs that are
     equal, NaN for a degenerate layer.

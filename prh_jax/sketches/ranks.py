@@ -1,4 +1,4 @@
-"""Ranks of dissimilarities: made of float32 numbers, and anew in float64 where rounding has mixed them up."""
+"""Ranks of dissimilarities: made of float32 numbers, and again in float64 where rounding has mixed them up."""
 
 from typing import Any
 
@@ -14,8 +14,8 @@ PROBES = 1024
 """Dissimilarities of a layer that are asked how many others rounding may have put on their wrong side."""
 
 DOUBT = 5e-4
-"""Root mean square of that number, as a share of all, from which ranks are made anew: a correlation of ranks differs by
-less than four times that, and by far less where the ranks that change places are no others than in the other layer."""
+"""Root mean square of that number, as a share of all, above which ranks are recomputed. A correlation of ranks differs
+by less than four times that, and by far less where the same ranks change places in the other layer."""
 
 
 def in_doubt(ordered: Float[Array, " m"], margins: Float[Array, " m"], first: int = 0) -> Bool[Array, ""]:

@@ -13,11 +13,11 @@ NO_DIGITS = (
     "leaves the metric undefined, or rounding leaves no digits of it: standardise or clip features, or pass float64 "
     "arrays within jax.enable_x64(True)"
 )
-"""What is said of a layer whose features look sound."""
+"""Message for a layer whose features look sound."""
 
 
 def same_features(n: int) -> str:
-    """What is said of a layer of n samples that are all equal."""
+    """Message for a layer of n samples that are all equal."""
     return f"is constant: all {n} samples have the same features"
 
 
@@ -27,7 +27,7 @@ def listed(samples: Int[np.ndarray, " m"]) -> str:
 
 
 def has_nan(sketch: Any) -> bool:
-    """Whether a sketch tells nothing: a number of it is NaN, or its lists of neighbours are empty."""
+    """Whether a sketch has no information: a number of it is NaN, or its lists of neighbours are empty."""
     for leaf in jax.tree.leaves(sketch):
         leaf = np.asarray(leaf)
         lists = leaf.dtype.kind == "i" and leaf.size
@@ -37,7 +37,7 @@ def has_nan(sketch: Any) -> bool:
 
 
 def why_no_score(x: Num[np.ndarray, "n d"], threshold: float = np.inf) -> str | None:
-    """What is wrong with a layer of these features, clipped at a threshold, and what helps; None if it is not seen.
+    """Fault of a layer of these features, clipped at a threshold, and the remedy; None if it is not seen.
 
     The sentence goes on from the name of the layer.
     """
@@ -72,7 +72,7 @@ def why_no_score(x: Num[np.ndarray, "n d"], threshold: float = np.inf) -> str | 
     far = np.flatnonzero(away > 1000 * np.median(away))
     if len(far):
         return (
-            f"has samples far from all others ({listed(far)}), beside which rounding leaves few digits of these: leave "
+            f"has samples far from all others ({listed(far)}), and rounding leaves few digits of these: leave "
             "them out, or clip features"
         )
     return None

@@ -49,7 +49,7 @@ class SummarizeRoot(Summarizer):
 
 
 def rank_floor(x: Float[Array, "n d"]) -> Float[Array, ""]:
-    """What part of the largest singular value counts as zero: n times the precision of the features."""
+    """Share of the largest singular value that counts as zero: n times the precision of the features."""
     return jnp.asarray(x.shape[0] * jnp.finfo(x.dtype).eps, x.dtype)
 
 

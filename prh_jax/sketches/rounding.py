@@ -1,4 +1,4 @@
-"""What rounding does to similarities: bounds of their errors, and a way round the largest."""
+"""Rounding errors of similarities: their bounds, and a way to avoid the largest."""
 
 from typing import NamedTuple
 
@@ -51,7 +51,7 @@ def rounding_of(
 ) -> Rounding:
     """The bounds for rows `s_i = x_i factor - c`; none for a degenerate layer, or if rows are rounded to `bfloat16`.
 
-    The rounding of a sum of d products is taken as at most `2 sqrt(d) + 2` units of `|s_i| |s_j|`: six standard
+    The rounding of a sum of d products is taken as at most `2 sqrt(d) + 2` units of `|s_i| |s_j|`. This is six standard
     deviations where every partial sum has the sign of the last, so that errors are largest (Higham and Mary 2019,
     doi:10.1137/18M1226312).
 
@@ -64,7 +64,7 @@ def rounding_of(
     from_center
         `|c|`.
     factor
-        What features were multiplied by.
+        Factor that features were multiplied by.
     unit
         Whether rows had length one before, so that the offset is `own_offset`; it is `<s_j, c>` else.
     """

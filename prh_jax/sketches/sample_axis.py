@@ -33,7 +33,7 @@ class SampleAxis:
         return part
 
     def gather(self, x: Any) -> Any:
-        """What all samples have, from what those here have; the first axis is that of samples."""
+        """An array of all samples, from that of the samples here; the first axis is that of samples."""
         return x
 
     def held(self, x: Any) -> Any:

@@ -11,7 +11,7 @@ from .sample_axis import LOCAL, SampleAxis
 
 
 class Columns(NamedTuple):
-    """What a look at a layer tells: ranges of its columns, a factor that makes products safe, the means times it.
+    """Summary of a layer's columns: ranges of its columns, a factor that makes products safe, the means times it.
 
     `factor` is the power of two that brings the largest magnitude into [0.5, 1), `trimmed` the means without the least
     and the largest value of each column, times it. `degenerate` marks a layer without
@@ -44,9 +44,9 @@ def column_ranges(x: Float[Array, "n d"], rows: SampleAxis = LOCAL) -> Columns:
 def near_mean(columns: Columns) -> Float[Array, "1 d"]:
     """The mean without each column's largest and least value, times the factor, rounded to a coarse grid.
 
-    One sample far from all others does not move it. The grid is a power of two, about an eighth of a column's range:
-    near enough to the mean that nothing cancels when it is subtracted, and features of few bits (integers, say) stay
-    exact: so that products that are equal stay equal. A constant column gives its value.
+    One sample far from all others does not move it. The grid is a power of two, about an eighth of a column's range. It
+    is near enough to the mean that nothing cancels when it is subtracted, and features of few bits (such as integers)
+    stay exact: so that products that are equal stay equal. A constant column gives its value.
     """
     low, high = columns.low * columns.factor, columns.high * columns.factor
     exponent = linalg.exponent_of(high - low)
@@ -57,10 +57,10 @@ def near_mean(columns: Columns) -> Float[Array, "1 d"]:
 def near_mean_of(
     x: Num[Array, "n d"], unit_rows: bool, row_centered: bool = False, rows: SampleAxis = LOCAL
 ) -> tuple[Float[Array, "n d"], Columns, Float[Array, "1 d"]]:
-    """Features as floats, with rows of mean zero and of length one if so asked; their columns; and the point near the
-    mean, zero if degenerate.
+    """Return features as floats, the ranges of their columns, and a point near the mean, zero if degenerate.
 
-    What is made of a degenerate layer is marked NaN: zeros keep gradients finite.
+    Rows have mean zero and length one if so asked. Results of a degenerate layer are marked NaN: zeros keep
+    gradients finite.
     """
     x = linalg.at_least_float32(x)
     columns = column_ranges(x, rows)
@@ -78,7 +78,7 @@ def near_mean_of(
 def scale_columns(
     x: Num[Array, "n d"], *, centered: bool, rows: SampleAxis = LOCAL
 ) -> tuple[Float[Array, "n d"], Columns]:
-    """Features times their factor, zero if degenerate, with columns of mean zero if so asked; and what a look told."""
+    """Features times their factor, zero if degenerate, with columns of mean zero if so asked; and a summary."""
     x = linalg.at_least_float32(x)
     columns = column_ranges(x, rows)
     z = jnp.where(columns.degenerate, 0, x * columns.factor)
@@ -89,7 +89,7 @@ def scale_columns(
 
 
 def z_scores(x: Num[Array, "n d"]) -> tuple[Float[Array, "n d"], Columns]:
-    """Columns to mean 0 and standard deviation 1 (with n - 1), constant ones zero; and what a look told."""
+    """Columns to mean 0 and standard deviation 1 (with n - 1), constant ones zero; and the summary of its columns."""
     x = linalg.at_least_float32(x)
     columns = column_ranges(x)
     factor = linalg.power_of_two(jnp.concatenate([columns.low, columns.high]), axis=0)

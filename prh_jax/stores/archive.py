@@ -23,8 +23,8 @@ _AT_ONCE = 1 << 20
 def pack(store: str | Path, output: str | Path | None = None, *, overwrite: bool = False) -> Path:
     """Pack a complete store into one file, `<store>.zip` by default; equal stores give equal files.
 
-    Features are not compressed, so that layers are read from the archive as fast as from the folder. What else lies in
-    the folder is left out. StoreError where the store is unfinished or damaged, the file is there, or would come to lie
+    Features are not compressed, so that layers are read from the archive as fast as from the folder. Other files in the
+    folder are left out. StoreError where the store is unfinished or damaged, the file is there, or would come to lie
     inside a store or result.
     """
     store = Path(store)
@@ -45,7 +45,7 @@ def pack(store: str | Path, output: str | Path | None = None, *, overwrite: bool
 
 
 def unpack(archive: str | Path, output: str | Path | None = None, *, overwrite: bool = False) -> Path:
-    """Unpack an archive into a store, by default beside it without `.zip`; it appears only when it is whole.
+    """Unpack an archive into a store, by default next to it without `.zip`; it appears only when it is whole.
 
     The store may lie in a folder of the archive. Only what a store is made of is unpacked: files of other names, larger
     ones than the store's own records say, and links are refused before anything is written. StoreError where the
@@ -70,7 +70,7 @@ def unpack(archive: str | Path, output: str | Path | None = None, *, overwrite: 
         except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError, StoreError) as error:
             raise CorruptError(
                 f"{archive} cannot be unpacked: {str(error).replace(str(building), target.name)} Nothing was written. "
-                "Fetch the archive again, or pack it anew."
+                "Fetch the archive again, or pack it again."
             ) from error
     return target
 

@@ -26,6 +26,7 @@ class BFloat16(BaseFloat):
 
     @property
     def item_size(self) -> int:
+        """Bytes of a number."""
         return 2
 
     @classmethod
@@ -34,12 +35,14 @@ class BFloat16(BaseFloat):
 
     @classmethod
     def from_native_dtype(cls, dtype):
+        """Make it from numpy's dtype."""
         if not cls._check_native_dtype(dtype):
             raise DataTypeValidationError(f"Invalid data type: {dtype}. Expected bfloat16.")
         return cls(endianness="little")
 
     def to_native_dtype(self):
         # numpy has no byte order for this extension type; Zarr's bytes codec writes little-endian by default
+        """Return numpy's dtype."""
         return BFLOAT16
 
 

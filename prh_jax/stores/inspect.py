@@ -15,7 +15,7 @@ from .url import Url
 
 @dataclass(frozen=True)
 class StoreReport:
-    """What `inspect_store` found: sizes, whether all blocks are done, and every problem met while reading all of it."""
+    """Findings of `inspect_store`: sizes, whether all blocks are done, and every problem found."""
 
     store: FeatureStore
     blocks_done: int
@@ -30,7 +30,18 @@ class StoreReport:
 
 
 def inspect_store(path: str | Path | Url) -> StoreReport:
-    """Read a whole store and report what it holds, whether it is complete and whether it is intact."""
+    """Read a whole store and report what it holds, whether it is complete, and whether it is intact.
+
+    Parameters
+    ----------
+    path
+        Path or URL of the store.
+
+    Returns
+    -------
+    StoreReport
+        The sizes, and every problem that was found.
+    """
     store = open_store(path)
     done, problems = store.done(), store.problems()
     try:

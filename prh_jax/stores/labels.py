@@ -1,4 +1,4 @@
-"""What models are called in a result: labels that tell every store of one side from the others."""
+"""Labels of models in a result, which distinguish every store of one side from the others."""
 
 import re
 from collections.abc import Mapping, Sequence, Set
@@ -11,7 +11,7 @@ def label_stores(stores: Sequence[ModelSource]) -> list[str]:
     """The models' names, random weights marked; those of one name with what differs: revision, pooling, other settings.
 
     A local checkpoint has the name of its folder, or the end of its path where two folders have one name. So have
-    stores that nothing in their specs tells apart.
+    stores that nothing in their specs distinguishes.
     """
     seeds = [store.spec.get("random_init") for store in stores]
     marks = ["" if seed is None else f" [random init {seed}]" for seed in seeds]

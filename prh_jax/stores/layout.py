@@ -1,6 +1,5 @@
 """Features on disk: one Zarr v3 group a model, written block by block.
 
-
 Layout of a store (schema "prh-jax/features/1"):
 
     features        (layer, sample, feature)  chunks (1, 256, d), crc32c, fill value NaN
@@ -13,8 +12,8 @@ Layout of a store (schema "prh-jax/features/1"):
 
 A chunk that is missing reads as NaN, a flipped byte fails its checksum, and a block counts only once it is marked
 done: so that nothing half-written is ever taken for features. `contents_sha256` is a hash of the checksums of all
-chunks, each at its place, and of what says how to read them: chunks that changed places are told. `run` is drawn when
-the store is begun: a process whose store was replaced by another stops.
+chunks, each at its place, and of what says how to read them: chunks that changed places are detected. `run` is drawn
+when the store is begun: a process whose store was replaced by another stops.
 """
 
 import hashlib
@@ -80,7 +79,7 @@ def store_path(
 ) -> Path:
     """Where the features of one model belong: `root/dataset/subset/<model>_pool-<pool>[...].zarr`, its "/" as "--".
 
-    A model with random weights has their seed in its name, so that it lies beside the one that was trained. A prompt
+    A model with random weights has their seed in its name, so that it lies next to the one that was trained. A prompt
     template is named by the first 8 digits of its SHA-256. `marks` of other settings end the name. Of a name
     that is too long for a file, such as a deep path of a checkpoint, the end is kept, after the first 8 digits of the
     SHA-256 of all of it.
@@ -108,4 +107,5 @@ def blocks_of(n: int) -> list[slice]:
 
 
 def spec_sha256(spec: Mapping[str, Any], layers: Iterable[Layer]) -> str:
+    """Hash a spec with the names and widths of the layers."""
     return sha256_json({**spec, "layers": [[layer.name, layer.dim] for layer in layers]})

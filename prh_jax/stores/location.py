@@ -26,7 +26,7 @@ Place = Path | Url
 
 UNREADABLE = (ValueError, TypeError, OSError, RuntimeError, LookupError, ArithmeticError, MemoryError, EOFError)
 UNREADABLE += (zipfile.BadZipFile, zlib.error)
-"""What Zarr, numpy and archives raise where a record says other than what is there, or what cannot be."""
+"""Errors of Zarr, numpy and archives where a record says other than what is there, or what cannot be."""
 
 
 def place(path: str | Path | Url) -> Place:
@@ -58,7 +58,7 @@ def local_file(path: str | Path | Url) -> Path:
 
 @contextmanager
 def writing(where: Place) -> Iterator[None]:
-    """StoreError with the way out for what goes wrong while something is written to a place."""
+    """StoreError with the remedy for what goes wrong while something is written to a place."""
     try:
         yield
     except OSError as error:
@@ -100,7 +100,7 @@ def is_archive(path: Path) -> bool:
 
 
 def store_at(where: Place, storage_options: Mapping[str, Any] | None = None, *, writable: bool = False) -> Any:
-    """What Zarr and xarray open at a place: a folder's path, an archive, or the objects at a URL."""
+    """Object that Zarr and xarray open at a place: a folder's path, an archive, or the objects at a URL."""
     if isinstance(where, Path):
         return ZipStore(where, mode="r") if where.is_file() else where
     try:
@@ -130,7 +130,7 @@ def outer_folder(names: Sequence[str]) -> str:
 
 
 def of_finder(name: str) -> bool:
-    """Whether a member of an archive is one that macOS adds, beside what it packs."""
+    """Whether a member of an archive is one that macOS adds, next to what it packs."""
     return name.startswith("__MACOSX/") or name.rpartition("/")[2] == ".DS_Store"
 
 

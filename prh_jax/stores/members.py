@@ -20,7 +20,7 @@ _CHECKSUM = 4
 
 @dataclass(frozen=True)
 class _Array:
-    """What the record of an array says: its shape, its chunks, and bytes of a value (None of a text)."""
+    """Record of an array: its shape, its chunks, and bytes of a value (None of a text)."""
 
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
@@ -37,7 +37,7 @@ class _Array:
 
 
 class Members:
-    """Tells what is part of a store.
+    """Decides which files are part of a store.
 
     Parameters
     ----------
@@ -97,12 +97,12 @@ class Members:
 
 
 def _is_index(text: str, count: int) -> bool:
-    """Whether a part of a name is the number of one of so many chunks, as Zarr writes it."""
+    """Whether a part of a name is the number of one of a number of chunks, as Zarr writes it."""
     return text.isascii() and text.isdecimal() and len(text) < 20 and text == str(int(text)) and int(text) < count
 
 
 def _parsed(record: bytes) -> _Array:
-    """What a record says of an array; ValueError for one as no store has."""
+    """Contents of an array's record; ValueError for one as no store has."""
     try:
         said = json.loads(record)
         grid, keys, kind = said["chunk_grid"], said["chunk_key_encoding"], said["data_type"]

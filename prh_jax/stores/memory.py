@@ -24,7 +24,7 @@ class MemoryStore(GivenLayers):
     Parameters
     ----------
     name
-        What the model is called.
+        Name of the model.
     layers
         A list of arrays (n, d), a mapping of names to such, one array (n, d), or one (layers, n, d). Arrays are
         whatever `arrays.real_numbers` takes.

@@ -16,7 +16,7 @@ from .source import ModelSource
 class PairedStore:
     """Some rows of a store, in a given order and under given ids, as a ModelSource of their own.
 
-    A row may occur more than once. `own_ids` tells whether the ids are those that the rows have in the store.
+    A row may occur more than once. `own_ids` says whether the ids are those that the rows have in the store.
     """
 
     def __init__(self, store: ModelSource, ids: Sequence[str], rows: Sequence[int], *, own_ids: bool = True):

@@ -1,4 +1,4 @@
-"""What a store's data looked like when they were read: kinds of samples, the first and the last, for a person's eye."""
+"""Summary of a store's data as they were read: kinds of samples, the first and the last, for a person's eye."""
 
 import base64
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ def preview_lines(preview: Mapping[str, Any], *, color: bool = False) -> list[st
     Parameters
     ----------
     preview
-        What `extractors.datasets.preview` records of a data set.
+        The record of a data set by `extractors.datasets.preview`.
     color
         Draw thumbnails, for terminals that show colours.
     """
@@ -50,7 +50,7 @@ def preview_lines(preview: Mapping[str, Any], *, color: bool = False) -> list[st
 def plain(value: Any) -> str:
     """A value on one line of bounded length, without what a terminal takes as commands.
 
-    What a store records is data of others: it may be of any type and size.
+    A store's record is data of others: it may be of any type and size.
     """
     text = str(value)[: 2 * _WIDEST]
     text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

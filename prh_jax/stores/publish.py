@@ -29,8 +29,8 @@ ROOT = "zarr.json"
 def publish(build: Build, where: Place, *, overwrite: bool) -> None:
     """A new group at a place: there as a whole or not at all.
 
-    On a disk it is built beside its place and renamed. At a URL its root comes last, and there is no group before; what
-    is overwritten is removed first, so that for some moments there is neither.
+    On a disk it is built next to its place and renamed. At a URL its root comes last, and there is no group before;
+    what is overwritten is removed first, so that for some moments there is neither.
     """
     if isinstance(where, Url):
         objects = _objects(build)

@@ -40,7 +40,18 @@ def _typed(entry: Any, key: str, kind: type) -> Any:
 
 
 class FeatureStore:
-    """A feature store opened for reading; attributes `spec ids layers n dtype result env complete`."""
+    """A feature store opened for reading, as `open_store` returns it.
+
+    Attributes are `spec` and `ids` (origin and samples), `layers` (names and widths), `n`, `dtype`, `result` and `env`
+    (records of the extraction), and `complete`.
+
+    Parameters
+    ----------
+    path
+        Where the store is.
+    group
+        Its Zarr group.
+    """
 
     def __init__(self, path: str | Path | Url, group: zarr.Group):
         attrs: dict[str, Any] = dict(group.attrs)
@@ -67,7 +78,7 @@ class FeatureStore:
         return store_html(self)
 
     def _check_samples(self) -> None:
-        """CorruptError where there are other blocks than of so many samples, or their ids cannot be as many.
+        """CorruptError where blocks are not of that number of samples, or their ids cannot be as many.
 
         Looked at before the ids are read: what is allocated for them is as large as the record of their array says.
         """
@@ -91,7 +102,7 @@ class FeatureStore:
         return str(self.spec.get("model") or self.path.stem)
 
     def require_complete(self) -> "FeatureStore":
-        """Itself, or StoreError when blocks are still missing."""
+        """Return the store itself, or raise an IncompleteError if blocks are missing."""
         done, blocks = int(self.done().sum()), len(blocks_of(self.n))
         if not self.complete:
             raise IncompleteError(
@@ -103,7 +114,7 @@ class FeatureStore:
         return self
 
     def problems(self) -> list[str]:
-        """What does not fit together in the store's own records, without reading features."""
+        """List contradictions in the store's own records, without reading features."""
         found = []
         if sha256_json(self.ids) != self.ids_sha256:
             found.append("the sample ids do not match their recorded hash")
@@ -121,20 +132,23 @@ class FeatureStore:
         return found
 
     def done(self) -> np.ndarray:
-        """One bool per block of samples: are its features on disk?"""
+        """Return a boolean for each block of samples: whether its features are on disk."""
         return self._read("done", slice(None)).astype(bool)
 
     def read_layer(self, layer: int, rows: slice = slice(None)) -> np.ndarray:
-        """Features (n, d) of one layer as stored, or some rows of them: only their chunks are read.
+        """Read features (n, d) of one layer as stored, or some rows of them. Only their chunks are read.
 
-        StoreError on a failed checksum, a missing chunk or a NaN.
+        Raises
+        ------
+        StoreError
+            If a checksum fails, a chunk is missing, or a feature is NaN.
         """
         self._verify_once()
         array, index = self._where[layer]
         return self._check_finite(self._read(array, (index, rows)), layer, rows.start or 0)
 
     def read_rows(self, rows: slice) -> list[np.ndarray]:
-        """Features of some samples, an array (rows, d) per layer."""
+        """Read the features of some samples: an array (rows, d) for each layer."""
         self._verify_once()
         return [
             self._check_finite(self._read(array, (index, rows)), layer, rows.start)
@@ -142,12 +156,12 @@ class FeatureStore:
         ]
 
     def checksum(self) -> str:
-        """SHA-256 of the checksums that its chunks of features end with, and of the samples: names the contents.
+        """Return a SHA-256 that names the contents: features, from the checksums of their chunks, and samples.
 
         Raises
         ------
         CorruptError
-            Where a chunk cannot be read, or the contents are not those that the store was finished with.
+            If a chunk cannot be read, or the contents are not those with which the store was finished.
         """
         digest = hashlib.sha256(json.dumps([self.spec_sha256, self.ids_sha256]).encode())
         found = self._checksums()
@@ -157,9 +171,9 @@ class FeatureStore:
         return digest.hexdigest()
 
     def contents(self, checksums: list[bytes] | None = None) -> str:
-        """SHA-256 of the checksums of all chunks at their places, and of what says how chunks are read.
+        """Return the SHA-256 of the checksums of all chunks at their places, and of how chunks are read.
 
-        Costs a read of the last bytes of every chunk, or nothing more where their `checksums` are at hand.
+        This reads the last bytes of every chunk, or nothing if you pass their `checksums`.
         """
         arrays = [*dict.fromkeys(name for name, _ in self._where), *self.sample_array_names]
         read = [
@@ -179,7 +193,7 @@ class FeatureStore:
             self.verify_contents()
 
     def verify_contents(self, checksums: list[bytes] | None = None) -> None:
-        """CorruptError where the contents are not those that the store was finished with; old stores do not say."""
+        """Raise a CorruptError if the contents have changed since the store was finished; old stores have no record."""
         if self.contents_sha256 is not None and self.contents(checksums) != self.contents_sha256:
             raise CorruptError(
                 f"{self.path} is corrupt: its chunks, each of which may be sound, are not those that it was finished "
@@ -188,7 +202,7 @@ class FeatureStore:
         self._verified = True
 
     def read_unverified(self) -> None:
-        """Let rows be read whatever the hash of all contents says, for reports of each of them."""
+        """Allow reading although the hash of all contents may not match, for reports of each problem."""
         self._verified = True
 
     def _checksums(self) -> list[bytes]:
@@ -199,7 +213,7 @@ class FeatureStore:
         try:
             found = tails(self.path, self.group, chunks + optional, size=4)
         except UNREADABLE as error:
-            raise CorruptError(f"{self.path} is corrupt: {error}. Extract it again, or fetch it anew.") from error
+            raise CorruptError(f"{self.path} is corrupt: {error}. Extract it again, or fetch it again.") from error
         for name, tail in zip(chunks, found, strict=False):
             if tail is None:
                 raise CorruptError(f"{self.path} is corrupt: {name} cannot be read. Extract it again.")
@@ -215,7 +229,7 @@ class FeatureStore:
         """Names of the arrays with one number per sample."""
         known = {"sample", "layer", "done", *(name for name, _ in self._where)}
         try:
-            with warnings.catch_warnings():  # of files that the system put beside, such as .DS_Store
+            with warnings.catch_warnings():  # of files that the system put there, such as .DS_Store
                 warnings.simplefilter("ignore", UserWarning)
                 return sorted(name for name, _ in self.group.arrays() if name not in known)
         except UNREADABLE as error:
@@ -224,7 +238,7 @@ class FeatureStore:
             ) from error
 
     def sample_array(self, name: str) -> np.ndarray:
-        """One number per sample that was written beside the features."""
+        """Read the numbers (n,) of an array that was stored with the features: one of `sample_array_names`."""
         return self._read(name, slice(None))
 
     def _array(self, name: str) -> zarr.Array:
@@ -239,7 +253,7 @@ class FeatureStore:
         codecs = array.metadata.to_dict()["codecs"]
         if [codec["name"] for codec in codecs] not in CODECS or "big" in str(codecs[0]):  # type: ignore[index]
             raise CorruptError(
-                f"{self.path} is corrupt: array {name!r} is to be read by {codecs}, and no store is written so. "
+                f"{self.path} is corrupt: array {name!r} must be read by {codecs}, and no store is written so. "
                 "Extract it again."
             )
         return array
@@ -268,10 +282,24 @@ class FeatureStore:
 
 
 def open_store(path: str | Path | Url, storage_options: Mapping[str, Any] | None = None) -> FeatureStore:
-    """Open a feature store for reading; StoreError where there is none, or one of another schema.
+    """Open a feature store for reading.
 
-    path             a folder, an archive that `prh pack` made, or a URL (s3, gs, hf, http ...), read through fsspec
-    storage_options  for the file system behind a URL, such as {"anon": True}
+    Parameters
+    ----------
+    path
+        A folder, an archive that `prh pack` made, or a URL (s3, gs, hf, http ...), which is read through fsspec.
+    storage_options
+        Options of the file system behind a URL, such as {"anon": True}.
+
+    Returns
+    -------
+    FeatureStore
+        The store. Features are read when you ask for them.
+
+    Raises
+    ------
+    StoreError
+        If there is no store at the path, or one of another schema.
     """
     where = place(path)
     if isinstance(where, Path) and not (where.is_dir() or is_archive(where)):

@@ -27,7 +27,7 @@ def attributes_at(path: Place) -> dict[str, Any]:
 
 
 def check_run(path: Place, run: Any, there: dict[str, Any] | None = None) -> None:
-    """ExistsError where what is at `path` is not what was opened: another process has made it anew, or removed it.
+    """ExistsError where what is at `path` is not what was opened: another process has made it again, or removed it.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def check_run(path: Place, run: Any, there: dict[str, Any] | None = None) -> Non
     """
     if (attributes_at(path) if there is None else there).get("run") != run:
         raise ExistsError(
-            f"{path} was made anew by another process while this one wrote to it, so this one stops. Nothing of it is "
+            f"{path} was made again by another process while this one wrote to it, so this one stops. Nothing of it is "
             "in what is there now; name another place for it."
         )
 

@@ -92,7 +92,6 @@ def keep_rows(
     xs: list[ModelSource], ys: list[ModelSource], rows: np.ndarray
 ) -> tuple[list[ModelSource], list[ModelSource]]:
     """The stores of both sides cut down to some rows; they may be one list, and stay one."""
-
     chosen = rows.tolist()
 
     def cut(side: list[ModelSource]) -> list[ModelSource]:

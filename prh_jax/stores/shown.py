@@ -22,7 +22,7 @@ def plain_name(name: Any) -> str:
 
 
 def shorten(name: str, limit: int) -> str:
-    """A name cut in the middle where it is longer than so many signs."""
+    """A name cut in the middle where it is longer than the limit."""
     return name if len(name) <= limit else name[: limit // 2 - 1] + "…" + name[-(limit // 2) :]
 
 
@@ -53,7 +53,7 @@ def facts_html(title: str, facts: Iterable[tuple[str, str]], *parts: str) -> str
 
 
 def table_html(corner: str, columns: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]], note: str = "") -> str:
-    """A table of cells that are HTML already, under and beside names that are not."""
+    """A table of cells that are HTML already, under and next to names that are not."""
     left, right = (_CELL.format(side) for side in ("left", "right"))
     head = "".join(f'<th dir="auto" style="{right}">{html_text(name, 28)}</th>' for name in columns)
     body = "".join(

@@ -1,4 +1,4 @@
-"""Where layers come from: what the rest of the library asks of a feature store, and what else can stand in for one."""
+"""Where layers come from: what the rest of the library asks of a feature store, and what else can replace one."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,7 +44,7 @@ class LayerSource(Protocol):
 
 @runtime_checkable
 class ModelSource(LayerSource, Protocol):
-    """A LayerSource that can be scored: it tells what it holds, and where it lies."""
+    """A LayerSource that can be scored: it says what it holds, and where it lies."""
 
     path: Path | Url
     spec: dict[str, Any]

@@ -15,7 +15,7 @@ _SPECIAL = (
     (stat.S_ISBLK, "a device"),
 )
 _OURS = "prh-jax/"
-"""What the schema of every store, result and calibration begins with."""
+"""Prefix of the schema of every store, result and calibration."""
 
 
 def check_target(where: Place) -> None:
@@ -97,7 +97,7 @@ def check_replaceable(where: Place, schema: str) -> None:
 
 
 def _mode(path: Path) -> int | None:
-    """What is at a path, links followed; None where there is nothing."""
+    """Kind of the file at a path, links followed; None where there is nothing."""
     try:
         return os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""Objects at a URL: read, put, listed and removed through fsspec, with errors that name the way out."""
+"""Objects at a URL: read, put, listed and removed through fsspec, with errors that name the remedy."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import StoreError
 
 FRESH = {"use_listings_cache": False}
-"""What file systems are told: other processes write there too, so that a list of objects is soon out of date."""
+"""Options for file systems: other processes write there too, so that a list of objects is soon out of date."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,17 @@ class Url:
         return Url(f"{self.text.rstrip('/')}/{name}")
 
     def with_name(self, name: str) -> "Url":
-        """What is called `name` beside it."""
+        """The object `name` next to it."""
         return Url(f"{self.text.rstrip('/').rpartition('/')[0]}/{name}")
 
     @property
     def name(self) -> str:
+        """Last part of the path."""
         return PurePosixPath(self.text).name
 
     @property
     def stem(self) -> str:
+        """Last part of the path without its ending."""
         return PurePosixPath(self.text).stem
 
     def resolve(self) -> "Url":
@@ -107,7 +109,7 @@ class Url:
 
 
 def url_error(error: Exception, where: Url, what: str) -> StoreError:
-    """What an error of a file system means for the user: with the way out where it is known."""
+    """Error of a file system for the user, with the remedy if it is known."""
     if isinstance(error, StoreError):
         return error
     reason = str(error) or type(error).__name__

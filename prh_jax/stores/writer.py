@@ -31,10 +31,10 @@ def open_writer(
     env: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> "FeatureWriter":
-    """Create a store, or go on with the one that is there.
+    """Create a store, or resume the one that exists.
 
-    A new store is built in a temporary folder beside `path` and renamed into place; of several processes that do so at
-    once, one wins and the others go on with its store. An existing one is resumed when its spec, ids and layers are
+    A new store is built in a temporary folder next to `path` and renamed into place; of several processes that do so at
+    once, one wins and the others resume its store. An existing one is resumed when its spec, ids and layers are
     these; where they differ, StoreError names the difference (`overwrite=True` replaces it). `result` and `env` are
     what is known of them before the end.
     """
@@ -126,7 +126,7 @@ def _create(path, spec, ids, layers, dtype, sample_arrays, result, env) -> None:
 
 
 def _check_same(store: "FeatureStore", *, spec, ids, layers, dtype) -> None:
-    way_out = "Choose another output folder, or write the store anew with --force-remake (overwrite=True)."
+    way_out = "Choose another output folder, or write the store again with --force-remake (overwrite=True)."
     old, new = store.spec, json.loads(json.dumps(dict(spec)))
     for key in sorted(set(old) | set(new)):
         if old.get(key) != new.get(key):
@@ -215,7 +215,7 @@ class FeatureWriter:
         return False
 
     def _array(self, name: str) -> zarr.Array:
-        """An array of the store, opened once: opening it parses its metadata anew."""
+        """An array of the store, opened once: opening it parses its metadata again."""
         if name not in self._arrays:
             self._arrays[name] = self._group[name]  # type: ignore[assignment]
         return self._arrays[name]
@@ -251,11 +251,11 @@ class FeatureWriter:
 
     @property
     def sample_array_names(self) -> list[str]:
-        """What numbers it keeps of each sample."""
+        """Names of the numbers that it keeps of each sample."""
         return self._store.sample_array_names
 
     def finish(self, result: Mapping[str, Any] | None = None, env: Mapping[str, Any] | None = None) -> None:
-        """Mark the store complete, with results beside those known before; StoreError while blocks are pending."""
+        """Mark the store complete, with results next to those known before; StoreError while blocks are pending."""
         pending = self.pending()
         if pending:
             raise IncompleteError(f"{self.path} cannot be finished: blocks {pending[:10]} are not done.")
@@ -288,12 +288,37 @@ def write_features(
     env: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> FeatureStore:
-    """Write features made elsewhere, one (n, d) array per layer, as a complete store.
+    """Write features that you have as arrays to a complete feature store.
 
-    `features` are arrays in order, or a mapping of layers' names to them. Arrays are of any library that holds real
-    numbers: numpy, JAX, torch, pandas, polars, pyarrow.
-    A store that is there already must hold these very features (an interrupted one is gone on with), or StoreError is
-    raised; `overwrite=True` replaces it.
+    Parameters
+    ----------
+    path
+        Path of the store. A store with the same features is kept, and an interrupted one is completed.
+    features
+        Arrays (n, d) in the order of the layers, or a mapping of layers' names to them, of any library that holds real
+        numbers: numpy, JAX, torch, pandas, polars, pyarrow.
+    spec
+        Origin of the features: {"model": ..., "modality": ..., "pool": ...} and any other settings.
+    ids
+        An id for each sample.
+    layer_names
+        Names of the layers; numbered if None.
+    dtype
+        Type in which features are stored, such as "float16" or "bfloat16".
+    result, env
+        Further records: what a run found (loss ...), and in which environment.
+    overwrite
+        Replace a store of other features.
+
+    Returns
+    -------
+    FeatureStore
+        The store, opened.
+
+    Raises
+    ------
+    StoreError
+        If the path holds other features, or features are not finite or not (n, d).
     """
     if isinstance(features, Mapping):
         if layer_names is not None:

@@ -48,47 +48,84 @@ def align(
     precision: Precision = "float32",
     progress: bool | None = None,
 ) -> Alignment:
-    """Score every layer of every model of x with every layer of every model of y (or of x itself).
+    """Score every layer of every model of x against every layer of every model of y, or of x itself.
 
-    stores_x, stores_y  feature stores or their paths, one or a list, complete and of the same samples in order; or
-                        features in memory by the names of models, {"vit": layers}, alone or in such a list. Layers
-                        are a list of arrays (n, d), a mapping of names to such, one array (n, d), or one
-                        (layers, n, d); arrays of numpy, JAX, torch, pandas, polars and others
-    metrics             names ("cka", "cka:kernel=rbf,sigma=2") or Metric objects; the eight of the reference if None
-    preprocess          what is done to features first; the reference's clipping and unit rows if None
-    output              path or URL where the result is written, tile by tile; an interrupted run goes on there, and a
-                        finished one is read, when asked for the same again. In memory alone if None
-    overwrite           replace a result of other features or settings at `output`: at once on a disk; at a URL the old
-                        one is removed first
-    extend              add the models and metrics that the result at `output` lacks, and score only pairs with them; or
-                        those that the given result lacks. Models of the result need not be named again, if they are
-                        still where they were. Its models come first; bits and null are those of a study made at once
-    pair                "exact": all stores hold the same samples in the same order, or StoreError; "inner": they are
-                        cut down to the samples that all of them hold. {"x": ids}: many rows of x (captions) have one of
-                        y (an image), an id of y for each row of x; {"y": ids} the other way round. Each row is then a
-                        sample, and the features of its partner are repeated
-    ids                 of the samples of features in memory, or {"x": ids, "y": ids} where the sides have other rows;
-                        if None, their rows are numbered, and paired by position
-    samples, exclude    score these samples alone, or all but these: ids, a mask (n,) of booleans, a slice of rows, or a
-                        text file with an id on each line. The order is that of the stores, which stay as they are
-    normalize_ids       compare ids in Unicode's composed form (NFC): ids that look alike are one
-    overwrite_null      replace a calibration of other settings that the result at `output` has
-    null                also what chance gives: a number of orders, or a `Null` with its settings
-    groups              a label for each sample (its slide, image, language ...): the orders of the null stay within,
-                        or exchange whole groups, as `Null(exchange=)` says. Rows of a group that are all equal cannot
-                        be told from one another: a null within such groups is refused
-    exclude_own_group   no sample is a neighbour of one of its own group (metrics of nearest neighbours; needs groups)
-    memory              bytes for features, sketches and temporaries ("8GiB"), beyond what the process held before;
-                        half of the machine's memory, or three quarters of the accelerator's, if None
-    sketch_cache        folder or URL that keeps sketches, for further studies of the same features
-    devices             local devices to use; all if None. The scores do not depend on their number
-    precision           "float32", or "bfloat16": features are rounded to 8 bits for Gram matrices, whose sums stay
-                        float32; meant for accelerators
-    progress            progress bars on standard error; None shows them on a terminal
+    Parameters
+    ----------
+    stores_x, stores_y
+        Feature stores or their paths, one or a list, which hold the same samples in the same order. Or features in
+        memory by the names of models, {"vit": layers}, alone or in such a list. Layers are a list of arrays (n, d), a
+        mapping of names to such arrays, one array (n, d), or one array (layers, n, d), of numpy, JAX, torch, pandas,
+        polars and others. The models of x are scored against each other if `stores_y` is None.
+    metrics
+        Names ("cka", "cka:kernel=rbf,sigma=2") or `Metric` objects. The eight metrics of the reference if None.
+    preprocess
+        Preprocessing of the features. The clipping and unit rows of the reference if None.
+    output
+        Path or URL to which the result is written, tile by tile. The same call resumes an interrupted study, and reads
+        a finished one. The result stays in memory alone if None.
+    overwrite
+        Replace a result of other features or settings at `output`. At a URL the old result is removed first.
+    extend
+        True adds the models and metrics that the result at `output` lacks, and scores only pairs with them. An
+        `Alignment` is extended in the same way. You need not name the models of the result again if their stores have
+        not moved. They come first, and scores and null are those of a study made in one go.
+    pair
+        "exact" requires the same samples in the same order in all stores. "inner" takes the samples that all of them
+        hold. {"x": ids} pairs many rows of x (captions) with one row of y (an image): it gives an id of y for each row
+        of x. {"y": ids} does the reverse. Each row is then a sample, and the features of its partner are repeated.
+    normalize_ids
+        Compare ids in Unicode's composed form (NFC), so that ids that look alike are equal.
+    ids
+        Ids of the samples of features in memory, or {"x": ids, "y": ids} if the sides have different rows. Rows are
+        paired by position if None.
+    samples, exclude
+        Score these samples alone, or all but these: ids, a mask (n,) of booleans, a slice of rows, or a text file with
+        an id on each line. The stores keep their order and do not change.
+    null
+        Also score this number of permutations of the samples, or those of a `Null` with its settings. The result then
+        has p-values and calibrated scores.
+    overwrite_null
+        Replace a calibration of other settings in the result at `output`.
+    groups
+        A label for each sample (its slide, image, language ...). Permutations stay within groups, or exchange whole
+        groups, as `Null(exchange=)` says. A group whose rows are all equal cannot be permuted within, and is an error.
+    exclude_own_group
+        Leave samples of its own group out of a sample's neighbours (metrics of nearest neighbours; needs `groups`).
+    memory
+        Bytes ("8GiB") for features, sketches and temporaries, in addition to what the process holds already. Half of
+        the machine's memory if None, or three quarters of the accelerator's.
+    sketch_cache
+        Folder or URL that keeps sketches for further studies of the same features.
+    devices
+        Local devices to use; all of them if None. The scores do not depend on their number.
+    precision
+        "float32", or "bfloat16" for accelerators, which rounds features to 8 bits for Gram matrices. Sums are float32.
+    progress
+        Show progress bars on standard error. None shows them on a terminal.
 
-    The result keeps the whole layer-by-layer matrix of each metric. StoreError where stores are unfinished, damaged,
-    or of other samples; ValueError for an unknown metric or setting, one that does not fit n, or a null whose orders
-    cannot change a score.
+    Returns
+    -------
+    Alignment
+        The layer-by-layer matrix of each metric, with labels, the settings of the study, and the calibration if there
+        is one.
+
+    Raises
+    ------
+    StoreError
+        If stores are incomplete or damaged, or hold other samples.
+    ValueError
+        If a metric or setting is unknown or does not fit n, or no permutation can change a score.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> result = prh_jax.align({"a": [x], "b": [2 * x, rng.normal(size=(20, 4))]}, metrics="cka", progress=False)
+    >>> print(f"{result.scores('cka').sel(model_x='a', model_y='b').item():.2f}")
+    1.00
     """
     settings = StudySettings(
         preprocess=preprocess,
@@ -130,7 +167,7 @@ def align(
 
 
 def _to_extend(extend: bool | Alignment, path: Place | None, *, overwrite: bool) -> Alignment | None:
-    """The result that is extended; None where there is none, or none is to be."""
+    """The result that is extended; None where there is none, or none must be extended."""
     if isinstance(extend, Alignment):
         return extend
     if not extend:
@@ -154,13 +191,40 @@ def align_share(
     sketch_cache: str | Path | Url | None = None,
     **settings: Any,
 ) -> bool:
-    """Score one of `count` workers' share of a study into the result at `output`; True once the result is complete.
+    """Score one worker's share of a study into the result at `output`.
 
-    Workers, started in any order on machines that share a folder, or an object store that `output` is a URL of, need no
-    word of each other: each computes every count-th block of tiles, writes it whole, and marks it. Sketches are shared
-    through `sketch_cache` (beside the result if None): each is made by one worker, and by another only where that one
-    has not come to it yet. What a killed worker left is done by the same share again, or by `finish_alignment`.
-    `settings` are those of `align` that say what is scored and how.
+    Workers run on machines that share a folder, or an object store if `output` is a URL. You can start them in any
+    order, and they do not communicate. Each scores every `count`-th block of tiles. One worker makes each sketch and
+    shares it through `sketch_cache`. If a worker is killed, start the same share again, or call `finish_alignment`.
+
+    Parameters
+    ----------
+    index
+        This worker's share, 0 <= index < count.
+    count
+        Number of workers.
+    stores_x, stores_y, metrics
+        As in `align`.
+    output
+        Path or URL of the result, the same for all workers.
+    progress
+        As in `align`.
+    sketch_cache
+        Folder or URL that all workers share. It is next to the result if None.
+    **settings
+        The settings of `align` that say what is scored and how.
+
+    Returns
+    -------
+    bool
+        True if the result is complete, so that you can load it.
+
+    Raises
+    ------
+    StoreError
+        If stores are incomplete or damaged, or the result at `output` is of another study.
+    ValueError
+        If `index` is out of range.
     """
     path = place(output)
     study = open_study(stores_x, stores_y, metrics, path, StudySettings(sketch_cache=sketch_cache, **settings))

@@ -88,7 +88,7 @@ class DistributedStudy(Study):
         return RowRange(slice(first, last), stacked)
 
     def _name(self, sketcher: Sketcher, ref: StoredLayer) -> str:
-        """What the bank calls a layer: of a Factor, each process keeps its own rows."""
+        """Key of a layer in the bank: of a Factor, each process keeps its own rows."""
         own = f" rows {self.part.rows.start}:{self.part.rows.stop}" if isinstance(sketcher, GramFactorSketcher) else ""
         return ref.name + own
 
@@ -169,7 +169,7 @@ class DistributedStudy(Study):
 
 
 def _held(array: jax.Array) -> np.ndarray:
-    """What this process has of an array: all of it, or its rows."""
+    """Part of an array in this process: all of it, or its rows."""
     if array.is_fully_replicated:
         return np.asarray(array.addressable_data(0))
     shards = sorted(array.addressable_shards, key=lambda shard: shard.index[0].start or 0)
@@ -182,12 +182,15 @@ class InStep(Execution):
 
     @property
     def alone(self) -> bool:
+        """False: other processes work on the same result."""
         return False
 
     def agree(self, there: bool) -> bool:
+        """Return what the first process found, for all."""
         return bool(stacked(np.array([there]))[0, 0])
 
     def meet(self) -> None:
+        """Wait for all processes."""
         meet()
 
 
@@ -202,18 +205,36 @@ def align_distributed(
     sketch_cache: str | Path | Url | None = None,
     **settings: Any,
 ) -> Alignment:
-    """`align` by all processes of `jax.distributed`, for samples too many for the memory of one device.
+    """Run `align` on all processes of `jax.distributed`, for more samples than one device's memory holds.
 
-    Every process calls this with the same arguments, after `jax.distributed.initialize`. Each reads its rows of every
-    layer and no others; no matrix of all pairs of samples is made, so that metrics of neighbour lists (but for those
-    that look at all similarities), cknna, and both CKAs with linear kernels can be asked for. Counts are those of
-    `align` to the bit, unless two similarities differ by rounding alone; CKA agrees to float32 rounding.
+    Call this in every process with the same arguments, after `jax.distributed.initialize`. Each process reads its own
+    rows of every layer. No matrix of all pairs of samples is made. You can therefore ask for metrics of neighbour lists
+    (except those that look at all similarities), cknna, and both CKAs with linear kernels. Metrics that count are
+    bitwise those of `align`, unless two similarities differ by rounding alone; CKA agrees to float32 rounding.
 
-    output    a path or URL that all processes reach; finished tiles are there, and the same call goes on
-    settings  those of `align` that say what is scored and how
+    If a process dies, the others stop: with an error on the next message, or after the heartbeat timeout of
+    `jax.distributed.initialize`.
 
-    A process that dies ends all of them: with an error on the next message, or by JAX once it has not been heard of for
-    the heartbeat timeout of `jax.distributed.initialize`. ValueError for a metric whose sketch cannot be spread.
+    Parameters
+    ----------
+    stores_x, stores_y, metrics
+        As in `align`.
+    output
+        Path or URL that all processes reach. It has the finished tiles, and the same call resumes an interrupted study.
+    overwrite, progress, sketch_cache
+        As in `align`.
+    **settings
+        The settings of `align` that say what is scored and how.
+
+    Returns
+    -------
+    Alignment
+        The result, in every process.
+
+    Raises
+    ------
+    ValueError
+        If the sketch of a metric cannot be spread over devices.
     """
     path = place(output)
     given = StudySettings(sketch_cache=sketch_cache, **settings)

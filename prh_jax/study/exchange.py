@@ -1,4 +1,4 @@
-"""What the orders of a null exchange, and whether that can tell anything; seen before anything is scored."""
+"""Units that permutations exchange, and whether a score can change; checked before scoring."""
 
 import dataclasses
 import hashlib

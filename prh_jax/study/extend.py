@@ -41,15 +41,15 @@ def extend(
     devices: Sequence[Any] | None = None,
     progress: bool | None = None,
 ) -> Alignment:
-    """A result with more models or metrics; only what it lacks is scored.
+    """Extend a result by models or metrics, and score only what it lacks.
 
     Parameters
     ----------
     result
-        What is extended. It stays as it is.
+        The result to extend. It does not change.
     stores_x, stores_y
         The models to add to either side, as `align` takes them. A result of models with themselves has side x alone.
-        Models that the result has may be among them; features in memory of those have to be.
+        You may name models that the result has, and must do so for those whose features were in memory.
     metrics
         Metrics to add, for all models; none if None.
     output, overwrite, ids, memory, sketch_cache, devices, progress
@@ -58,13 +58,14 @@ def extend(
     Returns
     -------
     Alignment
-        The models of the result in their order, then the new ones. Scores, and the null where the result has one, have
-        the bits of a study made at once. Of more than 2,048 samples they agree to rounding until there are 65 layers.
+        The models of the result in their order, then the new ones. Scores, and the null if the result has one, are
+        bitwise those of a study made in one go. With more than 2,048 samples they agree to rounding until there are 65
+        layers.
 
     Raises
     ------
     StoreError
-        If the features of a model of the result are not at hand, or have changed.
+        If the features of a model of the result are missing or have changed.
     """
     settings = StudySettings(
         ids=ids,
@@ -93,7 +94,7 @@ def grow(
 ) -> Alignment:
     """`extend` with all settings given, which have to be those of the result.
 
-    An interrupted extension goes on where it stopped: what is scored lies beside `path` until the result is replaced.
+    An interrupted extension goes on where it stopped: what is scored lies next to `path` until the result is replaced.
     """
     if path is not None and path.exists() and not overwrite:
         raise ExistsError(f"{path} already exists. Choose another path, or overwrite it (overwrite=True).")
@@ -101,7 +102,7 @@ def grow(
     if same and stores_y is not None:
         raise MismatchError(
             "The result scores models with themselves, and it has no side y: give the models to add as stores_x, or "
-            "align two sides anew."
+            "align two sides again."
         )
     if not same and stores_x is None and stores_y is None and metrics is None:
         raise ValueError("Nothing was given to add to the result: name stores or metrics.")
@@ -199,13 +200,13 @@ def _check_protocol(old: Provenance, new: Provenance) -> None:
         hint = " The new models do not hold the samples of the result." if name in ("n", "ids_sha256") else ""
         raise MismatchError(
             f"The result cannot be extended: its {name} is {a!r:.60}, and that of what is asked for is {b!r:.60}."
-            f"{hint} Ask for the same, or align all models anew."
+            f"{hint} Ask for the same, or align all models again."
         )
     for side in "xy":
         for known, found in zip(old.models(side), new.models(side), strict=False):
             if known.contents != found.contents:
                 raise MismatchError(
-                    f"{known.label!r} holds other features now than the result was made from: align all models anew."
+                    f"{known.label!r} holds other features now than the result was made from: align all models again."
                 )
 
 
@@ -221,7 +222,7 @@ def _kept_metrics(old: Alignment, study: Study) -> list[str]:
 
 
 def _known_null(old: Alignment, study: Study, kept: Sequence[str]) -> KnownNull | None:
-    """What the null of the result tells of that of the study; None where it is rounded in another way."""
+    """Part of the study's null that the result has; None where it is rounded in another way."""
     layers = old.dataset.sizes["layer_y"], sum(len(store.layers) for store in study.ys)
     if old.calibration is None or columns_at_once(layers[0]) != columns_at_once(layers[1]):
         return None

@@ -198,7 +198,7 @@ def _tables(
     *,
     mirror: bool,
 ) -> dict[str, np.ndarray]:
-    """What the null says of model pairs and of cells; `compared` tells which pairs q-values are taken over."""
+    """Results of the null for model pairs and cells; `compared` says which pairs q-values are taken over."""
     aggregates, reached = grid.null[number].copy(), grid.reached[number].copy()
     cells = None if grid.cells is None else grid.cells[number].copy()
     if mirror:

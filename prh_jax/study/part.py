@@ -39,10 +39,12 @@ class StudyPart(Study):
 
     @cached_property
     def context(self) -> SketchContext:
+        """Context of the whole study."""
         return self.whole.context
 
     @cached_property
     def sketchers(self) -> dict[str, Sketcher]:
+        """Sketchers of the whole study, for the metrics of this part."""
         return {key: self.whole.sketchers[key] for key in self.metrics}
 
     @property
@@ -51,10 +53,12 @@ class StudyPart(Study):
 
     @property
     def longest_side(self) -> int:
+        """Longest side of the whole study."""
         return self.whole.longest_side
 
     @cached_property
     def bank(self) -> SketchBank:
+        """Sketches of the whole study."""
         return self.whole.bank
 
     def clean_up(self) -> None:
@@ -62,7 +66,7 @@ class StudyPart(Study):
 
 
 def part_name(study: Study, null: dict[str, Any] | None = None) -> str:
-    """What a part is called beside the result: by what it scores, and by the null that it has."""
+    """Name of a part next to the result: from its scores and its null."""
     text = json.dumps([study.provenance.to_dict(), null], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -93,7 +97,7 @@ def score_lacking(
     added = (len(study.xs) - a, len(study.ys) - b)
     new = f"{added[0]} new models" if study.same else f"{added[0]} + {added[1]} new models"
     most = total if again else max(count.values(), default=0)
-    report_progress(f"{new}, {len(again)} metrics anew: {most} of {total} model pairs are to be scored.", quiet)
+    report_progress(f"{new}, {len(again)} metrics again: {most} of {total} model pairs are to be scored.", quiet)
     for keys, xs, ys, where in parts:
         part = _run(study, keys, xs, ys, folder, quiet)
         rows, columns = (

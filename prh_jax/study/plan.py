@@ -1,7 +1,7 @@
-"""What a study will take, before anyone waits: bytes, operations, time by this machine's speed, and what will not fit.
+"""Estimates of a study before it runs: bytes, operations, time by this machine's speed, and what will not fit.
 
-Speed is not looked up but rehearsed: a few layers of made-up features go through the engine itself, read from a store,
-clipped, sketched and scored, at as many samples as a few seconds allow; what is left is scaled by the size of the work.
+Speed is measured in a rehearsal. A few layers of made-up features go through the engine itself, read from a store,
+clipped, sketched and scored, at as many samples as a few seconds allow. The rest is scaled by the size of the work.
 """
 
 import dataclasses
@@ -41,16 +41,26 @@ LEAST = 0.5
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a study is expected to take.
+    """Expected time, memory and disk space of a study, as `plan` returns them.
 
-    samples, layers, pairs   n; layers sketched; layer pairs scored, by each metric
-    features_bytes           of all stores; `sketches_bytes` of all sketches; `result_bytes` of the matrices
-    gram_flops               operations of one Gram matrix for every layer, by which sketching is measured
-    compile_s, sketch_s, pair_s, null_s   seconds of each part; `seconds` of all
-    memory_bytes             most memory held by the process
-    in_memory                whether sketches stay in memory, or go to disk
-    blocks                   blocks of tiles, which workers can share
-    warnings                 what will not fit
+    Parameters
+    ----------
+    samples, layers, pairs
+        Numbers of samples, of layers to sketch, and of layer pairs to score by each metric.
+    features_bytes, sketches_bytes, result_bytes
+        Sizes of all stores, all sketches, and the matrices of the result.
+    gram_flops
+        Operations of one Gram matrix for every layer, by which sketching is measured.
+    compile_s, sketch_s, pair_s, null_s
+        Seconds of each part; `seconds` is their sum.
+    memory_bytes
+        Most memory that the process holds.
+    in_memory
+        Whether sketches stay in memory. If not, they go to disk.
+    blocks
+        Blocks of tiles, which workers can share.
+    warnings
+        Sentences on parts that do not fit.
     """
 
     samples: int
@@ -86,14 +96,34 @@ def plan(
     dtype: str = "bfloat16",
     preprocess: Preprocess | None = None,
 ) -> Plan:
-    """What `align` of such stores will take on this machine, found in some seconds for each metric.
+    """Estimate what a study takes on this machine, in some seconds for each metric.
 
-    n                   number of samples
-    widths_x, widths_y  for each model the widths of its layers; y is x itself if None
-    metrics, null, memory, preprocess   as in `align`
-    dtype               in which features are stored
+    Parameters
+    ----------
+    n
+        Number of samples.
+    widths_x, widths_y
+        For each model, the widths of its layers. The models of x are scored against each other if `widths_y` is None.
+    metrics
+        As in `align`.
+    null
+        Number of permutations.
+    memory
+        As in `align`.
+    dtype
+        Type in which features are stored.
+    preprocess
+        As in `align`.
 
-    ValueError for a study without layers, of fewer than 4 samples, or of a metric that does not fit them.
+    Returns
+    -------
+    Plan
+        Seconds, bytes and warnings.
+
+    Raises
+    ------
+    ValueError
+        If the study has no layers or fewer than 4 samples, or a metric does not fit them.
     """
     chosen, preprocess = make_metrics(metrics), preprocess or Preprocess()
     budget = parse_bytes(memory) if memory is not None else default_memory()
@@ -155,7 +185,7 @@ def plan(
             "Give more memory, or take metrics that need no n x n matrix."
         )
     if not in_memory:
-        warnings.append(f"Sketches go to disk: {size_text(sketches)} beside the result.")
+        warnings.append(f"Sketches go to disk: {size_text(sketches)} next to the result.")
     return Plan(
         samples=n,
         layers=len(widths),

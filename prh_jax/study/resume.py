@@ -27,15 +27,34 @@ def calibrate(
     devices: Sequence[Any] | None = None,
     progress: bool | None = None,
 ) -> Alignment:
-    """Calibrate a result of `align`; the calibration is kept in it, and comes with the alignment returned.
+    """Calibrate a saved result by permutations, and save the calibration with it.
 
-    result              path or URL of the result
-    null                a number of orders, or a `Null` with its settings
-    stores_x, stores_y  the feature stores of the result, where they are no longer where they were
-    overwrite           replace a calibration of other settings that the result has
-    sketch_cache        folder of sketches kept by `align`; with it features are not read again
+    Parameters
+    ----------
+    result
+        Path or URL of the result.
+    null
+        Number of permutations, or a `Null` with its settings.
+    stores_x, stores_y
+        The feature stores of the result, if they have moved.
+    overwrite
+        Replace a calibration of other settings.
+    memory
+        As in `align`.
+    sketch_cache
+        Folder of sketches that `align` kept. With it the features are not read again.
+    devices, progress
+        As in `align`.
 
-    StoreError where the stores are missing, or hold other features than those that were scored.
+    Returns
+    -------
+    Alignment
+        The result with its calibration.
+
+    Raises
+    ------
+    StoreError
+        If the stores are missing, or hold other features than those that were scored.
     """
     provenance = load_alignment(result, calibration=False).provenance
     return _align_again(
@@ -62,9 +81,26 @@ def finish_alignment(
     devices: Sequence[Any] | None = None,
     progress: bool | None = None,
 ) -> Alignment:
-    """Complete a result that was interrupted, or that workers (`align_share`) left tiles of; others are only read.
+    """Complete a result that was interrupted, or whose workers (`align_share`) left tiles unscored.
 
-    StoreError where the stores are missing, or hold other features than those that were scored.
+    Parameters
+    ----------
+    result
+        Path or URL of the result. A complete result is only read.
+    stores_x, stores_y
+        The feature stores of the result, if they have moved.
+    memory, sketch_cache, devices, progress
+        As in `align`.
+
+    Returns
+    -------
+    Alignment
+        The complete result.
+
+    Raises
+    ------
+    StoreError
+        If the stores are missing, or hold other features than those that were scored.
     """
     options: dict[str, Any] = {"memory": memory, "sketch_cache": sketch_cache, "devices": devices, "progress": progress}
     return _align_again(place(result), read_provenance(result), stores_x, stores_y, **options)

@@ -47,7 +47,7 @@ def run_study(
 ) -> Alignment | None:
     """Score what a result lacks, and calibrate it where a null is asked for; None where tiles are left to others.
 
-    A finished result of the same study at `path` is read, an unfinished one is gone on with. StoreError where another
+    A finished result of the same study at `path` is read, an unfinished one is resumed. StoreError where another
     study is there.
     """
     execution = execution or Execution()

@@ -24,7 +24,7 @@ PRECISIONS: dict[Precision, str] = {
 
 @dataclasses.dataclass(frozen=True)
 class StudySettings:
-    """How a study is scored, and with what: the keywords of `align` of the same names, which tells of each."""
+    """How a study is scored, and with what: the keywords of `align` of the same names, which describes each."""
 
     preprocess: Preprocess | None = None
     pair: Pair = "exact"

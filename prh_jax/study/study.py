@@ -116,7 +116,7 @@ class Study:
 
     @cached_property
     def context(self) -> SketchContext:
-        """What sketchers may know of this study."""
+        """Facts of this study that sketchers may know."""
         return SketchContext(
             n=self.xs[0].n,
             widths=tuple(sorted({layer.dim for store in self._stores for layer in store.layers})),
@@ -126,7 +126,7 @@ class Study:
 
     @cached_property
     def provenance(self) -> Provenance:
-        """What a result records of its origin: results of equal studies hold equal scores."""
+        """Origin in the result's record: results of equal studies hold equal scores."""
         packages = ("jax", "jaxlib", "numpy", "zarr")
         return Provenance(
             n=self.xs[0].n,
@@ -184,7 +184,7 @@ class Study:
 
     @property
     def free(self) -> int:
-        """Bytes left beside the sketches held."""
+        """Bytes left for more than the sketches held."""
         return self.budget - (self._held if self.in_memory else 0)
 
     @cached_property
@@ -323,7 +323,7 @@ def open_study(
     *,
     kind: type[Study] = Study,
 ) -> Study:
-    """What `align` was asked for, checked; StoreError or ValueError where it cannot be done."""
+    """A study as `align` was asked for, checked; StoreError or ValueError where it cannot be done."""
     for where in (output, None if settings.sketch_cache is None else place(settings.sketch_cache)):
         if where is not None:
             check_target(where)

@@ -1,9 +1,7 @@
 """Alignment inside a training step: differentiable scores of batches that may be padded or spread over devices.
 
-Every metric that declares a gradient is a loss as it stands (`1 - prh_jax.cknna(x, y)`). What is here takes in addition
-
-    where      (n,) booleans: samples that count; the others, say padding, may hold anything
-    axis_name  axis of a `shard_map` or `pmap` over which the samples are spread: their rows are gathered first
+Every metric that declares a gradient is also a loss (`1 - prh_jax.cknna(x, y)`). The functions here take `where` and
+`axis_name` as well.
 """
 
 from typing import Any, NamedTuple
@@ -57,10 +55,39 @@ def batch_cka(
     where: Any = None,
     axis_name: Any = None,
 ) -> Float[Array, ""]:
-    """Linear CKA of the samples of a batch that count: `cka` or `unbiased_cka` of those rows alone.
+    """Return the linear CKA of the samples of a batch that count, for use as a loss: `1 - batch_cka(x, y)`.
 
-    x (n, dx) and y (n, dy) hold one sample a row, in the same order; `where` and `axis_name` as told above. In [0, 1],
-    or [-1, 1] if unbiased; 1 minus it is a loss. NaN, with a finite gradient, for a constant side.
+    Parameters
+    ----------
+    x, y
+        Features (n, dx) and (n, dy). Row i of both is the same sample.
+    unbiased
+        True is `unbiased_cka` of the rows that count, False `cka`.
+    where
+        Booleans (n,), True for the rows that count; all if None. The others may hold anything, such as padding.
+    axis_name
+        Axis of a `shard_map` or `pmap` over which the samples are spread. Their rows are gathered first.
+
+    Returns
+    -------
+    Array
+        Score in [-1, 1], or in [0, 1] with unbiased=False. NaN, with a finite gradient, if a side is constant.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match.
+
+    Examples
+    --------
+    >>> import jax
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> print(f"{jax.jit(prh_jax.batch_cka)(x, y, where=np.arange(20) < 12):.2f}")
+    0.39
     """
     x, y, where = gathered("batch_cka", x, y, where, axis_name)
     gram_x, gram_y = scaled_gram(x, where)[0], scaled_gram(y, where)[0]
@@ -68,12 +95,39 @@ def batch_cka(
 
 
 def gram_cka(gram_x: Any, gram_y: Any, *, unbiased: bool = False) -> Float[Array, ""]:
-    """CKA by kernels of your own: `gram_cka(kernel(x), kernel(y))`, from the Gram matrices of two layers.
+    """Return the CKA of two Gram matrices, for kernels of your own: `gram_cka(kernel(x), kernel(y))`.
 
-    gram_x, gram_y (n, n) are symmetric, n >= 4: entry (i, j) is the kernel of samples i and j.
-    `HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L))`, as `cka` and, unbiased, as `unbiased_cka` of such kernels. In [-1, 1],
-    and [0, 1] for positive kernels and the biased form. NaN, with a finite gradient, for a constant matrix; ValueError
-    for other shapes.
+    `score = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L))`, which is `cka` of these kernels, or `unbiased_cka` with
+    unbiased=True.
+
+    Parameters
+    ----------
+    gram_x, gram_y
+        Symmetric matrices (n, n), n >= 4. Entry (i, j) is the kernel of samples i and j.
+    unbiased
+        Take the unbiased HSIC.
+
+    Returns
+    -------
+    Array
+        Score in [-1, 1], or in [0, 1] for positive kernels and the biased form. NaN, with a finite gradient, for a
+        constant matrix.
+
+    Raises
+    ------
+    ValueError
+        If the matrices are not square or differ in shape.
+
+    Examples
+    --------
+    >>> import jax
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> print(f"{jax.jit(prh_jax.gram_cka)(x @ x.T, y @ y.T):.2f}")
+    0.55
     """
     grams = [as_real("gram_cka", gram) for gram in (gram_x, gram_y)]
     if grams[0].ndim != 2 or len({*grams[0].shape, *grams[1].shape}) > 1 or len(grams[0]) < 4:
@@ -95,15 +149,44 @@ def soft_mutual_knn(
     where: Any = None,
     axis_name: Any = None,
 ) -> Float[Array, ""]:
-    """Mutual kNN with soft neighbourhoods, so that it has a gradient; mutual_knn itself as the temperature goes to 0.
+    """Return mutual kNN with soft neighbourhoods, which has a gradient.
 
-    x (n, dx) and y (n, dy) hold one sample a row, in the same order; `where` and `axis_name` as told above.
-    `m_ij = sigmoid((s_ij - t_i) / temperature)` for i != j, with s the cosine similarities of rows and t_i half-way
-    between the k-th and the next largest of row i; `score = <m_x, m_y> / (|m_x| |m_y|)`, in [0, 1]. At a high
-    temperature everybody is everybody's neighbour and the score goes to 1: it compares layers at one temperature, and
-    is no substitute for mutual_knn in a table. ValueError unless 1 <= k <= n - 2 and temperature > 0. NaN, with a
-    finite gradient, for a constant side, or where fewer than k + 2 samples count. The temperature may be traced: it is
-    then NaN where that is not above zero.
+    `score = <m_x, m_y> / (|m_x| |m_y|)`, with `m_ij = sigmoid((s_ij - t_i) / temperature)` for i != j, s the cosine
+    similarities of rows and t_i half-way between the k-th and the next largest of row i. It goes to `mutual_knn` as the
+    temperature goes to 0. At a high temperature all samples are neighbours and the score goes to 1. Compare layers at
+    one temperature, and report `mutual_knn` in tables.
+
+    Parameters
+    ----------
+    x, y
+        Features (n, dx) and (n, dy). Row i of both is the same sample.
+    k
+        Number of neighbours, 1 <= k <= n - 2.
+    temperature
+        Width of the neighbourhoods' edge in units of the cosine, above 0. It may be traced; a traced temperature that
+        is not above 0 gives NaN.
+    where, axis_name
+        As in `batch_cka`.
+
+    Returns
+    -------
+    Array
+        Score in [0, 1]. NaN, with a finite gradient, if a side is constant, or if fewer than k + 2 samples count.
+
+    Raises
+    ------
+    ValueError
+        If k or the temperature is out of range, or the shapes do not match.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> print(f"{prh_jax.soft_mutual_knn(x, y, k=3, temperature=1e-6):.2f}")
+    0.50
     """
     if not isinstance(temperature, Tracer) and not temperature > 0:
         raise ValueError(f"soft_mutual_knn needs temperature > 0, got {temperature!r}.")

@@ -1,4 +1,4 @@
-"""CKA over batches that never stand together in memory: empty, update, merge, compute.
+"""CKA over batches that are never in memory together: empty, update, merge, compute.
 
 A state is a pytree of sums, so that it is carried by `lax.scan`, summed over devices by `lax.psum`, and merged by
 addition. There is none for metrics of neighbours: a neighbour of the whole set is seldom in the same batch, and the
@@ -49,26 +49,43 @@ def u_centered(upper: Any, diagonal: Any, traces: Any, n: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class StreamingCka:
-    """Linear CKA of all samples seen, exactly, from sums over features: memory (dx + dy)^2, whatever their number.
+    """Linear CKA of all samples seen, exactly, from sums over features.
 
-    unbiased  unbiased_cka (default), else cka
+    The memory is (dx + dy)^2 numbers, whatever the number of samples. The score equals that of all rows together, up to
+    rounding. In float32 that needs features near zero: subtract a rough mean (that of the first batch will do) and
+    scale roughly before `update`. CKA does not depend on either. If rounding could change more than a hundredth of the
+    score, it is NaN. With unbiased=True this also happens if one sample is thousands of times as far from the mean as
+    the others.
 
-    Equal to the metric on all rows together, up to rounding. In float32 that needs features near zero: hand `update`
-    features less a rough mean (that of the first batch will do) and roughly scaled; CKA does not depend on either.
-    Where more than about a hundredth of the score would be rounding, it is NaN: so it is where one sample is thousands
-    of times as far from the mean as the others, unless `unbiased` is False.
+    Parameters
+    ----------
+    unbiased
+        True is `unbiased_cka`, False `cka`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> stream = prh_jax.StreamingCka()
+    >>> state = stream.update(stream.empty(4, 4), x[:10], y[:10])
+    >>> state = stream.update(state, x[10:], y[10:])
+    >>> print(f"{stream.compute(state):.2f}")
+    0.47
     """
 
     unbiased: bool = True
 
     def empty(self, dx: int, dy: int, dtype: Any = jnp.float32) -> Moments:
-        """The state before any sample, for layers of these widths."""
+        """Return the state before any sample, for layers of these widths."""
         shapes = {"x": (dx,), "y": (dy,), "xx": (dx, dx), "xy": (dx, dy), "yy": (dy, dy)}
         shapes |= {"xp": (dx,), "xq": (dx,), "yp": (dy,), "yq": (dy,)}
         return Moments(*(jnp.zeros(shapes.get(name, ()), dtype) for name in Moments._fields))
 
     def update(self, state: Moments, x: Any, y: Any, *, where: Any = None) -> Moments:
-        """The state after a batch, x (n, dx) and y (n, dy); `where` (n,) tells the samples that count."""
+        """Return the state after a batch, x (n, dx) and y (n, dy); `where` (n,) is True for the samples that count."""
         kind = state.x.dtype
         x, y, keep = gathered("StreamingCka", x, y, where, None)
         widths, given = (*state.x.shape, *state.y.shape), (x.shape[1], y.shape[1])
@@ -100,11 +117,11 @@ class StreamingCka:
         return self.merge(state, batch)
 
     def merge(self, one: Any, other: Any) -> Any:
-        """The state of the samples of both."""
+        """Return the state of the samples of both."""
         return jax.tree.map(jnp.add, one, other)
 
     def compute(self, state: Moments) -> Float[Array, ""]:
-        """CKA of all samples seen; NaN for fewer than 4 (unbiased), or where a side does not vary or is lost."""
+        """Return the CKA of all samples seen; NaN for fewer than 4 (unbiased), or if a side is constant."""
         s, n = state, state.count
         mx, my = s.x / jnp.maximum(n, 1), s.y / jnp.maximum(n, 1)
 
@@ -142,20 +159,24 @@ class StreamingCka:
 
 @dataclasses.dataclass(frozen=True)
 class MinibatchCka:
-    """Unbiased CKA estimated from batches: each gives its unbiased HSICs, which are averaged, then divided.
+    """Unbiased CKA estimated from batches: the mean unbiased HSIC of the batches, divided in the end.
 
-    Over random batches the averages are those of all samples (Song et al. 2012; Nguyen et al. 2021, arXiv:2010.15327),
-    whatever the size of the batches, and their ratio converges to unbiased_cka of all samples. Memory of one batch: for
-    layers too wide for `StreamingCka`. Batches need 4 samples that count; a batch with fewer makes the score NaN.
-    Features far from unit size (1e9, 1e-9) leave the range of float32 here: scale them.
+    Over random batches of any size, the means are those of all samples, and their ratio converges to `unbiased_cka` of
+    all samples. The memory is that of one batch, for layers too wide for `StreamingCka`. A batch with fewer than 4
+    samples that count makes the score NaN. Features far from unit size (1e9, 1e-9) leave the range of float32: scale
+    them.
+
+    References
+    ----------
+    Song et al. 2012, JMLR 13; Nguyen et al. 2021, arXiv:2010.15327.
     """
 
     def empty(self) -> Hsic:
-        """The state before any batch."""
+        """Return the state before any batch."""
         return Hsic(*(jnp.zeros(()) for _ in Hsic._fields))
 
     def update(self, state: Hsic, x: Any, y: Any, *, where: Any = None, axis_name: Any = None) -> Hsic:
-        """The state after a batch, x (n, dx) and y (n, dy); `where` and `axis_name` as in `prh_jax.losses`."""
+        """Return the state after a batch, x (n, dx) and y (n, dy); `where` and `axis_name` are as in `batch_cka`."""
         x, y, keep = gathered("MinibatchCka", x, y, where, axis_name)
         (gram_x, scale_x), (gram_y, scale_y) = (scaled_gram(z, keep) for z in (x, y))
         count = jnp.sum(keep)
@@ -164,9 +185,9 @@ class MinibatchCka:
         return self.merge(state, jax.tree.map(lambda z, scale: z / scale / pairs, sums, scales))
 
     def merge(self, one: Hsic, other: Hsic) -> Hsic:
-        """The state of the batches of both."""
+        """Return the state of the batches of both."""
         return jax.tree.map(jnp.add, one, other)
 
     def compute(self, state: Hsic) -> Float[Array, ""]:
-        """Estimated unbiased CKA of all samples."""
+        """Return the estimated unbiased CKA of all samples."""
         return state.cosine

@@ -188,7 +188,7 @@ def test_files_that_cannot_be_used(tmp_path, layers):
     np.savez(tmp_path / "scalar.npz", x=np.zeros((2, 2)), ids=np.array("a"))
     fails("scalar.npz", r"ids of shape \(\)")
     np.savez(tmp_path / "step.npz", step=np.int64(7), x=np.zeros((2, 2)))
-    fails("step.npz", r"holds 'step' of shape \(\) beside 1 other arrays")
+    fails("step.npz", r"holds 'step' of shape \(\) and 1 other arrays")
     header = (tmp_path / "d.npy").read_bytes()[:128]
     (tmp_path / "huge.npy").write_bytes(header.replace(b"(300, 6), }" + b" " * 10, b"(300, 10000000000), }"))
     fails("huge.npy", "cannot be read", ids=["a", "b"])

@@ -127,7 +127,7 @@ SLOW_TEXTS = (
 )
 
 DENORMAL = "float32 arithmetic takes numbers below 1.2e-38 for zero"
-FEW_DIGITS = "beside one row that is so large float32 has too few digits of the others"
+FEW_DIGITS = "next to one row that is so large float32 has too few digits of the others"
 NO_SCORE = {
     **{
         (text, name): FEW_DIGITS

@@ -100,10 +100,10 @@ def test_a_writer_whose_store_was_made_anew_stops(tmp_path):
     assert old.complete is new.complete is False
     for block, rows in enumerate(new.blocks):
         new.write_block(block, [two[0][rows]])
-        with pytest.raises(ExistsError, match="made anew by another process"):
+        with pytest.raises(ExistsError, match="made again by another process"):
             old.write_block(block, [one[0][rows]])
     new.finish()
-    with pytest.raises(ExistsError, match="made anew"):
+    with pytest.raises(ExistsError, match="made again"):
         old.finish()
     np.testing.assert_array_equal(open_store(tmp_path / "m.zarr").read_layer(0), two[0])
 

@@ -106,7 +106,7 @@ def test_a_worker_whose_result_was_made_anew_stops(stores, tmp_path, monkeypatch
         return made
 
     monkeypatch.setattr(ScoreGrid, "put", interrupted)
-    with pytest.raises(prh_jax.StoreError, match="made anew by another process"):
+    with pytest.raises(prh_jax.StoreError, match="made again by another process"):
         align_share(0, 2, stores[:2], None, five, output=output, progress=False)
     same(prh_jax.load_alignment(output), prh_jax.align(stores[:2], None, twenty))
 

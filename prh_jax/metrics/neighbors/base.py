@@ -1,4 +1,4 @@
-"""What the metrics of neighbour lists share: their settings, their sketch, and counts that stay integers."""
+"""Base of the metrics of neighbour lists: their settings, their sketch, and counts that stay integers."""
 
 import dataclasses
 from functools import partial
@@ -85,8 +85,8 @@ class CountKernel(TileKernel):
 class ListMetric(NeighborMetric):
     """A metric that compares the two lists of each sample.
 
-    Of so many samples that not all lists can be made, `queries` of them, drawn by a fixed seed, are asked for their
-    neighbours among all: an unbiased estimate, whose standard error falls with the root of their number.
+    For numbers of samples at which not all lists can be made, `queries` of them, drawn by a fixed seed, are asked for
+    their neighbours among all: an unbiased estimate, whose standard error falls with the root of their number.
     """
 
     comparison: ClassVar[ListComparison]

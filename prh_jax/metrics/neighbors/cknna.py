@@ -23,16 +23,14 @@ Formula = Literal["code", "paper"]
 class Cknna(Metric):
     """CKA restricted to pairs of samples that are near neighbours in both layers.
 
-    With 0/1 neighbour masks `M = M_x * M_y` and Gram matrices K, L:
-    `score = HSIC(M * K, M * L) / sqrt(HSIC(M_x * K, M_x * K) HSIC(M_y * L, M_y * L))`, 1 for a layer with itself,
-    without a bound otherwise (NaN where a layer's own HSIC is negative). Rows are taken as given, neighbours are by dot
-    product, gradients hold the neighbours fixed.
+    `score = HSIC(M * K, M * L) / sqrt(HSIC(M_x * K, M_x * K) HSIC(M_y * L, M_y * L))`, with 0/1 neighbour masks
+    `M = M_x * M_y` and Gram matrices K and L. Rows are taken as they are, and neighbours are by the dot product. The
+    function `cknna` has the details.
 
-    Settings: `k`, 2 <= k < n; `unbiased`, Song's HSIC with the diagonal left out (default), or `tr(K H L H)` where the
-    diagonal competes for a place among the k; `formula`, "code" as the reference's code has it (the masks are directed
-    and Gram matrices not centred, so the unbiased score is not quite symmetric), or "paper":
-    `sum_ij a_ij (K_ij - mean_l K_il) (L_ij - mean_l L_il)`, a_ij = 1 where j != i is a neighbour of i in both; `eps`,
-    added to the denominator by the reference (1e-6 there, 0 here: with it the score depends on the scale of the input).
+    Parameters
+    ----------
+    k, unbiased, formula, eps
+        As in `cknna`.
     """
 
     name = "cknna"
@@ -175,7 +173,7 @@ def aligned_tile(sketch: NeighborKernelSketcher, a: NeighborKernel, b: NeighborK
 
 
 def reciprocal(lists: Int[Array, "layers n k"]) -> Bool[Array, "layers n k"]:
-    """Whether sample i stands in the list of its own entry (i, r)."""
+    """Whether sample i is in the list of its own entry (i, r)."""
     home = jnp.arange(lists.shape[1], dtype=lists.dtype)[:, None, None]
     return jax.vmap(lambda z: jnp.any(z[z] == home, axis=2))(lists)
 
@@ -190,9 +188,57 @@ def cknna(
     eps: float = 0.0,
     where: Any = None,
 ) -> Score:
-    """CKA restricted to pairs of samples that are near neighbours in both layers: `Cknna(...)(x, y)`.
+    """Return the CKA of two layers over the pairs of samples that are neighbours in both (CKNNA).
 
-    x (n, dx) and y (n, dy) hold one sample a row, in the same order. 1 for a layer with itself. ValueError unless
-    2 <= k < n. Differentiable with the neighbours held fixed. `where` (n,) tells the rows that count, all unless given.
+    `score = HSIC(M * K, M * L) / sqrt(HSIC(M_x * K, M_x * K) HSIC(M_y * L, M_y * L))`, with 0/1 neighbour masks
+    `M = M_x * M_y` and Gram matrices K and L. Rows are taken as they are, and neighbours are by the dot product. The
+    gradient holds the neighbours fixed.
+
+    Parameters
+    ----------
+    x, y
+        Features (n, dx) and (n, dy), n >= 4. Row i of both is the same sample.
+    k
+        Number of neighbours of each sample, 2 <= k < n.
+    unbiased
+        True takes the HSIC of Song et al., with the diagonal left out. False takes `tr(K H L H)`, where a sample
+        competes with its neighbours for a place among the k.
+    formula
+        "code" is the formula above, as in the code of the reference: masks are directed and Gram matrices are not
+        centred, so the unbiased score is not quite symmetric. "paper" is
+        `sum_ij a_ij (K_ij - mean_l K_il) (L_ij - mean_l L_il)`, normalised in the same way, with a_ij = 1 where j !=
+        i is a neighbour of i in both layers.
+    eps
+        Number added to the denominator. The reference adds 1e-6. With it the score depends on the scale of the
+        features.
+    where
+        Booleans (n,), True for the rows that count. All rows count if None.
+
+    Returns
+    -------
+    Array
+        Score, 1 for a layer with itself and not bounded otherwise. NaN where a layer's own HSIC is negative. So
+        it is where all samples of a layer are equal, or a feature is not finite.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match or a setting is out of range.
+    TypeError
+        If the features are not real numbers.
+
+    References
+    ----------
+    Huh et al. 2024, arXiv:2405.07987.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> print(f"{prh_jax.cknna(x, y):.2f}")
+    0.70
     """
     return Cknna(k, unbiased, formula, eps)(x, y, where=where)

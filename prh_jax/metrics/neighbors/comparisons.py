@@ -1,6 +1,6 @@
 """How alike two neighbour lists are, for many pairs at once: a state a pair, and one step for each entry of b's list.
 
-A step learns at which positions of a's list the entry stands, as the bits of one machine word for lists of up to 32
+A step learns at which positions of a's list the entry is, as the bits of one machine word for lists of up to 32
 entries, of several for longer ones. States have any shape, so that the same steps serve the lists of all samples of one
 pair and of all pairs of one sample.
 """
@@ -44,7 +44,7 @@ class ListComparison(Protocol):
     """Compares lists of k entries step by step: `result(step(step(start, words), words) ...)`."""
 
     def marks(self, k: int) -> np.ndarray:
-        """What stands for each position of a's list: (k, words)."""
+        """Marks of each position of a's list: (k, words)."""
         ...
 
     def start(self, k: int, shape: tuple[int, ...]) -> Any:
@@ -52,7 +52,7 @@ class ListComparison(Protocol):
         ...
 
     def step(self, state: Any, match: Words) -> Any:
-        """State after an entry of b that stands where `match` says: the marks of its position, 0 where it does not."""
+        """State after an entry of b that is where `match` says: the marks of its position, 0 where it is not."""
         ...
 
     def result(self, state: Any, k: int) -> Any:
@@ -85,7 +85,7 @@ class Jaccard(Overlap):
 
 
 class RankWeights:
-    """Weights of shared entries, by how near to the top and to each other they stand, over the most they can be.
+    """Weights of shared entries, by how near to the top and to each other they are, over the most they can be.
 
     `sum 2 / ((1 + |p - q|) (p + q)) / (1 + 1/2 + ... + 1/m)` with p and q the ranks, from 1, of each of the m shared
     entries; 0 for lists that share none. `jaccard` multiplies by the Jaccard index of the two lists.

@@ -1,4 +1,4 @@
-"""Cycle kNN: does a step to a neighbour in one layer and back in the other come home?"""
+"""Cycle kNN: whether a step to a neighbour in one layer and a step in the other lead back."""
 
 import dataclasses
 from typing import Any
@@ -13,18 +13,21 @@ from ..base import Score
 from .base import NeighborMetric
 
 TABLE, LINE = 2**26, 16
-"""Words of the largest table of holders, which covers a block of the samples where n is large; and words that its rows
-are longer by, a cache's line: rows a power of two apart would share few places of a cache."""
+"""Words of the largest table of holders, which covers a block of the samples if n is large; and words that its rows are
+longer by, a cache's line. Rows a power of two apart would share few places of a cache."""
 
 
 @dataclasses.dataclass(frozen=True)
 class CycleKnn(NeighborMetric):
     """Share of samples that are a neighbour, in x, of one of their neighbours in y.
 
-    `score = mean_i [exists j in knn_y(i): i in knn_x(j)]`, in [0, 1]; not symmetric.
+    `score = mean_i [exists j in knn_y(i): i in knn_x(j)]`, with knn the k nearest samples. The function `cycle_knn`
+    has the details.
 
-    Settings: `k`, 1 <= k < n; `normalize`, cosine neighbours or dot products of rows as given; `swapped` exchanges the
-    two layers, which is how the reference's measuring script calls it.
+    Parameters
+    ----------
+    k, normalize, swapped
+        As in `cycle_knn`.
     """
 
     name = "cycle_knn"
@@ -95,8 +98,46 @@ def closed_cycles(a: Int[Array, "x n k"], b: Int[Array, "y n k"]) -> Int[Array, 
 
 
 def cycle_knn(x: Any, y: Any, *, k: int = 10, normalize: bool = True, swapped: bool = False) -> Score:
-    """Share of samples that are a neighbour, in x, of one of their neighbours in y: `CycleKnn(...)(x, y)`.
+    """Return the share of samples that are a neighbour, in x, of one of their neighbours in y.
 
-    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1]. ValueError unless 1 <= k < n.
+    `score = mean_i [exists j in knn_y(i): i in knn_x(j)]`, with knn the k nearest samples. The score is not
+    symmetric.
+
+    Parameters
+    ----------
+    x, y
+        Features (n, dx) and (n, dy), n >= 4. Row i of both is the same sample.
+    k
+        Number of neighbours of each sample, 1 <= k < n.
+    normalize
+        True takes neighbours by cosine similarity, False by the dot product of rows as they are.
+    swapped
+        True exchanges the two layers, as the measuring script of the reference does.
+
+    Returns
+    -------
+    Array
+        Score in [0, 1]. NaN where all samples of a layer are equal, or a feature is not finite.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match or a setting is out of range.
+    TypeError
+        If the features are not real numbers, or `jax.grad` asks for a derivative, which the metric lacks.
+
+    References
+    ----------
+    Huh et al. 2024, arXiv:2405.07987.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> print(f"{prh_jax.cycle_knn(x, y, k=3):.2f}")
+    0.85
     """
     return CycleKnn(k, normalize, swapped)(x, y)

@@ -10,12 +10,11 @@ from jaxtyping import Array, Int
 from ...numerics.varying import varying_as
 
 AT_ONCE = (2**18, 2**25)
-"""Numbers at hand while lists are numbered anew: what a processor's cache holds, or what keeps a GPU busy."""
+"""Numbers at hand while lists are renumbered: what a processor's cache holds, or what keeps a GPU busy."""
 
 
 def any_lists(neighbors: Int[Array, "..."], axis: int = -1) -> Int[Array, "..."]:
-    """Neighbour lists (along an axis) with those of a degenerate layer (-1) replaced by any k samples: safe to index
-    with."""
+    """Return neighbour lists that are safe to index with: those of a degenerate layer (-1) become any k samples."""
     return jnp.where(
         neighbors < 0, lax.broadcasted_iota(neighbors.dtype, neighbors.shape, axis % neighbors.ndim), neighbors
     )
@@ -24,11 +23,11 @@ def any_lists(neighbors: Int[Array, "..."], axis: int = -1) -> Int[Array, "..."]
 def compact_lists(
     a: Int[Array, "x n k"], b: Int[Array, "y n k"], *, always: bool = False
 ) -> tuple[Int[Array, "x n k"], Int[Array, "y n k"], int]:
-    """Both sides' lists with the samples of each row numbered anew, and how many numbers there are.
+    """Both sides' lists with the samples of each row renumbered, and how many numbers there are.
 
-    Few samples keep their numbers, which are below n. Of many a table of a's lists would be nearly empty: a sample's
-    number is then a place (any one) at which it stands among all entries of a's lists in that row, and one number is
-    that of all that are in none of them. `always`: lists hold numbers of more samples than have lists, however large.
+    Few samples keep their numbers, which are below n. Of many a table of a's lists would be nearly empty. A sample's
+    number is then a place (any one) at which it is among all entries of a's lists in that row, and one number is that
+    of all that are in none of them. `always`: lists hold numbers of more samples than have lists, however large.
     """
     layers, n, k = a.shape
     most = layers * k
@@ -74,7 +73,7 @@ def table_of(lists: Int[Array, "s k x"], values: Array, n: int) -> Array:
 
 
 def table_rows(lists: Int[Array, "s k y"], n: int) -> Int[Array, "k s y"]:
-    """Rows of the table of each sample at which the entries of its lists stand, entry by entry."""
+    """Rows of the table of each sample at which the entries of its lists are, entry by entry."""
     return lists.transpose(1, 0, 2) + (jnp.arange(lists.shape[0], dtype=lists.dtype) * n)[None, :, None]
 
 
@@ -82,7 +81,7 @@ def scan_samples(body: Any, start: Any, a: tuple[Array, ...], b: tuple[Array, ..
     """Fold `body(total, (a, b)) -> (total, out)` over the samples, a few at a time.
 
     Arrays come as (layers, n, k) and are handed on as (samples, k, layers). Outputs, (samples, ...), are put together.
-    A sample's table has so many `rows`.
+    A sample's table has `rows` rows.
     """
     layers_a, n, _ = a[0].shape
     # As many samples at once as keep a processor's cache, or a GPU, busy: by the states of all pairs, and by the table.

@@ -1,4 +1,4 @@
-"""Mutual kNN: do two layers agree on who is near whom?"""
+"""Mutual kNN: whether two layers agree on the nearest neighbours of each sample."""
 
 import dataclasses
 from typing import Any
@@ -15,13 +15,15 @@ from .comparisons import Overlap
 
 @dataclasses.dataclass(frozen=True)
 class MutualKnn(ListMetric):
-    """Mean share of each sample's k nearest neighbours that both layers agree on.
+    """Mean share of each sample's k nearest neighbours that both layers have in common.
 
-    `score = sum_i |knn_x(i) & knn_y(i)| / (n k)`, in [0, 1]; `k / (n - 1)` when samples are paired at random.
+    `score = sum_i |knn_x(i) & knn_y(i)| / (n k)`, with knn the k nearest samples. The function `mutual_knn` has the
+    details.
 
-    Settings: `k`, 1 <= k < n; `normalize`, cosine neighbours (default) or dot products of rows as given (the
-    reference); `queries`, so many samples asked for their neighbours, drawn by a fixed seed (0: all). Ties go to the
-    lowest index, where the reference's sort is not stable.
+    Parameters
+    ----------
+    k, normalize, queries
+        As in `mutual_knn`.
     """
 
     name = "mutual_knn"
@@ -49,9 +51,48 @@ class MutualKnn(ListMetric):
 
 
 def mutual_knn(x: Any, y: Any, *, k: int = 10, normalize: bool = True, queries: int = 0, where: Any = None) -> Score:
-    """Mean share of each sample's k nearest neighbours that both layers agree on: `MutualKnn(k, normalize)(x, y)`.
+    """Return the mean share of each sample's k nearest neighbours that two layers have in common.
 
-    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [0, 1]. ValueError unless 1 <= k < n.
-    `where` (n,) tells the rows that count, all unless given.
+    `score = sum_i |knn_x(i) & knn_y(i)| / (n k)`, with knn the k nearest samples. It is `k / (n - 1)` on average at
+    chance. Equally near samples are taken by the lowest index; the sort of the reference is not stable.
+
+    Parameters
+    ----------
+    x, y
+        Features (n, dx) and (n, dy), n >= 4. Row i of both is the same sample.
+    k
+        Number of neighbours of each sample, 1 <= k < n.
+    normalize
+        True takes neighbours by cosine similarity, False by the dot product of rows as they are.
+    queries
+        Number of samples whose neighbours are compared, drawn with a fixed seed. 0 compares those of all samples.
+    where
+        Booleans (n,), True for the rows that count. All rows count if None.
+
+    Returns
+    -------
+    Array
+        Score in [0, 1]. NaN where all samples of a layer are equal, or a feature is not finite.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match or a setting is out of range.
+    TypeError
+        If the features are not real numbers, or `jax.grad` asks for a derivative, which the metric lacks.
+
+    References
+    ----------
+    Huh et al. 2024, arXiv:2405.07987.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> print(f"{prh_jax.mutual_knn(x, y, k=3):.2f}")
+    0.50
     """
     return MutualKnn(k, normalize, queries=queries)(x, y, where=where)

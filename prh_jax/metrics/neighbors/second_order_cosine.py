@@ -1,4 +1,4 @@
-"""Second-order cosine: is a sample as similar to its neighbours in one layer as in the other?"""
+"""Second-order cosine: whether a sample is as similar to its neighbours in one layer as in the other."""
 
 import dataclasses
 from typing import Any
@@ -13,13 +13,15 @@ from ..base import PairwiseMetric, Score, check_positive
 
 @dataclasses.dataclass(frozen=True)
 class SecondOrderCosine(PairwiseMetric):
-    """Mean cosine of a sample's similarities to its neighbours, those of either layer, in the two layers.
+    """Mean cosine of a sample's similarities, in the two layers, to its neighbours in either.
 
-    `score = mean_i cos(s_x(i, N_i), s_y(i, N_i))`, in [-1, 1]; `N_i = knn_x(i) | knn_y(i)`, s cosines of rows. Where
-    all samples are much alike, all vectors of similarities are, and the score is near 1: compare with chance. Gradients
-    hold the neighbours fixed.
+    `score = mean_i cos(s_x(i, N_i), s_y(i, N_i))`, with `N_i = knn_x(i) | knn_y(i)` and s the cosines of rows. The
+    function `second_order_cosine` has the details.
 
-    Settings: `k`, 1 <= k < n. Packages differ: some compare cosine distances in place of similarities.
+    Parameters
+    ----------
+    k
+        As in `second_order_cosine`.
     """
 
     name = "second_order_cosine"
@@ -48,14 +50,48 @@ class SecondOrderCosine(PairwiseMetric):
 
 
 def _listed(matrix: Float[Array, "n n"], lists: Any, once: Bool[Array, "n j"]) -> Float[Array, "n j"]:
-    """Entries of each row at the places of its list, those that stand there a second time put to 0."""
+    """Entries of each row at the places of its list, those that are there a second time put to 0."""
     return jnp.where(once, jnp.take_along_axis(matrix, jnp.maximum(lists, 0), axis=1), 0)
 
 
 def second_order_cosine(x: Any, y: Any, *, k: int = 10) -> Score:
-    """Mean cosine of a sample's similarities to its neighbours in the two layers: `SecondOrderCosine(k)(x, y)`.
+    """Return the mean cosine of each sample's similarities to its neighbours in two layers.
 
-    x (n, dx) and y (n, dy) hold one sample a row, in the same order. Range [-1, 1]. ValueError unless 1 <= k < n.
-    Differentiable with the neighbours held fixed.
+    `score = mean_i cos(s_x(i, N_i), s_y(i, N_i))`, with `N_i = knn_x(i) | knn_y(i)` and s the cosines of rows. If all
+    samples are much alike, so are all vectors of similarities, and the score is near 1: compare it with chance. The
+    gradient holds the neighbours fixed. Some packages compare cosine distances instead of similarities.
+
+    Parameters
+    ----------
+    x, y
+        Features (n, dx) and (n, dy), n >= 4. Row i of both is the same sample.
+    k
+        Number of neighbours of each sample, 1 <= k < n.
+
+    Returns
+    -------
+    Array
+        Score in [-1, 1]. NaN where all samples of a layer are equal, or a feature is not finite.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match or a setting is out of range.
+    TypeError
+        If the features are not real numbers.
+
+    References
+    ----------
+    Hamilton et al. 2016, arXiv:1606.02821.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 4))
+    >>> y = x + rng.normal(size=(20, 4))
+    >>> print(f"{prh_jax.second_order_cosine(x, y, k=3):.2f}")
+    0.57
     """
     return SecondOrderCosine(k)(x, y)
