@@ -19,7 +19,8 @@ from ..results.tables import self_cells
 from ..stores.publish import write_whole
 from ..stores.shown import plain_name
 from ..stores.target import file_target
-from .base import COLORS, families_of, family_colors, labels
+from .base import names_apart
+from .colors import COLORS, colors_of, families_of
 from .maps import leaf_order
 
 PAGE = Path(__file__).parent / "page"
@@ -95,21 +96,21 @@ def _models(result: Alignment) -> dict[str, list[dict[str, Any]]]:
     """Names and layers of the models of each side, and the colour of the family that they were assigned, if any."""
     blocks = {side: model_blocks(result.dataset[f"model_{side}"].values) for side in "xy"}
     families = dict(zip("xy", families_of(result, blocks, None), strict=True))
-    colors = family_colors(family for side in families.values() for family in side or ())
+    colors = colors_of(result, None, [family for side in families.values() for family in side or ()])
     made: dict[str, list[dict[str, Any]]] = {}
     for side, rows in blocks.items():
         names = result.dataset[f"layer_name_{side}"].values
         made[side] = [
             {
                 "name": plain_name(name),
-                "short": short.replace(r"\$", "$"),
+                "short": short,
                 "start": block.start,
                 "layers": [plain_name(layer) for layer in names[block]],
                 "family": None if family is None else plain_name(family),
                 "color": COLORS[0] if family is None else colors[family],
             }
             for (name, block), short, family in zip(
-                rows.items(), labels(rows, 32), families[side] or [None] * len(rows), strict=True
+                rows.items(), names_apart(rows, 32), families[side] or [None] * len(rows), strict=True
             )
         ]
     return made
