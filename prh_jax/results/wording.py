@@ -75,18 +75,19 @@ def finding(result: Any, metric: str) -> str:
         return f"{by}, no pair of two models has a score."
     level, how = (result.calibration.settings["null"][name] for name in ("alpha", "aggregate"))
     beyond = counted & (q <= level)
-    total = _pairs(int(counted.sum()), symmetric=symmetric)
     where = _closest(result.provenance.sign(metric) * score, beyond if beyond.any() else counted)
-    closest = (
+    found = (
         f"{_names(tables, where)}: {score[where]:.4f} ({over_layers(how)}), critical score {tau[where]:.4f} at level "
         f"{level:g}, p = {p[where]:.2g}, q = {q[where]:.2g}"
     )
     rate = f"closer than chance (q at most {level:g}, Benjamini-Hochberg)"
-    if not beyond.any():
-        are = "the one pair of two models is not" if counted.sum() == 1 else f"none of {total} is"
-        return f"{by}, {are} {rate}; the closest are {closest}."
-    are = "the one pair of two models is" if counted.sum() == 1 else f"{beyond.sum()} of {total} are"
-    return f"{by}, {are} {rate}; the closest are {closest}."
+    total, told = int(counted.sum()), _pairs(pairs, int(counted.sum()), symmetric=symmetric)
+    if total == 1:
+        return f"{by}, the one pair of two models is {'' if beyond.any() else 'not '}{rate}: {found}."
+    many = f"{beyond.sum()} of {told} {'is' if beyond.sum() == 1 else 'are'}" if beyond.any() else f"none of {told} is"
+    many = f"all {told} are" if beyond.sum() == total else many
+    of_them = "the closest of them are" if beyond.sum() > 1 else "these are" if beyond.any() else "the closest are"
+    return f"{by}, {many} {rate}; {of_them} {found}."
 
 
 def _closest_alone(result: Any, metric: str, by: str, pairs: ModelPairs) -> str:
@@ -94,18 +95,21 @@ def _closest_alone(result: Any, metric: str, by: str, pairs: ModelPairs) -> str:
     best, symmetric = result.best(metric), result.is_symmetric(metric)
     score = best["score"].values.astype(float)
     counted = pairs.counted(symmetric=symmetric) & np.isfinite(score)
-    if not counted.any():
+    total = int(counted.sum())
+    if not total:
         return f"{by}, no pair of two models has a score."
     where = _closest(result.provenance.sign(metric) * score, counted)
     found = f"{_names(best, where)}: {score[where]:.4f} (best over layer pairs)"
-    mean = f", where the mean is {score[counted].mean():.4f}" if counted.sum() > 1 else ""
-    total = _pairs(int(counted.sum()), symmetric=symmetric)
-    return f"{by}, the closest of {total} are {found}{mean}; chance was not measured."
+    if total == 1:
+        return f"{by}, one pair of two models has a score, {found}; chance was not measured."
+    told = _pairs(pairs, total, symmetric=symmetric)
+    mean = f"where the mean is {score[counted].mean():.4f}"
+    return f"{by}, the closest of {told} are {found}, {mean}; chance was not measured."
 
 
-def _pairs(count: int, *, symmetric: bool) -> str:
-    kind = "pair" if symmetric else "ordered pair"
-    return f"{count} {kind}{'s' * (count > 1)} of two models"
+def _pairs(pairs: ModelPairs, count: int, *, symmetric: bool) -> str:
+    """So many pairs; both orders of two models are two where their scores differ."""
+    return f"{count} {'' if symmetric or not pairs.again.any() else 'ordered '}pairs of two models"
 
 
 def _closest(values: np.ndarray, among: np.ndarray) -> tuple[int, int]:
