@@ -67,8 +67,8 @@ def column(page, place):
 
 
 def saved(page, button):
-    """The text of the file that a button saves."""
+    """The text of the file that a button saves, by its selector or a locator."""
     with page.expect_download() as download:
-        page.click(button)
+        (page.locator(button) if isinstance(button, str) else button).click()
     with open(download.value.path(), encoding="utf-8", newline="") as file:
         return file.read()

@@ -66,6 +66,36 @@ def report(
     return path
 
 
+class Panels:
+    """A report as a notebook shows it, in a frame of its own."""
+
+    def __init__(self, text: str, height: int):
+        self.text, self.height = text, height
+
+    def _repr_html_(self) -> str:
+        style = f"width:100%;height:{self.height}px;border:1px solid rgba(128,128,128,.4)"
+        allowed = 'sandbox="allow-scripts allow-downloads"'
+        return f'<iframe title="report" {allowed} style="{style}" srcdoc="{html.escape(self.text)}"></iframe>'
+
+
+def panels(
+    result: Alignment,
+    *,
+    title: str = "Alignment of representations",
+    galleries: Sequence[Gallery] = (),
+    covariates: Covariates = None,
+    families: Families = None,
+    height: int = 800,
+) -> Panels:
+    """The report of a result inline, in a cell of a notebook: maps, tables and buttons as in the file.
+
+    height  of the frame, in pixels; the other parameters are those of `report`
+
+    A frame holds all of the report, 5 MB. A result alone, as the last line of a cell, shows its finding and a table.
+    """
+    return Panels(page(result, title, galleries, covariates, families), height)
+
+
 def page(
     result: Alignment, title: str, galleries: Sequence[Gallery], covariates: Covariates, families: Families
 ) -> str:

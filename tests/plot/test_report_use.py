@@ -10,6 +10,7 @@ from made_results import made_result
 from test_report import made_gallery, simple
 
 import prh_jax
+from prh_jax import plot
 from prh_jax.results.wording import finding
 
 RESET = """() => {
@@ -216,3 +217,14 @@ def test_checkpoints_are_joined_and_families_have_their_colours(tmp_path, opened
     with pytest.raises(ValueError, match="No family is given for model 'a@step0'"):
         prh_jax.report(result, tmp_path / "wrong.html", families={"c": "w"})
     assert not (tmp_path / "wrong.html").exists()
+
+
+def test_a_notebook_has_the_report_in_a_frame(tmp_path, opened):
+    shown = plot.panels(simple(), height=500)._repr_html_()
+    (tmp_path / "cell.html").write_text(f'<!DOCTYPE html><html data-ready="true"><meta charset="utf-8">{shown}</html>')
+    page = opened(tmp_path / "cell.html")
+    frame = page.frame_locator("iframe")
+    frame.locator("html[data-ready]").wait_for()
+    assert frame.locator("#finding").inner_text() == finding(simple(), "mutual_knn")
+    assert page.evaluate("document.querySelector('iframe').clientHeight") == 500
+    assert rows_of(saved(page, frame.locator("#map-export button").first))[1][0] in ("one", "two")
