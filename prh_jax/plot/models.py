@@ -86,8 +86,9 @@ def covariate_scatter(
     outside_legend(ax, [line, *handles], [words, *texts])
     number_axis(ax.xaxis, number, log=log)
     ax.margins(0.08)
-    of_all = f"mean over {table.sizes[f'model_{far}']} models" + ", itself aside" * bool(own.any())
-    with_whom = of_all if other is None else f"with {short_name(other, 28)}"
+    others = [str(name) for name in table[f"model_{far}"].values] if other is None else [other]
+    with_whom = f"mean over {len(others)} models" + ", itself aside" * bool(own.any())
+    with_whom = with_whom if len(others) > 1 else f"with {short_name(others[0], 28)}"
     name = covariate if isinstance(covariate, str) else "covariate"
     words = f"{value_words(result, metric)}, {over_layers(how)}, {with_whom}"
     axis_labels(ax, name if xlabel is None else xlabel, words)
