@@ -187,3 +187,6 @@ METRIC_NAMES: list[str] = [
     if name.islower()
 ]
 """The metrics by name, for help and completion, which must not wait for JAX."""
+
+LEAD_METRIC = "mutual_knn"
+"""The paper's: what reports and notebooks show first where a result has it."""

@@ -21,6 +21,7 @@ HOOK = install_import_hook("prh_jax", "typecheck.checker")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+from browser import browser, kept_open, opened  # noqa: E402, F401
 
 from prh_jax.engine.null_scores import null_scorer  # noqa: E402
 from prh_jax.engine.programs import summary_program, tile_scorer  # noqa: E402

@@ -23,11 +23,13 @@ def heat_map_picture(result: Any, metric: str, path: Path) -> Path:
 def accuracy_picture(result: Any, metric: str, path: Path) -> Path:
     """Alignment with the first language model by accuracy: trained networks above themselves with random weights."""
     from ..plot import curve, short_name
-    from ..plot.base import GREY, as_text, title, write_figure
+    from ..plot.base import as_text, title, write_figure
+    from ..plot.colors import GREY
 
     networks = [r.label for r in result.provenance.models_y if r.assigned["family"] in FAMILIES[:2]]
     chosen = result.sel(model_x=0, model_y=networks)
-    ax = curve(chosen, metric, "top1_when_trained", side="y", families="family", log=False)
+    words = "ImageNet top-1 accuracy of the trained network (%)"
+    ax = curve(chosen, metric, "top1_when_trained", side="y", families="family", log=False, xlabel=words)
     chance = float(chosen.calibration.null(metric).mean())
     ax.axhline(chance, color=GREY, lw=1.0, linestyle=":")
     note = {"xy": (0.99, chance), "xytext": (0, 8), "xycoords": ax.get_yaxis_transform(), "textcoords": "offset points"}
@@ -40,7 +42,6 @@ def accuracy_picture(result: Any, metric: str, path: Path) -> Path:
             ax.annotate(as_text(name), at, (0, 7), textcoords="offset points", ha="center", fontsize=7)
     ax.set_ylim(0, 1.15 * float(scores.max()))
     ax.margins(x=0.15)
-    ax.set_xlabel("ImageNet top-1 accuracy of the trained network (%)", fontsize=8)
     title(ax, f"alignment with {short_name(chosen.models_x[0], 40)}, 1024 emoji")
     return write_figure(ax, path)
 

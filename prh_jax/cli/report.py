@@ -1,6 +1,8 @@
 """`prh report`: a result as one HTML file, with the samples behind its best model pair where they are at hand."""
 
 import argparse
+import contextlib
+import csv
 import dataclasses
 import sys
 from typing import Any
@@ -10,6 +12,11 @@ examples:
   prh report alignment.zarr -o report.html
   prh report alignment.zarr --pair sentence-transformers/all-MiniLM-L6-v2 hog --pair bert-base-uncased hog
   prh report alignment.zarr --dataset my_pictures.parquet
+  prh report alignment.zarr --family pool --covariate params
+  prh report alignment.zarr --family models.csv --covariate models.csv
+
+models.csv has a line for each model, its label in the first column, and under the heads of the others what it has: its
+family under `family`, and numbers.
 
 The file opens in any browser, from disk, without network. Samples and their neighbours are shown where the features
 and the data set (built in, local, or cached) are found; scores need neither.
@@ -30,6 +37,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--metric", metavar="NAME", help="whose best layer pair and neighbours are shown (the first)")
     parser.add_argument("--dataset", metavar="NAME", help="the samples (the data set that extraction recorded)")
+    parser.add_argument(
+        "--family",
+        metavar="NAME",
+        help="colour models by what was assigned or recorded of them by this name, or by a file .csv (family)",
+    )
+    parser.add_argument(
+        "--covariate",
+        action="append",
+        metavar="NAME",
+        help="a number that was assigned or recorded, or the numbers of a file .csv, to show first; may be given again",
+    )
     parser.add_argument("--no-gallery", action="store_true", help="scores alone: no samples and neighbours")
     parser.add_argument("--force-remake", action="store_true", help="overwrite a file that is there")
 
@@ -44,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
     file_target(args.output, overwrite=args.force_remake)
     result = load_alignment(args.result)
+    shown = {"families": families_told(args.family), "covariates": covariates_told(args.covariate or [])}
     galleries = []
     if not args.no_gallery:
         try:
@@ -54,8 +73,49 @@ def run(args: argparse.Namespace) -> int:
             if args.pair or args.dataset or args.metric:
                 raise
             print(f"No samples in the report: {error}", file=sys.stderr)
-    print(report(result, args.output, title=args.title, galleries=galleries, overwrite=args.force_remake))
+    print(report(result, args.output, title=args.title, galleries=galleries, overwrite=args.force_remake, **shown))
     return 0
+
+
+def families_told(name: str | None) -> Any:
+    """What `--family` says: a name, or the family of each model in a file."""
+    if name is None or not name.endswith(".csv"):
+        return name
+    columns = read_columns(name)
+    if len(columns) > 1 and "family" not in columns:
+        raise ValueError(f"{name} has columns {', '.join(columns)}: call the one that has the families 'family'.")
+    return columns.get("family", next(iter(columns.values())))
+
+
+def covariates_told(names: list[str]) -> dict[str, Any]:
+    """What `--covariate` says: names, and the columns of files that have numbers alone."""
+    told: dict[str, Any] = {}
+    for name in names:
+        if not name.endswith(".csv"):
+            told[name] = None
+            continue
+        found = {}
+        for head, column in read_columns(name).items():
+            with contextlib.suppress(ValueError):
+                found[head] = {model: float(text) for model, text in column.items()}
+        if not found:
+            raise ValueError(f"{name} has no column of numbers beside that of the models' labels.")
+        told |= found
+    return told
+
+
+def read_columns(path: str) -> dict[str, dict[str, str]]:
+    """What the columns of a file .csv have of each model, whose label is in the first; empty cells are left out."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        heads, *rows = [row for row in csv.reader(file) if row] or [[]]
+    if len(heads) < 2:
+        raise ValueError(
+            f"{path} has no column beside that of the models' labels: give a head to each, in the first line."
+        )
+    uneven = next((row for row in rows if len(row) != len(heads)), None)
+    if uneven:
+        raise ValueError(f"{path} has {len(heads)} columns, but {len(uneven)} in the line of {uneven[0]!r}.")
+    return {head: {row[0]: row[i] for row in rows if row[i].strip()} for i, head in enumerate(heads) if i}
 
 
 def with_samples(gallery: Any, result: Any, dataset: str | None) -> Any:

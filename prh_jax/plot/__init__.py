@@ -1,5 +1,7 @@
 """Figures from results alone (matplotlib, the extra "plot"); each function returns Axes and never shows them.
 
+`panels` alone shows a whole report, in a notebook.
+
 `figure = model_map(result, "cka").figure; figure.savefig("cka.pdf")`. With `ax=` they draw into axes that are there.
 """
 
@@ -7,6 +9,7 @@ from .along import curve
 from .base import short_name
 from .controls import above_control
 from .curves import depth_curve, null_histogram, sample_curve
+from .html_report import panels
 from .maps import heat_map, layer_map, metric_map, model_map
 from .models import covariate_scatter, metric_scatter, model_space, model_tree
 
@@ -23,6 +26,7 @@ __all__ = [
     "model_space",
     "model_tree",
     "null_histogram",
+    "panels",
     "sample_curve",
     "short_name",
 ]

@@ -10,20 +10,21 @@ from ..results.covariates import Covariate, covariate_values
 from ..results.reduce import How
 from ..results.steps import without_step
 from ..results.tables import self_cells
+from ..results.wording import over_layers, value_words
 from .base import (
-    COLORS,
-    GREY,
-    STYLES,
-    Families,
-    as_text,
-    families_of,
+    axis_labels,
     labels,
     legend_width,
     new_axes,
+    number_axis,
     outside_legend,
     short_name,
     title,
 )
+from .colors import COLORS, GREY, Families, colors_of, families_of, family_colors, ink, line_look
+
+MANY = 28
+"""More lines than these are drawn thin."""
 
 
 def curve(
@@ -37,6 +38,7 @@ def curve(
     mean: bool = False,
     log: bool = True,
     families: Families = None,
+    xlabel: str | None = None,
     ax: Any = None,
 ) -> Any:
     """Alignment of the models of a side along a number that they have, a line for each model of the other side.
@@ -44,10 +46,10 @@ def curve(
     Parameters
     ----------
     result, metric
-        The scores to draw.
+        What is drawn.
     x
         As in `prh_jax.trend`: a name that was assigned or recorded ("params"), numbers by model or in their order.
-        "step" is the training step, also from a revision or label (`pythia-70m@step1000`, `checkpoint-1000`).
+        "step" is the training step, which a revision or label tells, too (`pythia-70m@step1000`, `checkpoint-1000`).
         Models without a number are left out; of models with the same number the mean is drawn.
     side
         Whose models have the numbers.
@@ -61,7 +63,10 @@ def curve(
         A logarithmic axis; it is linear from 0 to the smallest positive number where there is a 0.
     families
         Models of one family are joined by a line: of each model by name, or the name of what was assigned or recorded.
-        If None, the checkpoints of one model, or else the assigned `family`; all models where there is none.
+        If None, the checkpoints of one model, or else the assigned `family`; all models where there is none. Lines of a
+        family have its colour. More than 28 lines are drawn thin, and the legend names families alone.
+    xlabel
+        What the axis of the numbers is called; the name of `x` if None.
     ax
         Axes to draw into.
 
@@ -100,28 +105,32 @@ def curve(
         rows = np.array([known[i] and groups[i] == group for i in range(len(models))])
         at, found = _at_numbers(number[rows], scores[rows])
         if mean:
-            lines.append((group, f"mean of {len(others)} models, least to greatest", at, found))
+            lines.append((group, "all", at, found))
         else:
             lines += [(group, other, at, found[:, [j]]) for j, other in enumerate(others)]
     lines = [line for line in lines if np.isfinite(line[3]).any()]
-    texts = _texts(lines, mean=mean)
     critical = _critical(result, metric, table, apart) if values == "score" else None
-    ax = new_axes(ax, 4.8 + legend_width(texts, None), max(3.6, 0.6 + 0.15 * len(lines)))
-    handles: list[Any] = []
     drawn, partners = (
         list(dict.fromkeys(names)) for names in ([line[0] for line in lines], [line[1] for line in lines])
     )
+    many = not mean and len(lines) > MANY
+    texts = _texts(lines, together="mean" if mean else "all models" if many else None)
+    colors = _colors(result, x, families, drawn)
+    ax = new_axes(ax, 4.8 + legend_width(dict.fromkeys(texts), None), max(3.6, 0.6 + 0.165 * len(set(texts))))
+    handles: list[Any] = []
     for group, other, at, found in lines:
-        g, o = drawn.index(group), partners.index(other)
-        hue, style = (g, 0) if len(partners) == 1 else (o, o // 7 if len(drawn) == 1 else g)
-        looks: dict[str, Any] = {"color": COLORS[hue % 7], "linestyle": STYLES[style % len(STYLES)]}
+        turn = 0 if many else partners.index(other)
+        looks = line_look(drawn.index(group), turn) if len(drawn) > 1 else line_look(turn % 7, turn // 7)
+        looks |= {"color": ink(colors[group])} if group in colors and len(drawn) > 1 else {}
         middle = _mean(found.T)
-        (line,) = ax.plot(at, middle, marker="o", markersize=3, lw=1.4, **looks)
+        (line,) = ax.plot(at, middle, markersize=2 if many else 3, lw=0.6 if many else 1.4, **looks)
         if mean:
             filled = np.isfinite(middle)
             low, high = (reach(found[filled], axis=1) for reach in (np.nanmin, np.nanmax))
             band = ax.fill_between(at[filled], low, high, color=looks["color"], alpha=0.2, linewidth=0)
         handles.append((band, line) if mean else line)
+    if many:
+        texts, handles = (list(each) for each in zip(*dict(zip(texts, handles, strict=True)).items(), strict=True))
     if critical is not None:
         sign = result.provenance.sign(metric)
         at = np.unique(number[known])
@@ -135,24 +144,18 @@ def curve(
         handles.append(ax.axhline(0, color=GREY, lw=1.2, linestyle="--"))
         texts.append("chance")
     outside_legend(ax, handles, texts)
-    if log and number[known].min() > 0:
-        ax.set_xscale("log")
-    elif log:
-        positive = number[known & (number > 0)].min()
-        ax.set_xscale("symlog", linthresh=positive)
-    words = how if isinstance(how, str) else getattr(how, "__name__", "function")
-    ax.set_xlabel({"step": "training step"}.get(x, as_text(x)) if isinstance(x, str) else "number", fontsize=8)
-    ax.set_ylabel(
-        f"{as_text(metric)}, {f'{words} over layer pairs' if values == 'score' else 'calibrated'}", fontsize=8
-    )
-    ax.tick_params(labelsize=8)
+    number_axis(ax.xaxis, number[known], log=log)
+    name = {"step": "training step"}.get(x, x) if isinstance(x, str) else "number"
+    words = [value_words(result, metric, values), *([over_layers(how)] if values == "score" else [])]
+    words += [f"mean over {len(others)} models (band: least to greatest)"] if mean else []
+    axis_labels(ax, name if xlabel is None else xlabel, ", ".join(words))
     if len(drawn) == 1 and drawn[0]:
         title(ax, short_name(drawn[0], 44))
     return ax
 
 
 def _groups(result: Alignment, side: str, models: list[str], x: Covariate, families: Families) -> list[str]:
-    """Label of the models on one line."""
+    """What the models on one line have in common."""
     if families is None and isinstance(x, str) and x == "step":
         return [without_step(model) for model in models]
     (groups,) = families_of(result, {side: models}, families)
@@ -172,15 +175,24 @@ def _mean(values: np.ndarray) -> np.ndarray:
     return np.where(count > 0, np.where(known, values, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
 
 
-def _texts(lines: list[tuple[str, str, np.ndarray, np.ndarray]], *, mean: bool) -> list[str]:
-    """Names of the lines in the legend: by the model of the other side, the family, or both."""
+def _colors(result: Alignment, x: Covariate, families: Families, drawn: list[str]) -> dict[str, str]:
+    """The colour of each line's family; of checkpoints that have no family, of each model."""
+    steps = families is None and isinstance(x, str) and x == "step"
+    told = {} if steps or drawn == [""] else colors_of(result, families, drawn)
+    if set(told) == set(drawn) or len(drawn) > len(COLORS):
+        return told
+    return family_colors(drawn)
+
+
+def _texts(lines: list[tuple[str, str, np.ndarray, np.ndarray]], *, together: str | None) -> list[str]:
+    """What the legend calls each line: the model of the other side, the family, or both; the family if `together`."""
     families, others = ([line[part] for line in lines] for part in (0, 1))
     named = dict(zip(dict.fromkeys(families), labels(dict.fromkeys(families), 28), strict=True))
     other = dict(zip(dict.fromkeys(others), labels(dict.fromkeys(others)), strict=True))
+    if together or (len(other) == 1 and len(named) > 1):
+        return [named[each] if each else str(together) for each in families]
     if len(named) == 1:
         return [other[each] for each in others]
-    if len(other) == 1 and not mean:
-        return [named[each] for each in families]
     return [f"{named[family]} · {other[each]}" for family, each in zip(families, others, strict=True)]
 
 

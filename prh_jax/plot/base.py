@@ -1,27 +1,24 @@
-"""Base of the figures: a figure of the right size, names that fit, colours that all can tell apart."""
+"""What the figures share: a figure of the right size, names, titles and axes that fit it."""
 
+import math
 import re
+import textwrap
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..results.alignment import Alignment
 from ..stores.publish import write_whole
 from ..stores.shown import plain_name, shorten
 from ..stores.target import file_target
 
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-"""Okabe and Ito's, for all kinds of colour vision."""
-STYLES = ("-", "--", ":", "-.")
-GREY = "#666666"
 _OWN = "prh-jax"
 
 
 def new_axes(ax: Any, width: float, height: float) -> Any:
-    """The axes given, or those of a new figure of this size in inches, which makes room for labels outside."""
+    """The axes given, or those of a new figure of this size in inches, which makes room for what stands outside."""
     if ax is not None:
         return ax
     try:
@@ -55,7 +52,12 @@ def as_text(text: Any) -> str:
 
 
 def labels(names: Iterable[Any], limit: int = 44) -> list[str]:
-    """Short names to draw; those that would be alike differ by more of the name, or by a number."""
+    """Short names to draw, each another: `names_apart`, as matplotlib takes them."""
+    return [as_text(name) for name in names_apart(names, limit)]
+
+
+def names_apart(names: Iterable[Any], limit: int = 44) -> list[str]:
+    """Short names; those that would be alike are told apart by more of the name, or by a number."""
     full = [str(name) for name in names]
     short = [short_name(name, limit) for name in full]
     often = Counter(short)
@@ -64,16 +66,63 @@ def labels(names: Iterable[Any], limit: int = 44) -> list[str]:
     for i, name in enumerate(short):
         seen[name] += 1
         short[i] = name if often[name] == 1 else f"{name} ({seen[name]})"
-    return [as_text(name) for name in short]
+    return short
 
 
 def title(ax: Any, text: str) -> None:
-    """A title in small type."""
-    ax.set_title(as_text(text), fontsize=9)
+    """A title in small type, on as many lines as the width of the axes asks for."""
+    ax.set_title(wrapped(text, ax.get_window_extent().width / ax.figure.dpi, 9), fontsize=9)
+
+
+def axis_labels(ax: Any, x: str | None = None, y: str | None = None) -> None:
+    """The names of the axes and small numbers beside them; a name that is too long goes on in a second line."""
+    box = ax.get_window_extent()
+    if x is not None:
+        ax.set_xlabel(wrapped(x, min(box.width / ax.figure.dpi, 4.4), 8), fontsize=8)
+    if y is not None:
+        ax.set_ylabel(wrapped(y, box.height / ax.figure.dpi, 8), fontsize=8)
+    ax.tick_params(which="both", labelsize=8)
+
+
+def wrapped(text: str, inches: float, size: float) -> str:
+    """Text on lines of at most so many inches and about equal length, at 0.56 of the size of the type for a sign."""
+    signs = max(16, int(inches * 72 / (0.56 * size)))
+    whole = text.replace(" = ", "\u00a0=\u00a0")  # no line ends within
+    lines = textwrap.wrap(whole, signs, break_on_hyphens=False)
+    even = textwrap.wrap(whole, max(16, len(whole) // max(len(lines), 1) + 8), break_on_hyphens=False)
+    lines = even if len(even) == len(lines) else lines
+    return as_text("\n".join(lines or [text]).replace("\u00a0=\u00a0", " = "))
+
+
+def spans_decades(numbers: np.ndarray) -> bool:
+    """Whether numbers are positive and the greatest is at least 30 times the smallest, as parameters and tokens are."""
+    return bool(numbers.size) and float(numbers.min()) > 0 and float(numbers.max() / numbers.min()) >= 30
+
+
+def number_axis(axis: Any, numbers: np.ndarray, *, log: bool) -> None:
+    """An axis of numbers of models: logarithmic if asked for, linear from 0 on where there is a 0; 70M for 70000000."""
+    from matplotlib import ticker
+
+    set_scale = getattr(axis.axes, f"set_{axis.axis_name}scale")
+    if log and numbers.min() > 0:
+        set_scale("log")
+        wide = numbers.max() / numbers.min() >= 100
+        axis.set_major_locator(ticker.LogLocator(subs=(1,) if wide else (1, 2, 3, 5)))
+        axis.set_minor_formatter(ticker.NullFormatter())
+    elif log:
+        set_scale("symlog", linthresh=numbers[numbers > 0].min())
+    if log or np.abs(numbers).max() >= 1e4:
+        axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: short_number(value)))
+
+
+def short_number(value: float) -> str:
+    """A number as papers give parameters and tokens: 70M, 1.4B."""
+    power = min(int(math.log10(abs(value)) + 1e-9) // 3, 4) if abs(value) >= 1e3 else 0
+    return f"{value / 10 ** (3 * power):g}{('', 'k', 'M', 'B', 'T')[power]}"
 
 
 def outside_legend(ax: Any, handles: Any, texts: Any, *, where: str = "right") -> Any:
-    """A legend next to the data: to the right of all, or below; next to the axes in a figure that is not ours."""
+    """A legend beside the data: to the right of all, or below; beside the axes in a figure that is not ours."""
     options: dict[str, Any] = {"fontsize": 7, "frameon": False, "handlelength": 2.6}
     figure = ax.figure
     if figure.get_gid() == _OWN:
@@ -85,114 +134,6 @@ def outside_legend(ax: Any, handles: Any, texts: Any, *, where: str = "right") -
     return ax.legend(handles, texts, borderaxespad=0, **anchor, **options)
 
 
-def family_colors(families: Iterable[str]) -> dict[str, str]:
-    """A colour for each family, in the order in which they come."""
-    names = dict.fromkeys(families)
-    if len(names) > len(COLORS):
-        raise ValueError(f"There are {len(COLORS)} colours that all can tell apart, but {len(names)} families.")
-    return dict(zip(names, COLORS, strict=False))
-
-
-Families = Mapping[str, str] | str | None
-"""Of each model by name, or the name of what was assigned or recorded; None: the `family` assigned, if any."""
-
-
-def families_of(result: Alignment, models: Mapping[str, Iterable[Any]], families: Families) -> list[list[str] | None]:
-    """The family of each of some models of each side; None where those of a side have none.
-
-    Without `families` they are what was assigned by that name, if all models of the side have one and there are colours
-    for all.
-
-    Raises
-    ------
-    ValueError
-        If families are asked for, and a model has none.
-    """
-    names = {side: [str(model) for model in chosen] for side, chosen in models.items()}
-    told: dict[str, Mapping[str, Any]] = {}
-    for side in names:
-        records = result.provenance.models(side)
-        if isinstance(families, str):
-            entries = {model.label: model.recorded.get(families) for model in records}
-        elif families is None:
-            entries = {model.label: model.assigned.get("family") for model in records}
-        else:
-            entries = families
-        told[side] = {label: family for label, family in entries.items() if family is not None}
-    if families is None:
-        told = {side: told[side] if all(name in told[side] for name in names[side]) else {} for side in names}
-        many = len({told[side][name] for side in names for name in names[side] if told[side]}) > len(COLORS)
-        return [None if many or not told[side] else [str(told[side][name]) for name in names[side]] for side in names]
-    if isinstance(families, str) and not any(told.values()):
-        raise ValueError(f"No model has {families!r}: give families by model, or `assign` them to the result.")
-    made: list[list[str] | None] = []
-    for side, chosen in names.items():
-        lacking = [name for name in chosen if name not in told[side]]
-        if lacking and (told[side] or not isinstance(families, str)):
-            raise ValueError(
-                f"No family is given for model {lacking[0]!r} ({len(lacking)} of {len(chosen)} have none)."
-            )
-        made.append(None if lacking else [str(told[side][name]) for name in chosen])
-    return made
-
-
 def legend_width(names: Iterable[Any], families: Iterable[str] | None) -> float:
     """Inches that a legend of these names takes."""
     return 0.7 + 0.058 * (max(map(len, labels(names))) + max((len(f) + 3 for f in families or ()), default=0))
-
-
-def numbered_points(
-    ax: Any, x: np.ndarray, y: np.ndarray, names: Iterable[Any], families: list[str] | None
-) -> tuple[list[Any], list[str]]:
-    """Points, and handles and texts of a legend of their numbered names; `put_numbers` then draws the numbers."""
-    from matplotlib.lines import Line2D
-
-    colors = family_colors(families or ["all"])
-    handles, texts = [], []
-    for i, name in enumerate(labels(names)):
-        family = families[i] if families else "all"
-        ax.plot(x[i], y[i], "o", markersize=3, color=colors[family], zorder=3)
-        handles.append(Line2D([], [], marker="o", linestyle="", color=colors[family], markersize=5))
-        texts.append(f"{i + 1}  {name}" + (f" · {as_text(family)}" if families else ""))
-    return handles, texts
-
-
-def put_numbers(ax: Any, x: np.ndarray, y: np.ndarray, families: list[str] | None) -> None:
-    """The number of each point in a disc on it, or next to it on a thread where others are too near."""
-    ax.figure.draw_without_rendering()
-    at = ax.transData.transform(np.column_stack([x, y])) * 72 / ax.figure.dpi
-    box = ax.get_window_extent()
-    corners = np.array([[box.x0, box.y0], [box.x1, box.y1]]) * 72 / ax.figure.dpi + np.array([[7], [-7]])
-    moved = spread(at, 13.0, corners)
-    colors = family_colors(families or ["all"])
-    for i, (dx, dy) in enumerate(moved - at):
-        color = colors[families[i] if families else "all"]
-        ax.annotate(
-            str(i + 1),
-            (x[i], y[i]),
-            (dx, dy),
-            textcoords="offset points",
-            ha="center",
-            va="center",
-            fontsize=6,
-            color="black" if color in ("#F0E442", "#E69F00", "#56B4E9") else "white",
-            bbox={"boxstyle": "circle,pad=0.25", "facecolor": color, "edgecolor": "white", "linewidth": 0.5},
-            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0},
-            zorder=4,
-        )
-
-
-def spread(at: np.ndarray, distance: float, corners: np.ndarray) -> np.ndarray:
-    """Points moved as little as a few hundred small steps find, so that no two are nearer than a distance."""
-    angles = np.arange(len(at)) * 2.4
-    moved = at + 1e-3 * np.column_stack([np.cos(angles), np.sin(angles)])  # equal points part in different directions
-    for _ in range(500):
-        apart = moved[:, None] - moved[None]
-        length = np.linalg.norm(apart, axis=-1) + np.eye(len(at)) * 1e9
-        lacking = np.maximum(distance - length, 0)
-        if not lacking.any():
-            break
-        push = (apart / length[..., None] * lacking[..., None]).sum(axis=1)
-        moved = moved + 0.6 * push / np.maximum((lacking > 0).sum(axis=1), 1)[:, None]
-        moved = np.clip(moved, corners[0], corners[1])
-    return moved

@@ -7,7 +7,9 @@ import numpy as np
 from ..results.alignment import Alignment
 from ..results.controls import choose_side
 from ..results.reduce import How
-from .base import COLORS, GREY, as_text, labels, new_axes, outside_legend, title
+from ..results.wording import over_layers, value_words
+from .base import axis_labels, labels, new_axes, outside_legend, title
+from .colors import COLORS, GREY, ink
 
 
 def above_control(result: Alignment, metric: str, *, side: str | None = None, how: How = "best", ax: Any = None) -> Any:
@@ -52,12 +54,12 @@ def above_control(result: Alignment, metric: str, *, side: str | None = None, ho
     ax = new_axes(ax, 6.4, 1.2 + (0.24 + 0.1 * len(names)) * len(models))
     rows = -np.arange(len(models), dtype=float)
     for i, name in enumerate(names):
-        color, at = COLORS[i], rows + 0.5 * ((len(names) - 1) / 2 - i) / len(names)
+        color, at = ink(COLORS[i]), rows + 0.5 * ((len(names) - 1) / 2 - i) / len(names)
         ax.hlines(at, control[:, i], trained[:, i], color=color, lw=1, alpha=0.6, zorder=2)
-        ax.plot(control[:, i], at, "o", markersize=5, markerfacecolor="white", color=color, zorder=3)
+        ax.plot(control[:, i], at, "o", markersize=5, markerfacecolor=ax.get_facecolor(), color=color, zorder=3)
         ax.plot(trained[:, i], at, "o", markersize=5, color=color, label=name, zorder=4)
     handles, texts = ax.get_legend_handles_labels()
-    (hollow,) = ax.plot([], [], "o", markersize=5, markerfacecolor="white", color=GREY)
+    (hollow,) = ax.plot([], [], "o", markersize=5, markerfacecolor=ax.get_facecolor(), color=GREY)
     handles, texts = [*handles, hollow], [*texts, "random weights"]
     null = None if result.calibration is None else result.calibration.settings["null"]
     if null is not None and how == "best" and null["aggregate"] == "max":
@@ -66,9 +68,8 @@ def above_control(result: Alignment, metric: str, *, side: str | None = None, ho
         handles.append(ax.axvline(float(strict), color=GREY, lw=1, ls="--", zorder=1))
         texts.append(f"critical score, level {null['alpha']:g}")
     ax.set_yticks(rows, labels(models))
-    ax.tick_params(labelsize=8)
     ax.set_ylim(rows[-1] - 0.6, 0.6)
-    ax.set_xlabel(as_text(metric), fontsize=8)
+    axis_labels(ax, f"{value_words(result, metric)}, {over_layers(how)}")
     title(ax, "What training adds")
     outside_legend(ax, handles, texts)
     return ax

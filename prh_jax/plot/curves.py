@@ -7,37 +7,29 @@ import xarray as xr
 
 from ..results.alignment import Alignment
 from ..results.reduce import model_blocks
-from .base import COLORS, GREY, STYLES, as_text, labels, legend_width, new_axes, outside_legend
+from ..results.wording import over_layers, value_words
+from .base import as_text, axis_labels, labels, legend_width, names_apart, new_axes, outside_legend, short_name, title
+from .colors import COLORS, GREY, Families, colors_of, families_of, ink, line_look
 
 
 def depth_curve(
-    result: Alignment, metric: str, *, model_x: str | None = None, model_y: str | None = None, ax: Any = None
+    result: Alignment,
+    metric: str,
+    *,
+    model_x: str | None = None,
+    model_y: str | None = None,
+    families: Families = None,
+    ax: Any = None,
 ) -> Any:
-    """Draw the best score over the layers of y at every relative depth of x, a line for each model of x.
+    """The best score over the layers of y at every relative depth of x, a line for each model of x.
 
-    A model is not compared with itself. If `model_y` is a model of x too, its own line is the best over its other
-    layers.
+    model_x   one model of x; all if None
+    model_y   best over the layers of this model; over the layers of all models of y if None
+    families  lines of one family have one colour: of each model by name, or the name of what was assigned or recorded;
+              the assigned `family` if None
 
-    Parameters
-    ----------
-    result, metric
-        The scores to draw.
-    model_x
-        One model of x; all if None.
-    model_y
-        Take the best over the layers of this model; over the layers of all models of y if None.
-    ax
-        Axes to draw into; a new figure if None.
-
-    Returns
-    -------
-    Axes
-        The axes, which are not shown.
-
-    Raises
-    ------
-    ValueError
-        If nothing is left to compare.
+    A model is not compared with itself. Where `model_y` is a model of x too, its own line is the best over its other
+    layers. ValueError where nothing is left to compare.
     """
     from matplotlib.ticker import PercentFormatter
 
@@ -46,8 +38,8 @@ def depth_curve(
         own = result.own_blocks(scores)
         if own.all():
             raise ValueError(
-                "Every pair of these models is a model with itself: no evidence about y. Name it on both sides "
-                "(model_x=, model_y=) to see its layers with one another."
+                "Every pair of these models is a model with itself, which tells nothing of y. Name it on both sides "
+                "(model_x=, model_y=) to see its layers beside one another."
             )
         scores = scores.where(~own)
     sign = result.provenance.sign(metric)
@@ -56,25 +48,31 @@ def depth_curve(
     best = np.full(len(values), np.nan)
     best[known] = sign * np.nanmax(values[known], axis=1)
     blocks = model_blocks(scores["model_x"].values)
-    ax = new_axes(ax, 4.6 + legend_width(blocks, None), max(3.8, 0.4 + 0.15 * len(blocks)))
+    (groups,) = families_of(result, {"x": blocks}, families)
+    colors = colors_of(result, families, groups or ())
+    ax = new_axes(ax, 4.6 + legend_width(blocks, groups), max(3.8, 0.4 + 0.16 * len(blocks)))
     lines = []
     for i, rows in enumerate(blocks.values()):
         count = rows.stop - rows.start
         depth = np.arange(count) / (count - 1) if count > 1 else np.ones(1)
-        style = {"color": COLORS[i % 7], "linestyle": STYLES[i // 7 % len(STYLES)]}
-        lines += ax.plot(depth, best[rows], marker="o" if count < 3 else None, markersize=3, lw=1.4, **style)
-    outside_legend(ax, lines, labels(blocks))
+        style = line_look(i % 7, i // 7)
+        if groups is not None:
+            style = line_look(0, groups[:i].count(groups[i])) | {"color": ink(colors[groups[i]])}
+        style["marker"] = style["marker"] if count < 3 or style["marker"] != "o" else None
+        lines += ax.plot(depth, best[rows], markersize=3, lw=1.4, **style)
+    names = labels(blocks)
+    outside_legend(
+        ax, lines, names if groups is None else [f"{n} · {as_text(g)}" for n, g in zip(names, groups, strict=True)]
+    )
     ax.set(xlim=(0, 1))
     ax.xaxis.set_major_formatter(PercentFormatter(1))
-    ax.set_xlabel("relative depth in x", fontsize=8)
-    with_whom = "all of y" if model_y is None else labels([model_y], 28)[0]
-    ax.set_ylabel(f"{as_text(metric)}, best layer of {with_whom}", fontsize=8)
-    ax.tick_params(labelsize=8)
+    with_whom = "all models of y" if model_y is None else short_name(model_y, 28)
+    axis_labels(ax, "relative depth in x", f"{value_words(result, metric)}, best layer of {with_whom}")
     return ax
 
 
 def null_histogram(result: Alignment, metric: str, model_x: str, model_y: str, *, ax: Any = None) -> Any:
-    """Draw the null distribution of a model pair, with its score and the critical score.
+    """What chance gives for a model pair, order by order, beside its score and the critical score.
 
     Of a model with itself the title says that its score is no evidence, in place of p.
     """
@@ -96,14 +94,12 @@ def null_histogram(result: Alignment, metric: str, model_x: str, model_y: str, *
     ]
     outside_legend(ax, [bars, observed, critical], texts, where="below")
     aggregate = result.calibration.settings["null"]["aggregate"]
-    ax.set_xlabel(f"{as_text(metric)}, {as_text(aggregate)} over layer pairs", fontsize=8)
-    ax.set_ylabel("orders", fontsize=8)
-    ax.tick_params(labelsize=8)
+    axis_labels(ax, f"{value_words(result, metric)}, {over_layers(aggregate)}", "orders")
     if pair["self_pair"]:
-        words = f"{labels([model_x], 34)[0]} with itself: no evidence"
+        words = f"{short_name(model_x, 34)} with itself: no evidence"
     else:
-        words = f"{' with '.join(labels([model_x, model_y], 34))}: p = {float(pair['p']):.3g}"
-    ax.set_title(words, fontsize=9)
+        words = f"{' with '.join(names_apart([model_x, model_y], 34))}: p = {float(pair['p']):.3g}"
+    title(ax, words)
     return ax
 
 
@@ -122,7 +118,5 @@ def sample_curve(curve: xr.Dataset, *, ax: Any = None, name: str = "score") -> A
     (critical,) = ax.plot(at, curve["tau"].values, color=GREY, lw=1.2, linestyle="--")
     (score,) = ax.plot(at, curve["score"].values, "o-", color=COLORS[1], lw=1.6, markersize=4)
     outside_legend(ax, [score, critical, (band, chance)], [name, "critical score", "chance: mean, 2 sd"])
-    ax.set_xlabel("number of samples" if along == "n" else "number of neighbours k", fontsize=8)
-    ax.set_ylabel(as_text(name), fontsize=8)
-    ax.tick_params(labelsize=8)
+    axis_labels(ax, "number of samples" if along == "n" else "number of neighbours k", name)
     return ax

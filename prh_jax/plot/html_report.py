@@ -15,15 +15,22 @@ from ..results.covariates import covariate_values, number_names, spearman
 from ..results.gallery import Gallery, thumbnail
 from ..results.provenance import origin_lines
 from ..results.reduce import HOW, model_blocks
-from ..results.tables import self_cells
+from ..results.steps import step_of, without_step
+from ..results.tables import LATEX, self_cells
+from ..results.wording import finding, lead_metric, over_layers, quantity, value_words
 from ..stores.publish import write_whole
 from ..stores.shown import plain_name
 from ..stores.target import file_target
-from .base import COLORS, families_of, family_colors, labels
+from .base import names_apart, spans_decades
+from .colors import COLORS, Families, colors_of, families_of, family_colors
 from .maps import leaf_order
 
 PAGE = Path(__file__).parent / "page"
 BINS = 30
+
+
+Covariates = Mapping[str, Mapping[str, float] | None] | Sequence[str] | None
+"""Numbers by model, by the name of the number; names alone, or with None, are of what was assigned or recorded."""
 
 
 def report(
@@ -32,72 +39,95 @@ def report(
     *,
     title: str = "Alignment of representations",
     galleries: Sequence[Gallery] = (),
-    covariates: Mapping[str, Mapping[str, float]] | None = None,
+    covariates: Covariates = None,
+    families: Families = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write a result as one self-contained HTML file.
+    """Write a result as one self-contained HTML file, and return its path.
 
-    A model with itself is grey in the map, where a click opens its layers, and counts nowhere else. The table has two
-    models once, or in both orders, model of x first, if the metric is not symmetric. Reports need plotly (the extra
-    "plot"), and pillow for galleries of pictures.
+    galleries   neighbours of layer pairs (`neighbor_gallery`), shown with their model pair
+    covariates  numbers by model to plot alignment against ({"ImageNet top-1": {"vit_b": 81.2, ...}}), or names of what
+                `Alignment.assign` gave and extraction recorded; the other numbers that are there come after them
+    families    whose models have one colour: of each model by name, or the name of what was assigned or recorded; the
+                assigned `family` if None
+    overwrite   replace a file that is there
 
-    Parameters
-    ----------
-    result
-        The result to show.
-    path
-        Path of the file.
-    title
-        Title of the page.
-    galleries
-        Neighbours of layer pairs (`neighbor_gallery`), shown with their model pair.
-    covariates
-        Numbers by model to plot alignment against ({"ImageNet top-1": {"vit_b": 81.2, ...}}), next to those that
-        `Alignment.assign` gave and extraction recorded.
-    overwrite
-        Replace a file that exists.
+    The report opens on the paper's metric, or the first of the result, and says first what was found. A model with
+    itself is grey in the map, where a click opens its layers, and counts nowhere else. The table has two models once,
+    and in both orders, model of x first, where the metric is not symmetric. Tables are saved as CSV and LaTeX.
 
-    Returns
-    -------
-    Path
-        Path of the file.
-
-    Raises
-    ------
-    StoreError
-        If the file exists or cannot be written.
-    ValueError
-        If a covariate is of no model of the result.
+    Needs plotly (the extra "plot"), and pillow for galleries of pictures. StoreError where the file is there or cannot
+    be written, ValueError for a covariate of no model of the result, and for a family that a model lacks.
     """
     path = file_target(path, overwrite=overwrite)
+    text = page(result, title, galleries, covariates, families)
+    with write_whole(path, replace=True) as building:
+        building.write_text(text, "utf-8")
+    return path
+
+
+class Panels:
+    """A report as a notebook shows it, in a frame of its own."""
+
+    def __init__(self, text: str, height: int):
+        self.text, self.height = text, height
+
+    def _repr_html_(self) -> str:
+        style = f"width:100%;height:{self.height}px;border:1px solid rgba(128,128,128,.4)"
+        allowed = 'sandbox="allow-scripts allow-downloads"'
+        return f'<iframe title="report" {allowed} style="{style}" srcdoc="{html.escape(self.text)}"></iframe>'
+
+
+def panels(
+    result: Alignment,
+    *,
+    title: str = "Alignment of representations",
+    galleries: Sequence[Gallery] = (),
+    covariates: Covariates = None,
+    families: Families = None,
+    height: int = 800,
+) -> Panels:
+    """The report of a result inline, in a cell of a notebook: maps, tables and buttons as in the file.
+
+    height  of the frame, in pixels; the other parameters are those of `report`
+
+    A frame holds all of the report, 5 MB. A result alone, as the last line of a cell, shows its finding and a table.
+    """
+    return Panels(page(result, title, galleries, covariates, families), height)
+
+
+def page(
+    result: Alignment, title: str, galleries: Sequence[Gallery], covariates: Covariates, families: Families
+) -> str:
+    """The report as HTML."""
     try:
         from plotly.offline import get_plotlyjs
     except ImportError as error:
         raise ImportError('Reports need plotly: pip install "prh-jax[plot]"') from error
+    null = result.calibration.settings["null"] if result.calibration else None
     content = {
         "title": plain_name(title),
         "summary": _summary(result),
+        "lead": lead_metric(result.metrics),
         "protocol": origin_lines(result.provenance, result.calibration and result.calibration.settings),
-        "models": _models(result),
+        "models": _models(result, families),
         "own": result.self_pairs.values.ravel().tolist(),
         "metrics": {key: _metric(result, key) for key in result.metrics},
         "controls": _controls(result),
         "covariates": _covariates(result, covariates or {}),
         "galleries": [_gallery(gallery) for gallery in galleries],
-        "level": result.calibration.settings["null"]["alpha"] if result.calibration else None,
-        "aggregate": result.calibration.settings["null"]["aggregate"] if result.calibration else None,
+        "level": null and null["alpha"],
+        "aggregate": null and over_layers(null["aggregate"]),
+        "latex": LATEX,
     }
-    text = Template((PAGE / "page.html").read_text("utf-8")).substitute(
+    return Template((PAGE / "page.html").read_text("utf-8")).substitute(
         title=html.escape(content["title"]),
         style=(PAGE / "page.css").read_text("utf-8"),
         plotly=get_plotlyjs(),
         # no tag can begin inside the data, whatever a name or a caption says
         content=json.dumps(content, allow_nan=False).replace("<", "\\u003c"),
-        script=(PAGE / "page.js").read_text("utf-8"),
+        script="".join((PAGE / name).read_text("utf-8") for name in ("export.js", "page.js")),
     )
-    with write_whole(path, replace=True) as building:
-        building.write_text(text, "utf-8")
-    return path
 
 
 def _packed(values: Any) -> str:
@@ -112,25 +142,34 @@ def _summary(result: Alignment) -> str:
     return f"{models} models ({apart} pairs of two models), {layers} layers, {result.provenance.n} samples"
 
 
-def _models(result: Alignment) -> dict[str, list[dict[str, Any]]]:
-    """Names and layers of the models of each side, and the colour of the family that they were assigned, if any."""
+def _models(result: Alignment, families: Families = None) -> dict[str, list[dict[str, Any]]]:
+    """Names and layers of the models of each side, and the colours of their families, if they have any."""
     blocks = {side: model_blocks(result.dataset[f"model_{side}"].values) for side in "xy"}
-    families = dict(zip("xy", families_of(result, blocks, None), strict=True))
-    colors = family_colors(family for side in families.values() for family in side or ())
+    told = dict(zip("xy", families_of(result, blocks, families), strict=True))
+    colors = colors_of(result, families, [family for side in told.values() for family in side or ()])
+    for side, rows in blocks.items():
+        trunks = [names_apart([without_step(name)], 32)[0] for name in rows]
+        if told[side] is None and families is None and _steps(result, side) and not colors and len(set(trunks)) <= 8:
+            told[side], colors = trunks, family_colors(trunks)  # the checkpoints of one model, as `curve` joins them
     made: dict[str, list[dict[str, Any]]] = {}
     for side, rows in blocks.items():
         names = result.dataset[f"layer_name_{side}"].values
         made[side] = [
             {
                 "name": plain_name(name),
-                "short": short.replace(r"\$", "$"),
+                "short": short,
+                "brief": brief,
                 "start": block.start,
                 "layers": [plain_name(layer) for layer in names[block]],
                 "family": None if family is None else plain_name(family),
                 "color": COLORS[0] if family is None else colors[family],
             }
-            for (name, block), short, family in zip(
-                rows.items(), labels(rows, 32), families[side] or [None] * len(rows), strict=True
+            for (name, block), short, brief, family in zip(
+                rows.items(),
+                names_apart(rows, 32),
+                names_apart(rows, 16),
+                told[side] or [None] * len(rows),
+                strict=True,
             )
         ]
     return made
@@ -139,13 +178,16 @@ def _models(result: Alignment) -> dict[str, list[dict[str, Any]]]:
 def _metric(result: Alignment, key: str) -> dict[str, Any]:
     """Scores of all layer pairs, tables of model pairs, and where the best pairs are; flat, row by row.
 
-    `counted` says which model pairs the table has, and `listed` which of those stands for each.
+    `counted` tells which model pairs the table has, and `listed` which of those stands for each.
     """
     scores, best = result.layers(key).transpose("layer_x", "layer_y"), result.best(key, with_self=False)
     own, first = result.model_pairs(key)
     listed = first if result.is_symmetric(key) else np.arange(own.size)
     tables = {how: _packed(result.reduce(key, how).values) for how in HOW}
     made: dict[str, Any] = {
+        "quantity": quantity(result, key),
+        "words": value_words(result, key),
+        "finding": finding(result, key),
         "larger": result.provenance.larger_is_closer(key),
         "scores": _packed(scores.values),
         "tables": tables,
@@ -195,26 +237,45 @@ def _controls(result: Alignment) -> list[dict[str, Any]]:
     return made
 
 
-def _covariates(result: Alignment, given: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
+def _steps(result: Alignment, side: str) -> bool:
+    """Whether each model of a side is a checkpoint, whose training step is known."""
+    return all(step_of(model) is not None for model in result.provenance.models(side))
+
+
+def _covariates(result: Alignment, given: Covariates) -> list[dict[str, Any]]:
     """Numbers that at least three models of a side have, and how alignment goes with them (Spearman) by metric."""
-    made = []
-    for name, by in given.items():
-        if not any(model.label in by for side in "xy" for model in result.provenance.models(side)):
+    asked = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given or ())
+    recorded = {side: number_names(result.provenance.models(side)) for side in "xy"}
+    recorded = {side: ["step"] * _steps(result, side) + names for side, names in recorded.items()}
+    for name, by in asked.items():
+        if by is None and not any(name in names for names in recorded.values()):
+            there = ", ".join(dict.fromkeys(name for names in recorded.values() for name in names)) or "none"
+            raise ValueError(f"No model of this result has a number {name!r}; recorded are {there}.")
+        if by is not None and not any(model.label in by for side in "xy" for model in result.provenance.models(side)):
             raise ValueError(f"The covariate {name!r} has a number of no model of this result; it has {list(by)}.")
+    made: dict[str, list[dict[str, Any]]] = {}
     for side, other in (("x", "y"), ("y", "x")):
         models = list(model_blocks(result.dataset[f"model_{side}"].values))
-        numbers: dict[str, Any] = dict.fromkeys(number_names(result.provenance.models(side)))
-        numbers |= {name: {m: v for m, v in by.items() if m in models} for name, by in given.items()}
-        for name, by in numbers.items():
-            if by is not None and not by:
+        for name in dict.fromkeys([*asked, *recorded[side]]):
+            by = asked.get(name)
+            by = {m: v for m, v in by.items() if m in models} if by is not None else name
+            if not by or (by == name and name not in recorded[side]):
                 continue
-            values = covariate_values(result, models, name if by is None else by, side)
-            known = np.isfinite(values)
-            if known.sum() < 3 or np.ptp(values[known]) == 0:
+            values = covariate_values(result, models, by, side)
+            known = values[np.isfinite(values)]
+            if known.size < 3 or np.ptp(known) == 0:
                 continue
             rho = {key: _rho(result, key, side, other, values) for key in result.metrics}
-            made.append({"side": side, "name": plain_name(name), "values": _packed(values), "rho": rho})
-    return made
+            told = {
+                "side": side,
+                "name": "training step" if by == "step" else plain_name(name),
+                "values": _packed(values),
+                "log": bool(known.min() >= 0) and spans_decades(known[known > 0]),
+                "joined": by == "step",
+                "rho": rho,
+            }
+            made.setdefault(name, []).append(told)
+    return [told for name in dict.fromkeys([*asked, *made]) for told in made.get(name, [])]
 
 
 def _rho(result: Alignment, key: str, side: str, other: str, values: np.ndarray) -> float | None:

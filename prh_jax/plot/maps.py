@@ -10,10 +10,13 @@ from ..results.covariates import spearman
 from ..results.pairs import pair_scores
 from ..results.reduce import How
 from ..results.tables import self_cells
-from .base import Families, as_text, families_of, family_colors, labels, new_axes, outside_legend, title
+from ..results.wording import over_layers, quantity, spelled, value_words
+from .base import as_text, axis_labels, labels, new_axes, outside_legend, short_name, title, wrapped
+from .colors import Families, colors_of, families_of, ink, ink_upon
 
 HATCHED: dict[str, Any] = {"facecolor": "#ededed", "edgecolor": "#b5b5b5", "hatch": "////", "linewidth": 0}
 """How a cell looks that stands for something with itself: no colour of the scale."""
+_RATES = {"p": "p", "q_bh": "q (Benjamini-Hochberg)", "q_by": "q (Benjamini-Yekutieli)"}
 
 
 def heat_map(
@@ -32,7 +35,7 @@ def heat_map(
         columns,
         ax=ax,
         heading=title,
-        name=str(scores.name or ""),
+        name=spelled(str(scores.name or "score")),
         low=low,
         high=high,
         own=self_cells(scores),
@@ -51,34 +54,17 @@ def model_map(
     alpha: float = 0.05,
     ax: Any = None,
 ) -> Any:
-    """Draw the scores of the models of x with those of y, in the order of a hierarchical clustering.
+    """The models of x with those of y, like with like: rows and columns in the order of a hierarchical clustering.
 
-    A model with itself is hatched: it has no part in the colours and in the clustering, and is never pale.
+    how           from layer pairs to model pairs, as in `Alignment.reduce`
+    values        "score", or "calibrated" (0 is chance) where the result has a calibration
+    cluster       False keeps the order of the result
+    families      of each model by name, or the name of what was assigned or recorded ("pool"), drawn as coloured
+                  strips; the assigned `family` if None
+    significance  "p", "q_bh" or "q_by" of the calibration: cells above `alpha` are pale. None masks nothing
 
-    Parameters
-    ----------
-    result, metric
-        The scores to draw.
-    how
-        From layer pairs to model pairs, as in `Alignment.reduce`.
-    values
-        "score", or "calibrated" (0 is chance) if the result has a calibration.
-    cluster
-        False keeps the order of the result.
-    families
-        Family of each model by name, or the name of an assigned or recorded value ("pool"), drawn as coloured strips;
-        the assigned `family` if None.
-    significance
-        "p", "q_bh" or "q_by" of the calibration: cells above `alpha` are pale. None makes no cell pale.
-    alpha
-        Level of significance.
-    ax
-        Axes to draw into; a new figure if None.
-
-    Returns
-    -------
-    Axes
-        The axes, which are not shown.
+    A model with itself is hatched: it has no part in the colours and in the clustering, and is never pale. Bright cells
+    are close, also by a metric of which smaller is closer.
     """
     if values not in ("score", "calibrated"):
         raise ValueError(f"values is 'score' or 'calibrated', got {values!r}.")
@@ -91,25 +77,32 @@ def model_map(
     own = self_cells(table)
     pale = None
     if significance is not None:
-        if significance not in ("p", "q_bh", "q_by"):
+        if significance not in _RATES:
             raise ValueError(f"significance is 'p', 'q_bh' or 'q_by', got {significance!r}.")
         pale = (result.calibrated_pairs(metric)[significance].values[rows][:, columns] > alpha) & ~own
     sides = families_of(result, {side: table[f"model_{side}"].values for side in "xy"}, families)
-    words = how if isinstance(how, str) else getattr(how, "__name__", "function")
-    heading = f"{metric}, {f'{words} over layer pairs' if values == 'score' else 'calibrated: 0 is chance'}"
+    heading = over_layers(how) if values == "score" else "0 is chance"
     names = [labels(table[f"model_{side}"].values) for side in "xy"]
     ax = _cells(
         table.values,
         *names,
         ax=ax,
         heading=heading,
-        name=values,
+        name=value_words(result, metric, values),
+        turned=values == "score" and not result.provenance.larger_is_closer(metric),
         low=0.0 if values == "calibrated" else None,
         own=own,
         pale=pale,
         strips=any(side is not None for side in sides),
     )
-    _explain(ax, sides, None if pale is None else f"pale: {significance} above {alpha:g}", own=bool(own.any()))
+    colors = colors_of(result, families, [family for side in sides for family in side or ()])
+    _explain(
+        ax,
+        sides,
+        colors,
+        None if pale is None else f"pale: {_RATES[str(significance)]} above {alpha:g}",
+        own=bool(own.any()),
+    )
     return ax
 
 
@@ -117,13 +110,15 @@ def layer_map(result: Alignment, metric: str, model_x: str, model_y: str, *, ax:
     """Layer-by-layer scores of one model pair, the best pair marked with a ring; depth grows to the right and down.
 
     Of a model with itself, a layer with itself is hatched: the colours and the best pair are of different layers.
+    Bright cells are close, also by a metric of which smaller is closer.
     """
     from matplotlib.ticker import MaxNLocator
 
     scores = result.layers(metric, model_x, model_y, with_self=False).transpose("layer_x", "layer_y")
     best = result.best(metric, with_self=False).sel(model_x=model_x, model_y=model_y)
     ax = new_axes(ax, 5.2, 4.0)
-    image = ax.imshow(np.ma.masked_invalid(scores.values.astype(float)), cmap="cividis", aspect="auto", origin="upper")
+    cmap = _color_map(turned=not result.provenance.larger_is_closer(metric))
+    image = ax.imshow(np.ma.masked_invalid(scores.values.astype(float)), cmap=cmap, aspect="auto", origin="upper")
     ax.set_facecolor("lightgrey")
     if best["self_pair"]:
         _hatch(ax, np.eye(*scores.shape, dtype=bool))
@@ -131,12 +126,11 @@ def layer_map(result: Alignment, metric: str, model_x: str, model_y: str, *, ax:
         at = (float(best["depth_y"]), float(best["depth_x"]))
         ax.plot(*at, "o", markersize=11, markerfacecolor="none", markeredgecolor="white", markeredgewidth=3.2)
         ax.plot(*at, "o", markersize=11, markerfacecolor="none", markeredgecolor="#D55E00", markeredgewidth=1.8)
-    for axis, model, name in ((ax.xaxis, model_y, "x"), (ax.yaxis, model_x, "y")):
+    for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        getattr(ax, f"set_{name}label")(f"depth in {labels([model], 40)[0]}", fontsize=8)
-    ax.tick_params(labelsize=8)
+    axis_labels(ax, *(f"depth in {short_name(model, 40)}" for model in (model_y, model_x)))
     if best["depth_x"] >= 0:
-        _bar(ax, image, metric)
+        _bar(ax, image, value_words(result, metric), 3.2)
     where = f"best {float(best['score']):.4f} at depths {int(best['depth_x'])}, {int(best['depth_y'])}"
     lone = "one layer, with itself: nothing to compare"
     nothing = lone if best["self_pair"] and scores.size == 1 else "no score"
@@ -158,15 +152,15 @@ def metric_map(result: Alignment, *, how: How = "best", per: str = "model", ax: 
         for j, other in enumerate(flat):
             known = np.isfinite(one) & np.isfinite(other)
             found[i, j] = spearman(one[known], other[known])
-    names = [as_text(metric) for metric in result.metrics]
+    names = [as_text(quantity(result, metric)) for metric in result.metrics]
     heading = f"rank correlation of scores over {per} pairs"
     return _cells(found, names, names, ax=ax, heading=heading, name="Spearman", low=-1, high=1, cmap="PuOr", digits=2)
 
 
 def leaf_order(table: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
-    """Return rows in the order of the leaves of their hierarchical clustering (average linkage, Euclidean distance).
+    """Rows in the order of the leaves of their hierarchical clustering (average linkage, Euclidean distance).
 
-    Where `own` is True the cell is of a model with itself: two rows are compared in the columns where neither has one.
+    own  cells of a model with itself: two rows are compared in the columns where neither has one
     """
     from scipy.cluster import hierarchy
     from scipy.spatial.distance import pdist
@@ -198,11 +192,13 @@ def _cells(
     own: Any = None,
     pale: Any = None,
     strips: bool = False,
-    cmap: str = "cividis",
+    turned: bool = False,
+    cmap: str = "",
     digits: int = 3,
 ) -> Any:
     """Cells with numbers and names; of a model with itself (`own`) hatched ones that have no part in the colours."""
-    ax = new_axes(ax, *_size(rows, columns))
+    width, height = _size(rows, columns)
+    ax = new_axes(ax, width, height + 0.4 * strips)
     from matplotlib.patches import Rectangle
 
     own = np.zeros(values.shape, bool) if own is None else own
@@ -211,6 +207,7 @@ def _cells(
     low = (float(known.min()) if known.size else 0.0) if low is None else low
     high = (float(known.max()) if known.size else 1.0) if high is None else high
     high = high if high > low else low + 1e-9
+    cmap = cmap or _color_map(turned=turned)
     image = ax.imshow(np.ma.masked_invalid(values), cmap=cmap, vmin=low, vmax=high, aspect="auto")
     ax.set_facecolor("lightgrey")
     _hatch(ax, own)
@@ -224,16 +221,19 @@ def _cells(
         faint = pale is not None and pale[i, j]
         if faint:
             ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, color="white", alpha=0.8, linewidth=0))
-        red, green, blue, _ = image.cmap(image.norm(value))
-        dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
-        ink = "#777777" if faint else "white" if dark and np.isfinite(value) else "black"
+        upon = ink_upon(image.cmap(image.norm(value))[:3]) if np.isfinite(value) else "black"
         shown = f"{value:.{digits}f}" if np.isfinite(value) else "-"
-        ax.text(j, i, shown, ha="center", va="center", fontsize=6.5, color=ink)
+        ax.text(j, i, shown, ha="center", va="center", fontsize=6.5, color="#666666" if faint else upon)
     ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
     if known.size:
-        _bar(ax, image, name or "score")
+        _bar(ax, image, name, 0.32 * len(rows))
     title(ax, heading)
     return ax
+
+
+def _color_map(*, turned: bool) -> str:
+    """Bright is close: turned round where smaller is closer."""
+    return "cividis_r" if turned else "cividis"
 
 
 def _hatch(ax: Any, own: np.ndarray) -> None:
@@ -250,18 +250,18 @@ def _size(rows: list[str], columns: list[str]) -> tuple[float, float]:
     return max(3.2, 1.6 + 0.055 * max(wide, 0.65 * high) + 0.46 * len(columns)), 1.1 + 0.045 * high + 0.32 * len(rows)
 
 
-def _bar(ax: Any, image: Any, name: str) -> None:
+def _bar(ax: Any, image: Any, name: str, inches: float) -> None:
+    """A colour bar of about so many inches, named beside it."""
     bar = ax.figure.colorbar(image, ax=ax, shrink=0.9, pad=0.02)
-    bar.set_label(as_text(name), fontsize=8)
+    bar.set_label(wrapped(name, inches, 8), fontsize=8)
     bar.ax.tick_params(labelsize=7)
 
 
-def _explain(ax: Any, sides: list[list[str] | None], note: str | None, *, own: bool) -> None:
+def _explain(ax: Any, sides: list[list[str] | None], colors: dict[str, str], note: str | None, *, own: bool) -> None:
     """Strips of the families along both axes, and what the colours mean."""
     from matplotlib.patches import Patch, Rectangle
 
-    named = [family for side in sides for family in side or ()]
-    colors = family_colors(named)
+    colors = {family: ink(color) for family, color in colors.items()}
     row_families, column_families = sides
     along_y, along_x = ax.get_yaxis_transform(), ax.get_xaxis_transform()
     box = ax.get_window_extent()

@@ -9,21 +9,21 @@ from ..results.covariates import Covariate, covariate_values, pearson, spearman
 from ..results.pairs import pair_scores
 from ..results.reduce import How
 from ..results.tables import self_cells
+from ..results.wording import over_layers, quantity, value_words
 from .base import (
-    COLORS,
-    GREY,
-    Families,
     as_text,
-    families_of,
-    family_colors,
+    axis_labels,
     labels,
     legend_width,
     new_axes,
-    numbered_points,
+    number_axis,
     outside_legend,
-    put_numbers,
+    short_name,
+    spans_decades,
     title,
 )
+from .colors import COLORS, GREY, Families, colors_of, families_of, ink
+from .points import numbered_points, put_numbers
 
 
 def covariate_scatter(
@@ -35,34 +35,22 @@ def covariate_scatter(
     other: str | None = None,
     how: How = "best",
     families: Families = None,
+    log: bool | None = None,
+    xlabel: str | None = None,
     ax: Any = None,
 ) -> Any:
-    """Draw the alignment of every model of a side against a number of the model, with the line of least squares.
+    """Alignment of every model of a side against a number that it has, with the line of least squares.
 
-    The legend has Spearman's and Pearson's correlation. `prh_jax.trend` tests them.
+    covariate  as in `prh_jax.trend`: by model, in their order, or a name that was assigned or recorded
+    other      the model of the other side to align with; the mean over all of them if None. A model is not aligned with
+               itself: of a model on both sides, the mean is over the others, and `other` itself has no point
+    families   of each model by name, or the name of what was assigned or recorded; the assigned `family` if None
+    log        a logarithmic axis, on which the line is fitted and Pearson's correlation taken; None: if all numbers are
+               positive and the greatest is at least 30 times the smallest, as with parameters and tokens
+    xlabel     what the axis of the numbers is called; the covariate's name if None
 
-    Parameters
-    ----------
-    result, metric
-        The scores to draw.
-    covariate
-        As in `prh_jax.trend`: by model, in their order, or a name that was assigned or recorded.
-    side
-        The side of these models, "x" or "y".
-    other
-        The model of the other side; the mean over all of them if None. A model is not aligned with itself: if a model
-        is on both sides, the mean is over the others, and `other` itself has no point.
-    how
-        From layer pairs to model pairs, as in `Alignment.reduce`.
-    families
-        Family of each model by name, or the name of an assigned or recorded value; the assigned `family` if None.
-    ax
-        Axes to draw into; a new figure if None.
-
-    Returns
-    -------
-    Axes
-        The axes, which are not shown.
+    Models have the numbers of their places in the result. The legend has Spearman's and Pearson's correlation;
+    `prh_jax.trend` tests Spearman's.
     """
     if side not in ("x", "y"):
         raise ValueError(f"A side is 'x' or 'y', got {side!r}.")
@@ -80,22 +68,31 @@ def covariate_scatter(
     known = np.isfinite(number) & np.isfinite(score)
     if known.sum() < 3 or np.ptp(number[known]) == 0:
         raise ValueError(f"A line needs at least 3 models with a number, not all equal; {int(known.sum())} have one.")
-    number, score, models = number[known], score[known], [m for m, k in zip(models, known, strict=True) if k]
+    if log and number[known].min() <= 0:
+        raise ValueError(f"A logarithmic axis has no place for {number[known].min():g}: draw it with log=False.")
+    log = spans_decades(number[known]) if log is None else log
+    places = np.flatnonzero(known)
+    numbers = (places + 1).tolist()
+    number, score, models = number[known], score[known], [models[place] for place in places]
     (groups,) = families_of(result, {side: models}, families)
-    ax = new_axes(ax, 4.4 + legend_width(models, groups), max(4.0, 0.8 + 0.15 * len(models)))
-    handles, texts = numbered_points(ax, number, score, models, groups)
-    slope, intercept = np.polyfit(number, score, 1)
-    ends = np.array([number.min(), number.max()])
-    (line,) = ax.plot(ends, intercept + slope * ends, color=GREY, lw=1.2, zorder=2)
-    words = f"Spearman {spearman(number, score):.2f}, Pearson {pearson(number, score):.2f}"
+    colors = colors_of(result, families, groups or ())
+    ax = new_axes(ax, 4.4 + legend_width(models, groups), max(4.0, 0.8 + 0.16 * len(models)))
+    handles, texts = numbered_points(ax, number, score, models, groups, colors, numbers)
+    along = np.log10(number) if log else number
+    slope, intercept = np.polyfit(along, score, 1)
+    ends = np.array([along.min(), along.max()])
+    (line,) = ax.plot(10**ends if log else ends, intercept + slope * ends, color=GREY, lw=1.2, zorder=2)
+    words = f"Spearman {spearman(number, score):.2f}, Pearson {pearson(along, score):.2f}" + " (log)" * log
     outside_legend(ax, [line, *handles], [words, *texts])
+    number_axis(ax.xaxis, number, log=log)
     ax.margins(0.08)
-    ax.set_xlabel(as_text(covariate) if isinstance(covariate, str) else "covariate", fontsize=8)
-    of_all = f"mean over {table.sizes[f'model_{far}']} models" + ", itself aside" * bool(own.any())
-    with_whom = of_all if other is None else labels([other], 28)[0]
-    ax.set_ylabel(f"{as_text(metric)}, {with_whom}", fontsize=8)
-    ax.tick_params(labelsize=8)
-    put_numbers(ax, number, score, groups)
+    others = [str(name) for name in table[f"model_{far}"].values] if other is None else [other]
+    with_whom = f"mean over {len(others)} models" + ", itself aside" * bool(own.any())
+    with_whom = with_whom if len(others) > 1 else f"with {short_name(others[0], 28)}"
+    name = covariate if isinstance(covariate, str) else "covariate"
+    words = f"{value_words(result, metric)}, {over_layers(how)}, {with_whom}"
+    axis_labels(ax, name if xlabel is None else xlabel, words)
+    put_numbers(ax, number, score, groups, colors, numbers)
     return ax
 
 
@@ -108,6 +105,7 @@ def model_tree(
     ax: Any = None,
 ) -> Any:
     """Dendrogram of the models of a study of one side with itself (average linkage)."""
+    from matplotlib.transforms import ScaledTranslation
     from scipy.cluster import hierarchy
     from scipy.spatial.distance import squareform
 
@@ -116,25 +114,27 @@ def model_tree(
     ax = new_axes(ax, 6.2, 1.0 + 0.2 * len(models))
     drawn = hierarchy.dendrogram(tree, no_plot=True)
     for across, along in zip(drawn["icoord"], drawn["dcoord"], strict=True):
-        ax.plot(along, (np.array(across) - 5) / 10, color=COLORS[0], lw=1.2)
+        ax.plot(along, (np.array(across) - 5) / 10, color=GREY, lw=1.2)
     names, (groups,) = labels(models), families_of(result, {"x": models}, families)
     ax.set_yticks(range(len(models)), [names[leaf] for leaf in drawn["leaves"]])
     ax.yaxis.tick_right()
-    ax.tick_params(axis="y", length=0, labelsize=7, pad=9 if groups else 3)
-    ax.tick_params(axis="x", labelsize=7)
     ax.set(xlim=(1.03 * max(map(max, drawn["dcoord"])) or 1, 0), ylim=(-0.6, len(models) - 0.4))
     if groups is not None:
         from matplotlib.lines import Line2D
 
-        colors = family_colors(groups)
+        colors = colors_of(result, families, groups)
         marks: dict[str, dict[str, Any]] = {
-            name: {"marker": "s", "linestyle": "", "color": color} for name, color in colors.items()
+            name: {"marker": "s", "linestyle": "", "color": ink(color)} for name, color in colors.items()
         }
+        beside = ax.get_yaxis_transform() + ScaledTranslation(6 / 72, 0, ax.figure.dpi_scale_trans)
         for i, leaf in enumerate(drawn["leaves"]):
-            ax.plot(1.02, i, markersize=5, transform=ax.get_yaxis_transform(), clip_on=False, **marks[groups[leaf]])
+            ax.plot(1, i, markersize=5, transform=beside, clip_on=False, **marks[groups[leaf]])
         handles = [Line2D([], [], **mark) for mark in marks.values()]
         outside_legend(ax, handles, [as_text(name) for name in colors], where="below")
-    ax.set_xlabel(f"distance: highest score less {as_text(metric)}", fontsize=8)
+    name = quantity(result, metric)
+    closer = result.provenance.larger_is_closer(metric)
+    axis_labels(ax, f"distance: {f'highest score less {name}' if closer else f'{name} less the lowest'}")
+    ax.tick_params(axis="y", length=0, labelsize=7, pad=12 if groups else 3)
     for name in ("left", "top", "right"):
         ax.spines[name].set_visible(False)
     return ax
@@ -152,14 +152,15 @@ def model_space(
     distances, models = model_distances(result, metric, how)
     points, share = scale_down(distances)
     (groups,) = families_of(result, {"x": models}, families)
-    ax = new_axes(ax, 4.6 + legend_width(models, groups), max(4.2, 0.4 + 0.15 * len(models)))
-    handles, texts = numbered_points(ax, points[:, 0], points[:, 1], models, groups)
+    colors = colors_of(result, families, groups or ())
+    ax = new_axes(ax, 4.6 + legend_width(models, groups), max(4.2, 0.4 + 0.16 * len(models)))
+    handles, texts = numbered_points(ax, points[:, 0], points[:, 1], models, groups, colors)
     outside_legend(ax, handles, texts)
     ax.set_aspect("equal", adjustable="datalim")
     ax.margins(0.1)
-    ax.tick_params(labelsize=7)
-    title(ax, f"{metric}: {share:.0%} of the squared distances in the plane")
-    put_numbers(ax, points[:, 0], points[:, 1], groups)
+    axis_labels(ax)
+    title(ax, f"{quantity(result, metric)}: {share:.0%} of the squared distances in the plane")
+    put_numbers(ax, points[:, 0], points[:, 1], groups, colors)
     return ax
 
 
@@ -178,11 +179,9 @@ def metric_scatter(result: Alignment, metric_a: str, metric_b: str, *, how: How 
         )
     a, b = a[known], b[known]
     ax = new_axes(ax, 4.4, 3.8)
-    ax.plot(a, b, "o", markersize=4, color=COLORS[0], alpha=0.6, markeredgewidth=0)
+    ax.plot(a, b, "o", markersize=4.5, color=COLORS[0], markeredgecolor=ax.get_facecolor(), markeredgewidth=0.5)
     title(ax, f"Spearman {spearman(a, b):.2f}, {len(a)} model pairs")
-    ax.set_xlabel(as_text(metric_a), fontsize=8)
-    ax.set_ylabel(as_text(metric_b), fontsize=8)
-    ax.tick_params(labelsize=8)
+    axis_labels(ax, value_words(result, metric_a), value_words(result, metric_b))
     return ax
 
 

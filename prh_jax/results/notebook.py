@@ -7,6 +7,7 @@ import numpy as np
 from ..stores.shown import MOST, facts_html, facts_text, html_text, plain_name, some_names, table_html
 from .provenance import origin_lines
 from .tables import SELF, cell_texts
+from .wording import finding, lead_metric, over_layers, quantity
 
 _SHOWN = ("samples", "features", "null")
 
@@ -26,19 +27,20 @@ def alignment_text(result: Any) -> str:
 
 
 def alignment_html(result: Any) -> str:
-    """An Alignment as a notebook shows it: the scores of the first models by the first metric."""
-    chosen, metric = slice(0, MOST), result.metrics[0]
+    """An Alignment as a notebook shows it: what a report says first, and the scores of the first models."""
+    chosen, metric = slice(0, MOST), lead_metric(result.metrics)
     scores = result.scores(metric, chosen, chosen)
     cells = [[html_text(text) for text in row] for row in cell_texts(scores, 3, "-")]
-    notes = ["best layer pair of each two models"]
+    closer = "" if result.provenance.larger_is_closer(metric) else "smaller is closer; "
+    notes = [f"{closer}best layer pair of each two models"]
     if result.calibration is not None:
         pairs = result.calibrated_pairs(metric, chosen, chosen)
         level, aggregate = (result.calibration.settings["null"][name] for name in ("alpha", "aggregate"))
         _mark(cells, pairs, level)
-        notes.append(f"bold with *: q at most {level:g} (Benjamini-Hochberg, {aggregate} over layer pairs)")
-    return facts_html(
-        headline(result), _facts(result), _model_table(metric, cells, result.models_x, result.models_y, notes)
-    )
+        notes.append(f"bold with *: q at most {level:g} (Benjamini-Hochberg, {over_layers(aggregate)})")
+    said = f'<div style="margin:.4em 0">{html_text(finding(result, metric), 600)}</div>'
+    table = _model_table(quantity(result, metric), cells, result.models_x, result.models_y, notes)
+    return facts_html(headline(result), _facts(result), said, table)
 
 
 def calibration_text(calibration: Any) -> str:

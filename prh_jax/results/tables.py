@@ -11,7 +11,7 @@ from ..stores.shown import plain_name
 SELF = "self"
 """Replaces in a table the score of a model with itself."""
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-_LATEX = {
+LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
@@ -36,7 +36,7 @@ def escape_markdown(text: Any) -> str:
 
 def escape_latex(text: Any) -> str:
     """Text that LaTeX sets as it is (the signs ~ ^ < > | need no package; letters of other scripts need a font)."""
-    return "".join(_LATEX.get(sign, sign) for sign in plain_name(text))
+    return "".join(LATEX.get(sign, sign) for sign in plain_name(text))
 
 
 def markdown_table(table: xr.DataArray, *, digits: int = 4, corner: str = "") -> str:

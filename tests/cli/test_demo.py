@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import column, saved
 from oracles import lists
 
 from prh_jax import load_alignment, open_store
@@ -22,6 +23,9 @@ SIZES = (0, 1, 2)
 needs_extraction = pytest.mark.skipif(
     any(find_spec(name) is None for name in ("torch", "timm", "transformers", "datasets", "skimage")),
     reason="the extra extract is not installed",
+)
+needs_plot = pytest.mark.skipif(
+    any(find_spec(name) is None for name in ("matplotlib", "plotly")), reason="needs the extra plot"
 )
 
 
@@ -87,7 +91,7 @@ def test_the_quick_demo_shows_it(quick):
     ]
 
 
-@pytest.mark.skipif(any(find_spec(name) is None for name in ("matplotlib", "plotly")), reason="needs the extra plot")
+@needs_plot
 def test_its_pictures_and_its_report_are_there(quick):
     printed, folder, result = quick
     for name in ("heat_map.png", "accuracy.png"):
@@ -96,6 +100,32 @@ def test_its_pictures_and_its_report_are_there(quick):
     assert "top1_when_trained" in page and all(name in page for name in LITE)
     told = {m.label: m.assigned.get("top1_when_trained") for m in result.provenance.models_y}
     assert sorted(filter(None, told.values())) == [75.1, 75.1, 76.7, 76.7, 77.6, 77.6]
+
+
+@needs_plot
+def test_its_report_opens_in_a_browser_at_once_and_answers(quick, opened):
+    _, folder, result = quick
+    page = opened(folder / "report.html")
+    assert page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime") < 2000
+    said = page.inner_text("#finding")
+    assert said.startswith("By mutual kNN (k = 10), all 8 pairs of two models are closer than chance")
+    assert "package:efficientnet-lite1: 0.1891" in said
+    for metric in result.metrics:
+        page.select_option("#metric", metric)
+        best = result.scores(metric).values.max()
+        assert column(page, 3)[0] == f"{best:.4f}" and f": {best:.4f} (best over layer pairs)" in page.inner_text(
+            "#finding"
+        )
+    page.click("#pairs th:nth-child(2) button")
+    names = column(page, 2)
+    assert names == sorted(names) and set(names) == set(result.models_y)
+    rows = saved(page, "#pairs-export button >> nth=0").splitlines()
+    assert len(rows) == 1 + 8 and names[0] in rows[1]
+    assert saved(page, "#map-export button >> nth=1").count(" & ") == 2 * 8  # a line of names and one of scores
+    page.focus("#pairs tbody button")
+    page.keyboard.press("Enter")
+    assert page.inner_text("#pair-title").endswith(f"with {names[0]}")
+    assert page.locator("#samples img").count() > 100
 
 
 def test_it_does_not_find_what_is_not_there(quick, monkeypatch):

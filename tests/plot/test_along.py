@@ -59,7 +59,7 @@ def test_ten_checkpoints_have_ten_names_and_one_curve():
         np.testing.assert_allclose(line.get_xydata(), [(step, step / 1e6 + j) for step in STEPS], rtol=1e-6)
     assert len(ax.lines) == 2 and legend_texts(ax) == ["vit", "dino"] and ax.get_title() == "pythia-70m"
     assert (ax.get_xlabel(), ax.get_xscale()) == ("training step", "symlog")  # step 0 has a place
-    assert ax.get_ylabel() == "cka, best over layer pairs"
+    assert ax.get_ylabel() == "CKA, best over layer pairs"
     assert plot.curve(result.sel(model_x=lambda model: "step0" not in model.label), "cka").get_xscale() == "log"
     assert plot.curve(result, "cka", log=False).get_xscale() == "linear"
     found = prh_jax.trend(result, "cka", by="step")["correlation"].sel(scores="raw", kind="kendall", model="all")
@@ -90,7 +90,7 @@ def test_lines_join_the_checkpoints_of_one_model():
     ]
     assert legend_texts(ax) == ["a · c", "a · d", "b · c", "b · d"] and ax.get_title() == ""
     colors, styles = ([getattr(line, f"get_{look}")() for line in ax.lines] for look in ("color", "linestyle"))
-    assert colors[0] == colors[2] != colors[1] == colors[3] and styles[0] == styles[1] != styles[2]
+    assert colors[0] == colors[1] != colors[2] == colors[3] and styles[0] == styles[2] != styles[1] == styles[3]
     ax = plot.curve(result, "cka", mean=True)
     assert [points(line) for line in ax.lines] == [[(1, 5), (3, 7)], [(1, 6), (2, 8)]]
     band = ax.collections[0].get_paths()[0].vertices

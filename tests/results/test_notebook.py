@@ -10,6 +10,7 @@ from made_results import EVIL, calibrated, made_result
 
 import prh_jax
 from prh_jax import Gallery
+from prh_jax.results.wording import finding
 from prh_jax.stores.memory import MemoryStore
 
 TAGS = {"div", "span", "b", "table", "thead", "tbody", "tr", "th", "td"}
@@ -55,14 +56,16 @@ def page_of(thing):
 def test_a_result_shows_its_first_metric_by_models():
     score = {(0, 1): 0.25, (1, 0): 0.25}
     result = made_result({"a": 1, "b": 1}, {"a": 1, "b": 1}, score=lambda m, i, j: score.get((i, j), 0.9))
-    assert page_of(result).rows == [["cka", "a", "b"], ["a", "self", "0.250"], ["b", "0.250", "self"]]
+    assert page_of(result).rows == [["CKA", "a", "b"], ["a", "self", "0.250"], ["b", "0.250", "self"]]
+    assert "By CKA, one pair of two models has a score, a and b: 0.2500" in page_of(result).text
     lines = repr(result).splitlines()
     assert lines[0] == "Alignment of 2 x 2 models, 2 x 2 layers, n = 100: cka"
     assert lines[1].split() == ["x", "a,", "b"] and lines[2].split() == ["y", "the", "same", "models"]
     assert "clipped at quantile 0.95 (auto), rows of unit length" in repr(result) and "chance" not in repr(result)
     result = made_result({"a": 2}, {"b": 2, "c": 1}, score=lambda m, i, j: np.nan if j == 2 else (i + j) / 4)
     calibrated(result, lambda m, i, j: 0.08)  # q is p / 2
-    assert page_of(result).rows == [["cka", "b", "c"], ["a", "0.500*", "-"]]
+    assert page_of(result).rows == [["CKA", "b", "c"], ["a", "0.500*", "-"]]
+    assert finding(result, "cka") in page_of(result).text
     assert "critical 0.2500, p 0.08, q 0.04" in dict(page_of(result).attributes)["title"]
     assert "4 orders, seed 0, level 0.05, max over layer pairs" in repr(result)
     calibrated(result, lambda m, i, j: 0.11)

@@ -1,9 +1,8 @@
-"use strict";
 // Everything that comes from data reaches the page as text (textContent) or, in plots, with its markup escaped.
 const content = JSON.parse(document.getElementById("content").textContent);
 const at = (id) => document.getElementById(id);
 const [modelsX, modelsY] = [content.models.x, content.models.y];
-const state = { metric: Object.keys(content.metrics)[0], how: "best", value: "score", order: "cluster", i: 0, j: 0,
+const state = { metric: content.lead, how: "best", value: "score", order: "cluster", i: 0, j: 0,
                 sort: "shown", down: true };
 const calibrated = content.level !== null;
 
@@ -32,6 +31,7 @@ const metric = () => content.metrics[state.metric];
 const place = (i, j) => i * modelsY.length + j;
 const ofPair = (name, i, j) => (calibrated ? numbers(metric().pairs[name])[place(i, j)] : NaN);
 const own = (i, j) => content.own[place(i, j)]; // a model with itself: in the map in grey, elsewhere left out
+const turned = () => state.value === "score" && !metric().larger; // bright is close, whichever way the metric counts
 const ofItself = (i, j, a, b) => own(i, j) && a === b;
 const reduced = (i, j) => numbers(metric().tables[state.how])[place(i, j)];
 const shown = (i, j) => (state.value === "calibrated" ? ofPair("calibrated", i, j) : reduced(i, j));
@@ -39,10 +39,18 @@ function layerScore(i, j, a, b) {
   const columns = modelsY[modelsY.length - 1].start + modelsY[modelsY.length - 1].layers.length;
   return numbers(metric().scores)[(modelsX[i].start + a) * columns + modelsY[j].start + b];
 }
+const ways = { best: "best over layer pairs", mean: "mean over layer pairs", same_depth: "same relative depth" };
 function valueWord() {
-  if (state.value === "calibrated") return "calibrated " + state.metric;
-  return { best: "best", mean: "mean", same_depth: "same-depth" }[state.how] + " " + state.metric;
+  return state.value === "calibrated" ? `calibrated ${metric().quantity}` : `${metric().words}, ${ways[state.how]}`;
 }
+const dark = () => document.documentElement.dataset.theme === "dark";
+const ink = (color) => (color === "#000000" && dark() ? "#e8ebee" : color); // black is a family's colour, too
+function inkUpon(color) {
+  const [red, green, blue] = [1, 3, 5].map((start) => parseInt(color.slice(start, start + 2), 16) / 255);
+  return 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 ? "#ffffff" : "#000000";
+}
+const narrow = () => document.documentElement.clientWidth < 700;
+const mapName = (model) => (narrow() ? model.brief : model.short);
 
 function layout(more) {
   const style = getComputedStyle(document.documentElement);
@@ -54,8 +62,19 @@ function layout(more) {
   merged.yaxis = { ...axis, ...more.yaxis };
   return merged;
 }
+const coarse = matchMedia("(pointer: coarse)").matches; // fingers scroll, and do not draw zoom boxes
 const settings = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
-const draw = (id, traces, more) => Plotly.react(at(id), traces, layout(more), settings);
+const draw = (id, traces, more) => (window.Plotly ? Plotly.react(at(id), traces, layout(more), settings) : Promise.resolve());
+
+// Plotly is megabytes of code: it is read after the finding and the tables are on the screen.
+function afterPaint(act) {
+  requestAnimationFrame(() => setTimeout(act));
+  setTimeout(act, 500); // a page in the background is never painted
+}
+function loadPlotly() {
+  const script = element("script", at("plotly").textContent);
+  document.head.append(script);
+}
 
 function drawMap() {
   const given = (models) => models.map((_, index) => index);
@@ -63,21 +82,27 @@ function drawMap() {
   const columns = state.order === "cluster" ? metric().order.y : given(modelsY);
   const z = rows.map((i) => columns.map((j) => (own(i, j) ? null : shown(i, j))));
   const hover = rows.map((i) => columns.map((j) => pairText(i, j)));
-  const names = (models, order) => ({ tickvals: order.map((_, index) => index), ticktext: order.map((m) => plain(models[m].short)),
-    showgrid: false, zeroline: false });
-  const trace = { type: "heatmap", z, hoverinfo: "text", text: hover, colorscale: "Cividis", xgap: 1, ygap: 1,
-    hoverongaps: false, colorbar: { title: { text: plain(valueWord()), side: "right" }, thickness: 14, outlinewidth: 0 } };
+  const names = (models, order) => ({ tickvals: order.map((_, index) => index), ticktext: order.map((m) => plain(mapName(models[m]))),
+    showgrid: false, zeroline: false, ...(narrow() ? { tickfont: { size: 11 } } : {}) });
+  const bar = narrow() || rows.length < 10 ? { orientation: "h", x: 0, xanchor: "left", y: 1, yanchor: "bottom", lenmode: "pixels",
+    len: Math.min(240, 80 + 28 * columns.length), thickness: 10, nticks: 4,
+    title: { text: plain(narrow() ? metric().quantity : valueWord()), side: "top", font: { size: 11 } } }
+    : { title: { text: plain(valueWord()), side: "right" }, thickness: 14 };
+  const trace = { type: "heatmap", z, hoverinfo: "text", text: hover, colorscale: "Cividis", reversescale: turned(), xgap: 1, ygap: 1,
+    hoverongaps: false, colorbar: { outlinewidth: 0, ...bar } };
+  at("map").style.minWidth = `${Math.max(...modelsX.map((m) => mapName(m).length)) * 7 + 28 * columns.length + (narrow() ? 20 : 130)}px`;
   const traces = [trace];
   if (content.own.includes(true)) traces.push(greyCells(rows.map((i) => columns.map((j) => own(i, j))), hover));
   const [i, j] = [rows.indexOf(state.i), columns.indexOf(state.j)];
   const ring = { type: "rect", x0: j - 0.5, x1: j + 0.5, y0: i - 0.5, y1: i + 0.5, line: { color: "#D55E00", width: 3 } };
-  const tall = Math.max(320, 26 * rows.length + 220);
+  const tall = 26 * rows.length + 130 + 5 * Math.max(16, ...modelsY.map((m) => mapName(m).length));
   at("map").order = [rows, columns];
-  at("map-note").textContent = `Rows: models of x; columns: models of y; colour: ${valueWord()}. Click a cell to open the pair; `
-    + "drag to zoom, double-click to see all. The table below has the same numbers."
+  at("map-note").textContent = `Rows: models of x; columns: models of y; colour: ${valueWord()}. Click a cell to open the pair${coarse ? ". " : "; "}`
+    + (coarse ? "" : "drag to zoom, double-click to see all. ") + "The table below has the same numbers."
     + (content.own.includes(true) ? " Grey: a model with itself." : "")
     + (metric().undefined ? ` ${metric().undefined} layer pairs have no score.` : "");
-  return draw("map", traces, { height: tall, shapes: [ring], dragmode: "zoom",
+  at("sideways").hidden = at("map").clientWidth <= at("map").parentElement.clientWidth;
+  return draw("map", traces, { height: tall, shapes: [ring], dragmode: coarse ? false : "zoom",
     xaxis: { ...names(modelsY, columns), autotickangles: [0, -45], range: [-0.5, columns.length - 0.5] },
     yaxis: { ...names(modelsX, rows), range: [rows.length - 0.5, -0.5] } });
 }
@@ -101,19 +126,19 @@ function drawPair() {
   const [x, y] = [modelsX[i], modelsY[j]];
   const [a, b] = metric().best[place(i, j)];
   at("pair-title").textContent = own(i, j) ? `${x.name} with itself` : `${x.name} with ${y.name}`;
-  let facts = a < 0 ? `${state.metric}: ${own(i, j) && x.layers.length === 1 ? "one layer, with itself: nothing to compare." : "no score."}`
-    : `${state.metric}: best ${own(i, j) ? "of two different layers " : ""}${digits(layerScore(i, j, a, b))} at layers ${x.layers[a]} (${a + 1} of ${x.layers.length}) and `
+  let facts = a < 0 ? `${metric().quantity}: ${own(i, j) && x.layers.length === 1 ? "one layer, with itself: nothing to compare." : "no score."}`
+    : `${metric().quantity}: best ${own(i, j) ? "of two different layers " : ""}${digits(layerScore(i, j, a, b))} at layers ${x.layers[a]} (${a + 1} of ${x.layers.length}) and `
       + `${y.layers[b]} (${b + 1} of ${y.layers.length}).`;
   if (calibrated && !own(i, j)) {
-    facts += ` Against chance, ${content.aggregate} over layer pairs ${digits(ofPair("score", i, j))}: critical score ${digits(ofPair("tau", i, j))} at level ${content.level}, `
+    facts += ` Against chance, ${content.aggregate} ${digits(ofPair("score", i, j))}: critical score ${digits(ofPair("tau", i, j))} at level ${content.level}, `
       + `p ${digits(ofPair("p", i, j))}, q ${digits(ofPair("q_bh", i, j))} over all pairs, calibrated ${digits(ofPair("calibrated", i, j))}.`;
   }
   at("pair-facts").textContent = facts;
   const z = x.layers.map((_, r) => y.layers.map((_, c) => (ofItself(i, j, r, c) ? null : layerScore(i, j, r, c))));
   const hover = x.layers.map((left, r) => y.layers.map((right, c) => (ofItself(i, j, r, c) ? `${plain(left)} with itself`
-    : `${plain(left)}, ${plain(right)}<br>${plain(state.metric)} ${digits(z[r][c])}`)));
-  const traces = [{ type: "heatmap", z, text: hover, hoverinfo: "text", colorscale: "Cividis", hoverongaps: false,
-    colorbar: { thickness: 14, outlinewidth: 0 } }];
+    : `${plain(left)}, ${plain(right)}<br>${plain(metric().quantity)} ${digits(z[r][c])}`)));
+  const traces = [{ type: "heatmap", z, text: hover, hoverinfo: "text", colorscale: "Cividis", reversescale: !metric().larger, hoverongaps: false,
+    colorbar: { thickness: 14, outlinewidth: 0, title: { text: plain(metric().words), side: "right" } } }];
   if (own(i, j)) traces.push(greyCells(x.layers.map((_, r) => y.layers.map((_, c) => r === c)), hover));
   if (a >= 0) {
     traces.push({ type: "scatter", mode: "markers", x: [b], y: [a], hoverinfo: "skip", showlegend: false,
@@ -127,33 +152,43 @@ function drawPair() {
   const made = [draw("layers", traces, { height: 380, title: { text: "Layer by layer (ring: best)", font: { size: 13 } },
     xaxis: depths(y, [-0.5, y.layers.length - 0.5]), yaxis: depths(x, [x.layers.length - 0.5, -0.5]) })];
   if (bins) {
-    const line = (value, color, dash) => ({ type: "line", x0: value, x1: value, y0: 0, y1: 1, yref: "paper", line: { color, width: 2.5, dash } });
-    const word = (value, text, height) => ({ x: value, y: height, yref: "paper", text, showarrow: false, xanchor: "auto", bgcolor: "rgba(128,128,128,0.25)" });
     const [score, tau] = [ofPair("score", i, j), ofPair("tau", i, j)];
+    const top = Math.max(...bins.counts) * 1.05;
+    const shownAt = [bins.low, bins.low + bins.counts.length * bins.width, score, tau].filter((value) => !Number.isNaN(value));
+    const [low, high] = [Math.min(...shownAt), Math.max(...shownAt)];
+    const margin = 0.04 * (high - low || 1);
+    const line = (value, name, color, dash) => ({ type: "scatter", mode: "lines", x: [value, value], y: [0, top], name: `${name} ${digits(value)}`,
+      hoverinfo: "name", line: { color, width: 2.5, dash } });
     const bars = { type: "bar", x: bins.counts.map((_, c) => bins.low + (c + 0.5) * bins.width), y: bins.counts,
-      width: bins.width, marker: { color: "#0072B2" }, hovertemplate: "%{y} orders near %{x:.4f}<extra></extra>" };
-    made.push(draw("null", [bars], { height: 380, showlegend: false, title: { text: "Chance, order by order", font: { size: 13 } },
-      xaxis: { title: { text: plain(state.metric) } }, yaxis: { title: { text: "orders" }, rangemode: "tozero" },
-      shapes: [line(score, "#D55E00", "solid"), line(tau, "#888888", "dash")],
-      annotations: [word(score, "score " + digits(score), 1), word(tau, "critical " + digits(tau), 0.88)] }));
+      width: bins.width, marker: { color: "#0072B2" }, name: "chance", hovertemplate: "%{y} orders near %{x:.4f}<extra></extra>" };
+    made.push(draw("null", [bars, line(score, "score", "#D55E00", "solid"), line(tau, "critical score", "#808080", "dash")],
+      { height: 380, title: { text: "Chance, order by order", font: { size: 13 } }, bargap: 0,
+        legend: { orientation: "h", y: -0.25, itemclick: false, itemdoubleclick: false },
+        xaxis: { title: { text: plain(metric().words) }, range: [low - margin, high + margin] }, yaxis: { title: { text: "orders" }, range: [0, top] } }));
   }
   if (at("layer-table").open) fillLayers();
   return Promise.all(made);
+}
+
+function numberCell(kind, value) {
+  return element(kind, digits(value), Number.isNaN(value) ? {} : { "data-value": value });
 }
 
 function fillLayers() {
   const [x, y] = [modelsX[state.i], modelsY[state.j]];
   const table = element("table");
   const head = element("tr");
-  head.append(element("th", "", { class: "name" }), ...y.layers.map((name) => element("th", name, { scope: "col" })));
-  table.append(element("caption", `${state.metric}: layers of ${x.name} down, of ${y.name} across`), head);
+  head.append(element("th", "layer", { class: "name", scope: "col" }), ...y.layers.map((name) => element("th", name, { scope: "col" })));
+  table.createTHead().append(head);
+  table.createTBody();
+  table.append(element("caption", `${metric().quantity}: layers of ${x.name} down, of ${y.name} across`));
   x.layers.forEach((name, r) => {
     const row = element("tr");
     row.append(element("th", name, { scope: "row", class: "name" }));
-    row.append(...y.layers.map((_, c) => element("td", ofItself(state.i, state.j, r, c) ? "self" : digits(layerScore(state.i, state.j, r, c)))));
-    table.append(row);
+    row.append(...y.layers.map((_, c) => ofItself(state.i, state.j, r, c) ? element("td", "self") : numberCell("td", layerScore(state.i, state.j, r, c))));
+    table.tBodies[0].append(row);
   });
-  at("layer-table").querySelector("div").replaceChildren(table);
+  at("layer-table").querySelector(".scroll").replaceChildren(table);
 }
 
 const columns = [
@@ -179,6 +214,8 @@ function fillPairs() {
       "aria-sort": sorted ? (state.down ? "descending" : "ascending") : "none" });
     const title = typeof column.head === "function" ? column.head() : column.head;
     const button = element("button", title + (sorted ? (state.down ? " ▼" : " ▲") : ""), { type: "button", "data-key": column.key });
+    button.textContent = button.textContent.replace(" = ", "\u00a0=\u00a0");
+    cell.dataset.text = title;
     button.addEventListener("click", () => {
       state.down = sorted ? !state.down : !column.text;
       state.sort = column.key;
@@ -199,12 +236,12 @@ function fillPairs() {
     const row = element("tr", undefined, { "data-pair": place(i, j) });
     row.append(...columns.map((column) => {
       const value = column.value(i, j);
-      const cell = element("td", undefined, column.text ? { class: "name", dir: "auto", title: value } : {});
+      const cell = column.text ? element("td", undefined, { class: "name", dir: "auto" }) : numberCell("td", value);
       if (column.key === "x") {
         const button = element("button", value, { type: "button", "aria-label": `open ${value} with ${modelsY[j].name}` });
         button.addEventListener("click", () => openPair(i, j, true));
         cell.append(button);
-      } else cell.textContent = column.text ? value : digits(value);
+      } else if (column.text) cell.textContent = value;
       return cell;
     }));
     return row;
@@ -228,6 +265,7 @@ function openPair(i, j, go) {
   }
   const [rows, columns] = at("map").order;
   const [r, c] = [rows.indexOf(i), columns.indexOf(j)];
+  if (!window.Plotly) return drawPair();
   return Promise.all([drawPair(), Plotly.relayout(at("map"), { "shapes[0].x0": c - 0.5, "shapes[0].x1": c + 0.5, "shapes[0].y0": r - 0.5, "shapes[0].y1": r + 0.5 })]);
 }
 
@@ -247,15 +285,39 @@ function drawScaling() {
   at("scatter").hidden = !known.length;
   at("rho").textContent = (known.length ? `Each point a model of ${chosen.side}. ` : "No model has both this number and a score. ")
     + (rho === null ? "" : `Spearman correlation of the best layer pairs, mean over all models: ${digits(rho, 2)}.`);
-  const trace = { type: "scatter", mode: "markers+text", x: known.map((m) => values[m]), y: known.map((m) => score[m]),
-    text: known.map((m) => String(m + 1)), textfont: { size: 9, color: "#ffffff" }, hoverinfo: "text",
+  const axis = numberAxis(known.map((m) => values[m]), chosen.log);
+  const trace = { type: "scatter", mode: "markers+text", x: known.map((m) => axis.place(values[m])), y: known.map((m) => score[m]),
+    text: known.map((m) => String(m + 1)), textfont: { size: 9, color: known.map((m) => inkUpon(ink(mine[m].color))) }, hoverinfo: "text",
     hovertext: known.map((m) => `${plain(mine[m].name)}<br>${plain(chosen.name)} ${values[m].toPrecision(4)}<br>${plain(valueWord())} ${digits(score[m])}`),
-    marker: { size: 17, color: known.map((m) => mine[m].color) }, showlegend: false };
+    marker: { size: 17, color: known.map((m) => ink(mine[m].color)) }, showlegend: false };
+  const joined = chosen.joined ? [...new Set(known.map((m) => mine[m].family))].map((family) => {
+    const ends = known.filter((m) => mine[m].family === family).sort((one, two) => values[one] - values[two]);
+    return { type: "scatter", mode: "lines", x: ends.map((m) => axis.place(values[m])), y: ends.map((m) => score[m]), hoverinfo: "skip",
+      line: { color: ink(mine[ends[0]].color) }, showlegend: false };
+  }) : [];
   const names = known.map((m) => ({ type: "scatter", mode: "markers", x: [null], y: [null],
     name: `${m + 1}  ${plain(mine[m].short)}${mine[m].family === null ? "" : ` · ${plain(mine[m].family)}`}`,
-    marker: { color: mine[m].color }, hoverinfo: "skip" }));
-  return draw("scatter", [trace, ...names], { height: Math.max(380, 20 * known.length + 80), legend: { itemclick: false, itemdoubleclick: false },
-    xaxis: { title: { text: plain(chosen.name) } }, yaxis: { title: { text: plain(valueWord()) } } });
+    marker: { color: ink(mine[m].color) }, hoverinfo: "skip" }));
+  const legend = { itemclick: false, itemdoubleclick: false, ...(narrow() ? { orientation: "h", y: -0.25, yanchor: "top" } : {}) };
+  return draw("scatter", [...joined, trace, ...names], { height: Math.max(380, 20 * known.length + (narrow() ? 380 : 80)), legend,
+    xaxis: { title: { text: plain(chosen.name) }, ...axis.layout }, yaxis: { title: { text: plain(valueWord()) } } });
+}
+
+// An axis of numbers, logarithmic where they span decades; a 0 stands a decade before the smallest of the others.
+function numberAxis(values, log) {
+  if (!log) return { place: (value) => value, layout: { type: "linear", tickvals: undefined, ticktext: undefined } };
+  const positive = values.filter((value) => value > 0);
+  const [low, high] = [Math.min(...positive), Math.max(...positive)];
+  const decades = [];
+  for (let power = Math.ceil(Math.log10(low) - 1e-9); power <= Math.log10(high) + 1e-9; power++) decades.push(10 ** power);
+  const zero = values.includes(0) ? [low / 10] : [];
+  const units = ["", "k", "M", "B", "T"];
+  const word = (value) => {
+    const step = Math.max(0, Math.min(4, Math.floor(Math.log10(value) / 3 + 1e-9)));
+    return `${Number((value / 1000 ** step).toPrecision(3))}${units[step]}`;
+  };
+  return { place: (value) => (value === 0 ? low / 10 : value),
+    layout: { type: "log", tickvals: [...zero, ...decades], ticktext: [...zero.map(() => "0"), ...decades.map(word)] } };
 }
 
 function fillControls() {
@@ -268,7 +330,7 @@ function fillControls() {
     const [trained, random] = [mean(model), controls.reduce((sum, m) => sum + mean(m), 0) / controls.length];
     const made = element("tr");
     made.append(element("th", (side === "x" ? modelsX : modelsY)[model].name, { dir: "auto", scope: "row" }),
-      ...[trained, random, trained - random].map((v) => element("td", Number.isNaN(v) ? "none" : digits(v))));
+      ...[trained, random, trained - random].map((v) => (Number.isNaN(v) ? element("td", "none") : numberCell("td", v))));
     return made;
   }));
   at("controls").tBodies[0].replaceChildren(...rows);
@@ -312,7 +374,16 @@ function drawGallery() {
   at("samples").replaceChildren(...block("Most neighbours in common", chosen.rows.most), ...block("Fewest neighbours in common", chosen.rows.least));
 }
 
+// The map as a table: models of x down, of y across, as they stand in the map.
+function mapCells() {
+  const [rows, columns] = at("map").order;
+  const cell = (i, j) => (own(i, j) ? { text: "self" } : { text: digits(shown(i, j)), value: Number.isNaN(shown(i, j)) ? undefined : shown(i, j) });
+  return { heads: [{ text: valueWord() }, ...columns.map((j) => ({ text: modelsY[j].name }))],
+    rows: rows.map((i) => [{ text: modelsX[i].name }, ...columns.map((j) => cell(i, j))]) };
+}
+
 function drawAll() {
+  at("finding").textContent = metric().finding;
   fillPairs();
   fillControls();
   return Promise.all([drawMap(), drawPair(), drawScaling()]);
@@ -327,7 +398,12 @@ function setTheme(dark) {
 function start() {
   at("title").textContent = content.title;
   at("summary").textContent = content.summary;
-  at("metric").append(...Object.keys(content.metrics).map((name) => element("option", name, { value: name })));
+  at("metric").append(...Object.keys(content.metrics).map((name) => element("option", content.metrics[name].quantity, { value: name })));
+  at("metric").value = state.metric;
+  addExports(at("map-export"), "models", "Models by models", mapCells);
+  addExports(at("pairs-export"), "pairs", "All model pairs", () => tableCells(at("pairs")));
+  addExports(at("controls-export"), "training", "What training adds", () => tableCells(at("controls")));
+  addExports(at("layers-export"), "layers", "Layer by layer", () => tableCells(at("layer-table").querySelector("table")));
   at("value-choice").hidden = !calibrated;
   for (const [word, text] of content.protocol) at("protocol").append(element("dt", word), element("dd", text));
   for (const name of ["metric", "how", "value", "order"]) {
@@ -359,12 +435,17 @@ function start() {
   const scheme = matchMedia("(prefers-color-scheme: dark)");
   scheme.addEventListener("change", () => setTheme(scheme.matches));
   at("theme").addEventListener("click", () => setTheme(at("theme").getAttribute("aria-pressed") !== "true"));
-  setTheme(scheme.matches).then(() => {
-    at("map").on("plotly_click", (event) => {
-      const [rows, columns] = at("map").order;
-      openPair(rows[event.points[0].pointNumber[0]], columns[event.points[0].pointNumber[1]], true);
+  setTheme(scheme.matches);
+  afterPaint(() => {
+    if (window.Plotly) return;
+    loadPlotly();
+    drawAll().then(() => {
+      at("map").on("plotly_click", (event) => {
+        const [rows, columns] = at("map").order;
+        openPair(rows[event.points[0].pointNumber[0]], columns[event.points[0].pointNumber[1]], true);
+      });
+      document.documentElement.dataset.ready = "true";
     });
-    document.documentElement.dataset.ready = "true";
   });
 }
 start();

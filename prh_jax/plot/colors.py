@@ -1,0 +1,105 @@
+"""Colours that all can tell apart: one for each family, the same in every figure and report of a result."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..results.alignment import Alignment
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+"""Okabe and Ito's, for all kinds of colour vision."""
+STYLES = ("-", "--", ":", "-.")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+GREY = "#808080"
+"""Of what is no model: chance, critical scores, fitted lines. It is legible on white and on black."""
+
+Families = Mapping[str, str] | str | None
+"""Of each model by name, or the name of what was assigned or recorded; None: the `family` assigned, if any."""
+
+
+def ink(color: str) -> str:
+    """A colour of `COLORS` to draw with; black gives way to the style's colour of text, which a dark ground needs."""
+    from matplotlib import colors, rcParams
+
+    return colors.to_hex(rcParams["text.color"]) if color == "#000000" else color
+
+
+def ink_upon(color: Any) -> str:
+    """Black or white, for text on a colour."""
+    from matplotlib.colors import to_rgb
+
+    red, green, blue = to_rgb(color)
+    return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else "black"
+
+
+def line_look(hue: int, turn: int = 0) -> dict[str, Any]:
+    """Colour, dashes and marker of a line: 7 hues, and 28 ways to draw lines of one."""
+    return {"color": ink(COLORS[hue % 7]), "linestyle": STYLES[turn % 4], "marker": MARKERS[turn // 4 % len(MARKERS)]}
+
+
+def family_colors(families: Iterable[str]) -> dict[str, str]:
+    """A colour for each family, in the order in which they come."""
+    names = dict.fromkeys(families)
+    if len(names) > len(COLORS):
+        raise ValueError(f"There are {len(COLORS)} colours that all can tell apart, but {len(names)} families.")
+    return dict(zip(names, COLORS, strict=False))
+
+
+def colors_of(result: Alignment, families: Families, drawn: Iterable[str]) -> dict[str, str]:
+    """The colours of the families that a figure draws, in the order of the result.
+
+    They are those that the families of all models have, x before y, and so the same in every figure of the result.
+    Where these are too many, the families that are drawn share out the colours anew.
+    """
+    wanted = dict.fromkeys(drawn)
+    everyone = dict.fromkeys(
+        str(told[label])
+        for side, told in _told(result, families).items()
+        for label in (result.models_x if side == "x" else result.models_y)
+        if label in told
+    )
+    colors = family_colors(everyone if len(everyone) <= len(COLORS) else wanted)
+    return {name: color for name, color in colors.items() if name in wanted}
+
+
+def families_of(result: Alignment, models: Mapping[str, Iterable[Any]], families: Families) -> list[list[str] | None]:
+    """The family of each of some models of each side; None where those of a side have none.
+
+    Without `families` they are what was assigned by that name, if all models of the side have one and there are colours
+    for all.
+
+    Raises
+    ------
+    ValueError
+        If families are asked for, and a model has none.
+    """
+    names = {side: [str(model) for model in chosen] for side, chosen in models.items()}
+    told = {side: found for side, found in _told(result, families).items() if side in names}
+    if families is None:
+        told = {side: told[side] if all(name in told[side] for name in names[side]) else {} for side in names}
+        many = len({told[side][name] for side in names for name in names[side] if told[side]}) > len(COLORS)
+        return [None if many or not told[side] else [str(told[side][name]) for name in names[side]] for side in names]
+    if isinstance(families, str) and not any(told.values()):
+        raise ValueError(f"No model has {families!r}: give families by model, or `assign` them to the result.")
+    made: list[list[str] | None] = []
+    for side, chosen in names.items():
+        lacking = [name for name in chosen if name not in told[side]]
+        if lacking and (told[side] or not isinstance(families, str)):
+            raise ValueError(
+                f"No family is given for model {lacking[0]!r} ({len(lacking)} of {len(chosen)} have none)."
+            )
+        made.append(None if lacking else [str(told[side][name]) for name in chosen])
+    return made
+
+
+def _told(result: Alignment, families: Families) -> dict[str, Mapping[str, Any]]:
+    """The families of the models of each side, by label, as far as there are any."""
+    if families is not None and not isinstance(families, str):
+        return dict.fromkeys("xy", families)
+    told = {}
+    for side in "xy":
+        found = {
+            model.label: model.assigned.get("family") if families is None else model.recorded.get(families)
+            for model in result.provenance.models(side)
+        }
+        told[side] = {label: family for label, family in found.items() if family is not None}
+    return told
