@@ -8,10 +8,12 @@ from importlib.util import find_spec
 import pytest
 
 import prh_jax
+import prh_jax.plot
 from prh_jax._names import HOME, METRIC_NAMES
 
 DATA = {"METRICS", "PRH_METRICS", "SUPPORTED_METRICS"}
 NAMES = {name: f"prh_jax.{HOME[name]}" for name in HOME if name not in DATA}
+NAMES |= dict.fromkeys(prh_jax.plot.__all__, "prh_jax.plot")
 if find_spec("torch"):
     NAMES |= {"extract_module": "extractors.module", "import_features": "extractors.importing.features"}
 
@@ -30,6 +32,7 @@ VERBS = {
         "Complete",
         "Compute",
         "Correlate",
+        "Draw",
         "Estimate",
         "Extend",
         "Find",

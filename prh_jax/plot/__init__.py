@@ -1,8 +1,8 @@
-"""Figures from results alone (matplotlib, the extra "plot"); each function returns Axes and never shows them.
+"""Figures of results, drawn by matplotlib (the extra "plot").
 
-`panels` alone shows a whole report, in a notebook.
-
-`figure = model_map(result, "cka").figure; figure.savefig("cka.pdf")`. With `ax=` they draw into axes that are there.
+Each function draws one figure and returns its Axes, but does not show them. `ax=` draws into existing axes, and
+`figure.savefig` of the Axes saves a figure: `model_map(result, "cka").figure.savefig("cka.pdf")`. The exceptions are
+`panels`, which shows a whole report in a notebook, and `short_name`.
 """
 
 from .along import curve

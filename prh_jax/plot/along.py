@@ -1,4 +1,4 @@
-"""Alignment along a number of the models: training steps of checkpoints, parameters, or numbers that are given."""
+"""Alignment along a number of the models: training steps of checkpoints, parameters, or numbers of your own."""
 
 from typing import Any
 
@@ -41,45 +41,47 @@ def curve(
     xlabel: str | None = None,
     ax: Any = None,
 ) -> Any:
-    """Alignment of the models of a side along a number that they have, a line for each model of the other side.
+    """Draw the alignment of the models of a side along a number, with a line for each model of the other side.
+
+    A dashed line is the critical score of the calibration, if the scores are those that it calibrates. At each number
+    it is the strictest of the model pairs. A model is not aligned with itself.
 
     Parameters
     ----------
     result, metric
-        What is drawn.
+        The scores to draw.
     x
-        As in `prh_jax.trend`: a name that was assigned or recorded ("params"), numbers by model or in their order.
-        "step" is the training step, which a revision or label tells, too (`pythia-70m@step1000`, `checkpoint-1000`).
-        Models without a number are left out; of models with the same number the mean is drawn.
+        As in `prh_jax.trend`: the name of an assigned or recorded number ("params"), numbers by model, or numbers in
+        the order of the models. "step" is the training step, also from a revision or label (`pythia-70m@step1000`,
+        `checkpoint-1000`). The figure omits models without a number, and draws the mean of models with the same number.
     side
-        Whose models have the numbers.
+        The side of the models that have the numbers, "x" or "y".
     how
         From layer pairs to model pairs, as in `Alignment.reduce`.
     values
-        "score", or "calibrated" (0 is chance) where the result has a calibration.
+        "score", or "calibrated" (0 is chance) if the result has a calibration.
     mean
-        One line for all models of the other side, their mean, in a band from the least to the greatest.
+        True draws one line, the mean over the models of the other side, in a band from the least to the greatest.
     log
-        A logarithmic axis; it is linear from 0 to the smallest positive number where there is a 0.
+        True makes the axis logarithmic. If a number is 0, the axis is linear from 0 to the smallest positive number.
     families
-        Models of one family are joined by a line: of each model by name, or the name of what was assigned or recorded.
-        If None, the checkpoints of one model, or else the assigned `family`; all models where there is none. Lines of a
-        family have its colour. More than 28 lines are drawn thin, and the legend names families alone.
+        Family of each model by name, or the name of an assigned or recorded value. A line joins the models of one
+        family and has its colour. If None, the checkpoints of one model are a family, or models of the same assigned
+        `family`, or else all models. More than 28 lines are thin, and their legend has only the families.
     xlabel
-        What the axis of the numbers is called; the name of `x` if None.
+        Label of the axis of numbers; the name of `x` if None.
     ax
-        Axes to draw into.
+        Axes to draw into; a new figure if None.
 
     Returns
     -------
     Axes
-        A dashed line has the critical score of a calibration, where scores are those that it calibrates: at each number
-        that of the model pair for which it is hardest to reach. A model with itself is left out.
+        The axes, which are not shown.
 
     Raises
     ------
     ValueError
-        If fewer than two different numbers are known, or a logarithmic axis has no place for one.
+        If fewer than two different numbers are known, or a number is negative and the axis logarithmic.
     """
     if side not in ("x", "y"):
         raise ValueError(f"A side is 'x' or 'y', got {side!r}.")
@@ -155,7 +157,7 @@ def curve(
 
 
 def _groups(result: Alignment, side: str, models: list[str], x: Covariate, families: Families) -> list[str]:
-    """What the models on one line have in common."""
+    """The name that the models on one line share."""
     if families is None and isinstance(x, str) and x == "step":
         return [without_step(model) for model in models]
     (groups,) = families_of(result, {side: models}, families)
@@ -169,7 +171,7 @@ def _at_numbers(number: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
-    """The mean along the first axis, NaN passed over."""
+    """The mean along the first axis, without NaN."""
     known = np.isfinite(values)
     count = known.sum(axis=0)
     return np.where(count > 0, np.where(known, values, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
@@ -185,7 +187,7 @@ def _colors(result: Alignment, x: Covariate, families: Families, drawn: list[str
 
 
 def _texts(lines: list[tuple[str, str, np.ndarray, np.ndarray]], *, together: str | None) -> list[str]:
-    """What the legend calls each line: the model of the other side, the family, or both; the family if `together`."""
+    """Name of each line in the legend: the model of the other side, the family, or both; the family if `together`."""
     families, others = ([line[part] for line in lines] for part in (0, 1))
     named = dict(zip(dict.fromkeys(families), labels(dict.fromkeys(families), 28), strict=True))
     other = dict(zip(dict.fromkeys(others), labels(dict.fromkeys(others)), strict=True))
@@ -197,7 +199,7 @@ def _texts(lines: list[tuple[str, str, np.ndarray, np.ndarray]], *, together: st
 
 
 def _critical(result: Alignment, metric: str, table: xr.DataArray, apart: np.ndarray) -> np.ndarray | None:
-    """Critical scores of the pairs of two models; None where other scores are calibrated than those of the table."""
+    """Critical scores of the pairs of two models; None if the calibration is of other scores than the table."""
     if result.calibration is None or metric not in result.calibration.dataset["metric"].values:
         return None
     pairs = result.calibrated_pairs(metric).transpose(*table.dims)

@@ -1,4 +1,4 @@
-"""What the figures share: a figure of the right size, names, titles and axes that fit it."""
+"""Base of all figures: a figure of the right size, and names, titles and axes that fit it."""
 
 import math
 import re
@@ -18,7 +18,7 @@ _OWN = "prh-jax"
 
 
 def new_axes(ax: Any, width: float, height: float) -> Any:
-    """The axes given, or those of a new figure of this size in inches, which makes room for what stands outside."""
+    """The axes given, or those of a new figure of this size in inches, which makes room for labels outside."""
     if ax is not None:
         return ax
     try:
@@ -31,7 +31,7 @@ def new_axes(ax: Any, width: float, height: float) -> Any:
 
 
 def write_figure(ax: Any, path: str | Path) -> Path:
-    """Draw the figure of these axes into a file, whole or not at all; a file that is there is replaced."""
+    """Write the figure of these axes to a file, whole or not at all, and replace an existing file."""
     path = Path(path)
     path = file_target(path if path.suffix else path.with_name(f"{path.name}.png"), overwrite=True)
     with write_whole(path, replace=True, suffix=path.suffix) as building:
@@ -40,7 +40,20 @@ def write_figure(ax: Any, path: str | Path) -> Path:
 
 
 def short_name(model: str, limit: int = 28) -> str:
-    """The last part of a model's name, with its revision, cut in the middle where it is long."""
+    """Return the last part of a model's name, with its revision, shortened in the middle if it is long.
+
+    Parameters
+    ----------
+    model
+        Label of the model ("org/name@revision").
+    limit
+        Largest number of characters.
+
+    Returns
+    -------
+    str
+        The short name.
+    """
     whole = model.rstrip("/")
     checkpoint = re.search(r"[^/@]+@[^@]+$", whole)  # of org/name@refs/pr/1, too, all but the organisation
     return shorten(plain_name(checkpoint[0] if checkpoint else whole.rsplit("/", 1)[-1]), limit)
@@ -52,12 +65,12 @@ def as_text(text: Any) -> str:
 
 
 def labels(names: Iterable[Any], limit: int = 44) -> list[str]:
-    """Short names to draw, each another: `names_apart`, as matplotlib takes them."""
+    """Short names that differ, with dollars escaped for matplotlib."""
     return [as_text(name) for name in names_apart(names, limit)]
 
 
 def names_apart(names: Iterable[Any], limit: int = 44) -> list[str]:
-    """Short names; those that would be alike are told apart by more of the name, or by a number."""
+    """Short names; two that would be equal differ by more of the name, or by a number."""
     full = [str(name) for name in names]
     short = [short_name(name, limit) for name in full]
     often = Counter(short)
@@ -70,12 +83,12 @@ def names_apart(names: Iterable[Any], limit: int = 44) -> list[str]:
 
 
 def title(ax: Any, text: str) -> None:
-    """A title in small type, on as many lines as the width of the axes asks for."""
+    """A title in small type, on as many lines as the width of the axes needs."""
     ax.set_title(wrapped(text, ax.get_window_extent().width / ax.figure.dpi, 9), fontsize=9)
 
 
 def axis_labels(ax: Any, x: str | None = None, y: str | None = None) -> None:
-    """The names of the axes and small numbers beside them; a name that is too long goes on in a second line."""
+    """The names of the axes, and their tick labels in small type; a long name takes two lines."""
     box = ax.get_window_extent()
     if x is not None:
         ax.set_xlabel(wrapped(x, min(box.width / ax.figure.dpi, 4.4), 8), fontsize=8)
@@ -85,7 +98,7 @@ def axis_labels(ax: Any, x: str | None = None, y: str | None = None) -> None:
 
 
 def wrapped(text: str, inches: float, size: float) -> str:
-    """Text on lines of at most so many inches and about equal length, at 0.56 of the size of the type for a sign."""
+    """Text in lines of about equal length, at most `inches` wide if a character is 0.56 of the type size wide."""
     signs = max(16, int(inches * 72 / (0.56 * size)))
     whole = text.replace(" = ", "\u00a0=\u00a0")  # no line ends within
     lines = textwrap.wrap(whole, signs, break_on_hyphens=False)
@@ -100,7 +113,7 @@ def spans_decades(numbers: np.ndarray) -> bool:
 
 
 def number_axis(axis: Any, numbers: np.ndarray, *, log: bool) -> None:
-    """An axis of numbers of models: logarithmic if asked for, linear from 0 on where there is a 0; 70M for 70000000."""
+    """Set the scale of an axis of numbers: logarithmic if `log`, but linear near a 0; the labels are short (70M)."""
     from matplotlib import ticker
 
     set_scale = getattr(axis.axes, f"set_{axis.axis_name}scale")
@@ -116,13 +129,13 @@ def number_axis(axis: Any, numbers: np.ndarray, *, log: bool) -> None:
 
 
 def short_number(value: float) -> str:
-    """A number as papers give parameters and tokens: 70M, 1.4B."""
+    """A number as papers write parameters and tokens: 70M, 1.4B."""
     power = min(int(math.log10(abs(value)) + 1e-9) // 3, 4) if abs(value) >= 1e3 else 0
     return f"{value / 10 ** (3 * power):g}{('', 'k', 'M', 'B', 'T')[power]}"
 
 
 def outside_legend(ax: Any, handles: Any, texts: Any, *, where: str = "right") -> Any:
-    """A legend beside the data: to the right of all, or below; beside the axes in a figure that is not ours."""
+    """A legend to the right of the figure or below it; next to the axes if the figure is the user's."""
     options: dict[str, Any] = {"fontsize": 7, "frameon": False, "handlelength": 2.6}
     figure = ax.figure
     if figure.get_gid() == _OWN:

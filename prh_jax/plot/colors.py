@@ -1,4 +1,4 @@
-"""Colours that all can tell apart: one for each family, the same in every figure and report of a result."""
+"""Colours that everyone can distinguish: one for each family, the same in every figure and report of a result."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -6,25 +6,25 @@ from typing import Any
 from ..results.alignment import Alignment
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-"""Okabe and Ito's, for all kinds of colour vision."""
+"""The colours of Okabe and Ito, for all kinds of colour vision."""
 STYLES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#808080"
-"""Of what is no model: chance, critical scores, fitted lines. It is legible on white and on black."""
+"""Colour of chance, critical scores and fitted lines, which are no models. It is legible on white and on black."""
 
 Families = Mapping[str, str] | str | None
-"""Of each model by name, or the name of what was assigned or recorded; None: the `family` assigned, if any."""
+"""Family of each model by name, or the name of an assigned or recorded value; the assigned `family` if None."""
 
 
 def ink(color: str) -> str:
-    """A colour of `COLORS` to draw with; black gives way to the style's colour of text, which a dark ground needs."""
+    """The colour to draw with; black becomes the style's colour of text, which is legible on a dark background."""
     from matplotlib import colors, rcParams
 
     return colors.to_hex(rcParams["text.color"]) if color == "#000000" else color
 
 
 def ink_upon(color: Any) -> str:
-    """Black or white, for text on a colour."""
+    """Black or white, the one that is legible on a colour."""
     from matplotlib.colors import to_rgb
 
     red, green, blue = to_rgb(color)
@@ -32,12 +32,12 @@ def ink_upon(color: Any) -> str:
 
 
 def line_look(hue: int, turn: int = 0) -> dict[str, Any]:
-    """Colour, dashes and marker of a line: 7 hues, and 28 ways to draw lines of one."""
+    """Colour, dashes and marker of a line: 7 hues, and 28 looks of each."""
     return {"color": ink(COLORS[hue % 7]), "linestyle": STYLES[turn % 4], "marker": MARKERS[turn // 4 % len(MARKERS)]}
 
 
 def family_colors(families: Iterable[str]) -> dict[str, str]:
-    """A colour for each family, in the order in which they come."""
+    """A colour for each family, in the order of the families."""
     names = dict.fromkeys(families)
     if len(names) > len(COLORS):
         raise ValueError(f"There are {len(COLORS)} colours that all can tell apart, but {len(names)} families.")
@@ -47,8 +47,8 @@ def family_colors(families: Iterable[str]) -> dict[str, str]:
 def colors_of(result: Alignment, families: Families, drawn: Iterable[str]) -> dict[str, str]:
     """The colours of the families that a figure draws, in the order of the result.
 
-    They are those that the families of all models have, x before y, and so the same in every figure of the result.
-    Where these are too many, the families that are drawn share out the colours anew.
+    The families of all models, x before y, share the colours, so that a family has one colour in every figure of the
+    result. If these are too many, only the families that the figure draws share them.
     """
     wanted = dict.fromkeys(drawn)
     everyone = dict.fromkeys(
@@ -62,15 +62,15 @@ def colors_of(result: Alignment, families: Families, drawn: Iterable[str]) -> di
 
 
 def families_of(result: Alignment, models: Mapping[str, Iterable[Any]], families: Families) -> list[list[str] | None]:
-    """The family of each of some models of each side; None where those of a side have none.
+    """The families of the models in a figure, by side; None for a side without families.
 
-    Without `families` they are what was assigned by that name, if all models of the side have one and there are colours
-    for all.
+    If `families` is None, a side has the assigned `family` of its models, provided that each has one and that there are
+    colours for all.
 
     Raises
     ------
     ValueError
-        If families are asked for, and a model has none.
+        If `families` is given and a model has none.
     """
     names = {side: [str(model) for model in chosen] for side, chosen in models.items()}
     told = {side: found for side, found in _told(result, families).items() if side in names}
@@ -92,7 +92,7 @@ def families_of(result: Alignment, models: Mapping[str, Iterable[Any]], families
 
 
 def _told(result: Alignment, families: Families) -> dict[str, Mapping[str, Any]]:
-    """The families of the models of each side, by label, as far as there are any."""
+    """The known families of the models of each side, by label."""
     if families is not None and not isinstance(families, str):
         return dict.fromkeys("xy", families)
     told = {}

@@ -15,8 +15,9 @@ from .colors import COLORS, GREY, ink
 def above_control(result: Alignment, metric: str, *, side: str | None = None, how: How = "best", ax: Any = None) -> Any:
     """Draw the score of each model that has a control, filled, next to that of random weights, hollow.
 
-    A colour is a model of the other side, or the mean over those if there are more than eight. With a calibration, the
-    dashed line is the strictest critical score of the pairs that are drawn.
+    Each model of the other side has a colour. If there are more than eight, the points are the means over them. If the
+    result has a calibration of the best layer pair, a dashed line is the strictest critical score of the pairs in the
+    figure.
 
     Parameters
     ----------

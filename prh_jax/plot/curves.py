@@ -1,4 +1,4 @@
-"""Lines: alignment against depth, against the number of samples or neighbours, and the null of a pair."""
+"""Alignment against depth, and against the number of samples or neighbours; the null distribution of a pair."""
 
 from typing import Any
 
@@ -21,15 +21,34 @@ def depth_curve(
     families: Families = None,
     ax: Any = None,
 ) -> Any:
-    """The best score over the layers of y at every relative depth of x, a line for each model of x.
+    """Draw the best score over the layers of y at every relative depth of x, a line for each model of x.
 
-    model_x   one model of x; all if None
-    model_y   best over the layers of this model; over the layers of all models of y if None
-    families  lines of one family have one colour: of each model by name, or the name of what was assigned or recorded;
-              the assigned `family` if None
+    A model is not compared with itself. If `model_y` is a model of x too, its own line is the best over its other
+    layers.
 
-    A model is not compared with itself. Where `model_y` is a model of x too, its own line is the best over its other
-    layers. ValueError where nothing is left to compare.
+    Parameters
+    ----------
+    result, metric
+        The scores to draw.
+    model_x
+        One model of x; all if None.
+    model_y
+        Take the best over the layers of this model; over the layers of all models of y if None.
+    families
+        Family of each model by name, or the name of an assigned or recorded value; the assigned `family` if None. The
+        lines of a family have one colour.
+    ax
+        Axes to draw into; a new figure if None.
+
+    Returns
+    -------
+    Axes
+        The axes, which are not shown.
+
+    Raises
+    ------
+    ValueError
+        If nothing is left to compare, or the result has no such model or metric.
     """
     from matplotlib.ticker import PercentFormatter
 
@@ -38,8 +57,8 @@ def depth_curve(
         own = result.own_blocks(scores)
         if own.all():
             raise ValueError(
-                "Every pair of these models is a model with itself, which tells nothing of y. Name it on both sides "
-                "(model_x=, model_y=) to see its layers beside one another."
+                "Every pair of these models is a model with itself: no evidence about y. Name it on both sides "
+                "(model_x=, model_y=) to compare its layers with one another."
             )
         scores = scores.where(~own)
     sign = result.provenance.sign(metric)
@@ -72,9 +91,28 @@ def depth_curve(
 
 
 def null_histogram(result: Alignment, metric: str, model_x: str, model_y: str, *, ax: Any = None) -> Any:
-    """What chance gives for a model pair, order by order, beside its score and the critical score.
+    """Draw the null distribution of a model pair, with its score and the critical score.
 
-    Of a model with itself the title says that its score is no evidence, in place of p.
+    The title has p. For a model with itself it says that the score is no evidence.
+
+    Parameters
+    ----------
+    result, metric
+        A result with a calibration, and one of its metrics.
+    model_x, model_y
+        Labels of the two models.
+    ax
+        Axes to draw into; a new figure if None.
+
+    Returns
+    -------
+    Axes
+        The axes, which are not shown.
+
+    Raises
+    ------
+    ValueError
+        If the result has no calibration, or no such model or metric.
     """
     result.layers(metric, model_x, model_y)
     at = {"model_x": model_x, "model_y": model_y}
@@ -104,7 +142,29 @@ def null_histogram(result: Alignment, metric: str, model_x: str, model_y: str, *
 
 
 def sample_curve(curve: xr.Dataset, *, ax: Any = None, name: str = "score") -> Any:
-    """Score and chance against the number of samples or of neighbours: what `curve_over_n`, `curve_over_k` return."""
+    """Draw the score and the null distribution against the number of samples or of neighbours.
+
+    The null distribution is its mean and a band of two standard deviations on either side.
+
+    Parameters
+    ----------
+    curve
+        A curve that `curve_over_n` or `curve_over_k` returned.
+    ax
+        Axes to draw into; a new figure if None.
+    name
+        Label of the score.
+
+    Returns
+    -------
+    Axes
+        The axes, which are not shown.
+
+    Raises
+    ------
+    ValueError
+        If `curve` has no dimension n or k.
+    """
     along = next((dim for dim in ("n", "k") if dim in curve.dims), None)
     if along is None:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""A result as one HTML file: opens anywhere, asks the network for nothing, and needs no Python to be read."""
+"""A result as one HTML file, which any browser opens without network and without Python."""
 
 import base64
 import html
@@ -30,7 +30,7 @@ BINS = 30
 
 
 Covariates = Mapping[str, Mapping[str, float] | None] | Sequence[str] | None
-"""Numbers by model, by the name of the number; names alone, or with None, are of what was assigned or recorded."""
+"""Numbers by model for each name. A name alone, or with None, is that of assigned or recorded numbers."""
 
 
 def report(
@@ -43,21 +43,45 @@ def report(
     families: Families = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write a result as one self-contained HTML file, and return its path.
+    """Write a result as one self-contained HTML file.
 
-    galleries   neighbours of layer pairs (`neighbor_gallery`), shown with their model pair
-    covariates  numbers by model to plot alignment against ({"ImageNet top-1": {"vit_b": 81.2, ...}}), or names of what
-                `Alignment.assign` gave and extraction recorded; the other numbers that are there come after them
-    families    whose models have one colour: of each model by name, or the name of what was assigned or recorded; the
-                assigned `family` if None
-    overwrite   replace a file that is there
+    The report begins with its finding in one sentence, by the paper's metric (`mutual_knn`) or, without it, the first
+    metric. A model with itself is grey in the map, where a click opens its layers, and counts nowhere else. The table
+    has two models once, or in both orders, model of x first, if the metric is not symmetric. The page saves tables as
+    CSV and LaTeX. Reports need plotly (the extra "plot"), and pillow for galleries of pictures.
 
-    The report opens on the paper's metric, or the first of the result, and says first what was found. A model with
-    itself is grey in the map, where a click opens its layers, and counts nowhere else. The table has two models once,
-    and in both orders, model of x first, where the metric is not symmetric. Tables are saved as CSV and LaTeX.
+    Parameters
+    ----------
+    result
+        The result to show.
+    path
+        Path of the file.
+    title
+        Title of the page.
+    galleries
+        Neighbours of layer pairs (`neighbor_gallery`), shown with their model pair.
+    covariates
+        Numbers by model to plot alignment against ({"ImageNet top-1": {"vit_b": 81.2, ...}}), or names of assigned or
+        recorded numbers. The other numbers of the models follow them.
+    families
+        Family of each model by name, or the name of an assigned or recorded value; the assigned `family` if None. The
+        models of a family have one colour.
+    overwrite
+        Replace an existing file.
 
-    Needs plotly (the extra "plot"), and pillow for galleries of pictures. StoreError where the file is there or cannot
-    be written, ValueError for a covariate of no model of the result, and for a family that a model lacks.
+    Returns
+    -------
+    Path
+        Path of the file.
+
+    Raises
+    ------
+    StoreError
+        If the file exists or cannot be written.
+    ValueError
+        If no model of the result has a number for a covariate, or a model has no family.
+    ImportError
+        If plotly is not installed.
     """
     path = file_target(path, overwrite=overwrite)
     text = page(result, title, galleries, covariates, families)
@@ -67,7 +91,7 @@ def report(
 
 
 class Panels:
-    """A report as a notebook shows it, in a frame of its own."""
+    """A report that a notebook shows in a frame."""
 
     def __init__(self, text: str, height: int):
         self.text, self.height = text, height
@@ -87,11 +111,29 @@ def panels(
     families: Families = None,
     height: int = 800,
 ) -> Panels:
-    """The report of a result inline, in a cell of a notebook: maps, tables and buttons as in the file.
+    """Return the report of a result for a notebook, which shows the maps, tables and buttons of the file.
 
-    height  of the frame, in pixels; the other parameters are those of `report`
+    The notebook stores the whole report, about 5 MB. A result as the last line of a cell shows only its finding and a
+    table.
 
-    A frame holds all of the report, 5 MB. A result alone, as the last line of a cell, shows its finding and a table.
+    Parameters
+    ----------
+    result, title, galleries, covariates, families
+        As in `report`.
+    height
+        Height of the frame in pixels.
+
+    Returns
+    -------
+    Panels
+        An object that a notebook shows as the report.
+
+    Raises
+    ------
+    ValueError
+        If no model of the result has a number for a covariate, or a model has no family.
+    ImportError
+        If plotly is not installed.
     """
     return Panels(page(result, title, galleries, covariates, families), height)
 
@@ -143,7 +185,7 @@ def _summary(result: Alignment) -> str:
 
 
 def _models(result: Alignment, families: Families = None) -> dict[str, list[dict[str, Any]]]:
-    """Names and layers of the models of each side, and the colours of their families, if they have any."""
+    """Names and layers of the models of each side, with the colours of their families, if they have any."""
     blocks = {side: model_blocks(result.dataset[f"model_{side}"].values) for side in "xy"}
     told = dict(zip("xy", families_of(result, blocks, families), strict=True))
     colors = colors_of(result, families, [family for side in told.values() for family in side or ()])
@@ -176,9 +218,10 @@ def _models(result: Alignment, families: Families = None) -> dict[str, list[dict
 
 
 def _metric(result: Alignment, key: str) -> dict[str, Any]:
-    """Scores of all layer pairs, tables of model pairs, and where the best pairs are; flat, row by row.
+    """Scores of all layer pairs, tables of model pairs, and places of the best layer pairs; flat, row by row.
 
-    `counted` tells which model pairs the table has, and `listed` which of those stands for each.
+    `counted` marks the model pairs of the table. `listed` has for each pair the place of the one that
+    represents it there.
     """
     scores, best = result.layers(key).transpose("layer_x", "layer_y"), result.best(key, with_self=False)
     own, first = result.model_pairs(key)
@@ -222,7 +265,7 @@ def _histograms(nulls: np.ndarray) -> list[dict[str, Any] | None]:
 
 
 def _controls(result: Alignment) -> list[dict[str, Any]]:
-    """By side, the places of models that have controls, of their controls, and of the models of the other side."""
+    """For each side, the places of models with controls, of these controls, and of the models of the other side."""
     places = {
         side: {m: i for i, m in enumerate(models)} for side, models in (("x", result.models_x), ("y", result.models_y))
     }
@@ -238,12 +281,12 @@ def _controls(result: Alignment) -> list[dict[str, Any]]:
 
 
 def _steps(result: Alignment, side: str) -> bool:
-    """Whether each model of a side is a checkpoint, whose training step is known."""
+    """Whether each model of a side is a checkpoint with a known training step."""
     return all(step_of(model) is not None for model in result.provenance.models(side))
 
 
 def _covariates(result: Alignment, given: Covariates) -> list[dict[str, Any]]:
-    """Numbers that at least three models of a side have, and how alignment goes with them (Spearman) by metric."""
+    """Numbers of at least three models of a side, with their rank correlation with alignment by each metric."""
     asked = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given or ())
     recorded = {side: number_names(result.provenance.models(side)) for side in "xy"}
     recorded = {side: ["step"] * _steps(result, side) + names for side, names in recorded.items()}
@@ -288,7 +331,7 @@ def _rho(result: Alignment, key: str, side: str, other: str, values: np.ndarray)
 
 
 def _gallery(gallery: Gallery, count: int = 10) -> dict[str, Any]:
-    """The samples with most and fewest neighbours in common; pictures once each."""
+    """The samples with most and with fewest neighbours in common; each picture occurs once."""
     found = gallery.dataset
     rows = {"most": gallery.most(count).tolist(), "least": gallery.least(count).tolist()}
     heads = {row for chosen in rows.values() for row in chosen}

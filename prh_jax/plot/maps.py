@@ -15,18 +15,32 @@ from .base import as_text, axis_labels, labels, new_axes, outside_legend, short_
 from .colors import Families, colors_of, families_of, ink, ink_upon
 
 HATCHED: dict[str, Any] = {"facecolor": "#ededed", "edgecolor": "#b5b5b5", "hatch": "////", "linewidth": 0}
-"""How a cell looks that stands for something with itself: no colour of the scale."""
+"""Look of the cell of a model or layer with itself, which has no colour of the scale."""
 _RATES = {"p": "p", "q_bh": "q (Benjamini-Hochberg)", "q_by": "q (Benjamini-Yekutieli)"}
 
 
 def heat_map(
     scores: xr.DataArray, *, ax: Any = None, title: str = "", low: float | None = None, high: float | None = None
 ) -> Any:
-    """Model-by-model scores as coloured cells with the numbers in them; rows are models of x, columns models of y.
+    """Draw model-by-model scores as coloured cells with numbers; rows are models of x, columns models of y.
 
-    `low` and `high` set the ends of the colour scale (the scores' own range if None); chance is a good `low`. A model
-    with itself (the coordinate `self_pair` of `Alignment.scores` and `reduce`) is hatched and has no part in the
-    colours.
+    A model with itself (the coordinate `self_pair` of the scores) is hatched, and does not affect the colours.
+
+    Parameters
+    ----------
+    scores
+        Table (model_x, model_y) of `Alignment.scores` or `Alignment.reduce`.
+    ax
+        Axes to draw into; a new figure if None.
+    title
+        Title of the figure.
+    low, high
+        Ends of the colour scale; the least and the greatest score if None. The score at chance is a good `low`.
+
+    Returns
+    -------
+    Axes
+        The axes, which are not shown.
     """
     rows, columns = (labels(scores[f"model_{side}"].values) for side in "xy")
     return _cells(
@@ -54,17 +68,40 @@ def model_map(
     alpha: float = 0.05,
     ax: Any = None,
 ) -> Any:
-    """The models of x with those of y, like with like: rows and columns in the order of a hierarchical clustering.
+    """Draw the scores of the models of x with those of y, in the order of a hierarchical clustering.
 
-    how           from layer pairs to model pairs, as in `Alignment.reduce`
-    values        "score", or "calibrated" (0 is chance) where the result has a calibration
-    cluster       False keeps the order of the result
-    families      of each model by name, or the name of what was assigned or recorded ("pool"), drawn as coloured
-                  strips; the assigned `family` if None
-    significance  "p", "q_bh" or "q_by" of the calibration: cells above `alpha` are pale. None masks nothing
+    Bright cells are close, even if the metric is a distance. A model with itself is hatched: it does not affect the
+    colours and the clustering, and is never pale.
 
-    A model with itself is hatched: it has no part in the colours and in the clustering, and is never pale. Bright cells
-    are close, also by a metric of which smaller is closer.
+    Parameters
+    ----------
+    result, metric
+        The scores to draw.
+    how
+        From layer pairs to model pairs, as in `Alignment.reduce`.
+    values
+        "score", or "calibrated" (0 is chance) if the result has a calibration.
+    cluster
+        False keeps the order of the result.
+    families
+        Family of each model by name, or the name of an assigned or recorded value ("pool"), drawn as coloured strips;
+        the assigned `family` if None.
+    significance
+        "p", "q_bh" or "q_by" of the calibration: cells above `alpha` are pale. None makes no cell pale.
+    alpha
+        Level of significance.
+    ax
+        Axes to draw into; a new figure if None.
+
+    Returns
+    -------
+    Axes
+        The axes, which are not shown.
+
+    Raises
+    ------
+    ValueError
+        If a setting is unknown, or the result has no such metric or no calibration that the settings need.
     """
     if values not in ("score", "calibrated"):
         raise ValueError(f"values is 'score' or 'calibrated', got {values!r}.")
@@ -107,10 +144,29 @@ def model_map(
 
 
 def layer_map(result: Alignment, metric: str, model_x: str, model_y: str, *, ax: Any = None) -> Any:
-    """Layer-by-layer scores of one model pair, the best pair marked with a ring; depth grows to the right and down.
+    """Draw the layer-by-layer scores of one model pair, with a ring around the best layer pair.
 
-    Of a model with itself, a layer with itself is hatched: the colours and the best pair are of different layers.
-    Bright cells are close, also by a metric of which smaller is closer.
+    Depth grows to the right and down. Bright cells are close, even if the metric is a distance. If both models are the
+    same, each layer with itself is hatched, and the best pair is of two different layers.
+
+    Parameters
+    ----------
+    result, metric
+        The scores to draw.
+    model_x, model_y
+        Labels of the two models.
+    ax
+        Axes to draw into; a new figure if None.
+
+    Returns
+    -------
+    Axes
+        The axes, which are not shown.
+
+    Raises
+    ------
+    ValueError
+        If the result has no such model or metric.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -139,9 +195,31 @@ def layer_map(result: Alignment, metric: str, model_x: str, model_y: str, *, ax:
 
 
 def metric_map(result: Alignment, *, how: How = "best", per: str = "model", ax: Any = None) -> Any:
-    """How far the metrics agree: Spearman correlation of their scores over model pairs (or all layer pairs).
+    """Draw the agreement of the metrics: Spearman's correlation of their scores over model pairs or layer pairs.
 
-    No pair is a model with itself, and two models that were scored in both orders are one pair, with the mean of both.
+    A model with itself is no pair. Two models that were scored in both orders are one pair, with the mean of both
+    scores.
+
+    Parameters
+    ----------
+    result
+        A result of several metrics.
+    how
+        From layer pairs to model pairs, as in `Alignment.reduce`.
+    per
+        "model" correlates over model pairs, "layer" over all layer pairs.
+    ax
+        Axes to draw into; a new figure if None.
+
+    Returns
+    -------
+    Axes
+        The axes, which are not shown.
+
+    Raises
+    ------
+    ValueError
+        If `per` is neither "model" nor "layer".
     """
     if per not in ("model", "layer"):
         raise ValueError(f"Scores are per 'model' or per 'layer' pair, got {per!r}.")
@@ -160,7 +238,7 @@ def metric_map(result: Alignment, *, how: How = "best", per: str = "model", ax: 
 def leaf_order(table: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
     """Rows in the order of the leaves of their hierarchical clustering (average linkage, Euclidean distance).
 
-    own  cells of a model with itself: two rows are compared in the columns where neither has one
+    `own` is True for the cells of a model with itself: two rows are compared in the columns where neither has one.
     """
     from scipy.cluster import hierarchy
     from scipy.spatial.distance import pdist
@@ -196,7 +274,7 @@ def _cells(
     cmap: str = "",
     digits: int = 3,
 ) -> Any:
-    """Cells with numbers and names; of a model with itself (`own`) hatched ones that have no part in the colours."""
+    """Cells with numbers and names; those of a model with itself (`own`) are hatched and do not affect the colours."""
     width, height = _size(rows, columns)
     ax = new_axes(ax, width, height + 0.4 * strips)
     from matplotlib.patches import Rectangle
@@ -232,12 +310,12 @@ def _cells(
 
 
 def _color_map(*, turned: bool) -> str:
-    """Bright is close: turned round where smaller is closer."""
+    """A colour map whose bright end is close: reversed (`turned`) if smaller is closer."""
     return "cividis_r" if turned else "cividis"
 
 
 def _hatch(ax: Any, own: np.ndarray) -> None:
-    """Hatched grey over cells that stand for something with itself."""
+    """Cover the cells of a model or layer with itself with grey hatching."""
     from matplotlib.patches import Rectangle
 
     for i, j in np.argwhere(own):
@@ -251,14 +329,14 @@ def _size(rows: list[str], columns: list[str]) -> tuple[float, float]:
 
 
 def _bar(ax: Any, image: Any, name: str, inches: float) -> None:
-    """A colour bar of about so many inches, named beside it."""
+    """Add a colour bar, whose name fits on lines of about `inches`."""
     bar = ax.figure.colorbar(image, ax=ax, shrink=0.9, pad=0.02)
     bar.set_label(wrapped(name, inches, 8), fontsize=8)
     bar.ax.tick_params(labelsize=7)
 
 
 def _explain(ax: Any, sides: list[list[str] | None], colors: dict[str, str], note: str | None, *, own: bool) -> None:
-    """Strips of the families along both axes, and what the colours mean."""
+    """Draw strips of the families along both axes, and a legend of the colours."""
     from matplotlib.patches import Patch, Rectangle
 
     colors = {family: ink(color) for family, color in colors.items()}

@@ -1,4 +1,4 @@
-"""Models as points and trees: alignment against a covariate, the space of models, how metrics agree on pairs."""
+"""Models as points and trees: alignment against a covariate, the space of models, pairs by two metrics."""
 
 from typing import Any
 
@@ -39,18 +39,45 @@ def covariate_scatter(
     xlabel: str | None = None,
     ax: Any = None,
 ) -> Any:
-    """Alignment of every model of a side against a number that it has, with the line of least squares.
+    """Draw the alignment of every model of a side against a number of the model, with the line of least squares.
 
-    covariate  as in `prh_jax.trend`: by model, in their order, or a name that was assigned or recorded
-    other      the model of the other side to align with; the mean over all of them if None. A model is not aligned with
-               itself: of a model on both sides, the mean is over the others, and `other` itself has no point
-    families   of each model by name, or the name of what was assigned or recorded; the assigned `family` if None
-    log        a logarithmic axis, on which the line is fitted and Pearson's correlation taken; None: if all numbers are
-               positive and the greatest is at least 30 times the smallest, as with parameters and tokens
-    xlabel     what the axis of the numbers is called; the covariate's name if None
-
-    Models have the numbers of their places in the result. The legend has Spearman's and Pearson's correlation;
+    Each model has the number of its place in the result. The legend has Spearman's and Pearson's correlation, and
     `prh_jax.trend` tests Spearman's.
+
+    Parameters
+    ----------
+    result, metric
+        The scores to draw.
+    covariate
+        As in `prh_jax.trend`: numbers by model, numbers in the order of the models, or the name of assigned or recorded
+        numbers.
+    side
+        The side of these models, "x" or "y".
+    other
+        The model of the other side; the mean over all of them if None. A model is not aligned with itself: if a model
+        is on both sides, the mean is over the others, and `other` itself has no point.
+    how
+        From layer pairs to model pairs, as in `Alignment.reduce`.
+    families
+        Family of each model by name, or the name of an assigned or recorded value; the assigned `family` if None.
+    log
+        True makes the axis logarithmic, and takes the line and Pearson's correlation of the logarithms. If None, the
+        axis is logarithmic if all numbers are positive and the greatest is at least 30 times the smallest.
+    xlabel
+        Label of the axis of numbers; the name of the covariate if None.
+    ax
+        Axes to draw into; a new figure if None.
+
+    Returns
+    -------
+    Axes
+        The axes, which are not shown.
+
+    Raises
+    ------
+    ValueError
+        If a model or metric is unknown, fewer than three models have a number, all numbers are equal, or the axis is
+        logarithmic and a number is not positive.
     """
     if side not in ("x", "y"):
         raise ValueError(f"A side is 'x' or 'y', got {side!r}.")
@@ -104,7 +131,32 @@ def model_tree(
     families: Families = None,
     ax: Any = None,
 ) -> Any:
-    """Dendrogram of the models of a study of one side with itself (average linkage)."""
+    """Draw the dendrogram (average linkage) of the models of a study of one side with itself.
+
+    The distance of two models is the highest score in the study minus their own. If the metric is a distance, it is
+    their score minus the lowest.
+
+    Parameters
+    ----------
+    result, metric
+        The scores to draw.
+    how
+        From layer pairs to model pairs, as in `Alignment.reduce`.
+    families
+        Family of each model by name, or the name of an assigned or recorded value; the assigned `family` if None.
+    ax
+        Axes to draw into; a new figure if None.
+
+    Returns
+    -------
+    Axes
+        The axes, which are not shown.
+
+    Raises
+    ------
+    ValueError
+        If the result is not of one side with itself, has fewer than three models, or a score is NaN.
+    """
     from matplotlib.transforms import ScaledTranslation
     from scipy.cluster import hierarchy
     from scipy.spatial.distance import squareform
@@ -148,7 +200,31 @@ def model_space(
     families: Families = None,
     ax: Any = None,
 ) -> Any:
-    """The models of a study of one side with itself in the plane: classical multidimensional scaling."""
+    """Draw the models of a study of one side with itself in the plane, by classical multidimensional scaling.
+
+    Distances are those of `model_tree`. The title has the share of the squared distances that the plane keeps.
+
+    Parameters
+    ----------
+    result, metric
+        The scores to draw.
+    how
+        From layer pairs to model pairs, as in `Alignment.reduce`.
+    families
+        Family of each model by name, or the name of an assigned or recorded value; the assigned `family` if None.
+    ax
+        Axes to draw into; a new figure if None.
+
+    Returns
+    -------
+    Axes
+        The axes, which are not shown.
+
+    Raises
+    ------
+    ValueError
+        If the result is not of one side with itself, has fewer than three models, or a score is NaN.
+    """
     distances, models = model_distances(result, metric, how)
     points, share = scale_down(distances)
     (groups,) = families_of(result, {"x": models}, families)
@@ -165,10 +241,31 @@ def model_space(
 
 
 def metric_scatter(result: Alignment, metric_a: str, metric_b: str, *, how: How = "best", ax: Any = None) -> Any:
-    """Scores of all model pairs by two metrics, with their rank correlation.
+    """Draw the scores of all model pairs by two metrics, with their rank correlation.
 
-    A point is two models: none is a model with itself, and where two models were scored in both orders, as in a study
-    of one side with itself, the point has the mean of both.
+    Each point is two different models. If they were scored in both orders, as in a study of one side with itself, the
+    point is at the mean of both scores.
+
+    Parameters
+    ----------
+    result
+        The scores to draw.
+    metric_a, metric_b
+        The metrics of the two axes.
+    how
+        From layer pairs to model pairs, as in `Alignment.reduce`.
+    ax
+        Axes to draw into; a new figure if None.
+
+    Returns
+    -------
+    Axes
+        The axes, which are not shown.
+
+    Raises
+    ------
+    ValueError
+        If the result lacks a metric, or fewer than three pairs have a score by both.
     """
     a, b = (pair_scores(result, metric, how) for metric in (metric_a, metric_b))
     known = np.isfinite(a) & np.isfinite(b)
@@ -186,7 +283,7 @@ def metric_scatter(result: Alignment, metric_a: str, metric_b: str, *, how: How 
 
 
 def model_distances(result: Alignment, metric: str, how: How = "best") -> tuple[np.ndarray, list[str]]:
-    """Distances between the models of one side, and their names: the highest score less both directions' mean score."""
+    """Distances between the models of one side (highest score minus the mean of both directions), and their names."""
     table = result.reduce(metric, how)
     models = [str(name) for name in table["model_x"].values]
     apart = ~np.eye(len(models), dtype=bool)
@@ -206,7 +303,7 @@ def model_distances(result: Alignment, metric: str, how: How = "best") -> tuple[
 
 
 def scale_down(distances: np.ndarray) -> tuple[np.ndarray, float]:
-    """Points in the plane with about these distances (Torgerson 1952), and the share of the positive spectrum kept."""
+    """Points in the plane with about these distances (Torgerson 1952), and their share of the positive spectrum."""
     centre = np.eye(len(distances)) - 1 / len(distances)
     values, vectors = np.linalg.eigh(-centre @ distances**2 @ centre / 2)
     values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]

@@ -1,4 +1,4 @@
-"""Numbered points: a disc on each, moved aside on a thread where others are too near."""
+"""Numbered points: each has a disc with its number, which moves aside if others are too near."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from .base import as_text, labels
 from .colors import COLORS, ink, ink_upon
 
 DISC, POINT = 13.0, 9.0
-"""How near, in typographic points, a disc may be to another disc, and to a point that is not its own."""
+"""Least distance, in typographic points, of a disc from another disc, and from the point of another disc."""
 
 
 def numbered_points(
@@ -21,9 +21,9 @@ def numbered_points(
     colors: Mapping[str, str],
     numbers: Sequence[int] | None = None,
 ) -> tuple[list[Any], list[str]]:
-    """Points, and handles and texts of a legend of their numbered names; `put_numbers` then draws the numbers.
+    """Draw points, and return the handles and texts of a legend; `put_numbers` then draws the numbers.
 
-    `numbers` are those of the models, 1 and on if None.
+    `numbers` are the numbers of the points in the legend: 1, 2, ... if None.
     """
     from matplotlib.lines import Line2D
 
@@ -44,7 +44,7 @@ def put_numbers(
     colors: Mapping[str, str],
     numbers: Sequence[int] | None = None,
 ) -> None:
-    """The number of each point in a disc on it, or beside it on a thread where others are too near."""
+    """Draw the number of each point in a disc, on the point or, if others are too near, next to it with a line."""
     ax.figure.draw_without_rendering()
     at = ax.transData.transform(np.column_stack([x, y])) * 72 / ax.figure.dpi
     box = ax.get_window_extent()
@@ -73,9 +73,9 @@ def put_numbers(
 
 
 def spread(at: np.ndarray, distance: float, corners: np.ndarray, clear: float = 0.0) -> np.ndarray:
-    """Points moved as little as a few hundred small steps find, so that no two are nearer than a distance.
+    """Positions in which no two points are nearer than a distance, found in at most 500 small steps.
 
-    `clear` is how near a moved point may be to where another one was.
+    No point comes nearer than `clear` to the original position of another. Points stay between the two `corners`.
     """
     angles = np.arange(len(at)) * 2.4
     moved = at + 1e-3 * np.column_stack([np.cos(angles), np.sin(angles)])  # equal points part in different directions
