@@ -1,4 +1,4 @@
-"""`prh report`: a result as one HTML file, with the samples behind its best model pair where they are at hand."""
+"""`prh report`: a result as one HTML file, with samples of its best model pair if they are available."""
 
 import argparse
 import contextlib
@@ -15,45 +15,55 @@ examples:
   prh report alignment.zarr --family pool --covariate params
   prh report alignment.zarr --family models.csv --covariate models.csv
 
-models.csv has a line for each model, its label in the first column, and under the heads of the others what it has: its
-family under `family`, and numbers.
+models.csv begins with a line of column names. Each further line is a model: its label in the first column, its family
+in the column "family", and numbers to plot alignment against in any other columns.
 
-The file opens in any browser, from disk, without network. Samples and their neighbours are shown where the features
-and the data set (built in, local, or cached) are found; scores need neither.
+The report opens in any browser, without network. It shows samples and their neighbours if the command finds the
+features and the data set (built in, local, or cached). The scores need neither.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `prh report`."""
     parser.add_argument("result", help="path or URL of a result of `prh align`")
-    parser.add_argument("-o", "--output", default="report.html", metavar="FILE", help="(%(default)s)")
-    parser.add_argument("--title", default="Alignment of representations", help="headline (%(default)s)")
+    parser.add_argument(
+        "-o", "--output", default="report.html", metavar="FILE", help="path of the report (%(default)s)"
+    )
+    parser.add_argument("--title", default="Alignment of representations", help="title of the page (%(default)s)")
     parser.add_argument(
         "--pair",
         nargs=2,
         action="append",
         metavar=("MODEL_X", "MODEL_Y"),
-        help="show samples and neighbours in the best layer pair of these models; may be given again (the best pair)",
+        help="show samples and neighbours of the best layer pair of these models, by default the closest two; may be "
+        "repeated",
     )
-    parser.add_argument("--metric", metavar="NAME", help="whose best layer pair and neighbours are shown (the first)")
-    parser.add_argument("--dataset", metavar="NAME", help="the samples (the data set that extraction recorded)")
+    parser.add_argument(
+        "--metric",
+        metavar="NAME",
+        help="metric of the best layer pair and of the neighbours, by default the first of the result",
+    )
+    parser.add_argument(
+        "--dataset", metavar="NAME", help="data set of the samples, by default the one that extraction recorded"
+    )
     parser.add_argument(
         "--family",
         metavar="NAME",
-        help="colour models by what was assigned or recorded of them by this name, or by a file .csv (family)",
+        help="colour models by the assigned or recorded value of this name, or by a .csv file (family)",
     )
     parser.add_argument(
         "--covariate",
         action="append",
         metavar="NAME",
-        help="a number that was assigned or recorded, or the numbers of a file .csv, to show first; may be given again",
+        help="plot alignment first against the assigned or recorded number of this name, or the numbers of a .csv "
+        "file; may be repeated",
     )
-    parser.add_argument("--no-gallery", action="store_true", help="scores alone: no samples and neighbours")
-    parser.add_argument("--force-remake", action="store_true", help="overwrite a file that is there")
+    parser.add_argument("--no-gallery", action="store_true", help="show no samples and neighbours")
+    parser.add_argument("--force-remake", action="store_true", help="overwrite an existing file")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the report; what was asked for by name and cannot be shown is an error, the rest is left out and said."""
+    """Write the report. Missing samples are an error if an option named them; otherwise a message says why."""
     from ..analysis.neighbor_gallery import neighbor_gallery
     from ..plot.html_report import report
     from ..results.alignment import load_alignment
@@ -78,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def families_told(name: str | None) -> Any:
-    """What `--family` says: a name, or the family of each model in a file."""
+    """The value of `--family`: a name, or the family of each model in a file."""
     if name is None or not name.endswith(".csv"):
         return name
     columns = read_columns(name)
@@ -88,7 +98,7 @@ def families_told(name: str | None) -> Any:
 
 
 def covariates_told(names: list[str]) -> dict[str, Any]:
-    """What `--covariate` says: names, and the columns of files that have numbers alone."""
+    """The values of `--covariate`: names, and the columns of files in which every value is a number."""
     told: dict[str, Any] = {}
     for name in names:
         if not name.endswith(".csv"):
@@ -99,19 +109,17 @@ def covariates_told(names: list[str]) -> dict[str, Any]:
             with contextlib.suppress(ValueError):
                 found[head] = {model: float(text) for model, text in column.items()}
         if not found:
-            raise ValueError(f"{name} has no column of numbers beside that of the models' labels.")
+            raise ValueError(f"{name} has no column of numbers: add one after that of the models' labels.")
         told |= found
     return told
 
 
 def read_columns(path: str) -> dict[str, dict[str, str]]:
-    """What the columns of a file .csv have of each model, whose label is in the first; empty cells are left out."""
+    """The values of each column of a .csv file by model, whose label is in the first column; without empty cells."""
     with open(path, encoding="utf-8-sig", newline="") as file:
         heads, *rows = [row for row in csv.reader(file) if row] or [[]]
     if len(heads) < 2:
-        raise ValueError(
-            f"{path} has no column beside that of the models' labels: give a head to each, in the first line."
-        )
+        raise ValueError(f"{path} has no column after that of the models' labels: name all columns in the first line.")
     uneven = next((row for row in rows if len(row) != len(heads)), None)
     if uneven:
         raise ValueError(f"{path} has {len(heads)} columns, but {len(uneven)} in the line of {uneven[0]!r}.")
@@ -119,7 +127,7 @@ def read_columns(path: str) -> dict[str, dict[str, str]]:
 
 
 def with_samples(gallery: Any, result: Any, dataset: str | None) -> Any:
-    """A gallery with the captions and pictures of the data set that its features were extracted from."""
+    """A gallery with captions and pictures from the data set of its features."""
     from extractors.datasets import loading as data
 
     model = next(m for m in result.provenance.models_x if m.label == gallery.place["model_x"])

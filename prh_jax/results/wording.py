@@ -1,4 +1,4 @@
-"""How figures, reports and notebooks name a quantity, and what a result says in one sentence."""
+"""Names of quantities in figures, reports and notebooks, and the finding of a result in one sentence."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ from .pairs import ModelPairs
 
 _WORDS = "CCA CKA CKNNA GULP IMD LCS PWCCA RSA RSM SVCCA kNN Bures Jaccard Procrustes"
 SPELLED = {word.lower(): word for word in _WORDS.split()}
-"""Words in names of metrics that are not written in lower case."""
+"""Words in names of metrics that are not in lower case."""
 OVER_LAYERS = {
     **dict.fromkeys(("best", "max"), "best over layer pairs"),
     "mean": "mean over layer pairs",
     "same_depth": "same relative depth",
     "row_max_mean": "mean of the best of each layer of x",
 }
-"""How one number comes from the layer pairs of two models; "max" is the closest, whichever way a metric counts."""
+"""Words for the ways to get one number from layer pairs; "max" is the closest pair, even if smaller is closer."""
 
 
 def lead_metric(metrics: list[str]) -> str:
@@ -44,7 +44,7 @@ def quantity(result: Any, metric: str) -> str:
 
 
 def value_words(result: Any, metric: str, values: str = "score") -> str:
-    """What an axis or a colour bar shows: the quantity, calibrated or not, and which way is closer if smaller is."""
+    """Label of an axis or a colour bar: the quantity, calibrated or not, and "smaller is closer" for a distance."""
     if values == "calibrated":
         return f"calibrated {quantity(result, metric)}"
     closer = "" if result.provenance.larger_is_closer(metric) else ", smaller is closer"
@@ -52,15 +52,15 @@ def value_words(result: Any, metric: str, values: str = "score") -> str:
 
 
 def over_layers(how: Any) -> str:
-    """How one number came from layer pairs: the name of a reduction or of an aggregate, or a function."""
+    """Words for a reduction or an aggregate of layer pairs, given by its name or as a function."""
     name = how if isinstance(how, str) else getattr(how, "__name__", "function")
     return OVER_LAYERS.get(name, f"{plain_name(name)} over layer pairs")
 
 
 def finding(result: Any, metric: str) -> str:
-    """What a result says by a metric, in one sentence: how many pairs are closer than chance, and the closest two.
+    """The finding of a result by a metric, in one sentence: the number of pairs closer than chance, and the closest.
 
-    Pairs are those that count: no model with itself, and two models once where the metric is symmetric.
+    A model with itself does not count, and two models count once if the metric is symmetric.
     """
     by, pairs = f"By {quantity(result, metric)}", result.model_pairs(metric)
     symmetric = result.is_symmetric(metric)
@@ -91,7 +91,7 @@ def finding(result: Any, metric: str) -> str:
 
 
 def _closest_alone(result: Any, metric: str, by: str, pairs: ModelPairs) -> str:
-    """The closest pair and the mean of all, where nothing tells what chance gives."""
+    """The finding without a calibration: the closest pair, and the mean of all."""
     best, symmetric = result.best(metric), result.is_symmetric(metric)
     score = best["score"].values.astype(float)
     counted = pairs.counted(symmetric=symmetric) & np.isfinite(score)
@@ -108,7 +108,7 @@ def _closest_alone(result: Any, metric: str, by: str, pairs: ModelPairs) -> str:
 
 
 def _pairs(pairs: ModelPairs, count: int, *, symmetric: bool) -> str:
-    """So many pairs; both orders of two models are two where their scores differ."""
+    """A number of pairs, called "ordered" if both orders of two models count because their scores differ."""
     return f"{count} {'' if symmetric or not pairs.again.any() else 'ordered '}pairs of two models"
 
 

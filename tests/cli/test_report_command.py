@@ -50,7 +50,7 @@ def test_from_a_file(saved, tmp_path):
 @pytest.mark.parametrize(
     "text, options, words",
     [
-        ("model\na\n", "--family f.csv", "no column beside that of the models"),
+        ("model\na\n", "--family f.csv", "no column after that of the models"),
         ("model,one,two\na,u,v\n", "--family f.csv", "call the one that has the families 'family'"),
         ("model,family\na,u,v\n", "--family f.csv", "2 columns, but 3 in the line of 'a'"),
         ("model,family\na,u\n", "--family f.csv", "No family is given for model 'b'"),
