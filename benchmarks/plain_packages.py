@@ -1,4 +1,4 @@
-"""The same scores by other packages, where they are installed: torch, rsatoolbox, netrep."""
+"""The same scores by other packages, if they are installed: torch, rsatoolbox, netrep."""
 
 import importlib.util
 from collections.abc import Callable
@@ -9,14 +9,14 @@ import numpy as np
 from .opponents import cached_torch
 
 UNIT_ROWS = ("mutual_knn", "cycle_knn", "lcs_knn", "edit_distance_knn")
-"""Metrics that `cached_torch` takes unit rows for."""
+"""Metrics for which `cached_torch` expects rows of length one."""
 
 OTHER_FORM = ("cknna",)
-"""Metrics that `cached_torch` has in the reference's form, and a plain call does not."""
+"""Metrics that `cached_torch` computes in the reference's form, which differs from that of a plain call."""
 
 
 def by_packages(name: str) -> dict[str, Callable[[Any, Any], Any]]:
-    """For each installed package that has the metric: its function of two arrays (n, dx) and (n, dy)."""
+    """Functions of two arrays (n, dx) and (n, dy) that score the metric, by installed package."""
     found = {
         "torch": by_torch(name),
         "rsatoolbox": by_rsatoolbox if name == "rsa" else None,
@@ -30,7 +30,7 @@ def by_packages(name: str) -> dict[str, Callable[[Any, Any], Any]]:
 
 
 def by_torch(name: str) -> Callable[[Any, Any], Any] | None:
-    """The metric as a careful torch user writes it; None for other metrics than the reference's."""
+    """The metric as a careful user of torch writes it; None if torch is missing or the reference lacks the metric."""
     if importlib.util.find_spec("torch") is None:
         return None
     kept, score = cached_torch(10).get(name, (None, None))
@@ -50,7 +50,7 @@ def by_torch(name: str) -> Callable[[Any, Any], Any] | None:
 
 
 def by_rsatoolbox(x: np.ndarray, y: np.ndarray) -> Any:
-    """Spearman correlation of correlation distances."""
+    """Spearman correlation of the correlation distances of two layers, by rsatoolbox."""
     from rsatoolbox.data import Dataset
     from rsatoolbox.rdm import calc_rdm, compare
 
@@ -59,7 +59,7 @@ def by_rsatoolbox(x: np.ndarray, y: np.ndarray) -> Any:
 
 
 def by_netrep(x: np.ndarray, y: np.ndarray) -> Any:
-    """Angle after rotation, of layers filled up to one width."""
+    """Angle between two layers after the best rotation, by netrep; zeros fill the narrower layer."""
     from netrep.metrics import LinearMetric
 
     width = max(x.shape[1], y.shape[1])

@@ -1,4 +1,7 @@
-"""Metrics that score one pair of layers from factors smaller than their sketches (see `sketches.layer_factors`)."""
+"""Base of metrics that score one pair of layers from factors, which are smaller than sketches.
+
+`sketches.layer_factors` makes the factors.
+"""
 
 from functools import partial
 from typing import Any
@@ -14,18 +17,21 @@ from .base import Score
 
 
 class ScoredByFactors:
-    """Mixin of a metric with a shorter way to the score of one pair."""
+    """Mixin for a metric that can score one pair of layers from their factors, in less time than from sketches."""
 
     def of_factors(self, x: Any, y: Any) -> tuple[Score, Any]:
-        """Return the score, and whether nothing is in doubt."""
+        """Return the score of two layers from their factors, and whether it is certain.
+
+        It is uncertain if float32 leaves something in doubt that sketches settle.
+        """
         raise NotImplementedError
 
     def serves(self, x: Any, y: Any) -> bool:
-        """Return whether the factors of layers of these shapes are smaller than their sketches."""
+        """Return whether factors of layers of these shapes are smaller than sketches."""
         return True
 
     def alone(self, x: Any, y: Any) -> Any:
-        """As `Metric.alone`."""
+        """Score two layers that have values from their factors; None if the score is uncertain (see `Metric.alone`)."""
         if not self.serves(x, y):
             return None
         with quiet_blas():
@@ -33,10 +39,10 @@ class ScoredByFactors:
             return score if sure else None
 
     def traced(self, x: Any, y: Any, sketcher: Sketcher) -> Score:
-        """As `Metric.traced`: by factors where the score alone is asked for, and nothing is in doubt.
+        """Score two layers inside a JAX program: from factors if the score is certain, or else from sketches.
 
-        Derivatives are those of the sketches, which have them written out. `vmap` makes both branches of a `cond`, so
-        that a batch goes through sketches alone.
+        Derivatives and batches always use sketches. Factors have no derivatives written out, and under `vmap` a
+        `cond` runs both branches, which is slower than sketches alone.
         """
 
         def by_sketches(x: Any, y: Any) -> Score:
@@ -62,5 +68,5 @@ class ScoredByFactors:
 
 @partial(quick_jit, static_argnames=("metric",))
 def _of_factors(x: Any, y: Any, *, metric: Any) -> tuple[Score, Any]:
-    """The score of two layers and whether it is sure, compiled once for each shape and metric."""
+    """The score of two layers and whether it is certain, compiled once for each shape and metric."""
     return metric.of_factors(x, y)

@@ -1,4 +1,4 @@
-"""How the host computes while a study runs: threads, memory that is used again, compilers' efforts."""
+"""Settings of the host for a study: threads, memory that the process keeps, and options of the compiler."""
 
 import contextlib
 import ctypes
@@ -14,27 +14,27 @@ import jax
 TRIM, MMAP = -1, -3
 """glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD."""
 LARGEST, USUAL = 1 << 28, 1 << 25
-"""Bytes of the largest block that is kept for its next use; of the threshold that glibc rises to by itself."""
+"""Bytes of the largest block that the process keeps, and of the threshold that glibc reaches by itself."""
 
 
 def cores() -> int:
-    """Cores that this process may run on: fewer than the machine has where a scheduler says so."""
+    """Number of cores that this process may use; a scheduler may allow fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def compiling_threads() -> int:
-    """Programs compiled at once, while layers are computed."""
+    """Number of programs to compile at once, while other threads compute layers."""
     return max(1, cores() // 2)
 
 
 def reading_threads() -> int:
-    """Layers read at once, while others are computed."""
+    """Number of layers to read at once, while other threads compute layers."""
     return max(1, cores() // 4)
 
 
 @functools.cache
 def _blas() -> Any:
-    """The BLAS libraries that are loaded, whose threads can be limited."""
+    """A controller of the threads of all loaded BLAS libraries."""
     import scipy.linalg  # noqa: F401  (the one that JAX calls)
     from threadpoolctl import ThreadpoolController
 
@@ -46,16 +46,16 @@ _quiet: list[Any] = []
 _held = False
 
 CHOSEN_BY_USER = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")
-"""Environment variables that set OpenBLAS's number of threads."""
+"""Environment variables that set the number of threads of OpenBLAS."""
 
 
 def hold_blas() -> None:
-    """Let LAPACK run on one thread from now on, in the library that JAX calls on a CPU.
+    """Set LAPACK to one thread from now on, in the library that JAX calls on a CPU.
 
-    A jitted metric runs inside the user's program, where `quiet_blas` cannot surround it. OpenBLAS's threads wait for
-    each other by spinning: next to a process that kept one of two cores busy, a decomposition of 0.8 s took up to 22 s.
-    numpy's own copy of the library keeps its threads. A number of threads in the environment is the user's choice, and
-    stays.
+    A jitted metric runs inside the user's program, where `quiet_blas` cannot surround it. The threads of OpenBLAS spin
+    while they wait for each other. Next to a process that kept one of two cores busy, a decomposition of 0.8 s took up
+    to 22 s. numpy's own copy of the library keeps its threads. If the environment sets a number of threads, nothing
+    changes.
     """
     global _held
     if _held or any(os.environ.get(name) for name in CHOSEN_BY_USER) or jax.default_backend() != "cpu":
@@ -67,7 +67,7 @@ def hold_blas() -> None:
 
 
 def _limit_scipy() -> None:
-    """Set scipy's own copy of BLAS, from which JAX takes LAPACK, to one thread; nothing where numpy shares it."""
+    """Set scipy's own copy of BLAS, from which JAX takes LAPACK, to one thread, unless numpy shares that copy."""
     import scipy
 
     packages = Path(scipy.__file__).parent.parent
@@ -82,11 +82,11 @@ def _limit_scipy() -> None:
 
 @contextlib.contextmanager
 def quiet_blas() -> Iterator[None]:
-    """While it lasts, LAPACK runs on one thread.
+    """Run LAPACK on one thread within this context.
 
-    The threads of OpenBLAS, which JAX calls on a CPU, spin for a while after each call, and take a core from the next
-    products. On two cores, SVCCA's sketch of a wide layer took 1.6 times as long. Next to another busy process they
-    wait for each other: a singular value decomposition took up to thirty times as long.
+    JAX calls OpenBLAS on a CPU. Its threads spin for a while after each call, and take a core from the next products:
+    on two cores, SVCCA's sketch of a wide layer took 1.6 times as long. Next to another busy process the threads wait
+    for each other, and a singular value decomposition took up to thirty times as long.
     """
     with _lock:
         _quiet.append(_blas().limit(limits=1, user_api="blas") if not _quiet else None)
@@ -108,12 +108,12 @@ _holders = 0
 
 @contextlib.contextmanager
 def kept_memory(budget: int | None = None) -> Iterator[None]:
-    """While it lasts, blocks that are freed stay with the process, up to an eighth of a budget of bytes each.
+    """Keep freed blocks of memory in the process within this context, each of at most an eighth of a budget of bytes.
 
-    glibc returns blocks above 32 MiB at once, and the kernel clears each page again when the next layer comes: that
-    took a seventh of a study's time. Blocks of other threads than the first are kept up to 64 MiB at most. At the end,
-    what is free goes back, and the thresholds stay at what glibc rises to by itself. Where the user has set glibc's
-    ways with memory (`MALLOC_TRIM_THRESHOLD_` and its like), or with another C library, nothing is done.
+    By default, glibc returns blocks above 32 MiB to the system at once, and the kernel clears each page again for the
+    next layer, which took a seventh of the time of a study. Threads other than the first keep blocks of at most 64 MiB.
+    At the end, free memory returns to the system, and the thresholds become those that glibc reaches by itself. Nothing
+    changes if the environment sets them (`MALLOC_TRIM_THRESHOLD_` and similar variables), or with another C library.
     """
     libc = _glibc()
     if libc is None or _set_by_user():
@@ -136,7 +136,7 @@ def kept_memory(budget: int | None = None) -> Iterator[None]:
 
 
 def _glibc() -> Any:
-    """The C library where it is glibc, whose ways with memory can be set; else None."""
+    """The C library if it is glibc, whose thresholds can be set; None otherwise."""
     try:
         libc = ctypes.CDLL(None)
     except (OSError, TypeError):
@@ -158,12 +158,12 @@ def _set_thresholds(libc: Any, largest: int) -> None:
 
 
 QUICK = {"xla_cpu_use_fusion_emitters": False}
-"""Options for programs of which there will be many, one a width: on a CPU without the emitters of fused loops. Those
-take half of the compiler's time, and what they make of products and reductions is no faster."""
+"""Options for studies, which compile many programs, one for each width: no emitters of fused loops on a CPU. The
+emitters take half of the compiler's time, and do not make products and reductions faster."""
 
 
 def compile_quickly(lowered: Any, platform: str) -> Any:
-    """Compile a program by `QUICK` options, where they are known."""
+    """Compile a program with the options `QUICK`, if the compiler knows them."""
     if platform == "cpu":
         try:
             return lowered.compile(compiler_options=QUICK)
@@ -174,9 +174,10 @@ def compile_quickly(lowered: Any, platform: str) -> Any:
 
 
 def quick_jit(function: Callable[..., Any], **settings: Any) -> Callable[..., Any]:
-    """`jax.jit` by `QUICK` options, in one thread of the compiler; not to be called inside of another program.
+    """Return `jax.jit(function)` with the options `QUICK` and one thread of the compiler.
 
-    A small program takes several threads longer than one, all together.
+    Do not call it inside another compiled program. Several threads would take more time in sum for a small program than
+    one.
     """
     known = {
         "cpu": jax.jit(function, compiler_options={**QUICK, "xla_cpu_parallel_codegen_split_count": 1}, **settings)

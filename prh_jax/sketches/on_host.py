@@ -1,7 +1,7 @@
-"""Layers on the host, by numpy: what short metrics take of them without a program to compile.
+"""Quantities of layers that numpy computes on the host, for plain calls of metrics that then compile nothing.
 
-Sketches take care of what is not finite, out of the range of float32, constant, or small relative to a common offset.
-Here such layers are recognised and left to them: each function returns None.
+These functions return None for layers that need the care of a sketch: features that are not finite, out of the range of
+float32, constant, or small relative to a common offset.
 """
 
 from typing import NamedTuple
@@ -12,25 +12,25 @@ from jaxtyping import Float
 from ..numerics.exact_neighbors import lengths_of
 
 LEAST, MOST = 1e-12, 1e12
-"""Between these no sum of squares leaves the range of float32."""
+"""Limits between which no sum of squares leaves the range of float32."""
 
 
 class CenteredColumns(NamedTuple):
-    """Features minus their means, the means, and the sum of squares of what is left."""
+    """Features minus their means, the means, and the sum of squares of the centred features."""
 
     columns: Float[np.ndarray, "n d"]
     mean: Float[np.ndarray, " d"]
     square: float
 
     def lengths(self) -> Float[np.ndarray, " d"] | None:
-        """Euclidean norms of the columns; None where one is constant, or a thousandth of its offset."""
+        """Euclidean norms of the columns; None if one is constant or varies by less than a thousandth of its mean."""
         lengths = np.sqrt(np.einsum("ij,ij->j", self.columns, self.columns))
         least = np.maximum(LEAST, 1e-3 * len(self.columns) ** 0.5 * np.abs(self.mean))
         return lengths if (lengths > least).all() else None
 
 
 def mean_on_host(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"] | None:
-    """The mean row of a layer; None where rounding or the range of floats may matter, and a sketch has to look."""
+    """The mean row of a layer; None if rounding or the range of float32 may matter."""
     with np.errstate(all="ignore"):
         mean = _mean(x)
         largest = np.abs(mean).max()
@@ -39,7 +39,7 @@ def mean_on_host(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"] | None:
 
 
 def centered_on_host(x: Float[np.ndarray, "n d"]) -> CenteredColumns | None:
-    """The layer with columns of mean zero; None where offsets are so large that rounding them matters."""
+    """The layer with columns of mean zero; None if the means are so large that their rounding matters."""
     with np.errstate(all="ignore"):
         mean = _mean(x)
         columns = x - mean.astype(x.dtype)
@@ -49,7 +49,7 @@ def centered_on_host(x: Float[np.ndarray, "n d"]) -> CenteredColumns | None:
 
 
 def correlations_on_host(x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "p q"] | None:
-    """Pearson correlations of all features of two layers; None where a feature is constant, or nearly so."""
+    """Pearson correlations of all features of two layers; None if a feature is constant or nearly constant."""
     a, b = centered_on_host(x), centered_on_host(y)
     if a is None or b is None:
         return None
@@ -60,7 +60,7 @@ def correlations_on_host(x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "n q"
 
 
 def distances_on_host(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n n"] | None:
-    """Euclidean distances of all pairs of samples; None where two are so near, or one so far, that rounding matters."""
+    """Euclidean distances of all pairs of samples; None if two are so near, or one so far, that rounding matters."""
     centered = centered_on_host(x)
     if centered is None:
         return None
@@ -79,12 +79,12 @@ def distances_on_host(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n n"] |
 
 
 def squared_norm_on_host(matrix: Float[np.ndarray, "n d"]) -> float:
-    """Sum of squared entries."""
+    """Sum of the squared entries of a matrix."""
     return float(np.vdot(matrix, matrix))
 
 
 def cosine_of_rows(x: Float[np.ndarray, "n d"], mean: Float[np.ndarray, " d"]) -> float | None:
-    """The mean cosine of a row with the mean row."""
+    """The mean cosine of the rows with the mean row; None if a row is zero, or so long that rounding matters."""
     lengths, length = lengths_of(x), float(np.linalg.norm(mean))
     if lengths.min() <= LEAST or not lengths.max() < min(MOST, 1e3 * length):
         return None
@@ -92,7 +92,7 @@ def cosine_of_rows(x: Float[np.ndarray, "n d"], mean: Float[np.ndarray, " d"]) -
 
 
 def _mean(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"]:
-    """The mean row: sums of a few rows in the layer's precision, of these in float64."""
+    """The mean row, from sums of 32 rows in the layer's precision, which are added in float64."""
     n, d = x.shape
     whole = n - n % 32
     sums = np.add.reduce(np.add.reduce(x[:whole].reshape(-1, 32, d), axis=1), axis=0, dtype=np.float64)

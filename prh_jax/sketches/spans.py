@@ -1,6 +1,6 @@
-"""Sketches of the span of a layer: an orthonormal basis of it, of layers much narrower than samples are many.
+"""Sketches of the span of a layer as an orthonormal basis, for layers with far fewer features than samples.
 
-Elsewhere the projector on the span serves, which is n x n whatever the width.
+Other layers have the projector on the span as their sketch (`HatSketcher`), which is n x n for every width.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from .scaling import scale_columns
 
 
 class Span(NamedTuple):
-    """Orthonormal columns that span a layer, zeros after them, and how many there are; NaN for a degenerate layer."""
+    """Orthonormal columns that span a layer, filled up with zeros, and their number; NaN for a degenerate layer."""
 
     columns: Float[Array, "n w"]
     size: Float[Array, ""]
@@ -27,9 +27,9 @@ class Span(NamedTuple):
 
 
 class LeftSingular(NamedTuple):
-    """Left singular vectors of centred features, and singular values, the largest first, zeros after them.
+    """Left singular vectors and singular values of centred features, the largest first, filled up with zeros.
 
-    Singular values of at most `floor` of the largest count as zero.
+    A singular value of at most `floor` times the largest counts as zero.
     """
 
     vectors: Float[Array, "n w"]
@@ -44,7 +44,7 @@ class LeftSingular(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class SummarizeSingular(Summarizer):
-    """Makes LeftSingular of features; `bfloat16` changes nothing."""
+    """Makes a LeftSingular of `width` columns from features; `bfloat16` has no effect."""
 
     width: int
 
@@ -57,7 +57,7 @@ class SummarizeSingular(Summarizer):
 
 @dataclasses.dataclass(frozen=True)
 class SpanSketcher(DirectionSketcher):
-    """Basis of the leading directions that hold a share of a layer's variance, all of them with 1."""
+    """Makes a basis of the leading directions that hold a share of a layer's variance; of all directions if it is 1."""
 
     variance: float = 1.0
     width: int = 0
@@ -76,7 +76,10 @@ class SpanSketcher(DirectionSketcher):
 
 @dataclasses.dataclass(frozen=True)
 class ProjectorSketcher(HatSketcher):
-    """The projector on the span of a layer, or a basis of the span where that is smaller work for each pair."""
+    """Makes the projector on the span of a layer. In a study of narrow layers a `SpanSketcher` makes a basis instead.
+
+    With a basis, each pair takes less time.
+    """
 
     def specialise(self, context: SketchContext) -> Sketcher:
         narrow = context.narrow
@@ -84,5 +87,5 @@ class ProjectorSketcher(HatSketcher):
 
 
 def basis_of(sketch: Any) -> Float[Array, "n w"]:
-    """A matrix whose products with another layer's have the layers' canonical correlations as singular values."""
+    """A matrix for each layer; the product of two has the canonical correlations of the layers as singular values."""
     return sketch.columns if isinstance(sketch, Span) else sketch.matrix()
