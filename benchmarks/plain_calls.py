@@ -15,6 +15,7 @@ import prh_jax
 from prh_jax.metrics.registry import METRICS
 
 from .plain_numpy import PLAIN
+from .plain_packages import by_packages
 
 FIRST = """
 import time, numpy as np, prh_jax
@@ -32,6 +33,10 @@ print(time.process_time() - start, time.perf_counter() - begun)
 
 BUSY = "while True: pass"
 """What keeps one core busy."""
+
+
+ROW = ("ours_s", "numpy_s", "jit_s")
+"""Seconds of what every metric has; other packages stand below "packages"."""
 
 
 def layers(n: int, dx: int, dy: int) -> tuple[np.ndarray, np.ndarray]:
@@ -55,23 +60,33 @@ def measure(
     rows = []
     for name in names:
         ours, theirs = getattr(prh_jax, name), PLAIN[name]
-        values = float(ours(x, y)), float(theirs(x, y))
-        times = np.array([[seconds(function, x, y) for function in (ours, theirs)] for _ in range(rounds)])
-        median = np.median(times, axis=0)
+        functions = {"ours": ours, "numpy": theirs, "jit": jax.jit(ours)} | by_packages(name)
+        values = {by: float(function(x, y)) for by, function in functions.items()}
+        times = in_turns([ours, theirs], x, y, rounds)
+        # apart, as the threads of some packages spin long after their calls
+        others = [by for by in functions if by not in ("ours", "numpy")]
+        apart = in_turns([functions[by] for by in others], x, y, rounds)
+        medians = np.median(np.concatenate([times, apart], axis=1), axis=0).tolist()
+        median = dict(zip(["ours", "numpy", *others], medians, strict=True))
         row = {
             "metric": name,
-            "ours_s": float(median[0]),
-            "numpy_s": float(median[1]),
-            "ratio": float(median[0] / median[1]),
-            "worst_ratio": float(times[:, 0].max() / median[1]),
-            "value": values[0],
-            "difference": abs(values[0] - values[1]),
+            **{f"{by}_s": median[by] for by in ("ours", "numpy", "jit")},
+            "ratio": median["ours"] / median["numpy"],
+            "worst_ratio": float(times[:, 0].max() / median["numpy"]),
+            "value": values["ours"],
+            "difference": abs(values["ours"] - values["numpy"]),
+            "packages": {by: {"s": median[by], "value": values[by]} for by in functions if f"{by}_s" not in ROW},
         }
         if first:
             row |= first_call(name, n, dx, dy)
         rows.append(row)
         print(table([row]).splitlines()[-1], file=sys.stderr, flush=True)
     return rows
+
+
+def in_turns(functions: list[Any], x: np.ndarray, y: np.ndarray, rounds: int) -> np.ndarray:
+    """Seconds of each function (rounds, functions), in turns."""
+    return np.array([[seconds(function, x, y) for function in functions] for _ in range(rounds)])
 
 
 def seconds(function: Any, x: np.ndarray, y: np.ndarray) -> float:
@@ -112,12 +127,14 @@ def spread(name: str, n: int, dx: int, dy: int, calls: int = 10) -> list[float]:
 def table(rows: list[dict[str, Any]]) -> str:
     """The figures as Markdown."""
     lines = [
-        "| metric | ours ms | numpy ms | ratio | slowest | difference | first call CPU s | first call s | kept CPU s |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| metric | ours ms | numpy ms | ratio | slowest | difference | jitted ms | others ms | first call CPU s | first call s "
+        "| kept CPU s |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         cells = [f"{row['ours_s'] * 1e3:.1f}", f"{row['numpy_s'] * 1e3:.1f}", f"{row['ratio']:.2f}"]
-        cells += [f"{row['worst_ratio']:.2f}", f"{row['difference']:.0e}"]
+        cells += [f"{row['worst_ratio']:.2f}", f"{row['difference']:.0e}", f"{row['jit_s'] * 1e3:.1f}"]
+        cells.append(", ".join(f"{by} {found['s'] * 1e3:.1f}" for by, found in row["packages"].items()))
         cells += [f"{row[key]:.2f}" if key in row else "" for key in ("first_cpu_s", "first_s", "kept_cpu_s")]
         lines.append(f"| {row['metric']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -9,7 +9,17 @@ from oracles import ORACLES
 
 torch = pytest.importorskip("torch")
 
-from benchmarks import family, many_samples, opponents, report, study, sweep  # noqa: E402
+import prh_jax  # noqa: E402
+from benchmarks import (  # noqa: E402
+    family,
+    many_samples,
+    opponents,
+    plain_calls,
+    plain_packages,
+    report,
+    study,
+    sweep,
+)
 from benchmarks.kernels import related_layers  # noqa: E402
 from benchmarks.run import main  # noqa: E402
 from prh_jax import METRICS, SUPPORTED_METRICS  # noqa: E402
@@ -112,6 +122,16 @@ def test_every_kind_of_metric_stands_beside_numpy():
     assert [(row["metric"], row["layers"]) for row in rows] == [*zip(names, (4, 4, 2), strict=True)]
     assert all(row["pair_s"] > 0 and row["ratio"] == row["numpy_s"] / row["pair_s"] for row in rows)
     assert all(f"| {name} |" in family.table(rows) for name in names)
+
+
+@pytest.mark.parametrize("name", [*SUPPORTED_METRICS, "rsa", "angular_shape_distance"])
+def test_other_packages_have_the_same_score(name):
+    x, y = plain_calls.layers(64, 12, 10)
+    ours = float(getattr(prh_jax, name)(x, y))
+    found = plain_packages.by_packages(name)
+    assert ("torch" in found) == (name in SUPPORTED_METRICS and name not in plain_packages.OTHER_FORM)
+    for package, function in found.items():
+        assert float(function(x, y)) == pytest.approx(ours, abs=2e-5), package
 
 
 def test_many_samples_at_toy_size(tmp_path):

@@ -140,22 +140,25 @@ class Sketcher:
     def __call__(self, x: Num[Array, "n d"]) -> Any:
         if staged(x):
             return self.draft(self.summarizer(x))[0]
-        return self.of_layers(x)[0]
+        return self._settled(*_draft(_summary(x, summarizer=self.summarizer), sketcher=self), x)
 
     def of_layers(self, *layers: Num[Array, "n _"]) -> list[Any]:
-        """The sketches of layers that have values.
+        """Return the sketches of layers that have values.
 
-        All drafts are under way before the first is settled: one layer's list of neighbours, found by one thread, is
-        made along with the products of the next.
+        One program drafts all of them: the lists of one layer, which one thread finds, are made along with the products
+        of the next. Where matrices of all pairs are large, each layer is drafted after the one before.
         """
-        drafts = [_draft(_summary(x, summarizer=self.summarizer), sketcher=self) for x in layers]
+        if layers[0].shape[0] <= DRAFTED_AT_ONCE:
+            drafts = _drafts(layers, sketcher=self)
+        else:
+            drafts = [_draft(_summary(x, summarizer=self.summarizer), sketcher=self) for x in layers]
         return [self._settled(sketch, doubt, x) for (sketch, doubt), x in zip(drafts, layers, strict=True)]
 
     def _settled(self, sketch: Any, doubt: Doubt | None, x: Num[Array, "n d"]) -> Any:
         if doubt is None:
             return sketch
         settled = self.settle(sketch, doubt, np.asarray(x), float("inf"), normalized=False)
-        return jax.tree.map(jnp.asarray, settled)
+        return sketch if settled is sketch else jax.tree.map(jnp.asarray, settled)
 
 
 @jax.jit
@@ -167,6 +170,16 @@ def _constant() -> Any:
 def staged(*arrays: Any) -> bool:
     """Whether arrays have no values yet, or what is computed of them will have none: in `jit`, `vmap`, `grad`."""
     return any(isinstance(z, Tracer) for z in (*jax.tree.leaves(arrays), _constant()))
+
+
+DRAFTED_AT_ONCE = 8192
+"""Samples up to which one program drafts the sketches of several layers."""
+
+
+@partial(quick_jit, static_argnames=("sketcher",))
+def _drafts(layers: Any, *, sketcher: Sketcher) -> list[tuple[Any, Doubt | None]]:
+    """The drafts of several sketches, compiled once for all their widths."""
+    return [sketcher.draft(sketcher.summarizer(x)) for x in layers]
 
 
 @partial(quick_jit, static_argnames=("summarizer",))
