@@ -127,8 +127,8 @@ def spread(name: str, n: int, dx: int, dy: int, calls: int = 10) -> list[float]:
 def table(rows: list[dict[str, Any]]) -> str:
     """The figures as Markdown."""
     lines = [
-        "| metric | ours ms | numpy ms | ratio | slowest | difference | jitted ms | others ms | first call CPU s | first call s "
-        "| kept CPU s |",
+        "| metric | ours ms | numpy ms | ratio | slowest | difference | jitted ms | others ms "
+        "| first call CPU s | first call s | kept CPU s |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:

@@ -140,7 +140,8 @@ class Sketcher:
     def __call__(self, x: Num[Array, "n d"]) -> Any:
         if staged(x):
             return self.draft(self.summarizer(x))[0]
-        return self._settled(*_draft(_summary(x, summarizer=self.summarizer), sketcher=self), x)
+        sketch, doubt = _draft(_summary(x, summarizer=self.summarizer), sketcher=self)
+        return self._settled(sketch, doubt, x)
 
     def of_layers(self, *layers: Num[Array, "n _"]) -> list[Any]:
         """Return the sketches of layers that have values.
