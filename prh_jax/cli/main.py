@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from .._version import __version__
+from .colors import Parser, error_line, help_formatter
 
 FIRST = ("demo", "extract", "align", "calibrate", "report", "doctor")
 """The commands that `prh` alone shows."""
@@ -77,17 +78,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, ImportError, OSError, MemoryError) as error:
         if os.environ.get("PRH_DEBUG"):
             raise
-        print(f"prh {command}: error: {error}", file=sys.stderr)
+        print(error_line(command, error, sys.stderr), file=sys.stderr)
         return 2
     except RuntimeError as error:
         if os.environ.get("PRH_DEBUG") or not any(words in str(error) for words in _OUT_OF_MEMORY):
             raise
-        print(
-            f"prh {command}: error: the system gave no more memory or threads ({error}). Raise the limit (ulimit -v, "
-            "ulimit -u, or that of the batch system) or lower --memory, and run the same again. What was written is "
-            "kept.",
-            file=sys.stderr,
+        reason = (
+            f"the system gave no more memory or threads ({error}). Raise the limit (ulimit -v, ulimit -u, or that of "
+            "the batch system) or lower --memory, and run the same again. What was written is kept."
         )
+        print(error_line(command, reason, sys.stderr), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         if argv is None:
@@ -130,11 +130,12 @@ def _dashed(word: str) -> str:
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    parser = argparse.ArgumentParser(
+    formatter = help_formatter(sys.stdout)
+    parser = Parser(
         prog="prh",
         description="Measure how similar the representations of neural networks are: every layer of every model pair.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=formatter,
     )
     parser.add_argument("--version", action="version", version=f"prh-jax {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
@@ -144,7 +145,7 @@ def make_parser() -> argparse.ArgumentParser:
             help=summary,
             description=summary[0].upper() + summary[1:] + ".",
             epilog=body.EPILOG,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=formatter,
         )
         body.add_arguments(command)
         command.set_defaults(run=body.run)
