@@ -109,7 +109,7 @@ function drawMap() {
 
 function greyCells(cells, text) {
   return { type: "heatmap", z: cells.map((row) => row.map((cell) => (cell ? 1 : null))), text, hoverinfo: "text", hoverongaps: false,
-    colorscale: [[0, "#b5b5b5"], [1, "#b5b5b5"]], showscale: false, xgap: 1, ygap: 1 };
+    colorscale: [[0, "#e8e8e8"], [1, "#e8e8e8"]], showscale: false, xgap: 1, ygap: 1 };
 }
 
 function pairText(i, j) {
