@@ -17,6 +17,7 @@ from benchmarks import (  # noqa: E402
     plain_calls,
     plain_packages,
     report,
+    scaling,
     study,
     sweep,
 )
@@ -149,3 +150,13 @@ def test_many_samples_at_toy_size(tmp_path):
     assert some["score"] == pytest.approx(np.mean(shared) / 10, abs=1e-6)
     assert some.get("faiss_score", some["score"]) == pytest.approx(some["score"], abs=1e-6)
     assert f"| {some['seconds']:,.1f} |" in many_samples.table(found)
+
+
+def test_scaling_at_toy_size(monkeypatch):
+    monkeypatch.setattr(scaling, "by_workers", lambda stores, count, *_: 8.0 / count)
+    monkeypatch.setattr(scaling, "by_devices", lambda stores, count: 4.0)
+    rows = scaling.measure(rounds=1, models=2, layers=2, n=16, d=4)
+    found = [(row["by"], row["count"], row["speed"], row["efficiency"]) for row in rows]
+    devices = [("faked devices", count, 1.0, 1 / count) for count in (1, 2, 4)]
+    assert found == [("processes", 1, 1.0, 1.0), ("processes", 2, 2.0, 1.0), *devices]
+    assert "| faked devices | 4 | 4.0 | 1.00 | 0.25 |" in scaling.table(rows)
