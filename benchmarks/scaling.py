@@ -1,4 +1,4 @@
-"""A study by one and two processes of a core each, and on one, two and four faked devices of a CPU: `python -m benchmarks.scaling`."""
+"""How studies scale over processes of a core each, and over faked devices: `python -m benchmarks.scaling`."""
 
 import argparse
 import os
