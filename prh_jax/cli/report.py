@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 
 def families_told(name: str | None) -> Any:
     """The value of `--family`: a name, or the family of each model in a file."""
-    if name is None or not name.endswith(".csv"):
+    if name is None or not is_table(name):
         return name
     columns = read_columns(name)
     if len(columns) > 1 and "family" not in columns:
@@ -101,7 +101,7 @@ def covariates_told(names: list[str]) -> dict[str, Any]:
     """The values of `--covariate`: names, and the columns of files in which every value is a number."""
     told: dict[str, Any] = {}
     for name in names:
-        if not name.endswith(".csv"):
+        if not is_table(name):
             told[name] = None
             continue
         found = {}
@@ -114,12 +114,27 @@ def covariates_told(names: list[str]) -> dict[str, Any]:
     return told
 
 
+def is_table(name: str) -> bool:
+    """Return whether a name is that of a .csv file."""
+    return name.lower().endswith(".csv")
+
+
 def read_columns(path: str) -> dict[str, dict[str, str]]:
     """The values of each column of a .csv file by model, whose label is in the first column; without empty cells."""
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        heads, *rows = [row for row in csv.reader(file) if row] or [[]]
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            heads, *rows = [row for row in csv.reader(file) if row] or [[]]
+    except FileNotFoundError:
+        raise ValueError(f"There is no file {path}: give a .csv file of the models, or a recorded name.") from None
     if len(heads) < 2:
-        raise ValueError(f"{path} has no column after that of the models' labels: name all columns in the first line.")
+        raise ValueError(
+            f"{path} has no column after that of the models' labels. Name all columns in the first line, and separate "
+            "them by commas."
+        )
+    labels = [row[0] for row in rows]
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{path} has {labels.count(twice)} lines of {twice!r}: keep one.")
     uneven = next((row for row in rows if len(row) != len(heads)), None)
     if uneven:
         raise ValueError(f"{path} has {len(heads)} columns, but {len(uneven)} in the line of {uneven[0]!r}.")

@@ -129,8 +129,9 @@ class Metric:
             score = self.by_numpy(np.asarray(x), np.asarray(y))
             if score is not None:
                 return _as_array(np.float32(score))
-        sketcher = self.sketcher.specialise(SketchContext(x.shape[0], tuple(sorted({x.shape[1], y.shape[1]}))))
-        if staged(x, y):
+        traced, widths = staged(x, y), tuple(sorted({x.shape[1], y.shape[1]}))
+        sketcher = self.sketcher.specialise(SketchContext(x.shape[0], widths, derived=traced and self.differentiable))
+        if traced:
             if self.decomposes:
                 hold_blas()
             x, y = self.to_derive(jnp.asarray(x), jnp.asarray(y))

@@ -53,8 +53,10 @@ def layer_matrix(layers_x: Any, layers_y: Any, metric: Any) -> Float[Array, "x y
     if len(counts) > 1:
         raise ValueError(f"layer_matrix compares layers of the same samples, got layers of {sorted(counts)} samples.")
     widths = tuple(sorted({z.shape[1] for z in layers}))
-    sketcher = metric.sketcher.specialise(SketchContext(counts.pop(), widths))
-    if staged(layers):
+    traced = staged(layers)
+    context = SketchContext(counts.pop(), widths, derived=traced and metric.differentiable)
+    sketcher = metric.sketcher.specialise(context)
+    if traced:
         if metric.decomposes:
             hold_blas()
         a, b = (_sketches(sketcher, metric.to_derive(*side)) for side in sides)

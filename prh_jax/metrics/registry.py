@@ -133,6 +133,12 @@ def is_known(name: str) -> bool:
     return name in METRICS or name in _REGISTERED
 
 
+def _as_call(text: str) -> str:
+    """Return a call of `make_metric` for a metric given as text."""
+    name, _, settings = text.partition(":")
+    return f"make_metric({name!r}, {settings.replace(',', ', ')})"
+
+
 def make_metric(name: str, *, base: Metric | None = None, **settings: Any) -> Metric:
     """Make a metric by name, with settings.
 
@@ -162,6 +168,10 @@ def make_metric(name: str, *, base: Metric | None = None, **settings: Any) -> Me
     mutual_knn:k=5
     """
     if not is_known(name):
+        if ":" in name and is_known(name.partition(":")[0]):
+            raise ValueError(
+                f"make_metric takes settings as keywords. Write {_as_call(name)}, or pass the text to align."
+            )
         raise ValueError(
             f"Unknown metric {name!r}; the metrics are {', '.join(known_metrics())}. One of your own has to be "
             "registered first: prh_jax.register_metric(...), or --metric MODULE:NAME on the command line."

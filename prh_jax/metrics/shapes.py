@@ -5,11 +5,13 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
 from ..numerics import linalg
+from ..numerics.derivatives import first_only
 from ..numerics.linalg import HIGHEST
 from ..sketches.layer_factors import LayerFactor, unit_factor, whitened_factor
 from ..sketches.root_matrices import RootSketcher, factor_of
@@ -20,13 +22,25 @@ FAR = 0.9
 """Cosines of layers whose distance has its digits from the cosine alone, which takes no singular vectors."""
 
 
+@jax.custom_jvp
 def rotated(a: Float[Array, "n w"], b: Float[Array, "n w"]) -> Float[Array, "n w"]:
-    """`b Q` with the orthogonal Q that brings it nearest to a: of the SVD `b' a = U S V'`, `Q = U V'`.
+    """Return `b Q` with the orthogonal Q that brings it nearest to a: of the SVD `b' a = U S V'`, `Q = U V'`.
 
-    Distances after it have the derivative at a fixed Q, as Q is at their optimum.
+    The derivative is that at a fixed Q, which distances after the rotation have, as Q is their optimum.
     """
-    u, _, v = jnp.linalg.svd(lax.stop_gradient(jnp.matmul(b.T, a, precision=HIGHEST)))
-    return jnp.matmul(b, jnp.matmul(u, v, precision=HIGHEST), precision=HIGHEST)
+    return jnp.matmul(b, _rotation(a, b), precision=HIGHEST)
+
+
+def _rotation(a: Float[Array, "n w"], b: Float[Array, "n w"]) -> Float[Array, "w w"]:
+    u, _, v = jnp.linalg.svd(jnp.matmul(b.T, a, precision=HIGHEST))
+    return jnp.matmul(u, v, precision=HIGHEST)
+
+
+@rotated.defjvp
+def _rotated_jvp(primals, tangents):
+    a, b = primals
+    fixed = _rotation(first_only(a), first_only(b))
+    return rotated(a, b), jnp.matmul(tangents[1], fixed, precision=HIGHEST)
 
 
 class Rotated(NamedTuple):

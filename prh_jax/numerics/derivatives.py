@@ -1,4 +1,4 @@
-"""Arrays of which no derivative may be asked."""
+"""Arrays of which no derivative may be asked, or no second one."""
 
 from functools import partial
 from typing import Any
@@ -21,3 +21,15 @@ def _refuse(reason, primals, tangents):
 
 
 without_derivative.defjvp(_refuse, symbolic_zeros=True)
+
+
+def first_only(x: Any) -> Any:
+    """Return the array itself, for the rule of a derivative that has no derivative in turn."""
+    return without_derivative(x, FIRST_ONLY)
+
+
+FIRST_ONLY = (
+    "The derivative of this metric is written out, and has no derivative in turn: jax.hessian and jax.grad of jax.grad "
+    "would be wrong. Take differences of the gradient, or a metric with second derivatives: cka, unbiased_cka, rsa by "
+    "pearson, normalized_bures."
+)

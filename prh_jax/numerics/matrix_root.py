@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from .derivatives import first_only
 from .linalg import HIGHEST
 
 
@@ -98,7 +99,7 @@ def hat_weights(
 @hat_matrix.defjvp
 def _hat_matrix_jvp(ridge, variance, primals, tangents):
     (root, floor), (change, _) = primals, tangents
-    u, values, kept, weights = _spectrum(root, floor, ridge, variance)
+    u, values, kept, weights = _spectrum(first_only(root), floor, ridge, variance)
     a, b = values[:, None], values[None, :]
     one, other = kept[:, None], kept[None, :]
     # divided differences of v^2 / (v^2 + ridge) between two that are kept; 0 where the projector keeps both
@@ -106,5 +107,4 @@ def _hat_matrix_jvp(ridge, variance, primals, tangents):
     apart = jnp.where(one != other, a - b, 1)
     across = (weights[:, None] - weights[None, :]) / jnp.where(apart == 0, 1, apart)
     slopes = jnp.where(one & other, both, jnp.where(one != other, across, 0))
-    hat = _product(u * weights[None, :], u.T)
-    return (hat + hat.T) / 2, _product(u, slopes * _product(u.T, change, u), u.T)
+    return hat_matrix(root, floor, ridge, variance), _product(u, slopes * _product(u.T, change, u), u.T)

@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 from . import linalg
 from .blocks import gram, sum_over_columns, whole
+from .derivatives import first_only
 from .linalg import HIGHEST
 from .varying import varying_as
 
@@ -109,14 +110,14 @@ def with_derivative(vectors: Float[Array, "n r"], matrix: Float[Array, "n n"]) -
 def _with_derivative_jvp(primals, tangents):
     (vectors, matrix), change = primals, tangents[1]
     r = vectors.shape[1]
-    values, all_vectors = jnp.linalg.eigh(matrix)
+    values, all_vectors = jnp.linalg.eigh(first_only(matrix))
     values, all_vectors = values[::-1], all_vectors[:, ::-1]
     top, rest = all_vectors[:, :r], all_vectors[:, r:]
     gaps = values[None, :r] - values[r:, None]
     mixing = jnp.matmul(rest.T, jnp.matmul(change, top, precision=HIGHEST), precision=HIGHEST)
     moved = jnp.matmul(rest, jnp.where(gaps > 0, mixing / jnp.where(gaps > 0, gaps, 1), 0), precision=HIGHEST)
     turn = jnp.matmul(top.T, vectors, precision=HIGHEST)  # bases of one subspace differ by a rotation
-    return vectors, jnp.matmul(moved, turn, precision=HIGHEST)
+    return with_derivative(vectors, matrix), jnp.matmul(moved, turn, precision=HIGHEST)
 
 
 def left_vectors(

@@ -4,6 +4,7 @@ import base64
 import html
 import json
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -287,6 +288,7 @@ def _steps(result: Alignment, side: str) -> bool:
 
 def _covariates(result: Alignment, given: Covariates) -> list[dict[str, Any]]:
     """Numbers of at least three models of a side, with their rank correlation with alignment by each metric."""
+    given = [given] if isinstance(given, str) else given
     asked = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given or ())
     recorded = {side: number_names(result.provenance.models(side)) for side in "xy"}
     recorded = {side: ["step"] * _steps(result, side) + names for side, names in recorded.items()}
@@ -294,8 +296,8 @@ def _covariates(result: Alignment, given: Covariates) -> list[dict[str, Any]]:
         if by is None and not any(name in names for names in recorded.values()):
             there = ", ".join(dict.fromkeys(name for names in recorded.values() for name in names)) or "none"
             raise ValueError(f"No model of this result has a number {name!r}; recorded are {there}.")
-        if by is not None and not any(model.label in by for side in "xy" for model in result.provenance.models(side)):
-            raise ValueError(f"The covariate {name!r} has a number of no model of this result; it has {list(by)}.")
+        if by is not None:
+            _check_numbers(name, by, {model.label for side in "xy" for model in result.provenance.models(side)})
     made: dict[str, list[dict[str, Any]]] = {}
     for side, other in (("x", "y"), ("y", "x")):
         models = list(model_blocks(result.dataset[f"model_{side}"].values))
@@ -319,6 +321,23 @@ def _covariates(result: Alignment, given: Covariates) -> list[dict[str, Any]]:
             }
             made.setdefault(name, []).append(told)
     return [told for name in dict.fromkeys([*asked, *made]) for told in made.get(name, [])]
+
+
+def _check_numbers(name: str, by: Any, labels: set[str]) -> None:
+    """Raise ValueError unless a covariate has finite numbers of at least three models of the result."""
+    if not hasattr(by, "items"):
+        raise ValueError(f"The covariate {name!r} needs numbers by model, as a dict or a Series; it is {by!r}.")
+    if not any(label in by for label in labels):
+        raise ValueError(f"The covariate {name!r} has a number of no model of this result; it has {list(by)}.")
+    wrong = next((m for m, v in by.items() if not isinstance(v, Real) or not np.isfinite(float(v))), None)
+    if wrong is not None:
+        raise ValueError(
+            f"The covariate {name!r} of {wrong} is {by[wrong]!r}, and has to be a finite number. Leave out models "
+            "without one."
+        )
+    known = sum(label in by for label in labels)
+    if known < 3:
+        raise ValueError(f"The covariate {name!r} has numbers of {known} models of this result: a correlation needs 3.")
 
 
 def _rho(result: Alignment, key: str, side: str, other: str, values: np.ndarray) -> float | None:

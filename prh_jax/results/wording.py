@@ -76,9 +76,10 @@ def finding(result: Any, metric: str) -> str:
     level, how = (result.calibration.settings["null"][name] for name in ("alpha", "aggregate"))
     beyond = counted & (q <= level)
     where = _closest(result.provenance.sign(metric) * score, beyond if beyond.any() else counted)
+    names = _names(tables, where, symmetric=symmetric)
     found = (
-        f"{_names(tables, where)}: {score[where]:.4f} ({over_layers(how)}), critical score {tau[where]:.4f} at level "
-        f"{level:g}, p = {p[where]:.2g}, q = {q[where]:.2g}"
+        f"{names}: {score[where]:.4f} ({over_layers(how)}), critical score {tau[where]:.4f} at level {level:g}, "
+        f"p = {p[where]:.2g}, q = {q[where]:.2g}"
     )
     rate = f"closer than chance (q at most {level:g}, Benjamini-Hochberg)"
     total, told = int(counted.sum()), _pairs(pairs, int(counted.sum()), symmetric=symmetric)
@@ -99,7 +100,7 @@ def _closest_alone(result: Any, metric: str, by: str, pairs: ModelPairs) -> str:
     if not total:
         return f"{by}, no pair of two models has a score."
     where = _closest(result.provenance.sign(metric) * score, counted)
-    found = f"{_names(best, where)}: {score[where]:.4f} (best over layer pairs)"
+    found = f"{_names(best, where, symmetric=symmetric)}: {score[where]:.4f} (best over layer pairs)"
     if total == 1:
         return f"{by}, one pair of two models has a score, {found}; chance was not measured."
     told = _pairs(pairs, total, symmetric=symmetric)
@@ -117,7 +118,8 @@ def _closest(values: np.ndarray, among: np.ndarray) -> tuple[int, int]:
     return int(i), int(j)
 
 
-def _names(tables: Any, where: tuple[int, int]) -> str:
-    """The two models of a pair, without their organisations."""
+def _names(tables: Any, where: tuple[int, int], *, symmetric: bool) -> str:
+    """The two models of a pair, without their organisations, and which is x and y where that matters."""
     labels = (str(tables[f"model_{side}"].values[place]) for side, place in zip("xy", where, strict=True))
-    return " and ".join(shorten(plain_name(label), 60) for label in labels)
+    x, y = (shorten(plain_name(label), 60) for label in labels)
+    return f"{x} and {y}" if symmetric else f"{x} (x) and {y} (y)"

@@ -35,6 +35,8 @@ class SketchContext:
         A number for each sample: no sample may be a neighbour of one of its own group. None where all may be.
     pairwise_matrix
         Whether a matrix of all pairs of samples may be made, however large it is.
+    derived
+        Whether derivatives of what is made of sketches may be asked for.
     """
 
     n: int
@@ -42,6 +44,7 @@ class SketchContext:
     unit_rows: bool = False
     groups: tuple[int, ...] | None = None
     pairwise_matrix: bool = True
+    derived: bool = False
 
     @property
     def width(self) -> int | None:

@@ -82,7 +82,8 @@ class ProjectorSketcher(HatSketcher):
     """
 
     def specialise(self, context: SketchContext) -> Sketcher:
-        narrow = context.narrow
+        # a basis has derivatives only if no two singular values are equal; those of the projector are written out
+        narrow = None if context.derived else context.narrow
         return self if narrow is None else SpanSketcher(self.variance, narrow)
 
 

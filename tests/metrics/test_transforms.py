@@ -146,10 +146,23 @@ def test_degenerate_input_has_a_finite_gradient(metric, x64):
     for bad in (jnp.ones_like(x), x.at[3, 2].set(jnp.nan)):
         value, slopes = gradients(bad, y)
         assert np.isnan(value) and np.isfinite(np.asarray(slopes[0])).all()
-    low_rank = x[:, :3] @ jnp.asarray(np.random.default_rng(0).normal(size=(3, 14)))
+    low_rank = (x[:, :3] @ jnp.asarray(np.random.default_rng(0).normal(size=(3, 14)))).at[:, -1].set(0)
     value, slopes = gradients(low_rank, y)
     assert np.isfinite(value) != (metric.settings.get("dim") == 10)  # svcca has too few directions
     assert all(np.isfinite(np.asarray(slope)).all() for slope in (slopes if np.isfinite(value) else slopes[:1]))
+
+
+@pytest.mark.parametrize("text", ["procrustes_distance", "cca", "svcca:dim=3", "mean_cca", "normalized_bures", "cka"])
+def test_second_derivatives_are_right_or_refused(text, x64):
+    x, y = (jnp.asarray(z) for z in correlated(n=20, dx=5, dy=4, dtype=np.float64))
+    step = 1e-5 * jnp.asarray(np.random.default_rng(1).normal(size=x.shape))
+    slope = jax.jit(jax.grad(parse_metric(text)))
+    if text in ("cka", "normalized_bures"):
+        change = jax.jvp(lambda z: slope(z, y), (x,), (step,))[1]
+        np.testing.assert_allclose(change, (slope(x + step, y) - slope(x - step, y)) / 2, rtol=1e-4, atol=1e-10)
+    else:
+        with pytest.raises(TypeError, match="has no derivative in turn"):
+            jax.jvp(lambda z: slope(z, y), (x,), (step,))
 
 
 def test_gradient_ascent_raises_the_score():
