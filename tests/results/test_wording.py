@@ -44,7 +44,7 @@ def test_nothing_above_chance_is_said():
     assert "the one pair of two models is not closer than chance" in finding(one, "cka")
     names = {"a": 1, "b": 1}
     one_way = made_result(names, names, score=lambda m, i, j: i)
-    assert "the closest of 2 ordered pairs of two models are b and a: 1.0000" in finding(one_way, "cka")
+    assert "the closest of 2 ordered pairs of two models are b (x) and a (y): 1.0000" in finding(one_way, "cka")
 
 
 def test_a_model_with_itself_is_no_finding():
