@@ -53,12 +53,16 @@ class SketchContext:
 
     @property
     def narrow(self) -> int | None:
-        """Width of the widest layer, where features are to be decomposed and not a matrix of all pairs; else None.
+        """Width of sketches that are features and not a matrix of all pairs, where these are less work; else None.
 
         The work of a decomposition grows with the third power of the width: at three quarters of n it is less than
-        half, and a sketch is at most half as large again.
+        half, and a sketch is at most half as large again. The width is that of the widest layer, rounded up to a
+        multiple of 128: studies of other widths then share most of their programs.
         """
-        return self.width if self.width is not None and 4 * self.width <= 3 * self.n else None
+        if self.width is None:
+            return None
+        width = -(-self.width // 128) * 128
+        return width if 4 * width <= 3 * self.n else None
 
     @property
     def avoid_matrix(self) -> bool:

@@ -8,6 +8,7 @@ from inputs import correlated, counts
 
 import prh_jax
 from prh_jax.metrics.registry import METRICS
+from prh_jax.sketches.base import SketchContext
 
 
 def networks(n=40):
@@ -24,6 +25,25 @@ def test_each_entry_is_the_metric_of_its_pair(text):
     np.testing.assert_allclose(prh_jax.layer_matrix(xs, ys, text), expected, **close)
     traced = jax.jit(lambda xs, ys: prh_jax.layer_matrix(xs, ys, metric))(xs, ys)
     np.testing.assert_allclose(traced, expected, **close)
+
+
+NARROW = ["procrustes_distance", "angular_shape_distance", "normalized_bures", "aligned_cosine", "mean_cca"]
+
+
+@pytest.mark.parametrize("name", [*NARROW, "procrustes_distance:unit_norm=false", "mean_cca:variance=0.9"])
+def test_layers_much_narrower_than_samples_are_many(name):
+    """Their sketches are features, of widths filled up to one, and score as the n x n matrices do."""
+    xs, ys = networks(180)
+    near = xs[0] + 0.01 * np.random.default_rng(9).normal(size=xs[0].shape).astype(np.float32)
+    metric = prh_jax.metrics.registry.parse_metric(name)
+    context = SketchContext(180, (11, 12, 14, 17))
+    narrow, wide = metric.sketcher.specialise(context), metric.sketcher
+    assert context.narrow == 128 and type(narrow) is not type(wide)
+    assert SketchContext(170, (14,)).narrow is None and SketchContext(1024, (768,)).narrow == 768
+    compare = jax.jit(metric.compare)
+    for x, y in [(xs[0], ys[0]), (xs[1], ys[1]), (xs[0], near)]:
+        of_narrow, of_wide = (float(compare(*map(s, map(jnp.asarray, (x, y))))) for s in (narrow, wide))
+        assert of_narrow == pytest.approx(of_wide, abs=3e-5, rel=3e-5)
 
 
 @pytest.mark.parametrize("name", METRICS)
