@@ -77,8 +77,8 @@ def joint_norm(*parts: Float[Array, "n _"]) -> Float[Array, ""]:
 class ShapeMetric(ScoredByFactors, PairwiseMetric):
     """A distance of the roots of two layers' Gram matrices, which have the shape of the features themselves.
 
-    An n x n matrix is decomposed for every pair. The distance is that of the rotated matrices, not a difference of
-    norms: it is exact to rounding where layers are near.
+    Each pair takes the singular values of an n x n matrix, or of one as wide as the features if these are much fewer
+    than samples. Near layers are rotated too: a difference of norms would lose their digits.
     """
 
     decomposes = True
@@ -186,9 +186,7 @@ class AngularShapeDistance(ShapeMetric):
             turned = rotated(p, q)
             return 2 * jnp.arctan2(linalg.frobenius_norm(p - turned), linalg.frobenius_norm(p + turned))
 
-        p, q = factor_of(a), factor_of(b)
-        cosine = nuclear_norm(p, q)
-        return lax.cond(cosine < FAR, lambda *_: jnp.arccos(cosine), near, p, q)
+        return self._angle(factor_of(a), factor_of(b), near)
 
     def of_factors(self, x: Any, y: Any) -> tuple[Score, Any]:
         def factor(z: Any) -> LayerFactor:
@@ -201,9 +199,13 @@ class AngularShapeDistance(ShapeMetric):
             return 2 * jnp.arctan2(joint_norm(both.a - both.b, both.rest), joint_norm(both.a + both.b, both.rest))
 
         a, b = factor(x), factor(y)
-        cosine = nuclear_norm(a.columns, b.columns)
-        score = lax.cond(cosine < FAR, lambda *_: jnp.arccos(cosine), near, a.columns, b.columns)
-        return score, a.sure & b.sure
+        return self._angle(a.columns, b.columns, near), a.sure & b.sure
+
+    @staticmethod
+    def _angle(p: Any, q: Any, near: Callable[[Any, Any], Score]) -> Score:
+        """The angle of layers of norm one; by `near` where that of norms has no digits."""
+        cosine = nuclear_norm(p, q)
+        return lax.cond(cosine < FAR, lambda *_: jnp.arccos(cosine), near, p, q)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -70,13 +70,9 @@ def _limit_scipy() -> None:
     """Set scipy's own copy of BLAS, from which JAX takes LAPACK, to one thread, unless numpy shares that copy."""
     import scipy
 
-    packages = Path(scipy.__file__).parent.parent
-    paths = [found.filepath for found in _blas().lib_controllers]
-    own = [
-        path
-        for path in paths
-        if Path(path).is_relative_to(packages) and "scipy" in Path(path).relative_to(packages).parts[0]
-    ]
+    package = Path(scipy.__file__).parent
+    folders = {package, package.with_name("scipy.libs")}
+    own = [found.filepath for found in _blas().lib_controllers if folders & set(Path(found.filepath).parents)]
     _blas().select(filepath=own).limit(limits=1)
 
 
