@@ -2,9 +2,10 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -13,6 +14,7 @@ from ..numerics import linalg
 from ..numerics.real import as_real
 from ..stores.layout import blocks_of
 from ..stores.source import LayerSource
+from . import device_quantile
 from .quantile import order_statistics, row_quantiles
 
 
@@ -66,7 +68,7 @@ class Preprocess:
     def thresholds(
         self,
         store: LayerSource,
-        layers: list[np.ndarray] | None = None,
+        layers: Sequence[np.ndarray] | Sequence[jax.Array] | None = None,
         *,
         memory: int = 1 << 30,
         part: RowRange | None = None,
@@ -78,7 +80,8 @@ class Preprocess:
         store
             The features of a model.
         layers
-            The same features if they are in memory already. They are read from the store if None.
+            The same features if they are in memory already, of the host or of a device. The thresholds are the same.
+            They are read from the store if None.
         memory
             Bytes to hold at a time while reading, approximately.
         part
@@ -95,17 +98,26 @@ class Preprocess:
             return np.full(count, np.inf, np.float32)
         per_layer = self.scope == "layer" or (self.scope == "auto" and len({layer.dim for layer in store.layers}) > 1)
         groups = [[i] for i in range(count)] if per_layer else [list(range(count))]
-        if self.exact:
+        if layers and isinstance(layers[0], jax.Array) and part is None:
+            values = [self._on_device([layers[i] for i in group]) for group in groups]
+        elif self.exact:
             values = [self._order_statistic(store, group, layers, part) for group in groups]
         else:
             values = self._mean_sample_quantile(store, groups, layers, memory, part)
         return np.repeat(np.asarray(values, np.float32), [len(group) for group in groups])
 
+    def _on_device(self, layers: list[Any]) -> float:
+        if self.exact:
+            return device_quantile.order_statistic(layers, self._rank(sum(x.size for x in layers)))
+        return math.fsum(device_quantile.row_quantiles(layers, self.clip_quantile)) / len(layers[0])
+
+    def _rank(self, size: int) -> int:
+        return min(int(self.clip_quantile * size), size - 1)
+
     def _order_statistic(
-        self, store: LayerSource, group: list[int], layers: list[np.ndarray] | None, part: RowRange | None
+        self, store: LayerSource, group: list[int], layers: Sequence[Any] | None, part: RowRange | None
     ) -> float:
-        size = store.n * sum(store.layers[i].dim for i in group)
-        rank = min(int(self.clip_quantile * size), size - 1)
+        rank = self._rank(store.n * sum(store.layers[i].dim for i in group))
         rows, total = (part.rows, part.total) if part else (slice(None), None)
         return order_statistics(
             lambda: (layers[i] if layers else store.read_layer(i, rows) for i in group), rank, total
@@ -115,7 +127,7 @@ class Preprocess:
         self,
         store: LayerSource,
         groups: list[list[int]],
-        layers: list[np.ndarray] | None,
+        layers: Sequence[Any] | None,
         memory: int,
         part: RowRange | None,
     ) -> list[float]:

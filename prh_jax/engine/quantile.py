@@ -81,8 +81,18 @@ def row_quantiles(layers: Sequence[np.ndarray], q: float) -> np.ndarray:
             found[start : start + count] = block[:, ranks]
         else:
             found[start : start + count] = [_long_row(row, *ranks) for row in block]
-    low, high = (found.astype(np.uint32) << (16 if narrow else 0)).view(np.float32).T.astype(np.float64)
-    return low + (high - low) * (position - ranks[0])
+    return quantile_of(found.astype(np.uint32) << (16 if narrow else 0), position)
+
+
+def quantile_of(bits: np.ndarray, position: float) -> np.ndarray:
+    """Interpolate linearly between the magnitudes (n, 2) on both sides of a position, given as bits of float32."""
+    low, high = at_position(bits).T.astype(np.float64)
+    return low + (high - low) * (position - int(position))
+
+
+def at_position(bits: np.ndarray) -> np.ndarray:
+    """Magnitudes from their bits as float32."""
+    return np.ascontiguousarray(bits, np.uint32).view(np.float32)
 
 
 def _long_row(bits: np.ndarray, rank: int, following: int) -> tuple[int, int]:

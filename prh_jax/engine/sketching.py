@@ -11,11 +11,13 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ..errors import StoreError
+from ..numerics.backends import choices
 from ..runtime.host import compiling_threads, kept_memory, quiet_blas, reading_threads
 from ..runtime.progress import progress_bar
 from ..sketches.base import Sketcher, Summarizer
 from ..sketches.reasons import NO_DIGITS, has_nan, same_features, why_no_score
 from ..stores.source import ModelSource
+from . import device_quantile
 from .preprocess import Preprocess
 from .programs import sketch_summary, summarizer_of, summary_program
 from .read_ahead import read_ahead
@@ -91,12 +93,13 @@ def make_sketches(
 
     shown = progress_bar("sketching", "layers", len(missing), quiet=quiet, leave=False)
     with quiet_blas(), kept_memory(memory), shown as bar:
-        layers = read_ahead(_prepared(refs, set(missing), preprocess, memory), IN_FLIGHT)
+        layers = read_ahead(_prepared(refs, set(missing), preprocess, memory, devices), IN_FLIGHT)
         wanted = {ref: tuple(dict.fromkeys(summarizers[sketcher] for sketcher in missing[ref])) for ref in missing}
         programs = _compile_ahead(wanted, preprocess, devices)
-        for turn, (ref, x, threshold) in enumerate(layers):
+        for turn, (ref, x, placed, threshold) in enumerate(layers):
             device = devices[turn % len(devices)]
-            made = programs[x.shape, x.dtype, wanted[ref], device].result()(*jax.device_put((x, threshold), device))
+            program = programs[x.shape, x.dtype, wanted[ref], device].result()
+            made = program(*jax.device_put((placed, threshold), device))
             summaries = dict(zip(wanted[ref], made, strict=True))
             drafts = {s: sketch_summary(summaries[summarizers[s]], sketcher=s) for s in missing[ref]}
             waiting.append((ref, drafts, made[0].degenerate, (x, threshold)))
@@ -124,28 +127,33 @@ def _compile_ahead(
 
 
 def _prepared(
-    refs: dict[str, list[StoredLayer]], wanted: set[StoredLayer], preprocess: Preprocess, memory: int
-) -> Iterator[tuple[StoredLayer, np.ndarray, np.float32]]:
-    """Features and clipping threshold of each wanted layer; models that fit into a part of the budget are read once.
+    refs: dict[str, list[StoredLayer]],
+    wanted: set[StoredLayer],
+    preprocess: Preprocess,
+    memory: int,
+    devices: Sequence[Any],
+) -> Iterator[tuple[StoredLayer, np.ndarray, Any, np.float32]]:
+    """Each wanted layer: its features, the same on a device if they are there already, and its clipping threshold.
 
-    A model is read, and its thresholds found, while the layers of the one before are computed.
+    Models that fit into a part of the budget are read once. A model is read, and its thresholds found, while the layers
+    of the one before are computed. A model that a device serves better crosses to it once, as stored.
     """
 
-    def models() -> Iterator[tuple[list[StoredLayer], list[np.ndarray] | None, np.ndarray]]:
-        for layers in refs.values():
-            if wanted.isdisjoint(layers):
-                continue
-            store, read = layers[0].store, None
+    def models() -> Iterator[tuple[list[StoredLayer], list[np.ndarray] | None, list[Any] | None, np.ndarray]]:
+        for turn, layers in enumerate(layers for layers in refs.values() if not wanted.isdisjoint(layers)):
+            store, read, placed = layers[0].store, None, None
             if store.nbytes <= memory // 8 and preprocess.clip_quantile < 1:
                 with ThreadPoolExecutor(reading_threads()) as pool:
                     read = list(pool.map(store.read_layer, range(len(store.layers))))
-            yield layers, read, preprocess.thresholds(store, read, memory=memory // 4)
+                if choices().device_thresholds and sum(x.size for x in read) <= device_quantile.MOST:
+                    placed = jax.device_put(read, devices[turn % len(devices)])
+            yield layers, read, placed, preprocess.thresholds(store, placed or read, memory=memory // 4)
 
-    for layers, read, thresholds in read_ahead(models(), 1):
+    for layers, read, placed, thresholds in read_ahead(models(), 1):
         for ref in layers:
             if ref in wanted:
                 x = ref.store.read_layer(ref.layer) if read is None else read[ref.layer]
-                yield ref, x, thresholds[ref.layer]
+                yield ref, x, x if placed is None else placed[ref.layer], thresholds[ref.layer]
 
 
 def refuse_constant(ref: StoredLayer, x: np.ndarray | None = None, threshold: float = np.inf) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from ..numerics.backends import choices
 from ..numerics.derivatives import without_derivative
 from ..numerics.real import real_values
 from ..runtime.host import hold_blas, quick_jit, quiet_blas
@@ -276,7 +277,7 @@ def _subclasses(kind: type) -> Iterator[Any]:
 
 def on_host(*layers: Any) -> bool:
     """Whether the host's own libraries serve layers best: they lie in its memory, in float32."""
-    return jax.default_backend() == "cpu" and all(x.dtype == np.float32 for x in layers)
+    return choices().host_libraries and all(x.dtype == np.float32 for x in layers)
 
 
 @dataclasses.dataclass(frozen=True)

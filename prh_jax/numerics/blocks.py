@@ -8,11 +8,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Num, Shaped
 
+from .backends import choices
 from .linalg import HIGHEST
 from .varying import varying_as
 
-COLUMNS_PER_PIECE, ROWS_PER_BLOCK = 2048, 256
-"""Columns of a piece, and rows of the blocks of a Gram matrix."""
+ROWS_PER_BLOCK = 256
+"""Rows of the blocks of a Gram matrix, at least."""
 
 
 def whole(x: Any) -> Any:
@@ -23,13 +24,14 @@ def whole(x: Any) -> Any:
 def sum_over_columns(body: Callable[..., Any], *arrays: Num[Array, "_ d"]) -> Any:
     """Sum over pieces of columns of `body(*pieces)`, arrays without a width; on accelerators all columns at once."""
     d = arrays[0].shape[1]
-    if jax.default_backend() != "cpu" or d <= COLUMNS_PER_PIECE:
+    most = choices().columns_per_piece
+    if most is None or d <= most:
         return body(*arrays)
 
     def piece(start, width):
         return body(*(lax.dynamic_slice_in_dim(z, start, width, axis=1) for z in arrays))
 
-    width = _even_width(d)
+    width = _even_width(d, most)
     covered = d // width * width
     rest = piece(covered, d - covered) if covered < d else None
     shapes = jax.eval_shape(body, *(z[:, :width] for z in arrays))
@@ -42,9 +44,9 @@ def sum_over_columns(body: Callable[..., Any], *arrays: Num[Array, "_ d"]) -> An
     return lax.scan(step, start, jnp.arange(0, covered, width))[0]
 
 
-def _even_width(d: int) -> int:
-    """The widest piece that divides d, so that none is left over; COLUMNS_PER_PIECE where it would be narrow."""
-    return next((w for w in range(COLUMNS_PER_PIECE, COLUMNS_PER_PIECE // 4, -1) if d % w == 0), COLUMNS_PER_PIECE)
+def _even_width(d: int, most: int) -> int:
+    """The widest piece of up to `most` columns that divides d, so that none is left over; `most` if it is narrow."""
+    return next((w for w in range(most, most // 4, -1) if d % w == 0), most)
 
 
 def gram(
@@ -65,8 +67,7 @@ def row_blocks(z: Float[Array, "n p"], *, bfloat16: bool = False) -> tuple[Array
     """Blocks of rows of `z @ z.T`, each from its diagonal on: products off the diagonal are made once."""
     n, kind = z.shape[0], z.dtype
     z = z.astype(jnp.bfloat16) if bfloat16 else z
-    # a GPU is quicker with one large product than with a few small ones
-    rows = max(ROWS_PER_BLOCK, -(-n // 8)) if jax.default_backend() == "cpu" or n > 16 * ROWS_PER_BLOCK else n
+    rows = max(ROWS_PER_BLOCK, -(-n // 8)) if n > choices().blocked_gram_above else n
     return tuple(
         jnp.matmul(z[i : i + rows], z[i:].T, precision=HIGHEST, preferred_element_type=kind) for i in range(0, n, rows)
     )

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num
+
+from .backends import choices
 
 HIGHEST = lax.Precision.HIGHEST
 """Asked of every product of features: the default on recent GPUs rounds inputs to 10 bits, which changes neighbours."""
@@ -159,8 +160,8 @@ def inner(a: Float[Array, "*shape"], b: Float[Array, "*shape"]) -> Float[Array, 
 def tile_inner(a: Float[Array, "x ..."], b: Float[Array, "y ..."]) -> Float[Array, "x y"]:
     """Inner products of all pairs of two stacks: one matrix product, cut into pieces that a CPU's cache holds."""
     a, b = a.reshape(a.shape[0], -1), b.reshape(b.shape[0], -1)
-    size, piece = a.shape[1], 4096
-    if size <= piece or jax.default_backend() != "cpu":
+    size, piece = a.shape[1], choices().inner_piece
+    if piece is None or size <= piece:
         return jnp.matmul(a, b.T, precision=HIGHEST)
     # Eigen multiplies matrices of up to 64 rows by one thread; with a row of zeros more all threads take part.
     filled = all(56 <= z.shape[0] <= 64 for z in (a, b))

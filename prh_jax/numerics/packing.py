@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from .backends import choices
 from .blocks import COMPARED_AT_ONCE, in_chunks
 from .linalg import HIGHEST
 from .varying import varying_as
@@ -63,8 +64,7 @@ def order_inner(
         a, b = a.at[..., -1].multiply(0.5**0.5), b.at[..., -1].multiply(2**0.5)
     a, b = a.reshape(x, n * half).T, b.reshape(y, n * half).T
     # pieces of whole rows of the packed matrix: a processor's cache holds them, a GPU is kept busy
-    piece = 2**10 if jax.default_backend() == "cpu" else 2**17
-    rows = next(r for r in range(max(1, min(n, piece // half)), 0, -1) if n % r == 0)
+    rows = next(r for r in range(max(1, min(n, choices().order_piece // half)), 0, -1) if n % r == 0)
 
     def some(chunk):
         places = jax.vmap(packed_places)(chunk).reshape(len(chunk), -1, rows * half)

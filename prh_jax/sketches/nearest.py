@@ -9,6 +9,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from ..numerics.backends import choices
 from ..numerics.linalg import HIGHEST
 from .base import Candidates, Order
 
@@ -94,7 +95,7 @@ def largest(values: Float[Array, "rows n"], k: int) -> Int[Array, "rows k"]:
     """
     n = values.shape[1]
     groups = n // GROUP
-    if groups <= 4 * k:
+    if groups <= 4 * k or k <= choices().one_level_top_k:
         return first_places(values, k)
     maxima = jnp.max(values[:, : groups * GROUP].reshape(-1, groups, GROUP), axis=2)
     best = jnp.sort(lax.top_k(maxima, k)[1], axis=1)

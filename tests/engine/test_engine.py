@@ -41,13 +41,16 @@ def run(code, *arguments, devices=1, wait=True):
 
 
 DEVICES = """
-import sys, jax
+import dataclasses, sys, jax
 from prh_jax import align
 from prh_jax.engine import tiling
+from prh_jax.numerics import backends
 tiling.TILE = 2
 path, out, names = sys.argv[1], sys.argv[2], sys.argv[3].split(";")
 assert len(jax.devices()) == 4
 for count in (1, 2, 4):
+    # of two devices, the first finds the thresholds
+    backends.CPU = dataclasses.replace(backends.CPU, device_thresholds=count == 2)
     align(path, metrics=names, output=f"{out}/{count}.zarr", devices=jax.devices()[:count])
 """
 

@@ -1,10 +1,14 @@
 """Order statistics by bits are those of a sort."""
 
+import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
 
+from prh_jax.engine import device_quantile
+from prh_jax.engine.preprocess import Preprocess
 from prh_jax.engine.quantile import PIECE, order_statistics, row_quantiles
+from prh_jax.stores.source import GivenLayers
 
 
 def samples(kind, size=5000):
@@ -48,15 +52,44 @@ def test_row_quantiles_are_numpys(q, dtype, long, monkeypatch):
     np.testing.assert_allclose(row_quantiles(layers, q), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("long", [0, 10**9], ids=["counted", "partitioned"])
+@pytest.mark.parametrize("way", ["counted", "partitioned", "on a device"])
 @pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16], ids=lambda t: np.dtype(t).name)
 @pytest.mark.parametrize("kind", ["normal", "ties", "wide", "close", "zeros"])
-def test_row_quantiles_of_values_far_from_evenly_spread(kind, dtype, long, monkeypatch):
-    monkeypatch.setattr("prh_jax.engine.quantile.LONG", long)
+def test_row_quantiles_of_values_far_from_evenly_spread(kind, dtype, way, monkeypatch):
+    monkeypatch.setattr("prh_jax.engine.quantile.LONG", 0 if way == "counted" else 10**9)
     values = samples(kind, 30_000).astype(dtype).reshape(2, -1)
     for q in (0.0, 0.3, 0.95, 1.0):
         expected = np.quantile(np.abs(values.astype(np.float64)), q, axis=1)
-        np.testing.assert_allclose(row_quantiles([values], q), expected, rtol=1e-12)
+        if way == "on a device":
+            found = device_quantile.row_quantiles([jnp.asarray(values)], q)
+            np.testing.assert_array_equal(found, row_quantiles([values], q))
+        else:
+            found = row_quantiles([values], q)
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16], ids=lambda t: np.dtype(t).name)
+@pytest.mark.parametrize("kind", ["ties", "wide", "zeros"])
+def test_order_statistics_on_a_device_are_those_of_a_sort(kind, dtype):
+    """Two layers of other widths; subnormal numbers too."""
+    with np.errstate(over="ignore"):
+        values = np.nan_to_num(samples(kind).astype(dtype).astype(np.float32), posinf=1, neginf=1).astype(dtype)
+    magnitudes = np.sort(np.abs(values.astype(np.float32)))
+    layers = [jnp.asarray(values[:3000].reshape(10, 300)), jnp.asarray(values[3000:].reshape(10, 200))]
+    for rank in (0, 1, len(values) // 2, int(0.95 * len(values)), len(values) - 1):
+        assert device_quantile.order_statistic(layers, rank) == magnitudes[rank]
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("scope", ["tensor", "layer"])
+def test_thresholds_are_the_same_to_the_bit_wherever_features_lie(scope, exact):
+    rng = np.random.default_rng(5)
+    for dtype in (np.float16, np.float32):
+        layers = [(rng.standard_normal((40, d)) * 10.0**d).astype(dtype) for d in (1, 3, 2)]
+        source = GivenLayers(layers)
+        preprocess = Preprocess(0.8, exact=exact, scope=scope)
+        expected = preprocess.thresholds(source, layers)
+        np.testing.assert_array_equal(preprocess.thresholds(source, [jnp.asarray(x) for x in layers]), expected)
 
 
 def test_row_quantiles_of_layers_of_two_dtypes():

@@ -1,5 +1,6 @@
 """Arithmetic that must be exact is."""
 
+import dataclasses
 from fractions import Fraction
 
 import jax
@@ -9,7 +10,7 @@ import pytest
 from oracles import ORACLES
 
 import prh_jax
-from prh_jax.numerics import blocks, linalg, subspace
+from prh_jax.numerics import backends, linalg, subspace
 from prh_jax.numerics.blocks import gram, sum_over_columns
 from prh_jax.numerics.packing import pack_upper, unpack_upper
 
@@ -62,7 +63,7 @@ def test_gram_by_blocks_is_the_product_and_symmetric(n):
 @pytest.mark.parametrize("d", [40, 64, 67, 150])
 def test_pieces_of_columns_add_up(d, monkeypatch):
     """Widths that equal pieces cover, and one with columns left over; what is done to columns is done in pieces."""
-    monkeypatch.setattr(blocks, "COLUMNS_PER_PIECE", 32)
+    monkeypatch.setattr(backends, "CPU", dataclasses.replace(backends.CPU, columns_per_piece=32))
     x, _ = gram64(300, d)
     given, centred = jnp.asarray(x, jnp.float32), x - x.mean(axis=0)
     got = np.asarray(jax.jit(lambda z: gram(z, prepare=lambda z: z - jnp.mean(z, axis=0, keepdims=True)))(given))

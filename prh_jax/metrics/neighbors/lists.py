@@ -7,10 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Int
 
+from ...numerics.backends import choices
 from ...numerics.varying import varying_as
-
-AT_ONCE = (2**18, 2**25)
-"""Numbers at hand while lists are renumbered: what a processor's cache holds, or what keeps a GPU busy."""
 
 
 def any_lists(neighbors: Int[Array, "..."], axis: int = -1) -> Int[Array, "..."]:
@@ -33,8 +31,7 @@ def compact_lists(
     most = layers * k
     if 8 * (most + 1) >= n and not always:
         return a, b, n
-    at_once = AT_ONCE[0] if jax.default_backend() == "cpu" else AT_ONCE[1]
-    rows = max(1, min(n, at_once // (most if always else n)))
+    rows = max(1, min(n, choices().places_at_once // (most if always else n)))
     groups = -(-n // rows)
     filled = [jnp.pad(z, ((0, 0), (0, groups * rows - n), (0, 0))) for z in (a, b)]
 
@@ -85,8 +82,8 @@ def scan_samples(body: Any, start: Any, a: tuple[Array, ...], b: tuple[Array, ..
     """
     layers_a, n, _ = a[0].shape
     # As many samples at once as keep a processor's cache, or a GPU, busy: by the states of all pairs, and by the table.
-    states, table = (2**14, 2**22) if jax.default_backend() == "cpu" else (2**24, 2**27)
-    size = max(1, min(n, states // (layers_a * b[0].shape[0]), table // (rows * layers_a)))
+    pairs, chosen = layers_a * b[0].shape[0], choices()
+    size = max(1, min(n, chosen.states_at_once // pairs, chosen.table_entries // (rows * layers_a)))
     lists = jax.tree.map(lambda z: z.transpose(1, 2, 0), (a, b))
     whole = n // size * size
     groups = jax.tree.map(lambda z: z[:whole].reshape(-1, size, *z.shape[1:]), lists)
