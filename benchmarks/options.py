@@ -26,7 +26,7 @@ SIZES = {
     },
 }
 
-PARTS = ("kernels", "neighbors", "sweep", "family", "many", "null", "study", "budgets")
+PARTS = ("kernels", "neighbors", "largest", "sweep", "family", "many", "null", "growth", "study", "budgets")
 """What can be measured, in the order in which it is."""
 
 

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from . import growth
 from .run import RESULTS, kernel_table, study_table
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
-START, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"
 PLOT, GROWTH = RESULTS / "study.png", RESULTS / "growth.png"
 
 
@@ -69,40 +69,17 @@ def plot() -> None:
     figure.savefig(PLOT, metadata={"Software": None})
 
 
-def plot_growth() -> None:
-    """Times of a sketch and of a pair against samples, width, neighbours and layers, of one machine."""
-    from matplotlib.figure import Figure
-
-    results = next(r for r in committed() if "sweep" in r)
-    rows = results["sweep"]
-    panels = [("sketch_s", "n"), ("sketch_s", "d"), ("pair_s", "n"), ("pair_s", "k"), ("pair_s", "layers")]
-    figure = Figure(figsize=(13, 3.6), layout="constrained", dpi=150)
-    for ax, (time, varied) in zip(figure.subplots(1, len(panels)), panels, strict=True):
-        unit, label = (1e3, "a layer's sketch, ms") if time == "sketch_s" else (1e6, "a pair's score, µs")
-        for i, name in enumerate(dict.fromkeys(row["metric"] for row in rows)):
-            found = [row for row in rows if row["metric"] == name and row["varied"] == varied and time in row]
-            style = {"color": f"C{i}", "marker": "osD^v<>P"[i % 8], "markersize": 4, "linewidth": 1}
-            ax.plot([row[varied] for row in found], [unit * row[time] for row in found], label=name, **style)
-        ax.set_xscale("log")
-        ax.set_yscale("log")
-        sizes = sorted({row[varied] for row in rows if row["varied"] == varied and time in row})
-        ax.set_xticks(sizes, [f"{size:,}" for size in sizes], fontsize=7, minor=False)
-        ax.set_xticks([], minor=True)
-        ax.set_xlabel({"n": "samples", "d": "width", "k": "neighbours k", "layers": "layers of a side"}[varied])
-        ax.set_title(label, fontsize=9)
-        ax.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(title(results).replace("**", ""), fontsize=9)
-    figure.legend(*ax.get_legend_handles_labels(), fontsize=8, frameon=False, loc="outside right center")
-    figure.savefig(GROWTH, metadata={"Software": None})
-
-
 def main() -> None:
     """Write the plots and the tables of the page."""
     plot()
-    plot_growth()
-    before, rest = PAGE.read_text().split(START)
-    after = rest.split(END)[1]
-    PAGE.write_text(f"{before}{START}\n{section()}\n{END}{after}")
+    grown = next(results for results in committed() if "sweep" in results)
+    growth.plot(grown, title(grown).replace("**", ""), GROWTH)
+    page = PAGE.read_text()
+    for name, text in (("benchmarks", section()), ("growth", growth.table(grown))):
+        before, rest = page.split(f"<!-- {name} -->")
+        after = rest.split(f"<!-- /{name} -->")[1]
+        page = f"{before}<!-- {name} -->\n{text}\n<!-- /{name} -->{after}"
+    PAGE.write_text(page)
 
 
 if __name__ == "__main__":

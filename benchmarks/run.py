@@ -12,7 +12,7 @@ from prh_jax.metrics.registry import METRICS, SUPPORTED_METRICS
 from prh_jax.stores.publish import write_whole
 from prh_jax.stores.target import file_target
 
-from . import budgets, family, kernels, machine, many_samples, neighbors, null, study, sweep
+from . import budgets, family, growth, kernels, largest, machine, many_samples, neighbors, null, study, sweep
 from .options import PARTS, SIZES, add_arguments
 
 RESULTS = Path(__file__).parent / "results"
@@ -52,10 +52,19 @@ def _neighbors(args: argparse.Namespace, size: dict[str, Any], *_: Any) -> dict[
     return {"neighbors": neighbors.measure(n=size["graph"], d=size["d"], k=size["ks"][0], rounds=size["rounds"])}
 
 
+def _largest(args: argparse.Namespace, size: dict[str, Any], *_: Any) -> dict[str, Any]:
+    ks = (5,) if args.size == "toy" else (10, 20, 50, 100)
+    return {"largest": largest.measure(args.size, ks=ks, d=size["d"], rounds=size["rounds"])}
+
+
 def _sweep(args: argparse.Namespace, size: dict[str, Any], *_: Any) -> dict[str, Any]:
     toy = args.size == "toy"
     names = SUPPORTED_METRICS[1:4] if toy else SUPPORTED_METRICS
     return {"sweep": sweep.measure(names, toy=toy, peak=size["peak"])}
+
+
+def _growth(args: argparse.Namespace, *_: Any) -> dict[str, Any]:
+    return {"growth": growth.measure(toy=args.size == "toy")}
 
 
 def _family(args: argparse.Namespace, size: dict[str, Any], *_: Any) -> dict[str, Any]:
@@ -90,10 +99,12 @@ def _budgets(args: argparse.Namespace, size: dict[str, Any], folder: Path, *_: A
 MEASURES: dict[str, RowRange] = {
     "kernels": _kernels,
     "neighbors": _neighbors,
+    "largest": _largest,
     "sweep": _sweep,
     "family": _family,
     "many": _many,
     "null": _null,
+    "growth": _growth,
     "study": _study,
     "budgets": _budgets,
 }
@@ -140,10 +151,12 @@ def study_table(results: dict[str, Any]) -> str:
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "kernels": kernel_table,
     "neighbors": lambda results: json.dumps(results["neighbors"]),
+    "largest": lambda results: largest.table(results["largest"]),
     "sweep": lambda results: sweep.table(results["sweep"]),
     "family": lambda results: family.table(results["family"]),
     "many": lambda results: many_samples.table(results["many"]),
     "null": null.tables,
+    "growth": lambda results: growth.table({"sweep": []} | results),
     "study": study_table,
     "budgets": lambda results: budgets.table(results["budgets"]),
 }

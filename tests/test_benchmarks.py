@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 import prh_jax  # noqa: E402
 from benchmarks import (  # noqa: E402
     family,
+    growth,
     many_samples,
     opponents,
     plain_calls,
@@ -30,8 +31,8 @@ from prh_jax.sketches.nearest import query_rows  # noqa: E402
 def test_toy_size_runs_and_writes_json(tmp_path, capsys):
     path = tmp_path / "toy.json"
     fixed = ["--size", "toy", "--output", str(path), "--features", str(tmp_path / "features"), "--each"]
-    assert main([*fixed, "--parts", "kernels", "neighbors", "sweep"]) == 0
-    assert main([*fixed, "--parts", "null", "study", "budgets"]) == 0  # beside those that are there
+    assert main([*fixed, "--parts", "kernels", "neighbors", "largest", "sweep"]) == 0
+    assert main([*fixed, "--parts", "null", "growth", "study", "budgets"]) == 0  # beside those that are there
     results = json.loads(path.read_text())
     assert [row["metric"] for row in results["kernels"]] == SUPPORTED_METRICS
     for row in results["kernels"]:
@@ -39,6 +40,7 @@ def test_toy_size_runs_and_writes_json(tmp_path, capsys):
         assert 0 <= row["bfloat16_error"] < 0.1
     assert {(row["metric"], row["varied"]) for row in results["sweep"]} >= {("mutual_knn", "n"), ("cka", "layers")}
     assert all(row["pair_s"] > 0 for row in results["sweep"] if row["varied"] != "d")
+    assert all(share == 1 for row in results["largest"] for share in row["right"].values())
     assert [row["budget_bytes"] for row in results["budgets"]] == [2**31]
     assert all(row["peak_bytes"] > 0 for row in results["budgets"])
     assert [row["metrics"] for row in results["study"]] == ["all", ["mutual_knn"]]
@@ -46,8 +48,17 @@ def test_toy_size_runs_and_writes_json(tmp_path, capsys):
     for row in results["null_pair"]:
         assert row["package_ratio"] > 0 and row["loop_ratio"] > 0 and row["largest_difference"] < 2e-5
     assert [row["metric"] for row in results["null_study"]] == ["mutual_knn", "cka"]
+    assert {row["varied"] for row in results["growth"]} == {"n", "orders", "models"}
     out = capsys.readouterr().out
     assert "| mutual_knn |" in out and "| all metrics |" in out
+
+
+def test_exponents_are_those_of_powers_of_one_algorithm():
+    sizes = [1, 2, 4, 8, 16, 32]
+    squares = [3.0 * s**2 for s in sizes]
+    assert growth.exponent(sizes, squares) == pytest.approx(2)
+    assert growth.exponent(sizes, [*squares[:4], 16.0, 32.0], change=8) == pytest.approx(1)
+    assert growth.exponent(sizes, [*squares[:5], 32.0], change=16) == pytest.approx(2)  # one point has no slope
 
 
 def test_a_sweep_of_many_samples_takes_the_sketch_that_studies_take(monkeypatch):
@@ -108,7 +119,9 @@ def test_the_reference_of_extraction_is_asked_for(tmp_path):
 
 def test_the_page_of_benchmarks_shows_the_results_that_are_committed():
     page = report.PAGE.read_text()
-    assert report.section() == page.split(report.START)[1].split(report.END)[0].strip()
+    grown = next(results for results in report.committed() if "sweep" in results)
+    for name, text in (("benchmarks", report.section()), ("growth", growth.table(grown))):
+        assert text == page.split(f"<!-- {name} -->")[1].split(f"<!-- /{name} -->")[0].strip()
     assert report.PLOT.exists() and report.GROWTH.exists()
     results = next(r for r in report.committed() if "study_reference_seconds" in r)
     seconds = next(row["seconds"] for row in results["study"] if row["metrics"] == "all")

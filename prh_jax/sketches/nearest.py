@@ -88,14 +88,21 @@ def nearest(
 
 
 def largest(values: Float[Array, "rows n"], k: int) -> Int[Array, "rows k"]:
-    """The indices that `lax.top_k` gives, ties to the lowest among them, of long rows several times faster.
+    """The indices that `lax.top_k` gives, ties to the lowest among them, of long rows several times faster."""
+    if values.shape[1] // GROUP <= 4 * k or k <= choices().one_level_top_k:
+        return first_places(values, k)
+    return in_two_levels(values, k)
+
+
+def in_two_levels(values: Float[Array, "rows n"], k: int) -> Int[Array, "rows k"]:
+    """The indices that `lax.top_k` gives, from the maxima of groups of entries.
 
     The k largest are within the k groups of the largest maxima: a group left out has k before it, each with an entry
     that is larger, or equal and further ahead.
     """
     n = values.shape[1]
     groups = n // GROUP
-    if groups <= 4 * k or k <= choices().one_level_top_k:
+    if groups <= k:
         return first_places(values, k)
     maxima = jnp.max(values[:, : groups * GROUP].reshape(-1, groups, GROUP), axis=2)
     best = jnp.sort(lax.top_k(maxima, k)[1], axis=1)
