@@ -40,6 +40,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "curve_over_k",
         "curve_over_n",
     ),
+    "analysis.matching": ("match_layers",),
     "analysis.trend": ("trend",),
     "analysis.neighbor_gallery": ("neighbor_gallery",),
     "plot.html_report": ("report",),

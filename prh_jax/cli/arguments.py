@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-AGGREGATES = ("max", "mean", "row_max_mean")
-HOW = ("best", "mean", "same_depth")
+AGGREGATES = ("max", "mean", "row_max_mean", "assignment", "dtw", "transport")
+HOW = ("best", "mean", "same_depth", "assignment", "dtw", "transport")
 """The names that `null.settings` and `results.reduce` know: here too, as help must not wait for numpy."""
 
 
@@ -17,7 +17,8 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
         "--how",
         default="best",
         choices=HOW,
-        help="from layer pairs to a model pair: the best, the mean, or the mean at equal relative depth (%(default)s)",
+        help="from layer pairs to a model pair: the best, the mean, the mean at equal relative depth, or the mean over "
+        "matched layers: one to one, in order, or by shares (%(default)s)",
     )
 
 

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .layer_matching import assignment, dtw, transport
+
 Exchange = Literal["within", "whole"]
 Aggregate = Callable[[np.ndarray], Any]
 
@@ -19,11 +21,14 @@ AGGREGATES: dict[str, Aggregate] = {
     "max": lambda scores: np.nanmax(scores, axis=(-2, -1)),
     "mean": lambda scores: np.nanmean(scores, axis=(-2, -1)),
     "row_max_mean": row_max_mean,
+    "assignment": assignment,
+    "dtw": dtw,
+    "transport": transport,
 }
 """From the scores (..., layers of x, layers of y) of a model pair to its alignment score."""
 
 
-SYMMETRIC = ("max", "mean")
+SYMMETRIC = ("max", "mean", "assignment", "dtw", "transport")
 """Aggregates that are the same for a model pair and for the pair turned round."""
 
 
@@ -44,8 +49,10 @@ class Null:
     alpha
         Level of the critical score, in (0, 1).
     aggregate
-        From the layer pairs of a model pair to its score: a name in AGGREGATES, or a function of the scores (layers of
-        x, layers of y). It applies to the observed scores and to those of each permutation.
+        From the layer pairs of a model pair to its score, observed and under each permutation: "max", "mean",
+        "row_max_mean" (the best of each layer of x, averaged), or the mean over matched layers: "assignment" (one to
+        one), "dtw" (in order, by dynamic time warping), "transport" (by shares, by optimal transport). Or a function
+        of the scores (layers of x, layers of y).
     stop_after
         Stop a model pair at this number of permutations that score at least as high as observed (Besag and Clifford
         1991), so that clear cases of chance cost little. None runs all permutations for every pair.

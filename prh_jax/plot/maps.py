@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ..null.layer_matching import layer_weights
 from ..results.alignment import Alignment
 from ..results.covariates import spearman
 from ..results.pairs import pair_scores
@@ -143,7 +144,9 @@ def model_map(
     return ax
 
 
-def layer_map(result: Alignment, metric: str, model_x: str, model_y: str, *, ax: Any = None) -> Any:
+def layer_map(
+    result: Alignment, metric: str, model_x: str, model_y: str, *, match: str | None = None, ax: Any = None
+) -> Any:
     """Draw the layer-by-layer scores of one model pair, with a ring around the best layer pair.
 
     Depth grows to the right and down. Bright cells are close, even if the metric is a distance. If both models are the
@@ -155,6 +158,9 @@ def layer_map(result: Alignment, metric: str, model_x: str, model_y: str, *, ax:
         The scores to draw.
     model_x, model_y
         Labels of the two models.
+    match
+        Mark the layers that match, by a way of `match_layers`: "assignment", "dtw" or "transport". Larger dots weigh
+        more. The title has the score of the match.
     ax
         Axes to draw into; a new figure if None.
 
@@ -182,16 +188,29 @@ def layer_map(result: Alignment, metric: str, model_x: str, model_y: str, *, ax:
         at = (float(best["depth_y"]), float(best["depth_x"]))
         ax.plot(*at, "o", markersize=11, markerfacecolor="none", markeredgecolor="white", markeredgewidth=3.2)
         ax.plot(*at, "o", markersize=11, markerfacecolor="none", markeredgecolor="#D55E00", markeredgewidth=1.8)
+    matched = None
+    if match is not None and best["depth_x"] >= 0:
+        matched = _dots(ax, scores.values, match, result.provenance.sign(metric))
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axis_labels(ax, *(f"depth in {short_name(model, 40)}" for model in (model_y, model_x)))
     if best["depth_x"] >= 0:
         _bar(ax, image, value_words(result, metric), 3.2)
-    where = f"best {float(best['score']):.4f} at depths {int(best['depth_x'])}, {int(best['depth_y'])}"
+    where = "" if matched is None else f"{over_layers(match)}: {matched:.4f}\n"
+    where += f"best {float(best['score']):.4f} at depths {int(best['depth_x'])}, {int(best['depth_y'])}"
     lone = "one layer, with itself: nothing to compare"
     nothing = lone if best["self_pair"] and scores.size == 1 else "no score"
     title(ax, where if best["depth_x"] >= 0 else nothing)
     return ax
+
+
+def _dots(ax: Any, scores: np.ndarray, how: str, sign: int) -> float:
+    """Draw a dot on each matched layer pair, larger for more weight, and return the score of the match."""
+    weights = layer_weights(sign * scores, how)
+    rows, columns = np.nonzero(weights > 1e-12)
+    share = weights[rows, columns]
+    ax.scatter(columns, rows, s=36 * share / share.max(), color="white", edgecolors="black", linewidths=0.8, zorder=3)
+    return float(np.sum(share * scores[rows, columns]))
 
 
 def metric_map(result: Alignment, *, how: How = "best", per: str = "model", ax: Any = None) -> Any:

@@ -260,8 +260,8 @@ class Alignment:
         metric, model_x, model_y
             As in `layers`. The coordinate `self_pair` marks a model with itself.
         how
-            "best" is the best layer pair, "mean" the mean of all, "same_depth" the mean over layers of x, each with the
-            layer of y at the nearest relative depth. Or a function of the scores (layers of x, layers of y).
+            "best" layer pair, "mean" of all, "same_depth": mean over layers of x, each with the layer of y at the
+            nearest relative depth. "assignment", "dtw", "transport" as `Null` has them. Or a function of the scores.
         """
         scores = self.layers(metric, model_x, model_y)
         larger = self.provenance.larger_is_closer(metric)

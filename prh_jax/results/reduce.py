@@ -7,8 +7,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-HOW = ("best", "mean", "same_depth")
-"""Reductions by name: the best layer pair, the mean of all, or the mean over layers at the same relative depth."""
+from ..null.layer_matching import WEIGHTS
+from ..null.settings import AGGREGATES
+
+HOW = ("best", "mean", "same_depth", *WEIGHTS)
+"""Reductions by name: the best layer pair, the mean of all, the mean over layers at the same relative depth, and means
+over layers that are matched one to one, in order, or by shares."""
 How = str | Callable[[np.ndarray], Any]
 
 
@@ -81,6 +85,9 @@ def reduce_layers(scores: xr.DataArray, how: How, *, larger_is_closer: bool = Tr
         raise ValueError(f"Unknown reduction {how!r}; there are {', '.join(HOW)}, or give a function of a 2-D array.")
     if how == "best":
         return best_layers(scores, larger_is_closer=larger_is_closer)["score"]
+    if how in WEIGHTS:
+        sign = 1 if larger_is_closer else -1
+        return _reduce(scores, lambda block: sign * AGGREGATES[how](sign * block))
     return mean_layers(scores) if how == "mean" else same_depth_layers(scores)
 
 

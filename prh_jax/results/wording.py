@@ -16,6 +16,9 @@ OVER_LAYERS = {
     "mean": "mean over layer pairs",
     "same_depth": "same relative depth",
     "row_max_mean": "mean of the best of each layer of x",
+    "assignment": "layers matched one to one",
+    "dtw": "layers matched in order",
+    "transport": "layers coupled by optimal transport",
 }
 """Words for the ways to get one number from layer pairs; "max" is the closest pair, even if smaller is closer."""
 

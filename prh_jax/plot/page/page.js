@@ -39,7 +39,14 @@ function layerScore(i, j, a, b) {
   const columns = modelsY[modelsY.length - 1].start + modelsY[modelsY.length - 1].layers.length;
   return numbers(metric().scores)[(modelsX[i].start + a) * columns + modelsY[j].start + b];
 }
-const ways = { best: "best over layer pairs", mean: "mean over layer pairs", same_depth: "same relative depth" };
+const ways = {
+  best: "best over layer pairs",
+  mean: "mean over layer pairs",
+  same_depth: "same relative depth",
+  assignment: "layers matched one to one",
+  dtw: "layers matched in order",
+  transport: "layers coupled by optimal transport",
+};
 function valueWord() {
   return state.value === "calibrated" ? `calibrated ${metric().quantity}` : `${metric().words}, ${ways[state.how]}`;
 }
