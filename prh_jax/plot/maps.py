@@ -181,7 +181,7 @@ def layer_map(result: Alignment, metric: str, model_x: str, model_y: str, *, ax:
     if best["depth_x"] >= 0:
         at = (float(best["depth_y"]), float(best["depth_x"]))
         ax.plot(*at, "o", markersize=11, markerfacecolor="none", markeredgecolor="white", markeredgewidth=3.2)
-        ax.plot(*at, "o", markersize=11, markerfacecolor="none", markeredgecolor="#D55E00", markeredgewidth=1.8)
+        ax.plot(*at, "o", markersize=11, markerfacecolor="none", markeredgecolor="black", markeredgewidth=1.8)
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axis_labels(ax, *(f"depth in {short_name(model, 40)}" for model in (model_y, model_x)))
@@ -190,13 +190,15 @@ def layer_map(result: Alignment, metric: str, model_x: str, model_y: str, *, ax:
     where = f"best {float(best['score']):.4f} at depths {int(best['depth_x'])}, {int(best['depth_y'])}"
     lone = "one layer, with itself: nothing to compare"
     nothing = lone if best["self_pair"] and scores.size == 1 else "no score"
-    title(ax, where if best["depth_x"] >= 0 else nothing)
+    words = where if best["depth_x"] >= 0 else nothing
+    title(ax, f"{words}; hatched: a layer with itself" if best["self_pair"] and scores.size > 1 else words)
     return ax
 
 
 def metric_map(result: Alignment, *, how: How = "best", per: str = "model", ax: Any = None) -> Any:
     """Draw the agreement of the metrics: Spearman's correlation of their scores over model pairs or layer pairs.
 
+    A distance counts with its sign turned, so that 1 means that two metrics order the pairs alike by closeness.
     A model with itself is no pair. Two models that were scored in both orders are one pair, with the mean of both
     scores.
 
@@ -231,7 +233,8 @@ def metric_map(result: Alignment, *, how: How = "best", per: str = "model", ax: 
             known = np.isfinite(one) & np.isfinite(other)
             found[i, j] = spearman(one[known], other[known])
     names = [as_text(quantity(result, metric)) for metric in result.metrics]
-    heading = f"rank correlation of scores over {per} pairs"
+    turned = not all(result.provenance.larger_is_closer(metric) for metric in result.metrics)
+    heading = f"rank correlation of {'closeness' if turned else 'scores'} over {per} pairs"
     return _cells(found, names, names, ax=ax, heading=heading, name="Spearman", low=-1, high=1, cmap="PuOr", digits=2)
 
 
@@ -301,7 +304,7 @@ def _cells(
             ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, color="white", alpha=0.8, linewidth=0))
         upon = ink_upon(image.cmap(image.norm(value))[:3]) if np.isfinite(value) else "black"
         shown = f"{value:.{digits}f}" if np.isfinite(value) else "-"
-        ax.text(j, i, shown, ha="center", va="center", fontsize=6.5, color="#666666" if faint else upon)
+        ax.text(j, i, shown, ha="center", va="center", fontsize=6.5, color="#505050" if faint else upon)
     ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
     if known.size:
         _bar(ax, image, name, 0.32 * len(rows))
