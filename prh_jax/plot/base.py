@@ -114,7 +114,8 @@ def wrapped(text: str, inches: float, size: float) -> str:
     signs = max(16, int(inches * 72 / (0.56 * size)))
     whole = text.replace(" = ", "\u00a0=\u00a0")  # no line ends within
     lines = textwrap.wrap(whole, signs, break_on_hyphens=False)
-    even = textwrap.wrap(whole, max(16, len(whole) // max(len(lines), 1) + 8), break_on_hyphens=False)
+    longest = max(map(len, whole.split()), default=0)
+    even = textwrap.wrap(whole, max(16, longest, len(whole) // max(len(lines), 1) + 8), break_on_hyphens=False)
     lines = even if len(even) == len(lines) else lines
     return as_text("\n".join(lines or [text]).replace("\u00a0=\u00a0", " = "))
 
@@ -146,9 +147,9 @@ def short_number(value: float) -> str:
     return f"{value / 10 ** (3 * power):g}{('', 'k', 'M', 'B', 'T')[power]}"
 
 
-def outside_legend(ax: Any, handles: Any, texts: Any, *, where: str = "right") -> Any:
+def outside_legend(ax: Any, handles: Any, texts: Any, *, where: str = "right", **more: Any) -> Any:
     """A legend to the right of the figure or below it; next to the axes if the figure is the user's."""
-    options: dict[str, Any] = {"fontsize": 7, "frameon": False, "handlelength": 2.6}
+    options: dict[str, Any] = {"fontsize": 7, "frameon": False, "handlelength": 2.6, **more}
     figure = ax.figure
     if figure.get_gid() == _OWN:
         place = "outside right upper" if where == "right" else "outside lower center"

@@ -340,6 +340,8 @@ def _bar(ax: Any, image: Any, name: str, inches: float) -> None:
 
 def _explain(ax: Any, sides: list[list[str] | None], colors: dict[str, str], note: str | None, *, own: bool) -> None:
     """Draw strips of the families along both axes, and a legend of the colours."""
+    from matplotlib import colormaps
+    from matplotlib.legend_handler import HandlerTuple
     from matplotlib.patches import Patch, Rectangle
 
     colors = {family: ink(color) for family, color in colors.items()}
@@ -358,11 +360,14 @@ def _explain(ax: Any, sides: list[list[str] | None], colors: dict[str, str], not
         )
     handles = [Patch(color=color) for color in colors.values()]
     texts = [as_text(family) for family in colors]
-    if note:
-        handles.append(Patch(facecolor="white", edgecolor="#777777"))
+    more: dict[str, Any] = {}
+    if note:  # both ends of the scale: white alone is a family's colour on dark backgrounds
+        ends = [0.8 + 0.2 * np.array(colormaps["cividis"](end)[:3]) for end in (0.0, 1.0)]
+        handles.append(tuple(Patch(facecolor=end) for end in ends))
         texts.append(note)
+        more["handler_map"] = {tuple: HandlerTuple(ndivide=None, pad=0)}
     if own:
         handles.append(Patch(**HATCHED))
         texts.append("a model with itself")
     if handles:
-        outside_legend(ax, handles, texts, where="below")
+        outside_legend(ax, handles, texts, where="below", **more)

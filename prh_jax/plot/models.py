@@ -23,7 +23,7 @@ from .base import (
     spans_decades,
     title,
 )
-from .colors import COLORS, GREY, Families, colors_of, families_of, ink
+from .colors import GREY, Families, colors_of, families_of, ink
 from .points import numbered_points, put_numbers
 
 
@@ -277,7 +277,7 @@ def metric_scatter(result: Alignment, metric_a: str, metric_b: str, *, how: How 
         )
     a, b = a[known], b[known]
     ax = new_axes(ax, 4.4, 3.8)
-    ax.plot(a, b, "o", markersize=4.5, color=COLORS[0], markeredgecolor=ax.get_facecolor(), markeredgewidth=0.5)
+    ax.plot(a, b, "o", markersize=4.5, color=ink("#000000"), markeredgecolor=ax.get_facecolor(), markeredgewidth=0.5)
     title(ax, f"Spearman {spearman(a, b):.2f}, {len(a)} model pairs")
     axis_labels(ax, value_words(result, metric_a), value_words(result, metric_b))
     return ax

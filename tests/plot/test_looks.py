@@ -11,7 +11,7 @@ pytest.importorskip("matplotlib.figure")
 from matplotlib.colors import to_hex
 from test_figures import LANGUAGE, VISION, draw, every_figure, legend_of, legend_texts, ticks
 
-from prh_jax.plot.base import short_number
+from prh_jax.plot.base import short_number, wrapped
 from prh_jax.plot.colors import COLORS, GREY, ink_upon
 from prh_jax.plot.html_report import _models
 
@@ -127,6 +127,7 @@ def test_chance_scores_and_rings_have_no_colour_of_a_family(long_names):
         plot.null_histogram(long_names, "mutual_knn", name, long_names.models_y[1]),
         plot.sample_curve(xr.Dataset(numbers, coords={"n": [10, 20]})),
         plot.layer_map(long_names, "mutual_knn", name, long_names.models_y[1]),
+        plot.metric_scatter(varied := made_result({"a": 1, "b": 1}, {"c": 1, "d": 1}, ("cka", "rtd")), *varied.metrics),
     ]
     for ax in made:
         drawn = [line.get_markeredgecolor() if line.get_marker() == "o" else line.get_color() for line in ax.lines]
@@ -144,6 +145,22 @@ def test_words_next_to_a_figure_say_what_it_counts(long_names):
         assert "mean over 5 models, itself aside" in ax.get_ylabel().replace("\n", " ")
     ax = plot.model_space(few, "mutual_knn")
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("first coordinate", "second coordinate")
+
+
+def test_pale_cells_are_explained_by_no_colour_of_a_family(long_names):
+    from matplotlib import style
+
+    kinds = [str(i % 8) for i in range(29)]
+    with style.context("dark_background"):
+        result = long_names.assign(family=dict(zip(long_names.models_x, kinds, strict=True)))
+        ax = plot.model_map(result, "mutual_knn", significance="p")
+        drawn = [to_hex(patch.get_facecolor()) for patch in legend_of(ax).get_patches()]
+    assert len(drawn) == len(set(drawn)) == 8 + 1 + 1  # families, pale (the first of its two), a model with itself
+
+
+def test_lines_of_text_end_between_words():
+    text = "language-model-bloom-0.5b-instruct-v0.0 with hog: p = 0.0164"
+    assert wrapped(text, 3.8, 9).split("\n") == ["language-model-bloom-0.5b-instruct-v0.0", "with hog: p = 0.0164"]
 
 
 def two_families(result):
