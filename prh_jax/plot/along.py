@@ -18,6 +18,7 @@ from .base import (
     new_axes,
     number_axis,
     outside_legend,
+    over_models,
     short_name,
     title,
 )
@@ -129,7 +130,8 @@ def curve(
         if mean:
             filled = np.isfinite(middle)
             low, high = (reach(found[filled], axis=1) for reach in (np.nanmin, np.nanmax))
-            band = ax.fill_between(at[filled], low, high, color=looks["color"], alpha=0.2, linewidth=0)
+            filling, edge = ((looks["color"], alpha) for alpha in (0.2, 0.6))
+            band = ax.fill_between(at[filled], low, high, facecolor=filling, edgecolor=edge, linewidth=0.6)
         handles.append((band, line) if mean else line)
     if many:
         texts, handles = (list(each) for each in zip(*dict(zip(texts, handles, strict=True)).items(), strict=True))
@@ -149,7 +151,7 @@ def curve(
     number_axis(ax.xaxis, number[known], log=log)
     name = {"step": "training step"}.get(x, x) if isinstance(x, str) else "number"
     words = [value_words(result, metric, values), *([over_layers(how)] if values == "score" else [])]
-    words += [f"mean over {len(others)} models (band: least to greatest)"] if mean else []
+    words += [f"{over_models(len(others), itself=not apart.all())} (band: least to greatest)"] if mean else []
     axis_labels(ax, name if xlabel is None else xlabel, ", ".join(words))
     if len(drawn) == 1 and drawn[0]:
         title(ax, short_name(drawn[0], 44))

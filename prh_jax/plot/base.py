@@ -39,6 +39,11 @@ def write_figure(ax: Any, path: str | Path) -> Path:
     return path
 
 
+def over_models(count: int, *, itself: bool) -> str:
+    """Words for a mean over the models of the other side; `itself` if a model of this side is one of them."""
+    return f"mean over {count} models" + ", itself aside" * itself
+
+
 def short_name(model: str, limit: int = 28) -> str:
     """Return the last part of a model's name, with its revision, shortened in the middle if it is long.
 
@@ -56,7 +61,14 @@ def short_name(model: str, limit: int = 28) -> str:
     """
     whole = model.rstrip("/")
     checkpoint = re.search(r"[^/@]+@[^@]+$", whole)  # of org/name@refs/pr/1, too, all but the organisation
-    return shorten(plain_name(checkpoint[0] if checkpoint else whole.rsplit("/", 1)[-1]), limit)
+    return _cut(plain_name(checkpoint[0] if checkpoint else whole.rsplit("/", 1)[-1]), limit)
+
+
+def _cut(name: str, limit: int) -> str:
+    """A name cut in the middle, but before the mark of random weights at its end if there is room for both."""
+    mark = re.search(r" \[random init [^\]]*\]$", name)
+    room = limit - len(mark[0]) if mark else 0
+    return shorten(name[: mark.start()], room) + mark[0] if mark and room >= 12 else shorten(name, limit)
 
 
 def as_text(text: Any) -> str:
@@ -74,7 +86,7 @@ def names_apart(names: Iterable[Any], limit: int = 44) -> list[str]:
     full = [str(name) for name in names]
     short = [short_name(name, limit) for name in full]
     often = Counter(short)
-    short = [s if often[s] == 1 else shorten(plain_name(f), limit + 12) for s, f in zip(short, full, strict=True)]
+    short = [s if often[s] == 1 else _cut(plain_name(f), limit + 12) for s, f in zip(short, full, strict=True)]
     often, seen = Counter(short), Counter()
     for i, name in enumerate(short):
         seen[name] += 1
@@ -102,7 +114,8 @@ def wrapped(text: str, inches: float, size: float) -> str:
     signs = max(16, int(inches * 72 / (0.56 * size)))
     whole = text.replace(" = ", "\u00a0=\u00a0")  # no line ends within
     lines = textwrap.wrap(whole, signs, break_on_hyphens=False)
-    even = textwrap.wrap(whole, max(16, len(whole) // max(len(lines), 1) + 8), break_on_hyphens=False)
+    longest = max(map(len, whole.split()), default=0)
+    even = textwrap.wrap(whole, max(16, longest, len(whole) // max(len(lines), 1) + 8), break_on_hyphens=False)
     lines = even if len(even) == len(lines) else lines
     return as_text("\n".join(lines or [text]).replace("\u00a0=\u00a0", " = "))
 
@@ -134,9 +147,9 @@ def short_number(value: float) -> str:
     return f"{value / 10 ** (3 * power):g}{('', 'k', 'M', 'B', 'T')[power]}"
 
 
-def outside_legend(ax: Any, handles: Any, texts: Any, *, where: str = "right") -> Any:
+def outside_legend(ax: Any, handles: Any, texts: Any, *, where: str = "right", **more: Any) -> Any:
     """A legend to the right of the figure or below it; next to the axes if the figure is the user's."""
-    options: dict[str, Any] = {"fontsize": 7, "frameon": False, "handlelength": 2.6}
+    options: dict[str, Any] = {"fontsize": 7, "frameon": False, "handlelength": 2.6, **more}
     figure = ax.figure
     if figure.get_gid() == _OWN:
         place = "outside right upper" if where == "right" else "outside lower center"

@@ -10,7 +10,7 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 STYLES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#808080"
-"""Colour of chance, critical scores and fitted lines, which are no models. It is legible on white and on black."""
+"""Colour of chance, critical scores and fitted lines, which are no families. It is legible on white and on black."""
 
 Families = Mapping[str, str] | str | None
 """Family of each model by name, or the name of an assigned or recorded value; the assigned `family` if None."""
@@ -24,11 +24,11 @@ def ink(color: str) -> str:
 
 
 def ink_upon(color: Any) -> str:
-    """Black or white, the one that is legible on a colour."""
+    """Black or white, the one with more contrast to a colour: at least 4.5 to 1 (WCAG 2, relative luminance)."""
     from matplotlib.colors import to_rgb
 
-    red, green, blue = to_rgb(color)
-    return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else "black"
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color))
+    return "white" if 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.179 else "black"
 
 
 def line_look(hue: int, turn: int = 0) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from ..results.alignment import Alignment
 from ..results.reduce import model_blocks
 from ..results.wording import over_layers, value_words
 from .base import as_text, axis_labels, labels, legend_width, names_apart, new_axes, outside_legend, short_name, title
-from .colors import COLORS, GREY, Families, colors_of, families_of, ink, line_look
+from .colors import GREY, Families, colors_of, families_of, ink, line_look
 
 
 def depth_curve(
@@ -85,7 +85,7 @@ def depth_curve(
     )
     ax.set(xlim=(0, 1))
     ax.xaxis.set_major_formatter(PercentFormatter(1))
-    with_whom = "all models of y" if model_y is None else short_name(model_y, 28)
+    with_whom = "all models of y" if model_y is None else short_name(model_y, 44)
     axis_labels(ax, "relative depth in x", f"{value_words(result, metric)}, best layer of {with_whom}")
     return ax
 
@@ -93,7 +93,8 @@ def depth_curve(
 def null_histogram(result: Alignment, metric: str, model_x: str, model_y: str, *, ax: Any = None) -> Any:
     """Draw the null distribution of a model pair, with its score and the critical score.
 
-    The title has p. For a model with itself it says that the score is no evidence.
+    The title has p. For a model with itself it says that the score is no evidence. Chance is grey, a colour that no
+    family has.
 
     Parameters
     ----------
@@ -114,6 +115,8 @@ def null_histogram(result: Alignment, metric: str, model_x: str, model_y: str, *
     ValueError
         If the result has no calibration, or no such model or metric.
     """
+    from matplotlib.ticker import MaxNLocator
+
     result.layers(metric, model_x, model_y)
     at = {"model_x": model_x, "model_y": model_y}
     pair = result.calibrated_pairs(metric).sel(at)
@@ -121,9 +124,10 @@ def null_histogram(result: Alignment, metric: str, model_x: str, model_y: str, *
     null = result.calibration.null(metric).sel(at).values.astype(float)
     null = null[np.isfinite(null)]
     ax = new_axes(ax, 5.4, 3.6)
-    *_, bars = ax.hist(null, bins=min(30, max(5, int(len(null) ** 0.5))), color=COLORS[0], linewidth=0)
-    observed = ax.axvline(float(pair["score"]), color=COLORS[1], lw=2)
-    critical = ax.axvline(float(pair["tau"]), color=GREY, lw=1.2, linestyle="--")
+    *_, bars = ax.hist(null, bins=min(30, max(5, int(len(null) ** 0.5))), color=GREY, linewidth=0)
+    observed = ax.axvline(float(pair["score"]), color=ink("#000000"), lw=2)
+    critical = ax.axvline(float(pair["tau"]), color=ink("#000000"), lw=1.2, linestyle="--")
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     level = result.calibration.settings["null"]["alpha"]
     texts = [
         f"{len(null)} orders",
@@ -134,9 +138,9 @@ def null_histogram(result: Alignment, metric: str, model_x: str, model_y: str, *
     aggregate = result.calibration.settings["null"]["aggregate"]
     axis_labels(ax, f"{value_words(result, metric)}, {over_layers(aggregate)}", "orders")
     if pair["self_pair"]:
-        words = f"{short_name(model_x, 34)} with itself: no evidence"
+        words = f"{short_name(model_x, 44)} with itself: no evidence"
     else:
-        words = f"{' with '.join(names_apart([model_x, model_y], 34))}: p = {float(pair['p']):.3g}"
+        words = f"{' with '.join(names_apart([model_x, model_y], 44))}: p = {float(pair['p']):.3g}"
     title(ax, words)
     return ax
 
@@ -173,10 +177,10 @@ def sample_curve(curve: xr.Dataset, *, ax: Any = None, name: str = "score") -> A
     at = curve[along].values
     mean, spread = curve["null_mean"].values, curve["null_sd"].values
     ax = new_axes(ax, 5.6, 3.4)
-    band = ax.fill_between(at, mean - 2 * spread, mean + 2 * spread, color=COLORS[5], alpha=0.4, linewidth=0)
-    (chance,) = ax.plot(at, mean, color=COLORS[5], lw=1.2)
-    (critical,) = ax.plot(at, curve["tau"].values, color=GREY, lw=1.2, linestyle="--")
-    (score,) = ax.plot(at, curve["score"].values, "o-", color=COLORS[1], lw=1.6, markersize=4)
+    band = ax.fill_between(at, mean - 2 * spread, mean + 2 * spread, color=GREY, alpha=0.4, linewidth=0)
+    (chance,) = ax.plot(at, mean, color=GREY, lw=1.2)
+    (critical,) = ax.plot(at, curve["tau"].values, color=ink("#000000"), lw=1.2, linestyle="--")
+    (score,) = ax.plot(at, curve["score"].values, "o-", color=ink("#000000"), lw=1.6, markersize=4)
     outside_legend(ax, [score, critical, (band, chance)], [name, "critical score", "chance: mean, 2 sd"])
     axis_labels(ax, "number of samples" if along == "n" else "number of neighbours k", name)
     return ax

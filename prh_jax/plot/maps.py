@@ -187,7 +187,7 @@ def layer_map(
     if best["depth_x"] >= 0:
         at = (float(best["depth_y"]), float(best["depth_x"]))
         ax.plot(*at, "o", markersize=11, markerfacecolor="none", markeredgecolor="white", markeredgewidth=3.2)
-        ax.plot(*at, "o", markersize=11, markerfacecolor="none", markeredgecolor="#D55E00", markeredgewidth=1.8)
+        ax.plot(*at, "o", markersize=11, markerfacecolor="none", markeredgecolor="black", markeredgewidth=1.8)
     matched = None
     if match is not None and best["depth_x"] >= 0:
         matched = _dots(ax, scores.values, match, result.provenance.sign(metric))
@@ -200,7 +200,8 @@ def layer_map(
     where += f"best {float(best['score']):.4f} at depths {int(best['depth_x'])}, {int(best['depth_y'])}"
     lone = "one layer, with itself: nothing to compare"
     nothing = lone if best["self_pair"] and scores.size == 1 else "no score"
-    title(ax, where if best["depth_x"] >= 0 else nothing)
+    words = where if best["depth_x"] >= 0 else nothing
+    title(ax, f"{words}; hatched: a layer with itself" if best["self_pair"] and scores.size > 1 else words)
     return ax
 
 
@@ -216,6 +217,7 @@ def _dots(ax: Any, scores: np.ndarray, how: str, sign: int) -> float:
 def metric_map(result: Alignment, *, how: How = "best", per: str = "model", ax: Any = None) -> Any:
     """Draw the agreement of the metrics: Spearman's correlation of their scores over model pairs or layer pairs.
 
+    A distance counts with its sign turned, so that 1 means that two metrics order the pairs alike by closeness.
     A model with itself is no pair. Two models that were scored in both orders are one pair, with the mean of both
     scores.
 
@@ -250,7 +252,8 @@ def metric_map(result: Alignment, *, how: How = "best", per: str = "model", ax: 
             known = np.isfinite(one) & np.isfinite(other)
             found[i, j] = spearman(one[known], other[known])
     names = [as_text(quantity(result, metric)) for metric in result.metrics]
-    heading = f"rank correlation of scores over {per} pairs"
+    turned = not all(result.provenance.larger_is_closer(metric) for metric in result.metrics)
+    heading = f"rank correlation of {'closeness' if turned else 'scores'} over {per} pairs"
     return _cells(found, names, names, ax=ax, heading=heading, name="Spearman", low=-1, high=1, cmap="PuOr", digits=2)
 
 
@@ -320,7 +323,7 @@ def _cells(
             ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, color="white", alpha=0.8, linewidth=0))
         upon = ink_upon(image.cmap(image.norm(value))[:3]) if np.isfinite(value) else "black"
         shown = f"{value:.{digits}f}" if np.isfinite(value) else "-"
-        ax.text(j, i, shown, ha="center", va="center", fontsize=6.5, color="#666666" if faint else upon)
+        ax.text(j, i, shown, ha="center", va="center", fontsize=6.5, color="#505050" if faint else upon)
     ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
     if known.size:
         _bar(ax, image, name, 0.32 * len(rows))
@@ -356,6 +359,8 @@ def _bar(ax: Any, image: Any, name: str, inches: float) -> None:
 
 def _explain(ax: Any, sides: list[list[str] | None], colors: dict[str, str], note: str | None, *, own: bool) -> None:
     """Draw strips of the families along both axes, and a legend of the colours."""
+    from matplotlib import colormaps
+    from matplotlib.legend_handler import HandlerTuple
     from matplotlib.patches import Patch, Rectangle
 
     colors = {family: ink(color) for family, color in colors.items()}
@@ -374,11 +379,14 @@ def _explain(ax: Any, sides: list[list[str] | None], colors: dict[str, str], not
         )
     handles = [Patch(color=color) for color in colors.values()]
     texts = [as_text(family) for family in colors]
-    if note:
-        handles.append(Patch(facecolor="white", edgecolor="#777777"))
+    more: dict[str, Any] = {}
+    if note:  # both ends of the scale: white alone is a family's colour on dark backgrounds
+        ends = [0.8 + 0.2 * np.array(colormaps["cividis"](end)[:3]) for end in (0.0, 1.0)]
+        handles.append(tuple(Patch(facecolor=end) for end in ends))
         texts.append(note)
+        more["handler_map"] = {tuple: HandlerTuple(ndivide=None, pad=0)}
     if own:
         handles.append(Patch(**HATCHED))
         texts.append("a model with itself")
     if handles:
-        outside_legend(ax, handles, texts, where="below")
+        outside_legend(ax, handles, texts, where="below", **more)

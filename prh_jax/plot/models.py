@@ -18,11 +18,12 @@ from .base import (
     new_axes,
     number_axis,
     outside_legend,
+    over_models,
     short_name,
     spans_decades,
     title,
 )
-from .colors import COLORS, GREY, Families, colors_of, families_of, ink
+from .colors import GREY, Families, colors_of, families_of, ink
 from .points import numbered_points, put_numbers
 
 
@@ -114,8 +115,8 @@ def covariate_scatter(
     number_axis(ax.xaxis, number, log=log)
     ax.margins(0.08)
     others = [str(name) for name in table[f"model_{far}"].values] if other is None else [other]
-    with_whom = f"mean over {len(others)} models" + ", itself aside" * bool(own.any())
-    with_whom = with_whom if len(others) > 1 else f"with {short_name(others[0], 28)}"
+    with_whom = over_models(len(others), itself=bool(own.any()))
+    with_whom = with_whom if len(others) > 1 else f"with {short_name(others[0], 44)}"
     name = covariate if isinstance(covariate, str) else "covariate"
     words = f"{value_words(result, metric)}, {over_layers(how)}, {with_whom}"
     axis_labels(ax, name if xlabel is None else xlabel, words)
@@ -234,7 +235,7 @@ def model_space(
     outside_legend(ax, handles, texts)
     ax.set_aspect("equal", adjustable="datalim")
     ax.margins(0.1)
-    axis_labels(ax)
+    axis_labels(ax, "first coordinate", "second coordinate")
     title(ax, f"{quantity(result, metric)}: {share:.0%} of the squared distances in the plane")
     put_numbers(ax, points[:, 0], points[:, 1], groups, colors)
     return ax
@@ -276,7 +277,7 @@ def metric_scatter(result: Alignment, metric_a: str, metric_b: str, *, how: How 
         )
     a, b = a[known], b[known]
     ax = new_axes(ax, 4.4, 3.8)
-    ax.plot(a, b, "o", markersize=4.5, color=COLORS[0], markeredgecolor=ax.get_facecolor(), markeredgewidth=0.5)
+    ax.plot(a, b, "o", markersize=4.5, color=ink("#000000"), markeredgecolor=ax.get_facecolor(), markeredgewidth=0.5)
     title(ax, f"Spearman {spearman(a, b):.2f}, {len(a)} model pairs")
     axis_labels(ax, value_words(result, metric_a), value_words(result, metric_b))
     return ax

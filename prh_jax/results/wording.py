@@ -85,7 +85,7 @@ def finding(result: Any, metric: str) -> str:
         f"p = {p[where]:.2g}, q = {q[where]:.2g}"
     )
     rate = f"closer than chance (q at most {level:g}, Benjamini-Hochberg)"
-    total, told = int(counted.sum()), _pairs(pairs, int(counted.sum()), symmetric=symmetric)
+    total, told = int(counted.sum()), _pairs(pairs, counted, symmetric=symmetric)
     if total == 1:
         return f"{by}, the one pair of two models is {'' if beyond.any() else 'not '}{rate}: {found}."
     many = f"{beyond.sum()} of {told} {'is' if beyond.sum() == 1 else 'are'}" if beyond.any() else f"none of {told} is"
@@ -106,14 +106,16 @@ def _closest_alone(result: Any, metric: str, by: str, pairs: ModelPairs) -> str:
     found = f"{_names(best, where, symmetric=symmetric)}: {score[where]:.4f} (best over layer pairs)"
     if total == 1:
         return f"{by}, one pair of two models has a score, {found}; chance was not measured."
-    told = _pairs(pairs, total, symmetric=symmetric)
+    told = _pairs(pairs, counted, symmetric=symmetric)
     mean = f"where the mean is {score[counted].mean():.4f}"
     return f"{by}, the closest of {told} are {found}, {mean}; chance was not measured."
 
 
-def _pairs(pairs: ModelPairs, count: int, *, symmetric: bool) -> str:
-    """A number of pairs, called "ordered" if both orders of two models count because their scores differ."""
-    return f"{count} {'' if symmetric or not pairs.again.any() else 'ordered '}pairs of two models"
+def _pairs(pairs: ModelPairs, counted: np.ndarray, *, symmetric: bool) -> str:
+    """The number of counted pairs, called "ordered" if both orders of two models count because their scores differ."""
+    all_score = np.array_equal(counted, pairs.counted(symmetric=symmetric))
+    ordered = "" if symmetric or not pairs.again.any() else "ordered "
+    return f"{counted.sum()} {ordered}pairs of two models{'' if all_score else ' with a score'}"
 
 
 def _closest(values: np.ndarray, among: np.ndarray) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from scipy import stats
 from prh_jax import plot
 
 figure_module = pytest.importorskip("matplotlib.figure")
-from prh_jax.plot.base import labels  # noqa: E402
+from prh_jax.plot.base import labels, names_apart  # noqa: E402
 from prh_jax.plot.maps import leaf_order  # noqa: E402
 from prh_jax.plot.models import scale_down  # noqa: E402
 from prh_jax.plot.points import spread  # noqa: E402
@@ -151,11 +151,15 @@ def test_how_metrics_agree():
         return {"cka": 3 * i + j, "svcca": (3 * i + j) ** 2, "rtd": -(3 * i + j)}[metric]
 
     result = made_result({"a": 1, "b": 1}, {"c": 1, "d": 1, "e": 1}, ("cka", "svcca", "rtd"), score)
-    assert cell_texts(plot.metric_map(result), (3, 3))[0] == ["1.00", "1.00", "-1.00"]
+    ax = plot.metric_map(result)
+    assert cell_texts(ax, (3, 3))[0] == ["1.00", "1.00", "-1.00"]
+    assert ax.get_title().replace("\n", " ") == "rank correlation of scores over model pairs"
     with edited(result) as protocol:
         protocol["metrics"]["rtd"]["larger_is_closer"] = False
     for per in ("model", "layer"):
-        assert cell_texts(plot.metric_map(result, per=per), (3, 3)) == [["1.00"] * 3] * 3
+        ax = plot.metric_map(result, per=per)
+        assert cell_texts(ax, (3, 3)) == [["1.00"] * 3] * 3
+        assert ax.get_title().replace("\n", " ") == f"rank correlation of closeness over {per} pairs"
     ax = plot.metric_scatter(result, "cka", "svcca")
     assert ax.lines[0].get_xydata().tolist() == [[v, v**2] for v in range(6)]
     assert ax.get_title() == "Spearman 1.00, 6 model pairs"
@@ -212,7 +216,7 @@ def test_the_layers_of_a_model_beside_one_another():
     result = made_result({"a": 3}, {"a": 3}, score=lambda m, i, j: 9 if i == j else i + 2 * j)
     ax = plot.layer_map(result, "cka", "a", "a")
     assert hatched(ax) == {(0, 0), (1, 1), (2, 2)} and ax.images[0].get_clim() == (1, 5)
-    assert ax.get_title() == "best 5.0000 at depths 1, 2"
+    assert ax.get_title().replace("\n", " ") == "best 5.0000 at depths 1, 2; hatched: a layer with itself"
     lone = plot.layer_map(made_result({"a": 1}, {"a": 1}), "cka", "a", "a")
     assert lone.get_title() == "one layer, with itself: nothing to compare"
     with pytest.raises(ValueError, match="a model with itself.*model_x=, model_y="):
@@ -370,6 +374,8 @@ def test_names_that_look_alike_when_short_are_told_apart():
     long = [f"{'x' * 40}{i}{'y' * 40}" for i in range(3)]
     assert len(set(labels(long))) == 3 and max(map(len, labels(long))) < 70
     assert labels(["", " "])[0].startswith("(empty name)")
+    controls = [f"efficientnet-lite{i} [random init 0]" for i in range(3)]
+    assert names_apart(controls, 16) == [f"effic…-lite{i} [random init 0]" for i in range(3)]  # all of the mark
 
 
 def test_axes_that_are_given_are_drawn_into():

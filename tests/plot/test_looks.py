@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from made_results import calibrated, edited, made_result
 
 from prh_jax import plot
@@ -10,8 +11,8 @@ pytest.importorskip("matplotlib.figure")
 from matplotlib.colors import to_hex
 from test_figures import LANGUAGE, VISION, draw, every_figure, legend_of, legend_texts, ticks
 
-from prh_jax.plot.base import short_number
-from prh_jax.plot.colors import GREY
+from prh_jax.plot.base import short_number, wrapped
+from prh_jax.plot.colors import COLORS, GREY, ink_upon
 from prh_jax.plot.html_report import _models
 
 
@@ -94,6 +95,72 @@ def test_the_squares_of_a_tree_stand_between_its_branches_and_its_names(long_nam
     )
     branches = {line.get_color() for line in ax.lines if line.get_marker() != "s"}
     assert branches == {GREY}  # no family's colour
+
+
+def contrast(one, other):
+    """Ratio of the relative luminances of two sRGB colours, as in WCAG 2.2."""
+    light = []
+    for color in (one, other):
+        parts = np.array([int(to_hex(color)[start : start + 2], 16) / 255 for start in (1, 3, 5)])
+        light.append(
+            np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+        )
+    return (max(light) + 0.05) / (min(light) + 0.05)
+
+
+def test_numbers_are_legible_on_every_colour(long_names):
+    from matplotlib import colormaps
+
+    every = [colormaps[name](np.linspace(0, 1, 256))[:, :3].tolist() for name in ("cividis", "PuOr")]
+    for color in (*COLORS, *every[0], *every[1]):
+        assert contrast(color, ink_upon(color)) >= 4.5
+    ax = plot.model_map(long_names, "mutual_knn", significance="p")  # all p are 0.5: pale, of every colour of the map
+    (grey,) = {text.get_color() for text in ax.texts}
+    for color in every[0]:
+        assert contrast(0.8 + 0.2 * np.array(color), grey) >= 4.5
+
+
+def test_chance_scores_and_rings_have_no_colour_of_a_family(long_names):
+    numbers = {name: ("n", [1.0, 2.0]) for name in ("score", "null_mean", "null_sd", "tau")}
+    name = long_names.models_x[0]
+    made = [
+        plot.null_histogram(long_names, "mutual_knn", name, long_names.models_y[1]),
+        plot.sample_curve(xr.Dataset(numbers, coords={"n": [10, 20]})),
+        plot.layer_map(long_names, "mutual_knn", name, long_names.models_y[1]),
+        plot.metric_scatter(varied := made_result({"a": 1, "b": 1}, {"c": 1, "d": 1}, ("cka", "rtd")), *varied.metrics),
+    ]
+    for ax in made:
+        drawn = [line.get_markeredgecolor() if line.get_marker() == "o" else line.get_color() for line in ax.lines]
+        drawn += [np.ravel(part.get_facecolor())[:4] for part in (*ax.patches, *ax.collections)]
+        assert drawn and {to_hex(color) for color in drawn} <= {"#000000", "#ffffff", GREY}
+    assert all(float(text.get_text()) % 1 == 0 for text in made[0].get_yticklabels())  # whole orders
+
+
+def test_words_next_to_a_figure_say_what_it_counts(long_names):
+    few = long_names.sel(model_x=slice(0, 5), model_y=slice(0, 5))
+    for ax in (
+        plot.covariate_scatter(few, "mutual_knn", range(5)),
+        plot.curve(few, "mutual_knn", list(range(5)), mean=True),
+    ):
+        assert "mean over 5 models, itself aside" in ax.get_ylabel().replace("\n", " ")
+    ax = plot.model_space(few, "mutual_knn")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("first coordinate", "second coordinate")
+
+
+def test_pale_cells_are_explained_by_no_colour_of_a_family(long_names):
+    from matplotlib import style
+
+    kinds = [str(i % 8) for i in range(29)]
+    with style.context("dark_background"):
+        result = long_names.assign(family=dict(zip(long_names.models_x, kinds, strict=True)))
+        ax = plot.model_map(result, "mutual_knn", significance="p")
+        drawn = [to_hex(patch.get_facecolor()) for patch in legend_of(ax).get_patches()]
+    assert len(drawn) == len(set(drawn)) == 8 + 1 + 1  # families, pale (the first of its two), a model with itself
+
+
+def test_lines_of_text_end_between_words():
+    text = "language-model-bloom-0.5b-instruct-v0.0 with hog: p = 0.0164"
+    assert wrapped(text, 3.8, 9).split("\n") == ["language-model-bloom-0.5b-instruct-v0.0", "with hog: p = 0.0164"]
 
 
 def two_families(result):

@@ -163,7 +163,7 @@ def test_what_others_named_is_text(tmp_path, opened):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_dark_narrow_and_a_study_without_null(tmp_path, opened):
+def test_dark_and_a_study_without_null(tmp_path, opened):
     result = made_result({"one": 2}, {"a": 1})
     page = opened(prh_jax.report(result, tmp_path / "report.html"), color_scheme="dark")
     assert page.get_attribute("html", "data-theme") == "dark"
@@ -171,10 +171,57 @@ def test_dark_narrow_and_a_study_without_null(tmp_path, opened):
     page.click("#theme")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.is_hidden("#null") and page.is_hidden("#value-choice") and page.is_hidden("#scaling")
-    long = "vit_large_patch14_dinov2.lvd142m_augreg_in21k_ft_in1k_of_many_words"
-    page = opened(prh_jax.report(made_result({"one": 2}, {long: 1}), tmp_path / "long.html"))
-    page.set_viewport_size({"width": 400, "height": 800})
-    eventually(page, "document.documentElement.scrollWidth <= innerWidth")  # plots follow a moment later
+
+
+TROUBLE = """() => {
+    const found = [];
+    const boxes = (from, what) => [...from.querySelectorAll(what)].map((part) => [part, part.getBoundingClientRect()]);
+    const meet = (p, q) => Math.min(p.right, q.right) - Math.max(p.left, q.left) > 1
+        && Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top) > 2;
+    const within = (p, q) => p.left > q.left - 1 && p.right < q.right + 1
+        && p.top > q.top - 1 && p.bottom < q.bottom + 1;
+    for (const plot of ["layers", "null", "scatter"].map(at).filter((plot) => !plot.hidden)) {
+        const room = plot.getBoundingClientRect();
+        const [[, data]] = boxes(plot, ".nsewdrag");
+        const svg = plot.querySelector("svg").getBoundingClientRect();
+        if (Math.max(Math.abs(svg.width - room.width), Math.abs(svg.height - room.height)) > 1) found.push(plot.id);
+        const texts = boxes(plot, "svg text").filter(([text, box]) => box.width && !text.closest(".scatterlayer"));
+        const titles = texts.filter(([text]) => text.closest(".infolayer") && !text.closest(".legend"));
+        found.push(...texts.filter(([, box]) => !within(box, room)).map(([text]) => `outside: ${text.textContent}`));
+        for (const [text, box] of titles) {
+            const others = [...boxes(plot, ".modebar-group"), ...texts].filter(([other]) => other !== text);
+            if (others.some(([, its]) => meet(box, its))) found.push(`overlap: ${text.textContent}`);
+        }
+        if (boxes(plot, ".legend .bg").some(([, box]) => meet(box, data))) found.push(`legend on data: ${plot.id}`);
+        if (boxes(plot, ".scrollbar").some(([, box]) => box.width && box.height > 1)) found.push("legend too long");
+    }
+    if (document.documentElement.scrollWidth > innerWidth) found.push("wider than the window");
+    return found;
+}"""
+
+
+def test_texts_of_plots_have_room_on_every_screen(tmp_path, opened):
+    names = {f"vit_giant_patch14_clip_224.laion2b_ft_in{i}k": 3 for i in range(16)}
+    names["vit_large_patch14_dinov2.lvd142m_augreg_in21k_ft_in1k_of_many_words"] = 3
+    result = made_result(names, names, ("procrustes_distance",), score=lambda m, i, j: 1 + (i * j) % 7)
+    with edited(result) as protocol:
+        protocol["metrics"]["procrustes_distance"]["larger_is_closer"] = False
+    result = calibrated(result, lambda m, i, j: 0.5)
+    families = {name: f"family of a name that is long {i % 3}" for i, name in enumerate(names)}
+    page = opened(prh_jax.report(result, tmp_path / "r.html", families=families), width=1300, has_touch=True)
+    for width in (1300, 400):
+        page.set_viewport_size({"width": width, "height": 900})
+        for pair in ("0, 0", "0, 1"):
+            page.evaluate(f"openPair({pair}, false)")
+            eventually(page, f"({TROUBLE})().length === 0")
+    assert "mean over all other models" in page.inner_text("#rho")
+    assert page.evaluate("at('map').data[0].colorbar.title.text.replaceAll('<br>', ' ')") == (
+        "Procrustes distance, smaller is closer, best over layer pairs"
+    )
+    page.evaluate("at('layer-table').open = true")
+    eventually(page, "document.querySelectorAll('#layer-table caption').length === 1")
+    caption = "document.querySelector('#layer-table caption span').getBoundingClientRect()"
+    assert page.evaluate(f"{caption}.left >= 0 && {caption}.right <= innerWidth")
 
 
 def whole_study():

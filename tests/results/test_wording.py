@@ -67,4 +67,8 @@ def test_pairs_without_a_score_are_not_counted(chance):
     if chance:
         nothing, partly = (calibrated(result, lambda m, i, j: 0.01) for result in (nothing, partly))
     assert finding(nothing, "cka") == "By CKA, no pair of two models has a score."
+    three = made_result({"a": 1}, {"b": 1, "c": 1, "d": 1}, score=lambda m, i, j: [np.nan, 0.5, 0.25][j])
+    three = calibrated(three, lambda m, i, j: 0.01) if chance else three
+    assert "2 pairs of two models with a score" in finding(three, "cka")
+    assert "with a score" not in finding(three.sel(model_y=["c", "d"]), "cka")
     assert "a and c: 0.5000" in finding(partly, "cka") and "one pair of two models" in finding(partly, "cka")

@@ -12,6 +12,11 @@ function element(kind, text, attributes = {}) {
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
   return made;
 }
+// A name that wraps after its punctuation, not within a word.
+function named(made, name) {
+  made.replaceChildren(...name.split(/(?<=[/_.@-])/).flatMap((part, n) => (n ? [element("wbr"), part] : [part])));
+  return made;
+}
 const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 function digits(value, count = 4) {
   if (Number.isNaN(value) || value === undefined) return "–";
@@ -52,12 +57,31 @@ function valueWord() {
 }
 const dark = () => document.documentElement.dataset.theme === "dark";
 const ink = (color) => (color === "#000000" && dark() ? "#e8ebee" : color); // black is a family's colour, too
-function inkUpon(color) {
-  const [red, green, blue] = [1, 3, 5].map((start) => parseInt(color.slice(start, start + 2), 16) / 255);
-  return 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 ? "#ffffff" : "#000000";
+function inkUpon(color) { // as ink_upon of the figures
+  const [red, green, blue] = [1, 3, 5].map((start) => parseInt(color.slice(start, start + 2), 16) / 255)
+    .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.179 ? "#ffffff" : "#000000";
 }
-const narrow = () => document.documentElement.clientWidth < 700;
+const phone = matchMedia("(max-width: 699px)");
+const narrow = () => phone.matches;
 const mapName = (model) => (narrow() ? model.brief : model.short);
+
+// Text as lines of about equal length and at most so many pixels, broken at spaces: plots break no line themselves.
+function inLines(text, pixels, size = 14) {
+  const words = String(text).replace(/ = /g, "\u00a0=\u00a0").split(" ");
+  const broken = (most) => words.reduce((lines, word) => {
+    const longer = lines.length ? `${lines.at(-1)} ${word}` : word;
+    return lines.length && longer.length <= most ? [...lines.slice(0, -1), longer] : [...lines, word];
+  }, []);
+  const most = pixels / (0.56 * size);
+  const lines = broken(most);
+  const even = broken(Math.min(most, String(text).length / lines.length + 6));
+  return (even.length === lines.length ? even : lines).map(plain).join("<br>");
+}
+const linesIn = (text) => text.split("<br>").length;
+// The best or the chosen: black upon white is legible on all colours of a map, and is no family's colour.
+const ring = [{ color: "#ffffff", width: 5 }, { color: "#000000", width: 2 }];
+const frame = (row, column) => ring.map((line) => ({ type: "rect", x0: column - 0.5, x1: column + 0.5, y0: row - 0.5, y1: row + 0.5, line }));
 
 function layout(more) {
   const style = getComputedStyle(document.documentElement);
@@ -67,11 +91,19 @@ function layout(more) {
     margin: { l: 10, r: 10, t: 30, b: 10 }, hoverlabel: { align: "left", namelength: -1 }, ...more };
   merged.xaxis = { ...axis, ...more.xaxis };
   merged.yaxis = { ...axis, ...more.yaxis };
+  const { title } = merged.yaxis; // its lines grow towards the labels
+  if (title) merged.yaxis.title = { ...title, standoff: 16 * linesIn(title.text) - 6 };
   return merged;
 }
 const coarse = matchMedia("(pointer: coarse)").matches; // fingers scroll, and do not draw zoom boxes
 const settings = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
-const draw = (id, traces, more) => (window.Plotly ? Plotly.react(at(id), traces, layout(more), settings) : Promise.resolve());
+function draw(id, traces, more) {
+  at(id).style.height = `${more.height}px`; // plots that follow the window take the height of their place
+  return window.Plotly ? Plotly.react(at(id), traces, layout({ width: at(id).clientWidth, ...more }), settings) : Promise.resolve();
+}
+// The name of a plot, under the buttons that stand over plots on touch screens.
+const touched = coarse ? { height: 410, margin: { l: 10, r: 10, t: 60, b: 10 } } : { height: 380 };
+const heading = (text) => ({ text, font: { size: 13 }, ...(coarse ? { yref: "container", yanchor: "middle", y: 1 - 44 / 410 } : {}) });
 
 // Plotly is megabytes of code: it is read after the finding and the tables are on the screen.
 function afterPaint(act) {
@@ -93,23 +125,23 @@ function drawMap() {
     showgrid: false, zeroline: false, ...(narrow() ? { tickfont: { size: 11 } } : {}) });
   const bar = narrow() || rows.length < 10 ? { orientation: "h", x: 0, xanchor: "left", y: 1, yanchor: "bottom", lenmode: "pixels",
     len: Math.min(240, 80 + 28 * columns.length), thickness: 10, nticks: 4,
-    title: { text: plain(narrow() ? metric().quantity : valueWord()), side: "top", font: { size: 11 } } }
-    : { title: { text: plain(valueWord()), side: "right" }, thickness: 14 };
+    title: { text: inLines(valueWord(), Math.min(240, 80 + 28 * columns.length), 11), side: "top", font: { size: 11 } } }
+    : { title: { text: inLines(valueWord(), 26 * rows.length + 40), side: "right" }, thickness: 14 };
   const trace = { type: "heatmap", z, hoverinfo: "text", text: hover, colorscale: "Cividis", reversescale: turned(), xgap: 1, ygap: 1,
     hoverongaps: false, colorbar: { outlinewidth: 0, ...bar } };
   at("map").style.minWidth = `${Math.max(...modelsX.map((m) => mapName(m).length)) * 7 + 28 * columns.length + (narrow() ? 20 : 130)}px`;
   const traces = [trace];
   if (content.own.includes(true)) traces.push(greyCells(rows.map((i) => columns.map((j) => own(i, j))), hover));
   const [i, j] = [rows.indexOf(state.i), columns.indexOf(state.j)];
-  const ring = { type: "rect", x0: j - 0.5, x1: j + 0.5, y0: i - 0.5, y1: i + 0.5, line: { color: "#D55E00", width: 3 } };
-  const tall = 26 * rows.length + 130 + 5 * Math.max(16, ...modelsY.map((m) => mapName(m).length));
+  const tall = 26 * rows.length + 120 + 14 * (bar.orientation ? linesIn(bar.title.text) : 1) + 5 * Math.max(16, ...modelsY.map((m) => mapName(m).length));
   at("map").order = [rows, columns];
   at("map-note").textContent = `Rows: models of x; columns: models of y; colour: ${valueWord()}. Click a cell to open the pair${coarse ? ". " : "; "}`
     + (coarse ? "" : "drag to zoom, double-click to see all. ") + "The table below has the same numbers."
     + (content.own.includes(true) ? " Grey: a model with itself." : "")
-    + (metric().undefined ? ` ${metric().undefined} layer pairs have no score.` : "");
+    + (metric().undefined ? ` ${metric().undefined} layer pairs have no score.` : "")
+    + (z.some((row, r) => row.some((v, c) => Number.isNaN(v))) ? " Empty: a pair without a score." : "");
   at("sideways").hidden = at("map").clientWidth <= at("map").parentElement.clientWidth;
-  return draw("map", traces, { height: tall, shapes: [ring], dragmode: coarse ? false : "zoom",
+  return draw("map", traces, { height: tall, shapes: frame(i, j), dragmode: coarse ? false : "zoom",
     xaxis: { ...names(modelsY, columns), autotickangles: [0, -45], range: [-0.5, columns.length - 0.5] },
     yaxis: { ...names(modelsX, rows), range: [rows.length - 0.5, -0.5] } });
 }
@@ -132,7 +164,7 @@ function drawPair() {
   const { i, j } = state;
   const [x, y] = [modelsX[i], modelsY[j]];
   const [a, b] = metric().best[place(i, j)];
-  at("pair-title").textContent = own(i, j) ? `${x.name} with itself` : `${x.name} with ${y.name}`;
+  named(at("pair-title"), own(i, j) ? `${x.name} with itself` : `${x.name} with ${y.name}`);
   let facts = a < 0 ? `${metric().quantity}: ${own(i, j) && x.layers.length === 1 ? "one layer, with itself: nothing to compare." : "no score."}`
     : `${metric().quantity}: best ${own(i, j) ? "of two different layers " : ""}${digits(layerScore(i, j, a, b))} at layers ${x.layers[a]} (${a + 1} of ${x.layers.length}) and `
       + `${y.layers[b]} (${b + 1} of ${y.layers.length}).`;
@@ -145,18 +177,18 @@ function drawPair() {
   const hover = x.layers.map((left, r) => y.layers.map((right, c) => (ofItself(i, j, r, c) ? `${plain(left)} with itself`
     : `${plain(left)}, ${plain(right)}<br>${plain(metric().quantity)} ${digits(z[r][c])}`)));
   const traces = [{ type: "heatmap", z, text: hover, hoverinfo: "text", colorscale: "Cividis", reversescale: !metric().larger, hoverongaps: false,
-    colorbar: { thickness: 14, outlinewidth: 0, title: { text: plain(metric().words), side: "right" } } }];
+    colorbar: { thickness: 14, outlinewidth: 0, title: { text: inLines(metric().words, 330), side: "right" } } }];
   if (own(i, j)) traces.push(greyCells(x.layers.map((_, r) => y.layers.map((_, c) => r === c)), hover));
   if (a >= 0) {
-    traces.push({ type: "scatter", mode: "markers", x: [b], y: [a], hoverinfo: "skip", showlegend: false,
-      marker: { symbol: "circle-open", size: 15, color: "#D55E00", line: { width: 3 } } });
+    traces.push(...ring.map(({ color, width }) => ({ type: "scatter", mode: "markers", x: [b], y: [a], hoverinfo: "skip", showlegend: false,
+      marker: { symbol: "circle-open", size: 15, color, line: { width } } })));
   }
   const bins = calibrated ? metric().null[place(i, j)] : null;
   at("null").hidden = !bins; // before anything is drawn: plots take the room they find
   at("pair").querySelector(".columns").classList.toggle("alone", !bins);
-  const depths = (model, range) => ({ showgrid: false, zeroline: false, range, title: { text: "depth in " + plain(model.short) },
+  const depths = (model, range) => ({ showgrid: false, zeroline: false, range, title: { text: inLines(`depth in ${mapName(model)}`, narrow() ? 210 : 330) },
     ...(model.layers.length < 10 ? { tick0: 0, dtick: 1 } : {}) });
-  const made = [draw("layers", traces, { height: 380, title: { text: "Layer by layer (ring: best)", font: { size: 13 } },
+  const made = [draw("layers", traces, { ...touched, title: heading("Layer by layer (ring: best)"),
     xaxis: depths(y, [-0.5, y.layers.length - 0.5]), yaxis: depths(x, [x.layers.length - 0.5, -0.5]) })];
   if (bins) {
     const [score, tau] = [ofPair("score", i, j), ofPair("tau", i, j)];
@@ -164,14 +196,15 @@ function drawPair() {
     const shownAt = [bins.low, bins.low + bins.counts.length * bins.width, score, tau].filter((value) => !Number.isNaN(value));
     const [low, high] = [Math.min(...shownAt), Math.max(...shownAt)];
     const margin = 0.04 * (high - low || 1);
+    const across = inLines(metric().words, 320);
     const line = (value, name, color, dash) => ({ type: "scatter", mode: "lines", x: [value, value], y: [0, top], name: `${name} ${digits(value)}`,
       hoverinfo: "name", line: { color, width: 2.5, dash } });
     const bars = { type: "bar", x: bins.counts.map((_, c) => bins.low + (c + 0.5) * bins.width), y: bins.counts,
-      width: bins.width, marker: { color: "#0072B2" }, name: "chance", hovertemplate: "%{y} orders near %{x:.4f}<extra></extra>" };
-    made.push(draw("null", [bars, line(score, "score", "#D55E00", "solid"), line(tau, "critical score", "#808080", "dash")],
-      { height: 380, title: { text: "Chance, order by order", font: { size: 13 } }, bargap: 0,
-        legend: { orientation: "h", y: -0.25, itemclick: false, itemdoubleclick: false },
-        xaxis: { title: { text: plain(metric().words) }, range: [low - margin, high + margin] }, yaxis: { title: { text: "orders" }, range: [0, top] } }));
+      width: bins.width, marker: { color: "#808080" }, name: "chance", hovertemplate: "%{y} orders near %{x:.4f}<extra></extra>" };
+    made.push(draw("null", [bars, line(score, "score", ink("#000000"), "solid"), line(tau, "critical score", ink("#000000"), "dash")],
+      { ...touched, title: heading("Chance, order by order"), bargap: 0,
+        legend: { orientation: "h", y: -0.17 - 0.08 * linesIn(across), itemclick: false, itemdoubleclick: false },
+        xaxis: { title: { text: across }, range: [low - margin, high + margin] }, yaxis: { title: { text: "orders" }, range: [0, top] } }));
   }
   if (at("layer-table").open) fillLayers();
   return Promise.all(made);
@@ -188,7 +221,9 @@ function fillLayers() {
   head.append(element("th", "layer", { class: "name", scope: "col" }), ...y.layers.map((name) => element("th", name, { scope: "col" })));
   table.createTHead().append(head);
   table.createTBody();
-  table.append(element("caption", `${metric().quantity}: layers of ${x.name} down, of ${y.name} across`));
+  const caption = element("caption");
+  caption.append(element("span", `${metric().quantity}: layers of ${x.name} down, of ${y.name} across`));
+  table.append(caption);
   x.layers.forEach((name, r) => {
     const row = element("tr");
     row.append(element("th", name, { scope: "row", class: "name" }));
@@ -245,10 +280,10 @@ function fillPairs() {
       const value = column.value(i, j);
       const cell = column.text ? element("td", undefined, { class: "name", dir: "auto" }) : numberCell("td", value);
       if (column.key === "x") {
-        const button = element("button", value, { type: "button", "aria-label": `open ${value} with ${modelsY[j].name}` });
+        const button = named(element("button", undefined, { type: "button", "aria-label": `open ${value} with ${modelsY[j].name}` }), value);
         button.addEventListener("click", () => openPair(i, j, true));
         cell.append(button);
-      } else if (column.text) cell.textContent = value;
+      } else if (column.text) named(cell, value);
       return cell;
     }));
     return row;
@@ -272,9 +307,11 @@ function openPair(i, j, go) {
   }
   const [rows, columns] = at("map").order;
   const [r, c] = [rows.indexOf(i), columns.indexOf(j)];
-  if (!window.Plotly) return drawPair();
-  return Promise.all([drawPair(), Plotly.relayout(at("map"), { "shapes[0].x0": c - 0.5, "shapes[0].x1": c + 0.5, "shapes[0].y0": r - 0.5, "shapes[0].y1": r + 0.5 })]);
+  return Promise.all([drawPair(), window.Plotly && Plotly.relayout(at("map"), { shapes: frame(r, c) })]);
 }
+
+// The models that those of a side are compared with; of a study of one side with itself, the others.
+const whom = (side) => (content.own.includes(true) ? "other models" : `models of ${side === "x" ? "y" : "x"}`);
 
 function drawScaling() {
   if (!content.covariates.length) return;
@@ -291,7 +328,7 @@ function drawScaling() {
   const rho = chosen.rho[state.metric];
   at("scatter").hidden = !known.length;
   at("rho").textContent = (known.length ? `Each point a model of ${chosen.side}. ` : "No model has both this number and a score. ")
-    + (rho === null ? "" : `Spearman correlation of the best layer pairs, mean over all models: ${digits(rho, 2)}.`);
+    + (rho === null ? "" : `Spearman correlation of the best layer pairs, mean over all ${whom(chosen.side)}: ${digits(rho, 2)}.`);
   const axis = numberAxis(known.map((m) => values[m]), chosen.log);
   const trace = { type: "scatter", mode: "markers+text", x: known.map((m) => axis.place(values[m])), y: known.map((m) => score[m]),
     text: known.map((m) => String(m + 1)), textfont: { size: 9, color: known.map((m) => inkUpon(ink(mine[m].color))) }, hoverinfo: "text",
@@ -303,11 +340,13 @@ function drawScaling() {
       line: { color: ink(mine[ends[0]].color) }, showlegend: false };
   }) : [];
   const names = known.map((m) => ({ type: "scatter", mode: "markers", x: [null], y: [null],
-    name: `${m + 1}  ${plain(mine[m].short)}${mine[m].family === null ? "" : ` · ${plain(mine[m].family)}`}`,
+    name: inLines(`${m + 1}  ${mine[m].short}`.replace(/ /g, "\u00a0") + (mine[m].family === null ? "" : ` · ${mine[m].family}`), narrow() ? 300 : 400, 11),
     marker: { color: ink(mine[m].color) }, hoverinfo: "skip" }));
-  const legend = { itemclick: false, itemdoubleclick: false, ...(narrow() ? { orientation: "h", y: -0.25, yanchor: "top" } : {}) };
-  return draw("scatter", [...joined, trace, ...names], { height: Math.max(380, 20 * known.length + (narrow() ? 380 : 80)), legend,
-    xaxis: { title: { text: plain(chosen.name) }, ...axis.layout }, yaxis: { title: { text: plain(valueWord()) } } });
+  const long = names.reduce((sum, { name }) => sum + 4 + 16 * linesIn(name), 0);
+  const legend = { itemclick: false, itemdoubleclick: false, maxheight: long + 40,
+    ...(narrow() ? { orientation: "h", xref: "container", x: 0, yref: "container", y: 0, yanchor: "bottom" } : {}) };
+  return draw("scatter", [...joined, trace, ...names], { height: Math.max(380, long + (narrow() ? 380 : 80)), legend,
+    xaxis: { title: { text: inLines(chosen.name, 280) }, ...axis.layout }, yaxis: { title: { text: inLines(valueWord(), 330) } } });
 }
 
 // An axis of numbers, logarithmic where they span decades; a 0 stands a decade before the smallest of the others.
@@ -346,7 +385,7 @@ function fillControls() {
 function fillPartners() {
   const chosen = content.covariates[at("covariate").value];
   const others = chosen.side === "x" ? modelsY : modelsX;
-  at("partner").replaceChildren(element("option", "the mean over all models", { value: "" }),
+  at("partner").replaceChildren(element("option", `the mean over all ${whom(chosen.side)}`, { value: "" }),
     ...others.map((model, o) => element("option", model.name, { value: o })));
 }
 
@@ -439,6 +478,7 @@ function start() {
   best.sort((one, two) => (metric().larger ? two.v - one.v : one.v - two.v));
   if (best.length) [state.i, state.j] = [best[0].i, best[0].j];
   state.down = metric().larger;
+  phone.addEventListener("change", drawAll);
   const scheme = matchMedia("(prefers-color-scheme: dark)");
   scheme.addEventListener("change", () => setTheme(scheme.matches));
   at("theme").addEventListener("click", () => setTheme(at("theme").getAttribute("aria-pressed") !== "true"));
