@@ -16,7 +16,7 @@ MOST = 2**31 - 1
 
 
 def row_quantiles(layers: Sequence[jax.Array], q: float) -> np.ndarray:
-    """What `quantile.row_quantiles` gives, to the bit, for layers on a device."""
+    """The values of `quantile.row_quantiles`, to the bit, for layers on a device."""
     position = q * (sum(x.shape[1] for x in layers) - 1)
     return quantile_of(np.stack(_statistics(tuple(layers), int(position), whole=False), axis=1), position)
 

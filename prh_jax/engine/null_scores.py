@@ -122,6 +122,7 @@ def fill_null(
 
     for b, where in enumerate(grid.blocks):
         open_pairs: np.ndarray = wanted & still_open(scores, grid.null[number, : where.start], null.stop_after)
+        shown = 0  # orders of this block that the progress has, in parts of its tiles
         if not grid.done(number, b):
             chosen = orders[where]
             first = grid.blocks[0].stop
@@ -132,21 +133,29 @@ def fill_null(
             matrix = np.full((len(chosen), *observed.shape), np.nan, np.float32)
             rows = np.flatnonzero(np.any(open_pairs, axis=1)[rows_of])
             columns = np.flatnonzero(np.any(open_pairs, axis=0)[columns_of])
-            for top in _parts(rows, tile[0] * mesh.size):
-                a = None
-                for left in _parts(columns, tile[1]):
-                    if not open_pairs[np.ix_(rows_of[top], columns_of[left])].any():
-                        continue
-                    a = load(0, top, tile[0] * mesh.size) if a is None else a
-                    values = sign * np.asarray(scorer(a, load(1, left, tile[1]), again))
-                    matrix[:, top[:, None], left[None, :]] = values[: len(chosen), : len(top), : len(left)]
+            parts = [
+                (top, left)
+                for top in _parts(rows, tile[0] * mesh.size)
+                for left in _parts(columns, tile[1])
+                if open_pairs[np.ix_(rows_of[top], columns_of[left])].any()
+            ]
+            a, loaded = None, None
+            for turn, (top, left) in enumerate(parts):
+                if loaded is not top:
+                    a = None  # frees the sketches before others take their place
+                    a, loaded = load(0, top, tile[0] * mesh.size), top
+                values = sign * np.asarray(scorer(a, load(1, left, tile[1]), again))
+                matrix[:, top[:, None], left[None, :]] = values[: len(chosen), : len(top), : len(left)]
+                so_far = len(chosen) * (turn + 1) // len(parts)
+                progress(so_far - shown)
+                shown = so_far
             aggregates = np.full((len(chosen), *scores.shape), np.nan, np.float32)
             for i, j in np.argwhere(open_pairs):
                 aggregates[:, i, j] = null.reduce(matrix[:, models[0][i], models[1][j]])
             matrix[:, ~open_pairs[np.ix_(rows_of, columns_of)]] = np.nan
             reached = (matrix >= observed).sum(axis=0, dtype=np.int32)
             grid.put(number, b, aggregates, reached, matrix if null.cells else None)
-        progress(where.stop - where.start)
+        progress(where.stop - where.start - shown)
 
 
 def _owners(blocks: Sequence[slice]) -> np.ndarray:

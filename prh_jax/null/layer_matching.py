@@ -29,9 +29,9 @@ def assignment(scores: np.ndarray) -> Any:
 def dtw(scores: np.ndarray) -> Any:
     """The mean score along the best order-preserving alignment of two networks' layers (dynamic time warping).
 
-    The alignment goes from the pair of first layers to that of last layers. A step goes on in one network, with
-    weight 1, or in both, with weight 2, so that all alignments have the total weight Lx + Ly; the first pair has
-    weight 2 (the symmetric form P = 0 of Sakoe and Chiba 1978). The score is `max_path sum w S / (Lx + Ly)`.
+    The alignment goes from the pair of first layers to that of last layers. A step to the next layer of one network has
+    weight 1, a step in both weight 2, and the first pair weight 2: the symmetric form P = 0 of Sakoe and Chiba (1978).
+    All alignments have the total weight Lx + Ly, and the score is `max_path sum w S / (Lx + Ly)`.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a CPU and an accelerator do differently: every such choice, in one place."""
+"""Choices that differ between a CPU and an accelerator, in one place."""
 
 import dataclasses
 

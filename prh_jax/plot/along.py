@@ -118,11 +118,13 @@ def curve(
     )
     many = not mean and len(lines) > MANY
     texts = _texts(lines, together="mean" if mean else "all models" if many else None)
-    colors = _colors(result, x, families, drawn)
+    colors = _colors(result, side, models, groups, x, families, drawn)
     ax = new_axes(ax, 4.8 + legend_width(dict.fromkeys(texts), None), max(3.6, 0.6 + 0.165 * len(set(texts))))
     handles: list[Any] = []
     for group, other, at, found in lines:
+        alike = [each for each in drawn if each in colors and colors[each] == colors.get(group)]
         turn = 0 if many else partners.index(other)
+        turn += len(partners) * alike.index(group) if group in alike else 0
         looks = line_look(drawn.index(group), turn) if len(drawn) > 1 else line_look(turn % 7, turn // 7)
         looks |= {"color": ink(colors[group])} if group in colors and len(drawn) > 1 else {}
         middle = _mean(found.T)
@@ -179,9 +181,21 @@ def _mean(values: np.ndarray) -> np.ndarray:
     return np.where(count > 0, np.where(known, values, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
 
 
-def _colors(result: Alignment, x: Covariate, families: Families, drawn: list[str]) -> dict[str, str]:
+def _colors(
+    result: Alignment,
+    side: str,
+    models: list[str],
+    groups: list[str],
+    x: Covariate,
+    families: Families,
+    drawn: list[str],
+) -> dict[str, str]:
     """The colour of each line's family; of checkpoints that have no family, of each model."""
     steps = families is None and isinstance(x, str) and x == "step"
+    assigned = families_of(result, {side: models}, None)[0] if steps else None
+    if assigned is not None:
+        known = colors_of(result, None, assigned)
+        return {group: known[family] for group, family in zip(groups, assigned, strict=True)}
     told = {} if steps or drawn == [""] else colors_of(result, families, drawn)
     if set(told) == set(drawn) or len(drawn) > len(COLORS):
         return told

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ..null.layer_matching import WEIGHTS
-from ..null.settings import AGGREGATES
+from ..null.settings import Null
 
 HOW = ("best", "mean", "same_depth", *WEIGHTS)
 """Reductions by name: the best layer pair, the mean of all, the mean over layers at the same relative depth, and means
@@ -87,7 +87,8 @@ def reduce_layers(scores: xr.DataArray, how: How, *, larger_is_closer: bool = Tr
         return best_layers(scores, larger_is_closer=larger_is_closer)["score"]
     if how in WEIGHTS:
         sign = 1 if larger_is_closer else -1
-        return _reduce(scores, lambda block: sign * AGGREGATES[how](sign * block))
+        null = Null(aggregate=how)
+        return _reduce(scores, lambda block: sign * null.reduce(sign * block))
     return mean_layers(scores) if how == "mean" else same_depth_layers(scores)
 
 

@@ -12,6 +12,7 @@ from prh_jax.results.steps import step_of, without_step
 
 pytest.importorskip("matplotlib.figure")
 from prh_jax.plot.base import labels
+from prh_jax.plot.colors import colors_of
 
 STEPS = (0, 1, 2, 8, 64, 512, 1000, 8000, 64000, 143000)
 PYTHIA = {f"EleutherAI/pythia-70m@step{step}": 1 for step in STEPS}
@@ -149,3 +150,14 @@ def test_a_model_with_itself_and_a_pair_without_score_are_gaps():
 def test_names_that_strangers_made_up_are_drawn():
     result = made_result({f"{name}@step{i}": 1 for i, name in enumerate(EVIL * 2)}, dict.fromkeys(EVIL, 1))
     plot.curve(result, "cka").figure.draw_without_rendering()
+
+
+def test_checkpoints_of_assigned_families_have_the_colours_of_these():
+    """Two models of a family share its colour, and differ in their lines; so do the figures of the result."""
+    names = [f"{model}@step{step}" for model in ("a", "b", "c") for step in (1, 2)]
+    family = {name: "two" if name.startswith("c") else "one" for name in names}
+    result = made_result(dict.fromkeys(names, 1), {"vit": 1}).assign(family_x=family, family_y="seen")
+    lines = plot.curve(result, "cka", mean=True).lines[:3]
+    known = colors_of(result, None, ["one", "two"])
+    assert [line.get_color() for line in lines] == [known["one"], known["one"], known["two"]]
+    assert lines[0].get_linestyle() != lines[1].get_linestyle()

@@ -313,6 +313,31 @@ function openPair(i, j, go) {
 // The models that those of a side are compared with; of a study of one side with itself, the others.
 const whom = (side) => (content.own.includes(true) ? "other models" : `models of ${side === "x" ? "y" : "x"}`);
 
+const DISC = 17; // pixels
+// Places of discs that do not cover each other, as near to their points as small steps find, within the plot.
+function spread(points, distance, [width, height]) {
+  let moved = points.map(([x, y], i) => [x + 1e-3 * Math.cos(2.4 * i), y + 1e-3 * Math.sin(2.4 * i)]);
+  for (let turn = 0; turn < 500; turn += 1) {
+    let crowded = false;
+    moved = moved.map(([x, y], i) => {
+      let [dx, dy, count] = [0, 0, 0];
+      moved.forEach(([u, v], j) => {
+        const gap = Math.hypot(x - u, y - v);
+        if (j === i || gap >= distance) return;
+        dx += ((x - u) / gap) * (distance - gap);
+        dy += ((y - v) / gap) * (distance - gap);
+        count += 1;
+      });
+      if (!count) return [x, y];
+      crowded = true;
+      const within = (value, most) => Math.min(Math.max(value, DISC / 2), most - DISC / 2);
+      return [within(x + (0.6 * dx) / count, width), within(y + (0.6 * dy) / count, height)];
+    });
+    if (!crowded) break;
+  }
+  return moved;
+}
+
 function drawScaling() {
   if (!content.covariates.length) return;
   const chosen = content.covariates[at("covariate").value];
@@ -330,10 +355,15 @@ function drawScaling() {
   at("rho").textContent = (known.length ? `Each point a model of ${chosen.side}. ` : "No model has both this number and a score. ")
     + (rho === null ? "" : `Spearman correlation of the best layer pairs, mean over all ${whom(chosen.side)}: ${digits(rho, 2)}.`);
   const axis = numberAxis(known.map((m) => values[m]), chosen.log);
-  const trace = { type: "scatter", mode: "markers+text", x: known.map((m) => axis.place(values[m])), y: known.map((m) => score[m]),
-    text: known.map((m) => String(m + 1)), textfont: { size: 9, color: known.map((m) => inkUpon(ink(mine[m].color))) }, hoverinfo: "text",
+  const place = { x: known.map((m) => axis.place(values[m])), y: known.map((m) => score[m]) };
+  const color = known.map((m) => ink(mine[m].color));
+  const points = { type: "scatter", mode: "markers", ...place, marker: { size: 6, color }, hoverinfo: "skip", showlegend: false };
+  const discs = (moved) => ({ type: "scatter", mode: "markers+text", ...moved,
+    text: known.map((m) => String(m + 1)), textfont: { size: 9, color: color.map(inkUpon) }, hoverinfo: "text",
     hovertext: known.map((m) => `${plain(mine[m].name)}<br>${plain(chosen.name)} ${values[m].toPrecision(4)}<br>${plain(valueWord())} ${digits(score[m])}`),
-    marker: { size: 17, color: known.map((m) => ink(mine[m].color)) }, showlegend: false };
+    marker: { size: DISC, color, opacity: 1 }, showlegend: false });
+  const leaders = (moved) => known.map((m, i) => ({ type: "scatter", mode: "lines", x: [place.x[i], moved.x[i]], y: [place.y[i], moved.y[i]],
+    line: { color: color[i], width: 1 }, hoverinfo: "skip", showlegend: false }));
   const joined = chosen.joined ? [...new Set(known.map((m) => mine[m].family))].map((family) => {
     const ends = known.filter((m) => mine[m].family === family).sort((one, two) => values[one] - values[two]);
     return { type: "scatter", mode: "lines", x: ends.map((m) => axis.place(values[m])), y: ends.map((m) => score[m]), hoverinfo: "skip",
@@ -345,8 +375,18 @@ function drawScaling() {
   const long = names.reduce((sum, { name }) => sum + 4 + 16 * linesIn(name), 0);
   const legend = { itemclick: false, itemdoubleclick: false, maxheight: long + 40,
     ...(narrow() ? { orientation: "h", xref: "container", x: 0, yref: "container", y: 0, yanchor: "bottom" } : {}) };
-  return draw("scatter", [...joined, trace, ...names], { height: Math.max(380, long + (narrow() ? 380 : 80)), legend,
-    xaxis: { title: { text: inLines(chosen.name, 280) }, ...axis.layout }, yaxis: { title: { text: inLines(valueWord(), 330) } } });
+  const drawAt = (moved, ranges) => draw("scatter", [...joined, points, ...leaders(moved), discs(moved), ...names], {
+    height: Math.max(380, long + (narrow() ? 380 : 80)), legend,
+    xaxis: { title: { text: inLines(chosen.name, 280) }, ...axis.layout, ...ranges.x },
+    yaxis: { title: { text: inLines(valueWord(), 330) }, ...ranges.y } });
+  return drawAt(place, {}).then(() => {
+    const { xaxis, yaxis } = at("scatter")._fullLayout ?? {};
+    if (!xaxis || !known.length) return undefined;
+    const pixels = known.map((_, i) => [xaxis.d2p(place.x[i]), yaxis.d2p(place.y[i])]);
+    const apart = spread(pixels, DISC + 1, [xaxis._length, yaxis._length]);
+    return drawAt({ x: apart.map(([x]) => xaxis.p2d(x)), y: apart.map(([, y]) => yaxis.p2d(y)) },
+      { x: { range: [...xaxis.range] }, y: { range: [...yaxis.range] } });
+  });
 }
 
 // An axis of numbers, logarithmic where they span decades; a 0 stands a decade before the smallest of the others.
