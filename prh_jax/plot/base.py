@@ -153,11 +153,18 @@ def outside_legend(ax: Any, handles: Any, texts: Any, *, where: str = "right", *
     figure = ax.figure
     if figure.get_gid() == _OWN:
         place = "outside right upper" if where == "right" else "outside lower center"
-        return figure.legend(handles, texts, loc=place, ncols=1 if where == "right" else 3, **options)
+        columns = 1 if where == "right" else _columns(texts, figure.get_figwidth())
+        return figure.legend(handles, texts, loc=place, ncols=columns, **options)
     anchor = {"loc": "upper left", "bbox_to_anchor": (1.02, 1)}
     if where != "right":
-        anchor = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "ncols": 3}
+        columns = _columns(texts, ax.get_window_extent().width / figure.dpi)
+        anchor = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "ncols": columns}
     return ax.legend(handles, texts, borderaxespad=0, **anchor, **options)
+
+
+def _columns(texts: Iterable[str], inches: float) -> int:
+    """How many columns of a legend fit into a width, at most three."""
+    return max(1, min(3, int(inches / (0.55 + 0.056 * max(map(len, texts), default=0)))))
 
 
 def legend_width(names: Iterable[Any], families: Iterable[str] | None) -> float:

@@ -196,7 +196,7 @@ def layer_map(
     axis_labels(ax, *(f"depth in {short_name(model, 40)}" for model in (model_y, model_x)))
     if best["depth_x"] >= 0:
         _bar(ax, image, value_words(result, metric), 3.2)
-    where = "" if matched is None else f"{over_layers(match)}: {matched:.4f}\n"
+    where = "" if matched is None else f"{over_layers(match)} {matched:.4f}; "
     where += f"best {float(best['score']):.4f} at depths {int(best['depth_x'])}, {int(best['depth_y'])}"
     lone = "one layer, with itself: nothing to compare"
     nothing = lone if best["self_pair"] and scores.size == 1 else "no score"

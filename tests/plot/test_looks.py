@@ -57,6 +57,13 @@ def test_texts_lie_inside_the_figure_and_on_nothing_else(long_names):
             check_room(ax)
 
 
+def test_the_legend_of_a_small_map_takes_as_many_lines_as_it_needs():
+    names = dict.fromkeys("abcd", 1)
+    result = calibrated(made_result(names, names), lambda metric, i, j: 0.5)
+    for significance in ("p", "q_bh"):
+        check_room(plot.model_map(result, "cka", significance=significance))
+
+
 COLOR_OF = {"a": "#0072B2", "b": "#D55E00", "c": "#009E73"}
 
 
