@@ -107,15 +107,19 @@ def transport_weights(scores: np.ndarray) -> np.ndarray:
     nx, ny = scores.shape[-2:]
     if nx == ny:
         return assignment_weights(scores)
+    if 1 in (nx, ny):  # all couplings are one; POT 0.9 finds none
+        return np.full(scores.shape, 1 / (nx * ny))
     solve = _with_pot if importlib.util.find_spec("ot") else _with_scipy
-    return np.stack([solve(one) for one in _flat(scores)]).reshape(scores.shape)
+    return np.array([solve(one) for one in _flat(scores)]).reshape(scores.shape)
 
 
 def _with_pot(scores: np.ndarray) -> np.ndarray:
     import ot
 
     nx, ny = scores.shape
-    return ot.emd(np.full(nx, 1 / nx), np.full(ny, 1 / ny), -scores.astype(np.float64), numItermax=10**7)
+    plan = ot.emd(np.full(nx, 1 / nx), np.full(ny, 1 / ny), -scores.astype(np.float64), numItermax=10**7)
+    sound = np.allclose(plan.sum(axis=0), 1 / ny, atol=1e-9) and np.allclose(plan.sum(axis=1), 1 / nx, atol=1e-9)
+    return plan if sound else _with_scipy(scores)
 
 
 def _with_scipy(scores: np.ndarray) -> np.ndarray:

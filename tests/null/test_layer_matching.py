@@ -48,7 +48,7 @@ def test_the_best_match_is_the_best_of_all(how, way, monkeypatch):
     elif how == "transport":
         pytest.importorskip("ot")
     rng = np.random.default_rng(3)
-    for shape in ((4, 3), (3, 2), (4, 2), (3, 3), (4, 1), (1, 1)):
+    for shape in ((4, 3), (3, 2), (4, 2), (3, 3), (4, 1), (2, 1), (1, 1)):
         scores = rng.normal(size=(3, *shape))
         found = Null(aggregate=how).reduce(scores)
         np.testing.assert_allclose(found, [MATCHES[how](one) for one in scores], atol=1e-12)
