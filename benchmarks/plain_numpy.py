@@ -146,6 +146,19 @@ def cknna(x, y):
     return hsic(a * both, b * both) / np.sqrt(own)
 
 
+def information_imbalance(x, y):
+    near, order = (np.argsort(_apart(z), axis=1) for z in (x, y))
+    ranks = np.empty_like(order)
+    np.put_along_axis(ranks, order, np.arange(1, len(x) + 1)[None, :], axis=1)
+    return 2 * np.take_along_axis(ranks, near[:, :1], axis=1).mean() / len(x)
+
+
+def _apart(x: np.ndarray) -> np.ndarray:
+    squares = np.square(distances(x))
+    np.fill_diagonal(squares, np.inf)
+    return squares
+
+
 def distances(x: np.ndarray) -> np.ndarray:
     squares = np.square(x).sum(axis=1)
     apart = np.maximum(squares[:, None] + squares[None, :] - 2 * (x @ x.T), 0)
@@ -300,7 +313,7 @@ PLAIN: dict[str, Callable[[Any, Any], Any]] = {
     function.__name__: function
     for function in (
         *(cycle_knn, mutual_knn, lcs_knn, cka, unbiased_cka, cknna, svcca, edit_distance_knn),
-        *(knn_jaccard, rank_similarity, joint_rank_jaccard, second_order_cosine),
+        *(knn_jaccard, rank_similarity, joint_rank_jaccard, second_order_cosine, information_imbalance),
         *(distance_correlation, rsa, rsm_norm_difference),
         *(cca, mean_cca, pwcca, eigenspace_overlap, gulp, linear_regression),
         *(procrustes_distance, angular_shape_distance, normalized_bures, aligned_cosine),

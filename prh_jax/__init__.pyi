@@ -39,6 +39,8 @@ from .metrics.neighbors.cycle_knn import CycleKnn as CycleKnn
 from .metrics.neighbors.cycle_knn import cycle_knn as cycle_knn
 from .metrics.neighbors.edit_distance_knn import EditDistanceKnn as EditDistanceKnn
 from .metrics.neighbors.edit_distance_knn import edit_distance_knn as edit_distance_knn
+from .metrics.neighbors.information_imbalance import InformationImbalance as InformationImbalance
+from .metrics.neighbors.information_imbalance import information_imbalance as information_imbalance
 from .metrics.neighbors.lcs_knn import LcsKnn as LcsKnn
 from .metrics.neighbors.lcs_knn import lcs_knn as lcs_knn
 from .metrics.neighbors.mutual_knn import MutualKnn as MutualKnn

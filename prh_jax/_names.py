@@ -110,6 +110,10 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "EditDistanceKnn",
         "edit_distance_knn",
     ),
+    "metrics.neighbors.information_imbalance": (
+        "InformationImbalance",
+        "information_imbalance",
+    ),
     "metrics.neighbors.lcs_knn": (
         "LcsKnn",
         "lcs_knn",

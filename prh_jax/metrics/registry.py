@@ -18,6 +18,7 @@ from .matching import HardCorrelationMatch, PermutationProcrustes, SoftCorrelati
 from .neighbors.cknna import Cknna
 from .neighbors.cycle_knn import CycleKnn
 from .neighbors.edit_distance_knn import EditDistanceKnn
+from .neighbors.information_imbalance import InformationImbalance
 from .neighbors.lcs_knn import LcsKnn
 from .neighbors.mutual_knn import MutualKnn
 from .neighbors.rank_similarity import JointRankJaccard, KnnJaccard, RankSimilarity
@@ -45,7 +46,7 @@ METRICS: dict[str, type[Metric]] = {
     metric.name: metric
     for metric in (
         *(CycleKnn, MutualKnn, LcsKnn, Cka, UnbiasedCka, Cknna, Svcca, EditDistanceKnn),
-        *(KnnJaccard, RankSimilarity, JointRankJaccard, SecondOrderCosine),
+        *(KnnJaccard, RankSimilarity, JointRankJaccard, SecondOrderCosine, InformationImbalance),
         *(DistanceCorrelation, Rsa, RsmNormDifference),
         *(Cca, MeanCca, Pwcca, EigenspaceOverlap, Gulp, LinearRegression),
         *(ProcrustesDistance, AngularShapeDistance, NormalizedBures, AlignedCosine),

@@ -44,6 +44,13 @@ def exact_lists(x, k, normalize=True, queries=0):
     return [sorted((j for j in range(n) if j != i), key=lambda j: (-keys[i][j], j))[:k] for i in range(n)]
 
 
+def exact_by_distance(x):
+    """For each sample the others, the nearest first, equally near ones by index."""
+    keys = squared_distance_keys(integers(x))
+    n = len(x)
+    return [sorted((j for j in range(n) if j != i), key=lambda j: (keys[i, j], j)) for i in range(n)]
+
+
 def pair_ranks(x, rdm):
     z = integers(x)
     if rdm == "correlation":
@@ -80,6 +87,9 @@ def exact_value(metric, x, y):
     name, settings = metric.name, metric.settings
     if name == "rsa" and settings["compare_by"] in ("spearman", "kendall"):
         return exact_rsa(x, y, **settings)
+    if name == "information_imbalance":
+        with documented():
+            return ORACLES[name](x, y, **settings)
     if metric.invariances >= {"isotropic_scaling"}:
         x, y = scaled(x), scaled(y)
     if metric.invariances >= {"translation"}:
@@ -93,6 +103,7 @@ def documented():
     """The oracles with neighbours in the order of exact arithmetic, and the rank of features in float32."""
     with (
         patch.object(oracles.lists, "neighbor_lists", exact_lists),
+        patch.object(oracles.lists, "by_distance", exact_by_distance),
         patch.object(oracles.subspaces, "EPS", np.finfo(np.float32).eps),
     ):
         yield

@@ -121,7 +121,7 @@ def test_bounds_and_self_score(metric):
 @pytest.mark.parametrize("metric", [m for m in VARIANTS.values() if m.self_score or "k" in m.settings], ids=str)
 def test_the_best_score_is_attained(metric):
     low, high = metric.bounds
-    if not np.isfinite(high):  # cknna
+    if not np.isfinite(high) or metric.name == "information_imbalance":  # cknna; (k + 1) / n, never 0
         return
     x, _ = correlated(dx=14)
     if metric.self_score is None:

@@ -7,6 +7,7 @@ ORACLES = {
     for module, names in (
         (lists, ("mutual_knn", "cycle_knn", "edit_distance_knn", "lcs_knn")),
         (lists, ("knn_jaccard", "rank_similarity", "joint_rank_jaccard", "second_order_cosine")),
+        (lists, ("information_imbalance",)),
         (kernels, ("cka", "unbiased_cka", "cknna")),
         (dissimilarities, ("distance_correlation", "rsa", "rsm_norm_difference")),
         (subspaces, ("svcca", "cca", "mean_cca", "eigenspace_overlap", "gulp", "linear_regression")),

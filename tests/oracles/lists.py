@@ -109,3 +109,17 @@ def second_order_cosine(x, y, k=10):
         a, b = x[either] @ x[i], y[either] @ y[i]
         cosines.append(a @ b / np.sqrt((a @ a) * (b @ b)))
     return float(np.mean(cosines))
+
+
+def by_distance(x):
+    """For each sample the others, the nearest by Euclidean distance first, equally near ones by index."""
+    x = np.asarray(x, np.float64)
+    n = len(x)
+    return [sorted((j for j in range(n) if j != i), key=lambda j: (np.sum((x[j] - x[i]) ** 2), j)) for i in range(n)]
+
+
+def information_imbalance(x, y, k=1, swapped=False):
+    """The mean rank in y of each sample's k nearest in x, over half the number of samples."""
+    near, theirs = (by_distance(z) for z in ((y, x) if swapped else (x, y)))
+    ranks = [order.index(j) + 1 for some, order in zip(near, theirs, strict=True) for j in some[:k]]
+    return float(np.mean(ranks) / (len(x) / 2))

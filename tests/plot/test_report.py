@@ -195,8 +195,10 @@ TROUBLE = """() => {
         if (boxes(plot, ".legend .bg").some(([, box]) => meet(box, data))) found.push(`legend on data: ${plot.id}`);
         const discs = boxes(plot, ".scatterlayer path.point").map(([, box]) => box).filter((box) => box.width > 12);
         const near = (p, q) => Math.hypot(p.left - q.left, p.top - q.top) < p.width - 2;
-        if (plot.id === "scatter" && discs.some((p, i) => discs.some((q, j) => j < i && near(p, q)))) found.push("discs on discs");
-        if (plot.id === "scatter" && discs.length < 2) found.push("no discs");
+        if (plot.id === "scatter") {
+            if (discs.some((p, i) => discs.some((q, j) => j < i && near(p, q)))) found.push("discs on discs");
+            if (discs.length < 2) found.push("no discs");
+        }
         if (boxes(plot, ".scrollbar").some(([, box]) => box.width && box.height > 1)) found.push("legend too long");
     }
     if (document.documentElement.scrollWidth > innerWidth) found.push("wider than the window");
