@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..engine.preprocess import Preprocess
-from ..metrics.base import Metric
+from ..metrics.base import Metric, sign_of
 from ..null.settings import Null
 from .subsets import Layers, as_metric, both_sides, draw_halves, layer_parts, score_subsets, with_k
 
@@ -184,6 +184,7 @@ def _whole_and_halves(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scores (ys) of all samples with each of ys, and those (ys, splits, 2) of the halves of random splits."""
     metric, reduce = as_metric(metric), Null(aggregate=aggregate).reduce
+    sign = sign_of(metric)  # the best layer pair of a distance is the least
     each = [both_sides(x, y, preprocess) for y in ys]
     n = each[0].n
     if n < 8:
@@ -195,7 +196,7 @@ def _whole_and_halves(
     def score(subsets: np.ndarray, metric: Metric) -> np.ndarray:
         cells = np.asarray(score_subsets(a, b, jnp.asarray(subsets), metric=metric), np.float64)
         blocks = zip(each, np.split(cells, edges, axis=2), strict=True)
-        return np.stack([reduce(sides.apart(block)) for sides, block in blocks])
+        return sign * np.stack([reduce(sign * sides.apart(block)) for sides, block in blocks])
 
     halves = draw_halves(n, splits, seed).reshape(2 * splits, n // 2)
     values = score(halves, with_k(metric, n, n // 2, scale_k))

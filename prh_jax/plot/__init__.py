@@ -10,6 +10,7 @@ from .base import short_name
 from .controls import above_control
 from .curves import depth_curve, null_histogram, sample_curve
 from .html_report import panels
+from .imbalance import imbalance_plane
 from .maps import heat_map, layer_map, metric_map, model_map
 from .models import covariate_scatter, metric_scatter, model_space, model_tree
 
@@ -19,6 +20,7 @@ __all__ = [
     "curve",
     "depth_curve",
     "heat_map",
+    "imbalance_plane",
     "layer_map",
     "metric_map",
     "metric_scatter",

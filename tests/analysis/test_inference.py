@@ -87,6 +87,14 @@ def test_a_subset_is_scored_as_its_features(metric):
     np.testing.assert_allclose(found, [float(scored(made, x[s], y[s])) for s in chosen], atol=2e-5)
 
 
+def test_the_interval_of_a_distance_is_that_of_the_nearest_layers():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 3))
+    near, far = x + 0.1 * rng.normal(size=(40, 3)), rng.normal(size=(40, 3))
+    found = interval([x], [far, near], "procrustes_distance", splits=4)
+    assert found == interval([x], [near], "procrustes_distance", splits=4)
+
+
 def test_intervals_refuse_what_makes_no_sense():
     x, y = correlated()
     for bad in ({"confidence": 1.0}, {"splits": 1}):
