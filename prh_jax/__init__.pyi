@@ -5,6 +5,7 @@ from .analysis.intervals import Interval as Interval
 from .analysis.intervals import interval as interval
 from .analysis.matching import match_layers as match_layers
 from .analysis.neighbor_gallery import neighbor_gallery as neighbor_gallery
+from .analysis.prediction import ridge_prediction as ridge_prediction
 from .analysis.trend import trend as trend
 from .engine.preprocess import Preprocess as Preprocess
 from .errors import CorruptError as CorruptError

@@ -41,6 +41,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "curve_over_n",
     ),
     "analysis.matching": ("match_layers",),
+    "analysis.prediction": ("ridge_prediction",),
     "analysis.trend": ("trend",),
     "analysis.neighbor_gallery": ("neighbor_gallery",),
     "plot.html_report": ("report",),

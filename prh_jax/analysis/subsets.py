@@ -61,6 +61,14 @@ def both_sides(x: Layers, y: Layers, preprocess: Preprocess | None) -> Sides:
     return Sides(sides[0], sides[1], counts.pop(), own)
 
 
+def layers_of(x: Layers, preprocess: Preprocess | None) -> tuple[list[str], list[Any]]:
+    """Names and features of the layers of one side."""
+    store = open_store(x) if isinstance(x, str | Path) else x
+    layers = _layers(store, preprocess or Preprocess())
+    names = [layer.name for layer in store.layers] if isinstance(store, FeatureStore) else map(str, range(len(layers)))
+    return list(names), layers
+
+
 def _layers(x: Any, preprocess: Preprocess) -> list[Any]:
     if isinstance(x, FeatureStore):
         thresholds = preprocess.thresholds(x.require_complete())

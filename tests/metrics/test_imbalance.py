@@ -65,7 +65,15 @@ def test_equally_near_samples_are_ranked_by_their_numbers(k):
 def test_groups_are_no_neighbours():
     x, y = layers(5, 20)
     groups = np.repeat(np.arange(10), 2)
-    found = align({"x": [x]}, {"y": [y]}, "information_imbalance", preprocess=PLAIN, groups=groups, exclude_own_group=True, progress=False)
+    found = align(
+        {"x": [x]},
+        {"y": [y]},
+        "information_imbalance",
+        preprocess=PLAIN,
+        groups=groups,
+        exclude_own_group=True,
+        progress=False,
+    )
     apart = groups[:, None] != groups[None, :]
     ranks = []
     for i in range(20):

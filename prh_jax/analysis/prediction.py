@@ -1,0 +1,186 @@
+"""How well layers predict targets of samples that they have not seen: nested ridge regression."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ..engine.preprocess import Preprocess
+from ..null.orders import group_codes, make_orders
+from ..numerics.real import as_real
+from ..numerics.ridge import RidgeFit, left_out_errors, predict, ridge_fit
+from ..runtime.host import quiet_blas
+from ..runtime.progress import progress
+from .subsets import Layers, layers_of
+
+RIDGES = tuple(10.0**power for power in range(-4, 6))
+"""Penalties that are tried."""
+
+
+def ridge_prediction(
+    layers: Layers,
+    targets: Any,
+    *,
+    ridges: Iterable[float] = RIDGES,
+    folds: int = 5,
+    groups: Iterable[Any] | None = None,
+    orders: int = 0,
+    seed: int = 0,
+    preprocess: Preprocess | None = None,
+    quiet: bool | None = None,
+) -> xr.Dataset:
+    """Predict targets of held-out samples from each layer, by ridge regression with nested cross-validation.
+
+    The samples are split into folds. Each fold is predicted by a regression on the other folds. Its penalty is chosen
+    for each target, on these other folds alone, by leaving out one sample at a time (in closed form). No sample is
+    ever predicted by a regression, or with a penalty, that has seen it.
+
+    Parameters
+    ----------
+    layers
+        Features (n, d), a sequence of layers, or a feature store or its path.
+    targets
+        What is predicted, (n, t) or (n,): responses of t voxels or units, or the features of another layer. Row i is
+        the sample of row i of the features.
+    ridges
+        Penalties, in units of the mean eigenvalue of the inner products of the fitted samples: scikit-learn's `alpha`
+        is the penalty times the total variance of the features (`x.var(axis=0).sum()`).
+    folds
+        Number of folds.
+    groups
+        A label for each sample. Samples of one group are in one fold, so that no sample is predicted from its twins.
+    orders
+        Number of permutations of the samples' targets, for p-values: the whole procedure is repeated under each. With
+        groups, whole groups of equal size are exchanged.
+    seed
+        Seed of the folds and of the permutations.
+    preprocess
+        Preprocessing of stores. Arrays are taken as they are.
+    quiet
+        True shows no progress. If None, it is shown on a terminal.
+
+    Returns
+    -------
+    Dataset
+        With dimensions (layer, target): `r` (Pearson correlation of prediction and target, mean over folds), `r2` (one
+        minus the squared error as a share of that of the fitted samples' mean, over all folds; below 0 where the mean
+        predicts better), and `ridge` (the geometric mean over folds of the chosen penalties). `r` is 0 in a fold where
+        prediction or target does not vary. With dimension layer: `mean_r` and `mean_r2`. With permutations also `p` of
+        `mean_r` for each layer, `null` (order, layer), and the attribute `p_best` of the best layer.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not match, values are not finite, a setting is out of range, or there are fewer groups than folds.
+
+    References
+    ----------
+    Naselaris et al. 2011, doi:10.1016/j.neuroimage.2010.07.073; Stone 1974, doi:10.1111/j.2517-6161.1974.tb00994.x.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import prh_jax
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(100, 20))
+    >>> y = x[:, :2] + rng.normal(size=(100, 2))
+    >>> found = prh_jax.ridge_prediction([x, rng.normal(size=(100, 20))], y, orders=19)
+    >>> found["p"].values
+    array([0.05, 0.75])
+    """
+    names, given = layers_of(layers, preprocess)
+    y = np.asarray(as_real("ridge_prediction", targets), np.float64)
+    y = y[:, None] if y.ndim == 1 else y
+    tried = np.array(sorted(ridges), np.float64)
+    _check(given, y, tried, folds, orders)
+    n = len(y)
+    codes = None if groups is None else group_codes(list(groups), n)
+    parts = split(n, folds, seed, codes)
+    again = make_orders(n, orders, seed, codes, "whole") if orders else np.empty((0, n), np.int64)
+    tables: dict[str, list[np.ndarray]] = {"r": [], "r2": [], "ridge": []}
+    null = np.empty((len(again), len(given)))
+    with quiet_blas():
+        for column, layer in enumerate(progress(given, "predicting", "layers", quiet=quiet)):
+            fits = _fits(np.asarray(layer, np.float64), parts)
+            for name, values in zip(tables, _cross_validated(fits, parts, y, tried), strict=True):
+                tables[name].append(values)
+            for row, order in enumerate(again):
+                null[row, column] = _cross_validated(fits, parts, y[order], tried)[0].mean()
+    dims = ("layer", "target")
+    found = xr.Dataset({name: (dims, np.stack(rows)) for name, rows in tables.items()}, coords={"layer": names})
+    found = found.assign(mean_r=found["r"].mean("target"), mean_r2=found["r2"].mean("target"))
+    if orders:
+        observed = found["mean_r"].values
+        found["null"] = (("order", "layer"), null)
+        found["p"] = ("layer", (1 + (null >= observed).sum(axis=0)) / (len(null) + 1))
+        reached = null.max(axis=1) >= observed.max()
+        found.attrs["p_best"] = float((1 + reached.sum()) / (len(null) + 1))
+    return found.assign_attrs(folds=folds, samples=n, orders=len(again))
+
+
+def _check(layers: Sequence[Any], y: np.ndarray, ridges: np.ndarray, folds: int, orders: int) -> None:
+    counts = sorted({len(layer) for layer in layers} | {len(y)})
+    if y.ndim != 2 or len(counts) != 1 or y.shape[1] == 0:
+        raise ValueError(
+            f"Features and targets need the same samples, row by row, and targets are (n, t) or (n,); there are "
+            f"{counts} rows, and targets of shape {y.shape}."
+        )
+    if not np.isfinite(y).all() or not all(np.isfinite(np.asarray(layer, np.float64)).all() for layer in layers):
+        raise ValueError("Features and targets must be finite: leave out samples and targets with NaN or infinity.")
+    if not ridges.size or not (np.isfinite(ridges) & (ridges > 0)).all():
+        raise ValueError(f"Penalties are finite numbers above 0, got {ridges.tolist()!r}.")
+    if not 2 <= folds <= len(y) // 4:
+        raise ValueError(
+            f"A split of {len(y)} samples has from 2 to {len(y) // 4} folds, of at least 4 samples each, got {folds}."
+        )
+    if orders < 0:
+        raise ValueError(f"The number of permutations is at least 0, got {orders}.")
+
+
+def split(n: int, folds: int, seed: int, groups: Sequence[int] | None = None) -> list[np.ndarray]:
+    """The samples of each fold, drawn by a seed; of groups, the largest first, each in the fold that has the least."""
+    rng = np.random.default_rng([seed, 1])
+    if groups is None:
+        return [np.sort(part) for part in np.array_split(rng.permutation(n), folds)]
+    codes = np.asarray(groups)
+    sizes = np.bincount(codes)
+    if len(sizes) < folds:
+        raise ValueError(f"There are {len(sizes)} groups, fewer than {folds} folds. Ask for fewer folds.")
+    members: list[list[int]] = [[] for _ in range(folds)]
+    for group in sorted(rng.permutation(len(sizes)), key=lambda g: -sizes[g]):
+        min(members, key=len).extend(np.flatnonzero(codes == group))
+    return [np.sort(part) for part in members]
+
+
+def _fits(layer: np.ndarray, parts: Sequence[np.ndarray]) -> list[RidgeFit]:
+    """The decomposition of a layer for each fold."""
+    centred = layer - layer.mean(axis=0)
+    products, everyone = centred @ centred.T, np.arange(len(layer))
+    return [ridge_fit(products, np.setdiff1d(everyone, part), part) for part in parts]
+
+
+def _cross_validated(
+    fits: Sequence[RidgeFit], parts: Sequence[np.ndarray], y: np.ndarray, ridges: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each target the mean correlation, the share of variance that is predicted, and the mean penalty."""
+    correlations, chosen = np.zeros((2, y.shape[1]))
+    squares = np.zeros((2, y.shape[1]))
+    for fit, part in zip(fits, parts, strict=True):
+        known, held = y[fit.train], y[part]
+        best = ridges[np.argmin([left_out_errors(fit, known, ridge) for ridge in ridges], axis=0)]
+        guess = predict(fit, known, best)
+        correlations += _pearson(guess, held) / len(parts)
+        chosen += np.log(best) / len(parts)
+        squares += [np.square(held - guess).sum(axis=0), np.square(held - known.mean(axis=0)).sum(axis=0)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(squares[1] > 0, 1 - squares[0] / squares[1], np.nan)
+    return correlations, share, np.exp(chosen)
+
+
+def _pearson(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Correlations of the columns of two arrays; 0 where one does not vary."""
+    one, other = one - one.mean(axis=0), other - other.mean(axis=0)
+    norms = np.linalg.norm(one, axis=0) * np.linalg.norm(other, axis=0)
+    least = 1e-12 * len(one)
+    return np.where(norms > least, np.sum(one * other, axis=0) / np.maximum(norms, least), 0)

@@ -1,0 +1,62 @@
+"""Ridge regression on the samples' side: one decomposition serves all penalties and targets."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+class RidgeFit(NamedTuple):
+    """A layer's part in ridge regressions of all penalties: an intercept that is not penalised, any targets.
+
+    Attributes
+    ----------
+    train
+        Samples that the regressions are fitted on.
+    vectors, values
+        Eigenvectors and eigenvalues of the inner products of the centred samples.
+    project
+        Inner products of other samples with the eigenvectors, so that `project @ (vectors' y / (values + penalty))`
+        is the prediction, less the mean of y.
+    scale
+        The mean eigenvalue: what penalties are units of.
+    """
+
+    train: Int[np.ndarray, " m"]
+    vectors: Float[np.ndarray, "m r"]
+    values: Float[np.ndarray, " r"]
+    project: Float[np.ndarray, "p r"]
+    scale: float
+
+
+def ridge_fit(
+    products: Float[np.ndarray, "n n"], train: Int[np.ndarray, " m"], others: Int[np.ndarray, " p"]
+) -> RidgeFit:
+    """Decompose the inner products (n, n) of centred features for the samples that are fitted on."""
+    from scipy.linalg import eigh  # slow to import, and needed here alone
+
+    own = products[np.ix_(train, train)]
+    means = own.mean(axis=0)
+    centred = own - means[None, :] - means[:, None] + means.mean()
+    cross = products[np.ix_(others, train)]
+    cross = cross - cross.mean(axis=1, keepdims=True) - means[None, :] + means.mean()
+    values, vectors = eigh(centred, driver="evd")
+    kept = values > values[-1] * len(train) * np.finfo(np.float64).eps
+    values, vectors = values[kept], vectors[:, kept]
+    return RidgeFit(train, vectors, values, cross @ vectors, float(np.trace(centred)) / len(train))
+
+
+def left_out_errors(fit: RidgeFit, y: Float[np.ndarray, "m t"], ridge: float) -> Float[np.ndarray, " t"]:
+    """The sum of squared errors of predicting each fitted sample by a regression on all others, for each target."""
+    shrunk = fit.values / (fit.values + ridge * fit.scale)
+    centred = y - y.mean(axis=0)
+    rest = centred - (fit.vectors * shrunk) @ (fit.vectors.T @ centred)
+    leverage = 1 / len(y) + np.square(fit.vectors) @ shrunk
+    return np.square(rest / np.maximum(1 - leverage, np.finfo(np.float64).eps)[:, None]).sum(axis=0)
+
+
+def predict(fit: RidgeFit, y: Float[np.ndarray, "m t"], ridges: Float[np.ndarray, " t"]) -> Float[np.ndarray, "p t"]:
+    """Predictions of the other samples, with a penalty for each target."""
+    mean = y.mean(axis=0)
+    weights = fit.vectors.T @ (y - mean) / (fit.values[:, None] + ridges[None, :] * fit.scale)
+    return fit.project @ weights + mean
