@@ -196,3 +196,6 @@ METRIC_NAMES: list[str] = [
 
 LEAD_METRIC = "mutual_knn"
 """The paper's: what reports and notebooks show first where a result has it."""
+
+DIRECTED_METRIC = "information_imbalance"
+"""The metric whose two directions a figure compares."""

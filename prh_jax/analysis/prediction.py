@@ -41,7 +41,7 @@ def ridge_prediction(
     layers
         Features (n, d), a sequence of layers, or a feature store or its path.
     targets
-        What is predicted, (n, t) or (n,): responses of t voxels or units, or the features of another layer. Row i is
+        Numbers to predict, (n, t) or (n,): responses of t voxels or units, or the features of another layer. Row i is
         the sample of row i of the features.
     ridges
         Penalties, in units of the mean eigenvalue of the inner products of the fitted samples: scikit-learn's `alpha`
@@ -63,11 +63,11 @@ def ridge_prediction(
     Returns
     -------
     Dataset
-        With dimensions (layer, target): `r` (Pearson correlation of prediction and target, mean over folds), `r2` (one
-        minus the squared error as a share of that of the fitted samples' mean, over all folds; below 0 where the mean
-        predicts better), and `ridge` (the geometric mean over folds of the chosen penalties). `r` is 0 in a fold where
-        prediction or target does not vary. With dimension layer: `mean_r` and `mean_r2`. With permutations also `p` of
-        `mean_r` for each layer, `null` (order, layer), and the attribute `p_best` of the best layer.
+        With dimensions (layer, target): `r`, the Pearson correlation of prediction and target as a mean over folds. It
+        is 0 in a fold where one of them does not vary. `r2`, one minus the squared error as a share of that of the fitted
+        samples' mean, over all folds; it is below 0 where the mean predicts better. `ridge`, the geometric mean over
+        folds of the chosen penalties. With dimension layer: `mean_r` and `mean_r2`. Permutations add `p` of `mean_r`
+        for each layer, `null` (order, layer), and the attribute `p_best` of the best layer.
 
     Raises
     ------

@@ -4,11 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from .._names import DIRECTED_METRIC as METRIC
 from ..results.alignment import Alignment
 from .base import axis_labels, new_axes, short_name, title
 from .colors import GREY
-
-METRIC = "information_imbalance"
 
 
 def imbalance_plane(result: Alignment, model_x: str, model_y: str, *, ax: Any = None) -> Any:

@@ -377,12 +377,12 @@ def _explain(ax: Any, sides: list[list[str] | None], colors: dict[str, str], not
         ax.add_patch(
             Rectangle((j - 0.5, -1.4 * height), 1, height, color=colors[family], lw=0, transform=along_x, clip_on=False)
         )
-    handles = [Patch(color=color) for color in colors.values()]
+    handles: list[Any] = [Patch(color=color) for color in colors.values()]
     texts = [as_text(family) for family in colors]
     more: dict[str, Any] = {}
     if note:  # both ends of the scale: white alone is a family's colour on dark backgrounds
         ends = [0.8 + 0.2 * np.array(colormaps["cividis"](end)[:3]) for end in (0.0, 1.0)]
-        handles.append(tuple(Patch(facecolor=end) for end in ends))
+        handles.append(tuple(Patch(facecolor=tuple(end)) for end in ends))
         texts.append(note)
         more["handler_map"] = {tuple: HandlerTuple(ndivide=None, pad=0)}
     if own:

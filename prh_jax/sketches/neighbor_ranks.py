@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Num
@@ -11,7 +10,7 @@ from jaxtyping import Array, Bool, Int, Num
 from ..numerics import linalg
 from ..numerics.backends import choices
 from ..numerics.exact_neighbors import BLOCK, ExactFeatures, settle
-from .base import Order, SketchContext, Sketcher
+from .base import Order, SketchContext, Sketcher, staged
 from .inner_products import InnerProducts, SummarizeInnerProducts
 from .nearest import EXTRA, check_k, relabel
 
@@ -82,10 +81,10 @@ class NeighborRankSketcher(Sketcher):
             block = np.empty((len(samples), n), rank_type(n))
             np.put_along_axis(block, order, rank, axis=1)
             ranks[samples] = block
-        return NeighborRanks(neighbors, ranks)
+        return NeighborRanks(neighbors, ranks)  # type: ignore[arg-type]  # of numpy: the engine keeps sketches on the host
 
     def __call__(self, x: Num[Array, "n d"]) -> Any:
-        return self.sketch(self.summarizer(x)) if isinstance(x, jax.core.Tracer) else super().__call__(x)
+        return self.sketch(self.summarizer(x)) if staged(x) else super().__call__(x)
 
     def _barred(self, n: int) -> Bool[np.ndarray, "n n"]:
         if self.groups is None:
