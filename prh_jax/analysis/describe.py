@@ -21,7 +21,6 @@ from ..runtime.host import cores, kept_memory
 from ..runtime.memory import default_memory, parse_bytes, size_text
 from ..runtime.progress import progress
 from ..sketches.distances import SummarizeClosest
-from ..sketches.nearest import EXTRA
 from ..stores.labels import label_stores
 from ..stores.reader import Stores, open_stores
 from ..stores.source import ModelSource
@@ -34,7 +33,7 @@ AS_GIVEN = Preprocess(clip_quantile=1, normalize=False)
 MODEST = 2**30
 """Bytes that the spectrum of a layer may take, whatever the budget."""
 TOO_NEAR = 1e-2
-"""Relative error of a squared distance above which float32 is not enough for a standard error."""
+"""Relative error of squared distances above which float32 is not enough for standard errors."""
 
 
 class Settings(NamedTuple):
@@ -299,7 +298,8 @@ def distinct_samples(where: str, exact: ExactFeatures, settings: Settings) -> tu
 def nearest_distances(where: str, exact: ExactFeatures, settings: Settings) -> Near:
     """The nearest samples of each sample; distances are exact for the first, and to a hundredth for the others."""
     n, k = len(exact.given), settings.neighbors
-    summarizer = SummarizeClosest(min(max(k, settings.listed - EXTRA), n - 1), normalized=exact.unit_rows)
+    most = min(max(k, settings.listed), n - 1)
+    summarizer = SummarizeClosest(most, normalized=exact.unit_rows)
     # widths share programs: columns of zeros change no distance
     x = np.pad(exact.given, ((0, 0), (0, -exact.given.shape[1] % 128)))
     program = summary_program(x.shape, x.dtype, (summarizer,), settings.preprocess, jax.devices()[0])
@@ -308,25 +308,34 @@ def nearest_distances(where: str, exact: ExactFeatures, settings: Settings) -> N
         raise _constant(where, n)
     lists, values, margin, offset = (np.array(z) for z in (made.neighbors, made.values, made.margin, made.offset))
     squares = np.maximum(-2 * (values.astype(float) + offset.astype(float)[:, None]), 0)
-    rows = np.arange(n, dtype=lists.dtype)
-    changed, settled = settle(lists, values, margin, rows, k, exact, ordered=False)
+    coarse = (margin[:, None] > TOO_NEAR * squares[:, k:most]).any(axis=1)
+    fine, coarse = np.flatnonzero(~coarse), np.flatnonzero(coarse)
+    changed, settled = settle(lists[fine], values[fine], margin[fine], fine, k, exact, ordered=False)
     if len(changed):
+        changed = fine[changed]
         # the others stay in their order behind the first k
         first = (lists[changed, :, None] == settled[:, None]).any(axis=2)
         others = np.argsort(first, axis=1, kind="stable")[:, : lists.shape[1] - k]
         squares[changed, k:] = np.take_along_axis(squares[changed], others, axis=1)
         lists[changed] = np.hstack([settled, np.take_along_axis(lists[changed], others, axis=1)])
-    distances = np.sqrt(squares) / float(made.factor)
-    samples, columns = np.nonzero(margin[:, None] > TOO_NEAR * squares[:, k:])
-    if len(samples):
-        distances[samples, columns + k] = exact.distances(samples, lists[samples, columns + k][:, None])[:, 0]
-    with ThreadPoolExecutor(cores()) as pool:
-        pieces = zip(*(np.array_split(z, cores()) for z in (rows, lists[:, :k])), strict=True)
-        distances[:, :k] = np.concatenate(list(pool.map(lambda piece: exact.distances(*piece), pieces)))
+    changed, settled = settle(lists[coarse], values[coarse], margin[coarse], coarse, most, exact)
+    lists[coarse[changed], :most] = settled
+    lists, distances = lists[:, :most], np.sqrt(squares[:, :most]) / float(made.factor)
+    distances[fine, :k] = _distances(exact, fine, lists[fine, :k])
+    distances[coarse] = _distances(exact, coarse, lists[coarse])
     order = np.argsort(distances[:, :k], axis=1, kind="stable")
     for z in (lists, distances):
         z[:, :k] = np.take_along_axis(z[:, :k], order, axis=1)
     return Near(lists, distances)
+
+
+def _distances(
+    exact: ExactFeatures, samples: Int[np.ndarray, " m"], lists: Int[np.ndarray, "m k"]
+) -> Float[np.ndarray, "m k"]:
+    """Exact distances of samples from those in their lists, by all cores."""
+    pieces = zip(*(np.array_split(z, cores()) for z in (samples, lists)), strict=True)
+    with ThreadPoolExecutor(cores()) as pool:
+        return np.concatenate(list(pool.map(lambda piece: exact.distances(*piece), pieces)))
 
 
 def _constant(where: str, n: int) -> StoreError:

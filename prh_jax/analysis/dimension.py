@@ -107,9 +107,9 @@ def first_of_own(
 def spectral_estimates(exact: ExactFeatures, names: Sequence[str], *, errors: bool) -> dict[str, Estimate] | None:
     """The participation ratio and the effective rank; None if all samples are equal.
 
-    Standard errors are those of the infinitesimal jackknife, `n / (n - 1) * sum(influence^2)`. The influence of a
-    sample on a function of the eigenvalues l_k of `x'x` is `sum_k f_k l_k v_ki^2`: f_k is the derivative by l_k, and
-    v_ki are the left singular vectors of x.
+    The squared standard error is that of the infinitesimal jackknife, `n / (n - 1) * sum(influence^2)`. The influence
+    of a sample on a function of the eigenvalues l_k of `x'x` is `sum_k f_k l_k v_ki^2`: f_k is the derivative by l_k,
+    and v_ki are the left singular vectors of x. Influences sum to zero, as the scale of x changes no estimate.
     """
     spectrum = decompose(exact, vectors=errors)
     if spectrum is None:
@@ -118,7 +118,6 @@ def spectral_estimates(exact: ExactFeatures, names: Sequence[str], *, errors: bo
     if spectrum.shares is None:
         return {name: Estimate(value, np.nan) for name, (value, _) in found.items()}
     influences = spectrum.shares(np.stack([slopes for _, slopes in found.values()], axis=1))
-    influences -= influences.mean(axis=0)
     n = len(influences)
     sizes = np.sqrt((influences**2).sum(axis=0) * n / (n - 1))
     return {name: Estimate(value, float(size)) for (name, (value, _)), size in zip(found.items(), sizes, strict=True)}

@@ -34,6 +34,10 @@ def layer(n, d, seed=0, power=0.5):
     return (rng.normal(size=(n, d)) * np.arange(1, d + 1) ** -power).astype(np.float32)
 
 
+CLUSTERS = (layer(160, 12) / 100 + 100 * np.repeat([[1.0], [-1.0]], 80, axis=0)).astype(np.float32)
+"""Within a cluster all digits of distances are lost in float32 products."""
+
+
 @pytest.mark.parametrize(
     "x, settings",
     [
@@ -41,9 +45,10 @@ def layer(n, d, seed=0, power=0.5):
         (layer(90, 200), {"k": 5, "discard": 0.3}),
         (layer(90, 30) + 1000, {"k": 3, "discard": 0}),  # float32 products lose all digits of distances
         (np.vstack([z := layer(60, 30), z + 1e-4 * layer(60, 30, 1)]).astype(np.float32), {}),  # near to one another
+        (CLUSTERS, {"k": 4}),
         (layer(90, 30).astype(np.float16), {}),
     ],
-    ids=["tall", "wide", "far from zero", "twins", "float16"],
+    ids=["tall", "wide", "far from zero", "twins", "clusters", "float16"],
 )
 def test_values_are_those_of_the_oracles(x, settings):
     np.testing.assert_allclose(values(x, **settings), expected(x, **settings), rtol=1e-8)
@@ -78,8 +83,8 @@ def test_spectra_that_are_known(width):
     np.testing.assert_allclose(values(x, "participation_ratio", "effective_rank"), [10, 10], rtol=1e-9)
 
 
-def test_standard_errors_of_nearest_neighbours_are_those_of_halves():
-    x = layer(160, 12)
+@pytest.mark.parametrize("x", [layer(160, 12), CLUSTERS], ids=["one", "clusters"])
+def test_standard_errors_of_nearest_neighbours_are_those_of_halves(x):
     errors = describe(x, k=6, splits=9, seed=3).dataset["standard_error"].values[0]
     table = oracle.distances(x.astype(float))
     for error, estimate in zip(errors, (oracle.two_nn, lambda t: oracle.maximum_likelihood(t, 6)), strict=False):
