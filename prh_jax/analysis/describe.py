@@ -151,8 +151,8 @@ def describe(
     of nearest neighbours therefore take equal samples once. `distinct` in the result is the number of different
     samples. Spectra are of all samples. An estimate is infinite if all distances are equal.
 
-    Distances are those of float64: float32 finds the candidates, and where it leaves in doubt which samples are the
-    nearest, float64 decides.
+    Features have at most the digits of float32, as in `align`. Distances between them are those of float64: float32
+    finds the candidates, and where it leaves in doubt which samples are the nearest, float64 decides.
 
     The standard error of an estimator of nearest neighbours comes from halves of the samples without a sample in
     common, as in `interval`, but from the logarithms of estimates, so that the bias at n / 2 samples does not matter.
@@ -302,7 +302,7 @@ def nearest_distances(where: str, exact: ExactFeatures, settings: Settings) -> N
     summarizer = SummarizeClosest(most, normalized=exact.unit_rows)
     # widths share programs: columns of zeros change no distance
     x = np.pad(exact.given, ((0, 0), (0, -exact.given.shape[1] % 128)))
-    program = summary_program(x.shape, x.dtype, (summarizer,), settings.preprocess, jax.devices()[0])
+    program = summary_program(x.shape, x.dtype, (summarizer,), settings.preprocess, jax.local_devices()[0])
     (made,) = program(*jax.device_put((x, np.float32(exact.threshold))))
     if bool(made.degenerate):
         raise _constant(where, n)
