@@ -159,8 +159,8 @@ def describe(
     That of a spectral estimator comes from the infinitesimal jackknife. Both are for samples drawn independently. In
     simulations of Gaussians of 5 to 2,000 dimensions with 256 and 1,000 samples, `value +- 1.96 * standard_error`
     covered the expected value at this n in 88 to 98 % of cases ("two_nn", "maximum_likelihood") and 92 to 100 %
-    (spectra). Errors of spectra are up to 1.5 times too large where the value is near its largest, the width. They do
-    not contain the bias.
+    (spectra). Errors of spectra were up to 1.5 times too large, most of all where the value is near the width, its
+    largest. They do not contain the bias.
 
     References
     ----------
