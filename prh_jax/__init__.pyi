@@ -1,6 +1,7 @@
 from ._version import __version__ as __version__
 from .analysis.curves import curve_over_k as curve_over_k
 from .analysis.curves import curve_over_n as curve_over_n
+from .analysis.describe import describe as describe
 from .analysis.intervals import Interval as Interval
 from .analysis.intervals import interval as interval
 from .analysis.matching import match_layers as match_layers
@@ -94,6 +95,7 @@ from .plot.html_report import report as report
 from .results.alignment import Alignment as Alignment
 from .results.alignment import load_alignment as load_alignment
 from .results.calibration import Calibration as Calibration
+from .results.description import Description as Description
 from .results.export import export as export
 from .results.gallery import Gallery as Gallery
 from .results.merge import merge as merge

@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 
 import prh_jax  # noqa: E402
 from benchmarks import (  # noqa: E402
+    describe,
     family,
     growth,
     many_samples,
@@ -163,6 +164,14 @@ def test_many_samples_at_toy_size(tmp_path):
     assert some["score"] == pytest.approx(np.mean(shared) / 10, abs=1e-6)
     assert some.get("faiss_score", some["score"]) == pytest.approx(some["score"], abs=1e-6)
     assert f"| {some['seconds']:,.1f} |" in many_samples.table(found)
+
+
+def test_descriptions_at_toy_size(monkeypatch):
+    own = describe.by_prh_jax("two_nn")
+    monkeypatch.setattr(describe, "opponents", lambda: {("two_nn", "half"): lambda x: own(x) / 2})
+    rows = describe.measure(rounds=1, shapes=[(64, 4)])
+    assert [row["difference"] for row in rows] == [0, 0, 0, 0, 0.5, 0, 0] and all(row["s"] > 0 for row in rows)
+    assert "| 64 | 4 | two_nn | half | " in describe.table(rows)
 
 
 def test_scaling_at_toy_size(monkeypatch):

@@ -15,7 +15,8 @@ import pytest
 
 import prh_jax
 from prh_jax._names import METRIC_NAMES, PUBLIC
-from prh_jax.cli import arguments
+from prh_jax.analysis.describe import ESTIMATORS
+from prh_jax.cli import arguments, describe
 from prh_jax.metrics.registry import METRICS
 from prh_jax.null.settings import AGGREGATES
 from prh_jax.results.reduce import HOW
@@ -87,6 +88,7 @@ def test_no_submodule_is_hidden_by_a_function_of_its_name():
 def test_what_help_knows_without_loading_anything_is_true():
     assert METRIC_NAMES and set(METRIC_NAMES) == set(METRICS)
     assert set(arguments.AGGREGATES) == set(AGGREGATES) and set(arguments.HOW) == set(HOW)
+    assert describe.ESTIMATORS == ESTIMATORS
 
 
 def test_importing_the_package_loads_nothing_heavy():

@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float, Int, Num
 Ranking = Literal["product", "distance"]
 """Measure that orders the samples nearest to each: the inner product of rows, or their Euclidean distance."""
 
-IN_CACHE, BLOCK = 2**16, 2**22
-"""Numbers in float64 that are made at a time: where pairs are compared, and where matrices are multiplied."""
+IN_CACHE, SUBTRACTED, BLOCK = 2**16, 2**18, 2**22
+"""Numbers in float64 that are made at a time: to compare pairs, to subtract whole lists, and to multiply matrices."""
 
 U = 2.0**-53
 """Unit roundoff of float64."""
@@ -90,6 +90,15 @@ class ExactFeatures:
         for part in parts(len(samples), lists.shape[1] * width):
             others = self.rows(lists[part].reshape(-1)) - point
             found[part] = np.einsum("id,ikd->ik", self.rows(samples[part]), others.reshape(*lists[part].shape, width))
+        return found
+
+    def distances(self, samples: Int[np.ndarray, " m"], lists: Int[np.ndarray, "m k"]) -> Float[np.ndarray, "m k"]:
+        """Euclidean distances of samples from those in their lists; rows are subtracted before they are multiplied."""
+        found, width = np.empty(lists.shape), self.given.shape[1]
+        for part in parts(len(samples), lists.shape[1] * width, SUBTRACTED):
+            others = self.rows(lists[part].reshape(-1)).reshape(*lists[part].shape, width)
+            others -= self.rows(samples[part])[:, None]
+            found[part] = np.sqrt(np.vecdot(others, others))
         return found
 
     def keys(
