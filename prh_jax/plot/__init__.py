@@ -9,6 +9,7 @@ from .along import curve
 from .base import short_name
 from .controls import above_control
 from .curves import depth_curve, null_histogram, sample_curve
+from .group_points import groups
 from .html_report import panels
 from .imbalance import imbalance_plane
 from .maps import heat_map, layer_map, metric_map, model_map
@@ -19,6 +20,7 @@ __all__ = [
     "covariate_scatter",
     "curve",
     "depth_curve",
+    "groups",
     "heat_map",
     "imbalance_plane",
     "layer_map",

@@ -22,3 +22,11 @@ def families_known(result: Any, families: Families) -> dict[str, Mapping[str, An
         }
         known[side] = {label: family for label, family in found.items() if family is not None}
     return known
+
+
+def families_here(result: Any, families: Families) -> Families:
+    """The families without those of models that an Alignment lacks, which a table of many models may have."""
+    if families is None or isinstance(families, str):
+        return families
+    labels = {*result.models_x, *result.models_y}
+    return {label: family for label, family in by_label(families).items() if label in labels}

@@ -9,7 +9,7 @@ import xarray as xr
 from ..null.model_orders import label_orders, share_reached
 from ..stores.shown import some_names
 from .alignment import Alignment
-from .families import Families
+from .families import Families, families_here, families_known
 from .group_pairs import GroupedPairs, estimate, grouped_pairs
 from .reduce import How
 from .wording import lead_metric, over_layers, value_words
@@ -153,6 +153,8 @@ def compare_groups(
     if orders < 1:
         raise ValueError(f"A permutation test needs at least 1 order, got {orders}.")
     pairs = grouped_pairs(result, groups, metric, values, how)
+    if "all" in pairs.names:
+        raise ValueError("A group may not be called 'all', as the row of all groups is: give it another name.")
     first, second = pairs.groups[pairs.x], pairs.groups[pairs.y]
     same = first == second
     if same.all() or not same.any():
@@ -262,6 +264,18 @@ def group_means(
             "left_out": list(pairs.left_out),
         },
     )
+
+
+def compare_families(result: Alignment, families: Families, metric: str, orders: int = 999) -> GroupComparison | None:
+    """The comparison that a report shows; None unless two families have pairs of models, and some pairs are of two."""
+    families = families_here(result, families)
+    if not any(families_known(result, families).values()):
+        return None
+    pairs = grouped_pairs(result, families, metric, "score", "best")
+    first, second = pairs.groups[pairs.x], pairs.groups[pairs.y]
+    if len(set(first[first == second].tolist())) < 2 or (first == second).all() or "all" in pairs.names:
+        return None
+    return compare_groups(result, families, metric, orders=orders)
 
 
 def _check(confidence: float) -> None:
