@@ -3,9 +3,9 @@ from .analysis.curves import curve_over_k as curve_over_k
 from .analysis.curves import curve_over_n as curve_over_n
 from .analysis.intervals import Interval as Interval
 from .analysis.intervals import interval as interval
-from .analysis.matching import match_layers as match_layers
 from .analysis.mantel import Mantel as Mantel
 from .analysis.mantel import mantel as mantel
+from .analysis.matching import match_layers as match_layers
 from .analysis.neighbor_gallery import neighbor_gallery as neighbor_gallery
 from .analysis.prediction import ridge_prediction as ridge_prediction
 from .analysis.trend import trend as trend

@@ -60,7 +60,7 @@ def groups(
     table = found.table.drop_sel(part="difference")
     names = [str(name) for name in table["group"].values]
     few = len(names) <= len(COLORS) + 1
-    colors = colors_of(result, families, names[:-1]) if few else dict.fromkeys(names, COLORS[0])
+    colors = colors_of(result, families, names[:-1]) if few else dict.fromkeys(names[:-1], COLORS[0])
     ax = new_axes(ax, 6.4, 1.2 + 0.36 * len(names))
     rows = -np.arange(len(names), dtype=float)
     rows[-1] -= 0.4

@@ -123,7 +123,8 @@ def estimate(pairs: GroupedPairs, chosen: np.ndarray, confidence: float, less: n
 
     Pairs that share a model are not independent. The variance is the jackknife's, which leaves out one model at a time
     (Arvesen 1969), summed over the strata. Quantiles are Student's, with Satterthwaite's degrees of freedom. A model
-    that is alone in its stratum is fixed. NaN if every model is, or nothing is left without some model.
+    that is alone in its stratum is fixed. NaN if every model is, if nothing is left without some model, or if a stratum
+    has one pair of its own models: without either of the two the mean is the same, which says nothing of its variance.
     """
     means, without = _left_out_means(pairs, chosen)
     involved = _involved(pairs, chosen)
@@ -136,7 +137,7 @@ def estimate(pairs: GroupedPairs, chosen: np.ndarray, confidence: float, less: n
         if len(inside) > 1:
             variances.append((len(inside) - 1) ** 2 / len(inside) * inside.var(ddof=1))
             freedoms.append(len(inside) - 1)
-    if not variances or not np.isfinite(variances).all():
+    if not variances or not np.isfinite(variances).all() or _has_lone_pair(pairs, chosen):
         return Estimate(means, np.nan, np.nan, np.nan)
     from scipy import special  # slow to import, and needed here alone
 
@@ -146,6 +147,12 @@ def estimate(pairs: GroupedPairs, chosen: np.ndarray, confidence: float, less: n
     error = total**0.5
     reach = float(special.stdtrit(freedom, 0.5 + confidence / 2)) * error
     return Estimate(means, error, means - reach, means + reach)
+
+
+def _has_lone_pair(pairs: GroupedPairs, chosen: np.ndarray) -> bool:
+    """Whether only two models of some stratum are in chosen pairs with each other."""
+    own = _involved(pairs, chosen & (pairs.strata[pairs.x] == pairs.strata[pairs.y]))
+    return bool((np.bincount(pairs.strata[own]) == 2).any())
 
 
 def _involved(pairs: GroupedPairs, chosen: np.ndarray) -> np.ndarray:

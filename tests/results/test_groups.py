@@ -1,6 +1,7 @@
 """Groups of models: arithmetic on small tables, every arrangement by brute force, and what chance gives."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from made_results import calibrated, edited, made_result
 from scipy import stats
 
 from prh_jax import compare_groups, group_means
+from prh_jax.cli.main import main
 from prh_jax.null.model_orders import label_orders
 
 NAMES = ("a1", "a2", "b1", "b2")
@@ -118,8 +120,24 @@ def test_groups_are_given_as_families_are():
     ):
         with pytest.raises(ValueError, match=words):
             compare_groups(result, groups)
+    with pytest.raises(ValueError, match="may not be called 'all'"):
+        compare_groups(result, GROUPS | {"a1": "all", "a2": "all"})
     with pytest.raises(ValueError, match="as a model of x, and in 'b' as one of y"):
         compare_groups(result.assign(kind_x="a", kind_y="b"), "kind")
+
+
+def test_show_prints_them_and_takes_a_file_of_families(tmp_path, capsys):
+    path, file = str(tmp_path / "r.zarr"), tmp_path / "models.csv"
+    study(TABLE).assign(kind=list("uuvv")).save(path)
+    file.write_text("model,family\na1,a\na2,a\nb1,b\nz9,z\n")
+    assert main(["show", path, "--family", "kind"]) == 0
+    text = capsys.readouterr().out
+    assert "mean 7.0000 within groups (2 pairs)" in text and "u   8.0000" in text
+    assert main(["show", path, "--family", str(file), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["groups"]["cka"]
+    assert found["left_out"] == ["b2"] and found["groups"]["all"]["between"]["mean"] == 2
+    assert found["groups"]["b"]["within"]["mean"] is None
+    assert main(["show", path, "--family", "colour"]) == 2 and "No model has a group" in capsys.readouterr().err
 
 
 def test_cells_of_seeds_by_arithmetic():
@@ -146,10 +164,31 @@ def test_cells_of_seeds_by_arithmetic():
 
 
 def test_a_difference_leaves_a_model_out_of_both_means():
-    found = compare_groups(study(TABLE), GROUPS).table.sel(part="difference", group="all")
-    without = np.array([6 - 3.5, 6 - 1.5, 8 - 3, 8 - 2])  # of a1, a2, b1, b2
-    variances = [0.5 * np.ptp(pair) ** 2 / 2 for pair in (without[:2], without[2:])]
-    assert found["standard_error"].item() == pytest.approx(np.sqrt(sum(variances)))
+    """Of groups of 3 and 4 models, one model at a time, by plain means."""
+    rng = np.random.default_rng(3)
+    table, labels = np.float32(rng.normal(size=(7, 7))), np.array(list("aaabbbb"))
+    table = table + table.T
+    same, upper = np.equal.outer(labels, labels), np.triu(np.ones((7, 7), bool), 1)
+
+    def difference(left):
+        among = upper & np.logical_and.outer(left, left)
+        return table[same & among].mean() - table[~same & among].mean()
+
+    without = np.array([difference(np.arange(7) != i) for i in range(7)])
+    parts = np.array([np.var(part, ddof=1) * (len(part) - 1) ** 2 / len(part) for part in (without[:3], without[3:])])
+    names = [f"m{i}" for i in range(7)]
+    found = compare_groups(study(table, names), dict(zip(names, labels.tolist(), strict=True))).table
+    found = found.sel(part="difference", group="all")
+    assert found["standard_error"].item() == pytest.approx(np.sqrt(parts.sum()), rel=1e-4)
+    reach = stats.t.ppf(0.975, parts.sum() ** 2 / (parts[0] ** 2 / 2 + parts[1] ** 2 / 3)) * np.sqrt(parts.sum())
+    assert found["high"].item() - found["mean"].item() == pytest.approx(reach, rel=1e-4)
+
+
+def test_one_pair_within_a_group_has_no_interval():
+    """Without either model of a pair the mean of the other groups is left, whatever the pair scored."""
+    table = compare_groups(study(TABLE), GROUPS).table
+    assert np.isnan(table["low"].sel(part=["within", "difference"])).all()
+    assert np.isfinite(table["low"].sel(part="between")).all()
 
 
 def made_seeds(rng, sizes, own, noise):
