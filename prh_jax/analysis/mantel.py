@@ -78,7 +78,7 @@ def mantel(
     control
         A third matrix: the correlation is then the partial one, of the two residuals of a regression on it.
     metric
-        The metric of the results, or one for each of `a`, `b` and `control`, in this order; the one that a report shows
+        The metric of all results, or names for `a`, `b` and `control`, in this order; the metric that a report shows
         first if None.
     method
         "pearson", or "spearman" for ranks.
@@ -144,7 +144,8 @@ def mantel(
     given = [a, a if b is None else b, *([] if control is None else [control])]
     if b is None and not isinstance(a, Alignment):
         raise ValueError("A Mantel test needs two matrices: give b, or a result and two metrics.")
-    names = [metric] * len(given) if metric is None or isinstance(metric, str) else list(metric)
+    names: list[str | None] = [metric] * len(given) if metric is None or isinstance(metric, str) else list(metric)
+    names += [None] * (len(given) - len(names))
     if len(names) != len(given):
         raise ValueError(f"There are {len(given)} matrices, but {len(names)} metrics ({', '.join(map(str, names))}).")
     if b is None and names[0] == names[1]:

@@ -170,8 +170,9 @@ def _left_out_means(pairs: GroupedPairs, chosen: np.ndarray) -> tuple[float, np.
     strata = np.sort(strata, axis=0) if pairs.mirrored else strata
     cell = np.unique(strata, axis=1, return_inverse=True)[1].ravel()
     sizes, totals = np.bincount(cell)[:, None], np.bincount(cell, scores)[:, None]
-    places, shape = [cell * models + end for end in ends], (len(sizes), models)
-    left = sizes - sum(np.bincount(place, minlength=sizes.size * models) for place in places).reshape(shape)
-    sums = totals - sum(np.bincount(place, scores, sizes.size * models) for place in places).reshape(shape)
+    x, y = (cell * models + end for end in ends)
+    shape, cells = (len(sizes), models), len(sizes) * models
+    left = sizes - (np.bincount(x, minlength=cells) + np.bincount(y, minlength=cells)).reshape(shape)
+    sums = totals - (np.bincount(x, scores, cells) + np.bincount(y, scores, cells)).reshape(shape)
     means = np.where(left > 0, sums / np.maximum(left, 1), np.nan)
     return float(scores.mean()), (means * sizes).sum(axis=0) / len(scores)

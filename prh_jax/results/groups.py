@@ -232,6 +232,7 @@ def group_means(
     group, nominal 95 % covered 94 to 99 %: the upper end if scores of pairs vary independently of their models. With 2
     models on one side and 10 on the other it covered 90 %. Intervals from the pairs as if they were independent covered
     44 to 95 %, and percentiles of a bootstrap over 3 to 5 models 48 to 99 %. A group with itself needs 3 models.
+    Intervals of few models are wide, and are not cut to the range of the metric.
 
     References
     ----------

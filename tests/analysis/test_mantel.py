@@ -119,6 +119,8 @@ def test_two_metrics_of_a_result():
     assert found.correlation == pytest.approx(mantel(near, far).correlation, abs=1e-6) and found.correlation > 0.3
     assert mantel(result.scores("cka"), result.scores("imd")).correlation == pytest.approx(-found.correlation)
     assert mantel(result, result, metric=("cka", "imd")) == found
+    partial = mantel(result, control=three()[2], metric=("cka", "imd"))
+    assert partial.correlation == pytest.approx(mantel(near, far, three()[2]).correlation, abs=1e-6)
     for words, given in (
         ("compared with itself", {"metric": "cka"}),
         ("2 matrices, but 3 metrics", {"metric": ("cka", "imd", "cka")}),
