@@ -1,6 +1,7 @@
 """Groups of models: alignment within and between groups, its spread over models, and a test over models."""
 
 import dataclasses
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,7 @@ class GroupComparison:
         return float(self.table["mean"].sel(part=part, group="all"))
 
     def __repr__(self) -> str:
-        return self.finding
+        return textwrap.fill(self.finding, 88, subsequent_indent="  ")
 
 
 def compare_groups(

@@ -33,8 +33,9 @@ def test_means_within_and_between_by_arithmetic():
     assert pairs.sel(part="within") == 2 and pairs.sel(part="between") == 4
     assert found.table["mean"].sel(group="a").values.tolist() == [8, 2.5, 5.5]
     assert found.exact and found.orders == 6 and found.p == pytest.approx(2 / 6)
-    assert "mean 7.0000 within groups (2 pairs), 2.5000 between groups (4 pairs)" in repr(found)
-    assert "p = 0.33 (all 6 arrangements of 4 models)" in repr(found) and "Left out" not in repr(found)
+    assert "mean 7.0000 within groups (2 pairs), 2.5000 between groups (4 pairs)" in found.finding
+    assert "p = 0.33 (all 6 arrangements of 4 models)" in found.finding and "Left out" not in found.finding
+    assert " ".join(repr(found).split()) == found.finding and max(map(len, repr(found).split("\n"))) <= 88
     assert found.to_dataframe().loc["b", ("within", "mean")] == 6
 
 
@@ -100,7 +101,7 @@ def test_pairs_without_a_score_are_left_out_and_counted():
     table = np.array(TABLE)
     table[0, 2] = table[2, 0] = np.nan
     found = compare_groups(study(table), GROUPS)
-    assert found.between == 3 and found.unknown == 1 and "Left out: 1 pairs without a score" in repr(found)
+    assert found.between == 3 and found.unknown == 1 and "Left out: 1 pairs without a score" in found.finding
     assert group_means(study(table), GROUPS).attrs["unknown"] == 1
     one_order = np.array(TABLE)
     one_order[0, 2] = np.nan
@@ -111,7 +112,7 @@ def test_groups_are_given_as_families_are():
     result = study(TABLE).assign(family=lambda model: model.label[0], size=[1, 2, 1, 2])
     assert compare_groups(result).within == 7 and compare_groups(result, "size").within == 2.5
     found = compare_groups(result, {"a1": "a", "a2": "a", "b1": "b"})
-    assert found.left_out == ("b2",) and found.between == 2 and "models without a group (b2)" in repr(found)
+    assert found.left_out == ("b2",) and found.between == 2 and "models without a group (b2)" in found.finding
     for groups, words in (
         ({"a3": "a"}, "no model 'a3'"),
         ("colour", "No model has a group 'colour'"),
