@@ -4,6 +4,8 @@ from .analysis.curves import curve_over_n as curve_over_n
 from .analysis.describe import describe as describe
 from .analysis.intervals import Interval as Interval
 from .analysis.intervals import interval as interval
+from .analysis.mantel import Mantel as Mantel
+from .analysis.mantel import mantel as mantel
 from .analysis.matching import match_layers as match_layers
 from .analysis.neighbor_gallery import neighbor_gallery as neighbor_gallery
 from .analysis.prediction import ridge_prediction as ridge_prediction
@@ -98,6 +100,9 @@ from .results.calibration import Calibration as Calibration
 from .results.description import Description as Description
 from .results.export import export as export
 from .results.gallery import Gallery as Gallery
+from .results.groups import GroupComparison as GroupComparison
+from .results.groups import compare_groups as compare_groups
+from .results.groups import group_means as group_means
 from .results.merge import merge as merge
 from .runtime.compilation_cache import keep_compiled as keep_compiled
 from .stores.inspect import inspect_store as inspect_store

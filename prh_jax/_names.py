@@ -33,6 +33,11 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "results.gallery": ("Gallery",),
     "results.merge": ("merge",),
     "results.export": ("export",),
+    "results.groups": (
+        "GroupComparison",
+        "compare_groups",
+        "group_means",
+    ),
     "analysis.intervals": (
         "Interval",
         "interval",
@@ -45,6 +50,10 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "analysis.matching": ("match_layers",),
     "analysis.prediction": ("ridge_prediction",),
     "analysis.trend": ("trend",),
+    "analysis.mantel": (
+        "Mantel",
+        "mantel",
+    ),
     "analysis.neighbor_gallery": ("neighbor_gallery",),
     "plot.html_report": ("report",),
     "training.losses": (

@@ -37,6 +37,8 @@ VERBS = {
         "Extend",
         "Find",
         "Format",
+        "Match",
+        "Predict",
     ),
     *("Forget", "Keep", "List", "Load", "Make", "Merge", "Open", "Raise", "Read", "Register", "Return", "Run"),
     *("Score", "Allow", "Check", "Forbid", "Select", "Write"),

@@ -65,9 +65,9 @@ def ridge_prediction(
     Dataset
         With dimensions (layer, target): `r`, the Pearson correlation of prediction and target as a mean over folds. It
         is 0 in a fold where one of them does not vary. `r2`, one minus the squared error as a share of that of the
-        fitted samples' mean, over all folds; it is below 0 where the mean predicts better. `ridge`, the geometric mean
-        over folds of the chosen penalties. With dimension layer: `mean_r` and `mean_r2`. Permutations add `p` of `mean_r`
-        for each layer, `null` (order, layer), and the attribute `p_best` of the best layer.
+        fitted samples' mean, over all folds; it is below 0 where the mean predicts better. `ridge`, the geometric
+        mean over folds of the chosen penalties. With dimension layer: `mean_r` and `mean_r2`. Permutations add `p`
+        of `mean_r` for each layer, `null` (order, layer), and the attribute `p_best` of the best layer.
 
     Raises
     ------

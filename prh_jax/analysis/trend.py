@@ -1,11 +1,9 @@
 """Does alignment grow with what models can do? Rank correlation of alignment with a covariate of the models."""
 
-import itertools
-import math
-
 import numpy as np
 import xarray as xr
 
+from ..null.model_orders import model_orders
 from ..results.alignment import Alignment
 from ..results.covariates import Covariate, covariate_values
 from ..results.tables import self_cells
@@ -84,7 +82,7 @@ def trend(
         )
     values = values[known]
     apart = ~self_cells(raw)[known]
-    permuted = _orders(len(values), orders, seed)
+    permuted = model_orders(len(values), orders, seed)
     found = np.empty((2, len(tables), len(KINDS), len(others) + 1))
     for t, table in enumerate(tables.values()):
         scores = table.values[known].astype(float)
@@ -111,14 +109,6 @@ def trend(
         coords={"scores": list(tables), "kind": list(KINDS), "model": [*others, "all"]},
         attrs={"models": int(known.sum()), "orders": len(permuted) - 1},
     )
-
-
-def _orders(n: int, count: int, seed: int) -> np.ndarray:
-    """The identity, then random orders; or all, the identity first."""
-    if math.factorial(n) - 1 <= count:
-        return np.array(list(itertools.permutations(range(n))))
-    rng = np.random.default_rng(seed)
-    return np.array([np.arange(n), *(rng.permutation(n) for _ in range(count))])
 
 
 def _means(scores: np.ndarray, apart: np.ndarray) -> np.ndarray:

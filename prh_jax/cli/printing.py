@@ -4,11 +4,14 @@ import json
 from typing import Any
 
 
-def print_json(path: Any, result: Any, metrics: list[str] | None = None, how: Any = "best") -> None:
-    """A result on one line of JSON: protocol, scores of model pairs, calibration."""
-    from ..results.export import as_plain
+def print_json(path: Any, result: Any, metrics: list[str] | None = None, how: Any = "best", groups: Any = None) -> None:
+    """A result on one line of JSON: protocol, scores of model pairs, calibration, comparisons of groups by metric."""
+    from ..results.export import as_plain, comparison_as_plain
 
-    print(json.dumps({"path": str(path)} | as_plain(result, metrics or result.metrics, how)))
+    plain = {"path": str(path)} | as_plain(result, metrics or result.metrics, how)
+    if groups:
+        plain["groups"] = {key: comparison_as_plain(found) for key, found in groups.items()}
+    print(json.dumps(plain))
 
 
 def print_calibration(result: Any, key: str) -> None:
@@ -29,6 +32,15 @@ def print_calibration(result: Any, key: str) -> None:
     if len(tau):
         print(f"critical score {tau.min():.4f} to {tau.max():.4f} at level {null['alpha']:g};")
     print(f"{int((q <= null['alpha']).sum())} of {len(q)} model pairs beyond chance (Benjamini-Hochberg q)")
+
+
+def print_groups(found: Any) -> None:
+    """Mean scores within and between families of models (`GroupComparison`), with intervals, and the finding."""
+    from ..stores.shown import plain_name, shorten
+
+    frame = found.to_dataframe().drop(columns="standard_error", level=1)
+    frame.index = [shorten(plain_name(name), 60) for name in frame.index]
+    print(f"\n{found.finding}\n{frame.to_string(float_format='{:.4f}'.format)}")
 
 
 NOTHING_BUT_SELF = "Every model pair is a model with itself: nothing is compared with another model."

@@ -10,6 +10,7 @@ from .base import short_name
 from .controls import above_control
 from .curves import depth_curve, null_histogram, sample_curve
 from .dimension import dimension_curve
+from .group_points import groups
 from .html_report import panels
 from .imbalance import imbalance_plane
 from .maps import heat_map, layer_map, metric_map, model_map
@@ -21,6 +22,7 @@ __all__ = [
     "curve",
     "depth_curve",
     "dimension_curve",
+    "groups",
     "heat_map",
     "imbalance_plane",
     "layer_map",

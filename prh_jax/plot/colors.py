@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..results.alignment import Alignment
+from ..results.families import Families, families_known
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 """The colours of Okabe and Ito, for all kinds of colour vision."""
@@ -11,9 +12,6 @@ STYLES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#808080"
 """Colour of chance, critical scores and fitted lines, which are no families. It is legible on white and on black."""
-
-Families = Mapping[str, str] | str | None
-"""Family of each model by name, or the name of an assigned or recorded value; the assigned `family` if None."""
 
 
 def ink(color: str) -> str:
@@ -53,7 +51,7 @@ def colors_of(result: Alignment, families: Families, drawn: Iterable[str]) -> di
     wanted = dict.fromkeys(drawn)
     everyone = dict.fromkeys(
         str(told[label])
-        for side, told in _told(result, families).items()
+        for side, told in families_known(result, families).items()
         for label in (result.models_x if side == "x" else result.models_y)
         if label in told
     )
@@ -73,7 +71,7 @@ def families_of(result: Alignment, models: Mapping[str, Iterable[Any]], families
         If `families` is given and a model has none.
     """
     names = {side: [str(model) for model in chosen] for side, chosen in models.items()}
-    told = {side: found for side, found in _told(result, families).items() if side in names}
+    told = {side: found for side, found in families_known(result, families).items() if side in names}
     if families is None:
         told = {side: told[side] if all(name in told[side] for name in names[side]) else {} for side in names}
         many = len({told[side][name] for side in names for name in names[side] if told[side]}) > len(COLORS)
@@ -89,17 +87,3 @@ def families_of(result: Alignment, models: Mapping[str, Iterable[Any]], families
             )
         made.append(None if lacking else [str(told[side][name]) for name in chosen])
     return made
-
-
-def _told(result: Alignment, families: Families) -> dict[str, Mapping[str, Any]]:
-    """The known families of the models of each side, by label."""
-    if families is not None and not isinstance(families, str):
-        return dict.fromkeys("xy", families)
-    told = {}
-    for side in "xy":
-        found = {
-            model.label: model.assigned.get("family") if families is None else model.recorded.get(families)
-            for model in result.provenance.models(side)
-        }
-        told[side] = {label: family for label, family in found.items() if family is not None}
-    return told

@@ -14,6 +14,7 @@ import numpy as np
 from ..results.alignment import Alignment
 from ..results.covariates import covariate_values, number_names, spearman
 from ..results.gallery import Gallery, thumbnail
+from ..results.groups import compare_families
 from ..results.provenance import origin_lines
 from ..results.reduce import HOW, model_blocks
 from ..results.steps import step_of, without_step
@@ -66,7 +67,8 @@ def report(
         recorded numbers. The other numbers of the models follow them.
     families
         Family of each model by name, or the name of an assigned or recorded value; the assigned `family` if None. The
-        models of a family have one colour.
+        models of a family have one colour. If at least two families have pairs of models, a table compares alignment
+        within and between families (`compare_groups`).
     overwrite
         Replace an existing file.
 
@@ -155,7 +157,7 @@ def page(
         "protocol": origin_lines(result.provenance, result.calibration and result.calibration.settings),
         "models": _models(result, families),
         "own": result.self_pairs.values.ravel().tolist(),
-        "metrics": {key: _metric(result, key) for key in result.metrics},
+        "metrics": {key: _metric(result, key) | {"groups": _groups(result, families, key)} for key in result.metrics},
         "controls": _controls(result),
         "covariates": _covariates(result, covariates or {}),
         "galleries": [_gallery(gallery) for gallery in galleries],
@@ -279,6 +281,22 @@ def _controls(result: Alignment) -> list[dict[str, Any]]:
         if rows:
             made.append({"side": side, "rows": rows, "others": partners})
     return made
+
+
+def _groups(result: Alignment, families: Families, key: str) -> dict[str, Any] | None:
+    """Alignment within and between families; None unless two of them have a pair of models."""
+    found = compare_families(result, families, key)
+    if found is None:
+        return None
+    rows = []
+    for name in found.table["group"].values:
+        part = {kind: found.table.sel(part=kind, group=name) for kind in ("within", "between", "difference")}
+        (inside, pairs), (across, others) = (
+            [part[k][v].item() for v in ("mean", "pairs")] for k in ("within", "between")
+        )
+        numbers = [inside, pairs, across, others, part["difference"]["mean"].item()]
+        rows.append({"name": plain_name(name), "numbers": [n if np.isfinite(n) else None for n in numbers]})
+    return {"finding": found.finding, "rows": rows}
 
 
 def _steps(result: Alignment, side: str) -> bool:

@@ -1,5 +1,6 @@
 """Results as files for other programs: tables, arrays, text."""
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from ..stores.location import local_file
 from ..stores.publish import write_whole
 from ..stores.target import file_target
 from .alignment import Alignment
+from .groups import GroupComparison
 from .reduce import How
 from .tables import escape_latex, escape_markdown, latex_table, markdown_table
 
@@ -181,6 +183,19 @@ def as_plain(result: Alignment, metrics: list[str], how: How) -> dict[str, Any]:
     how = how if isinstance(how, str) else getattr(how, "__name__", "a function")
     settings = None if result.calibration is None else result.calibration.settings
     return {"protocol": result.provenance.to_dict(), "how": how, "metrics": tables, "null": settings}
+
+
+def comparison_as_plain(found: GroupComparison) -> dict[str, Any]:
+    """A comparison of groups as what JSON can hold: numbers by group and part; NaN is None."""
+    table = found.table
+    parts, groups = (list(map(str, table[dim].values)) for dim in ("part", "group"))
+    numbers: dict[str, Any] = {group: {part: {} for part in parts} for group in groups}
+    for name, values in table.items():
+        for (i, part), (j, group) in itertools.product(enumerate(parts), enumerate(groups)):
+            value = values.values[i, j].item()
+            numbers[group][part][str(name)] = None if np.isnan(value) else value
+    plain = {"finding": found.finding, "p": found.p, "orders": found.orders, "exact": found.exact}
+    return plain | {"unknown": found.unknown, "left_out": list(found.left_out), "groups": numbers}
 
 
 def _texts(table: xr.DataArray, side: str) -> list[str]:

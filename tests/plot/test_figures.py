@@ -355,6 +355,7 @@ def every_figure(result, models_x, models_y):
     yield plot.depth_curve(result, metric, model_y=y, families=families)
     yield plot.model_tree(result, metric, families=families)
     yield plot.model_space(result, metric, families=families)
+    yield plot.groups(result, metric, families=families, orders=9)
     yield plot.null_histogram(result, metric, x, y)
 
 

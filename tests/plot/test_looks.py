@@ -79,6 +79,8 @@ def test_a_family_has_one_colour_in_all_figures_and_in_the_report(long_names):
         plot.covariate_scatter(result.sel(model_x=slice(0, 9)), metric, "size"),
         plot.depth_curve(result, metric),
     ]
+    points = [line for line in plot.groups(result, metric, orders=9).lines if line.get_marker() == "o"]
+    assert [to_hex(line.get_color()).upper() for line in points[:3]] == list(COLOR_OF.values())
     for ax in made:
         for handle, text in zip(legend_of(ax).legend_handles, legend_texts(ax), strict=True):
             family = text.split(" · ")[-1]

@@ -422,6 +422,19 @@ function fillControls() {
   at("controls").tBodies[0].replaceChildren(...rows);
 }
 
+function fillGroups() {
+  const told = metric().groups;
+  at("grouped").hidden = !told;
+  if (!told) return;
+  at("grouped-note").textContent = told.finding;
+  at("groups").tBodies[0].replaceChildren(...told.rows.map(({ name, numbers }) => {
+    const made = element("tr");
+    made.append(element("th", name, { dir: "auto", scope: "row" }),
+      ...numbers.map((v, place) => (v === null ? element("td", "none") : place % 2 ? element("td", v, { "data-value": v }) : numberCell("td", v))));
+    return made;
+  }));
+}
+
 function fillPartners() {
   const chosen = content.covariates[at("covariate").value];
   const others = chosen.side === "x" ? modelsY : modelsX;
@@ -472,6 +485,7 @@ function drawAll() {
   at("finding").textContent = metric().finding;
   fillPairs();
   fillControls();
+  fillGroups();
   return Promise.all([drawMap(), drawPair(), drawScaling()]);
 }
 
@@ -489,6 +503,7 @@ function start() {
   addExports(at("map-export"), "models", "Models by models", mapCells);
   addExports(at("pairs-export"), "pairs", "All model pairs", () => tableCells(at("pairs")));
   addExports(at("controls-export"), "training", "What training adds", () => tableCells(at("controls")));
+  addExports(at("groups-export"), "families", "Within and between families", () => tableCells(at("groups")));
   addExports(at("layers-export"), "layers", "Layer by layer", () => tableCells(at("layer-table").querySelector("table")));
   at("value-choice").hidden = !calibrated;
   for (const [word, text] of content.protocol) at("protocol").append(element("dt", word), element("dd", text));
