@@ -252,6 +252,7 @@ def _unit(table: np.ndarray, apart: np.ndarray) -> np.ndarray:
     """The cells centred and of length one, 0 on the diagonal; NaN if they are all equal."""
     cells = table[apart]
     made = np.zeros(table.shape)
+    cells = cells / (np.abs(cells).max() or 1)  # no square leaves the range of floats
     cells = cells - cells.mean()
     length = np.linalg.norm(cells) if np.ptp(table[apart]) > 0 else 0
     made[apart] = cells / length if length > 0 else np.nan

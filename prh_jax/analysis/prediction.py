@@ -6,14 +6,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ..arrays import NotRealError, real_numbers
 from ..engine.preprocess import Preprocess
-from ..null.orders import group_codes, make_orders
-from ..numerics.real import as_real
+from ..null.orders import count_orders, group_codes, make_orders
+from ..null.pvalues import as_close
 from ..numerics.ridge import RidgeFit, left_out_errors, predict, ridge_fit
 from ..runtime.host import quiet_blas
 from ..runtime.progress import progress
 from .subsets import Layers, layers_of
 
+AS_GIVEN = Preprocess(clip_quantile=1, normalize=False)
 RIDGES = tuple(10.0**power for power in range(-4, 6))
 """Penalties that are tried."""
 
@@ -39,7 +41,7 @@ def ridge_prediction(
     Parameters
     ----------
     layers
-        Features (n, d), a sequence of layers, or a feature store or its path.
+        Features (n, d), a sequence of layers, or a feature store or its path. They have the digits of float32.
     targets
         Numbers to predict, (n, t) or (n,): responses of t voxels or units, or the features of another layer. Row i is
         the sample of row i of the features.
@@ -56,7 +58,8 @@ def ridge_prediction(
     seed
         Seed of the folds and of the permutations.
     preprocess
-        Preprocessing of stores. Arrays are taken as they are.
+        Preprocessing of the layers of a store. If None, features stay as they are: the thresholds of `Preprocess` are
+        those of all samples, held-out ones included. Arrays are taken as they are.
     quiet
         True shows no progress. If None, it is shown on a terminal.
 
@@ -66,8 +69,9 @@ def ridge_prediction(
         With dimensions (layer, target): `r`, the Pearson correlation of prediction and target as a mean over folds. It
         is 0 in a fold where one of them does not vary. `r2`, one minus the squared error as a share of that of the
         fitted samples' mean, over all folds; it is below 0 where the mean predicts better. `ridge`, the geometric
-        mean over folds of the chosen penalties. With dimension layer: `mean_r` and `mean_r2`. Permutations add `p`
-        of `mean_r` for each layer, `null` (order, layer), and the attribute `p_best` of the best layer.
+        mean over folds of the chosen penalties. With dimension layer: `mean_r` and `mean_r2`, over the targets that
+        vary; the others have NaN. Permutations add `p` of `mean_r` for each layer, `null` (order, layer), and the
+        attribute `p_best` of the best layer.
 
     Raises
     ------
@@ -89,44 +93,61 @@ def ridge_prediction(
     >>> found["p"].values
     array([0.05, 0.75])
     """
-    names, given = layers_of(layers, preprocess)
-    y = np.asarray(as_real("ridge_prediction", targets), np.float64)
+    names, given = layers_of(layers, preprocess or AS_GIVEN)
+    given = [np.asarray(layer, np.float64) for layer in given]
+    y = _numbers(targets)
     y = y[:, None] if y.ndim == 1 else y
-    tried = np.array(sorted(ridges), np.float64)
-    _check(given, y, tried, folds, orders)
+    tried = np.sort(np.atleast_1d(np.asarray(list(ridges) if isinstance(ridges, Iterable) else ridges, np.float64)))
+    _check(given, y, tried, folds, orders, seed)
+    y = y / np.where(y.any(axis=0), np.abs(y).max(axis=0), 1)  # squares of very small numbers would vanish
     n = len(y)
     codes = None if groups is None else group_codes(list(groups), n)
     parts = split(n, folds, seed, codes)
+    if orders and codes is not None and count_orders(n, codes, "whole") == 1:
+        raise ValueError(
+            "No two groups hold equally many samples, so that whole groups cannot be exchanged: give orders=0, or "
+            "leave out samples until groups are of one size."
+        )
     again = make_orders(n, orders, seed, codes, "whole") if orders else np.empty((0, n), np.int64)
     tables: dict[str, list[np.ndarray]] = {"r": [], "r2": [], "ridge": []}
     null = np.empty((len(again), len(given)))
     with quiet_blas():
         for column, layer in enumerate(progress(given, "predicting", "layers", quiet=quiet)):
-            fits = _fits(np.asarray(layer, np.float64), parts)
+            fits = _fits(layer, parts)
             for name, values in zip(tables, _cross_validated(fits, parts, y, tried), strict=True):
                 tables[name].append(values)
             for row, order in enumerate(again):
-                null[row, column] = _cross_validated(fits, parts, y[order], tried)[0].mean()
+                null[row, column] = np.nanmean(_cross_validated(fits, parts, y[order], tried)[0])
     dims = ("layer", "target")
     found = xr.Dataset({name: (dims, np.stack(rows)) for name, rows in tables.items()}, coords={"layer": names})
     found = found.assign(mean_r=found["r"].mean("target"), mean_r2=found["r2"].mean("target"))
     if orders:
         observed = found["mean_r"].values
         found["null"] = (("order", "layer"), null)
-        found["p"] = ("layer", (1 + (null >= observed).sum(axis=0)) / (len(null) + 1))
-        reached = null.max(axis=1) >= observed.max()
+        found["p"] = ("layer", (1 + as_close(null, observed).sum(axis=0)) / (len(null) + 1))
+        reached = as_close(null.max(axis=1), observed.max())
         found.attrs["p_best"] = float((1 + reached.sum()) / (len(null) + 1))
     return found.assign_attrs(folds=folds, samples=n, orders=len(again))
 
 
-def _check(layers: Sequence[Any], y: np.ndarray, ridges: np.ndarray, folds: int, orders: int) -> None:
+def _numbers(targets: Any) -> np.ndarray:
+    """The targets in float64; TypeError unless real numbers."""
+    try:
+        return np.asarray(real_numbers(targets), np.float64)
+    except NotRealError as error:
+        raise TypeError(f"ridge_prediction predicts real numbers, and was given {error}.") from error
+
+
+def _check(layers: Sequence[np.ndarray], y: np.ndarray, ridges: np.ndarray, folds: int, orders: int, seed: int) -> None:
+    if not layers:
+        raise ValueError("There is no layer to predict from: give features (n, d), or a list of them.")
     counts = sorted({len(layer) for layer in layers} | {len(y)})
     if y.ndim != 2 or len(counts) != 1 or y.shape[1] == 0:
         raise ValueError(
             f"Features and targets need the same samples, row by row, and targets are (n, t) or (n,); there are "
             f"{counts} rows, and targets of shape {y.shape}."
         )
-    if not np.isfinite(y).all() or not all(np.isfinite(np.asarray(layer, np.float64)).all() for layer in layers):
+    if not np.isfinite(y).all() or not all(np.isfinite(layer).all() for layer in layers):
         raise ValueError("Features and targets must be finite: leave out samples and targets with NaN or infinity.")
     if not ridges.size or not (np.isfinite(ridges) & (ridges > 0)).all():
         raise ValueError(f"Penalties are finite numbers above 0, got {ridges.tolist()!r}.")
@@ -134,8 +155,8 @@ def _check(layers: Sequence[Any], y: np.ndarray, ridges: np.ndarray, folds: int,
         raise ValueError(
             f"A split of {len(y)} samples has from 2 to {len(y) // 4} folds, of at least 4 samples each, got {folds}."
         )
-    if orders < 0:
-        raise ValueError(f"The number of permutations is at least 0, got {orders}.")
+    if orders < 0 or seed < 0:
+        raise ValueError(f"The number of permutations and the seed are at least 0, got {orders} and {seed}.")
 
 
 def split(n: int, folds: int, seed: int, groups: Sequence[int] | None = None) -> list[np.ndarray]:
@@ -150,12 +171,19 @@ def split(n: int, folds: int, seed: int, groups: Sequence[int] | None = None) ->
     members: list[list[int]] = [[] for _ in range(folds)]
     for group in sorted(rng.permutation(len(sizes)), key=lambda g: -sizes[g]):
         min(members, key=len).extend(np.flatnonzero(codes == group))
+    least = len(min(members, key=len))
+    if least < 4:
+        raise ValueError(
+            f"The groups are too unequal for {folds} folds: one fold has {least} samples, and needs 4. Ask for fewer "
+            "folds, or give finer groups."
+        )
     return [np.sort(part) for part in members]
 
 
 def _fits(layer: np.ndarray, parts: Sequence[np.ndarray]) -> list[RidgeFit]:
     """The decomposition of a layer for each fold."""
-    centred = layer - layer.mean(axis=0)
+    centred = layer / (np.abs(layer).max() or 1)
+    centred = centred - centred.mean(axis=0)
     products, everyone = centred @ centred.T, np.arange(len(layer))
     return [ridge_fit(products, np.setdiff1d(everyone, part), part) for part in parts]
 
@@ -175,12 +203,13 @@ def _cross_validated(
         squares += [np.square(held - guess).sum(axis=0), np.square(held - known.mean(axis=0)).sum(axis=0)]
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(squares[1] > 0, 1 - squares[0] / squares[1], np.nan)
-    return correlations, share, np.exp(chosen)
+    return np.where(squares[1] > 0, correlations, np.nan), share, np.exp(chosen)
 
 
 def _pearson(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Correlations of the columns of two arrays; 0 where one does not vary."""
-    one, other = one - one.mean(axis=0), other - other.mean(axis=0)
-    norms = np.linalg.norm(one, axis=0) * np.linalg.norm(other, axis=0)
-    least = 1e-12 * len(one)
-    return np.where(norms > least, np.sum(one * other, axis=0) / np.maximum(norms, least), 0)
+    """Correlations of the columns of two arrays; 0 where one does not vary, up to rounding."""
+    apart = [z - z.mean(axis=0) for z in (one, other)]
+    norms = [np.linalg.norm(z, axis=0) for z in apart]
+    whole = [np.linalg.norm(z, axis=0) for z in (one, other)]
+    varies = (norms[0] > 1e-12 * whole[0]) & (norms[1] > 1e-12 * whole[1])
+    return np.where(varies, np.sum(apart[0] * apart[1], axis=0) / np.where(varies, norms[0] * norms[1], 1), 0)

@@ -105,6 +105,9 @@ def dtw_weights(scores: np.ndarray) -> np.ndarray:
 def transport_weights(scores: np.ndarray) -> np.ndarray:
     """The best coupling (..., Lx, Ly); by the package POT if it is installed, else by scipy, 50 times as slow."""
     nx, ny = scores.shape[-2:]
+    scores = scores.astype(np.float64)
+    low, high = (reach(scores, axis=(-2, -1), keepdims=True) for reach in (np.min, np.max))
+    scores = (scores - low) / np.where(high > low, high - low, 1)  # solvers have absolute tolerances
     if nx == ny:
         return assignment_weights(scores)
     if 1 in (nx, ny):  # all couplings are one; POT 0.9 finds none
@@ -117,7 +120,7 @@ def _with_pot(scores: np.ndarray) -> np.ndarray:
     import ot
 
     nx, ny = scores.shape
-    plan = ot.emd(np.full(nx, 1 / nx), np.full(ny, 1 / ny), -scores.astype(np.float64), numItermax=10**7)
+    plan = ot.emd(np.full(nx, 1 / nx), np.full(ny, 1 / ny), -scores, numItermax=10**7)
     sound = np.allclose(plan.sum(axis=0), 1 / ny, atol=1e-9) and np.allclose(plan.sum(axis=1), 1 / nx, atol=1e-9)
     return plan if sound else _with_scipy(scores)
 
@@ -127,7 +130,7 @@ def _with_scipy(scores: np.ndarray) -> np.ndarray:
 
     nx, ny = scores.shape
     shares = np.repeat([1 / nx, 1 / ny], [nx, ny])
-    found = linprog(-scores.astype(np.float64).ravel(), A_eq=_sums(nx, ny), b_eq=shares, method="highs")
+    found = linprog(-scores.ravel(), A_eq=_sums(nx, ny), b_eq=shares, method="highs")
     return found.x.reshape(nx, ny)
 
 

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+TIE = 2.0**-21
+"""Relative difference up to which scores are equal: what rounding makes of sums of float32 scores in other orders."""
+
 
 class Calibrated(NamedTuple):
     """Results of the null for each score: arrays of the scores' shape."""
@@ -23,14 +26,15 @@ def calibrate_scores(
 ) -> Calibrated:
     """p-value, critical score and calibrated score of each observed score, from its null (orders, ...).
 
-    With K orders: `p = (1 + #{null >= observed}) / (K + 1)`; tau the ceil((1 - alpha)(K + 1))-th smallest of the
-    observed and the K nulls; `calibrated = (observed - tau) / (highest - tau)` cut to [0, 1], or
-    `max(observed - tau, 0)` where no highest score is known. With `stop_after = h`, a null that reaches the observed
-    for the h-th time at order l stops there: `p = h / l`, and tau is that of the l orders. NaN in, NaN out.
+    With K orders: `p = (1 + #{null >= observed}) / (K + 1)`, where scores that rounding alone parts are equal; tau the
+    ceil((1 - alpha)(K + 1))-th smallest of the observed and the K nulls; `calibrated = (observed - tau) / (highest -
+    tau)` cut to [0, 1], or `max(observed - tau, 0)` where no highest score is known. With `stop_after = h`, a null that
+    reaches the observed for the h-th time at order l stops there: `p = h / l`, and tau is that of the l orders. NaN in,
+    NaN out.
     """
     observed = np.asarray(observed)
     count = len(null)
-    reached = null >= observed
+    reached = as_close(null, observed)
     used = np.full(observed.shape, count)
     p = (1 + reached.sum(axis=0)) / (count + 1)
     if stop_after is not None:
@@ -49,6 +53,11 @@ def calibrate_scores(
     return Calibrated(p, tau, calibrated, used)
 
 
+def as_close(null: Any, observed: Any) -> Any:
+    """Which scores of a null (orders, ...) are at least the observed ones; equal ones that rounding parted are, too."""
+    return null >= observed - TIE * np.abs(observed)
+
+
 def unmoved(observed: Any, null: Any) -> Any:
     """Which observed scores all orders (orders, ...) leave as they are, to the bit."""
     return (null == observed).all(axis=0)
@@ -58,7 +67,7 @@ def still_open(observed: Any, null: Any, stop_after: int | None) -> Any:
     """Which scores still need orders, after those of the null so far (orders, ...)."""
     if stop_after is None or not len(null):
         return np.ones(np.shape(observed), bool)
-    return (null >= observed).sum(axis=0) < stop_after
+    return as_close(null, observed).sum(axis=0) < stop_after
 
 
 def false_discovery(p: np.ndarray, method: str) -> np.ndarray:

@@ -103,11 +103,18 @@ class Null:
         return found
 
     def reduce(self, scores: np.ndarray) -> Any:
-        """Return the aggregate of scores (..., layers of x, layers of y); NaN if all are NaN."""
+        """Return the aggregate of scores (..., layers of x, layers of y); NaN if all are NaN.
+
+        Sums are made in float64 and rounded to the type of the scores: equal scores in another order stay equal.
+        """
+        found = self._reduce(scores.astype(np.float64))
+        return np.asarray(found, scores.dtype)[()]
+
+    def _reduce(self, scores: np.ndarray) -> Any:
         if np.isnan(scores).all(axis=(-2, -1)).any():
             known = ~np.isnan(scores).all(axis=(-2, -1))
             out = np.full(scores.shape[:-2], np.nan)
-            out[known] = self.reduce(scores[known])
+            out[known] = self._reduce(scores[known])
             return out
         if isinstance(self.aggregate, str):
             return AGGREGATES[self.aggregate](scores)

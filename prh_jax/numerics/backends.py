@@ -7,7 +7,9 @@ import jax
 
 @dataclasses.dataclass(frozen=True)
 class Choices:
-    """Sizes and ways that suit a kind of device. Lists and counts are the same by either; sums differ by rounding.
+    """Sizes and ways that suit a kind of device. Neighbour lists are the same by either; sums differ by rounding.
+
+    So do the ranks of `information_imbalance`, which the host makes in float64, and an accelerator in float32.
 
     columns_per_piece     columns of a wide layer that are handled at a time; None: all
     blocked_gram_above    samples above which a Gram matrix is made in blocks of rows, each product once

@@ -61,10 +61,16 @@ def imbalance_plane(result: Alignment, model_x: str, model_y: str, *, ax: Any = 
 
 def _both_directions(result: Alignment, model_x: str, model_y: str) -> tuple[np.ndarray, np.ndarray]:
     """The scores (layers of x, layers of y) from x to y, and from y to x."""
-    known = {
-        bool(record.settings.get("swapped", False)): name
+    found = [
+        (name, {"swapped": False} | record.settings)
         for name, record in result.provenance.metrics.items()
         if name.partition(":")[0] == METRIC
+    ]
+    # the first, and what has the same settings in the other direction
+    known = {
+        bool(settings["swapped"]): name
+        for name, settings in reversed(found)
+        if settings | {"swapped": None} == found[0][1] | {"swapped": None}
     }
     if False not in known and True not in known:
         raise ValueError(f"This result has no scores by {METRIC}; it has {', '.join(result.metrics)}.")

@@ -12,7 +12,7 @@ Families = Mapping[str, str] | str | None
 def families_known(result: Any, families: Families) -> dict[str, Mapping[str, Any]]:
     """The known families of the models of each side of an Alignment, by label."""
     if families is not None and not isinstance(families, str):
-        given: Mapping[str, Any] = by_label(families)
+        given = {label: family for label, family in by_label(families).items() if family == family}  # NaN is none
         return dict.fromkeys("xy", given)
     known: dict[str, Mapping[str, Any]] = {}
     for side in "xy":

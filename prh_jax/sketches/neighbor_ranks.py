@@ -86,10 +86,10 @@ class NeighborRankSketcher(Sketcher):
     def __call__(self, x: Num[Array, "n d"]) -> Any:
         return self.sketch(self.summarizer(x)) if staged(x) else super().__call__(x)
 
-    def _barred(self, n: int) -> Bool[np.ndarray, "n n"]:
+    def _barred(self, n: int) -> Bool[Array, "n n"]:
         if self.groups is None:
-            return np.eye(n, dtype=bool)
-        codes = np.asarray(self.groups)
+            return jnp.eye(n, dtype=bool)
+        codes = jnp.asarray(self.groups)
         return codes[:, None] == codes[None, :]
 
 

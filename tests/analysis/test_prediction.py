@@ -97,6 +97,18 @@ def test_layers_of_stores_keep_their_names(tmp_path):
     assert found["layer"].values.tolist() == [layer.name for layer in store.layers]
 
 
+def test_units_of_targets_and_features_do_not_matter():
+    x, y = draw()
+    plain = ridge_prediction(x, y, ridges=RIDGES, folds=4)
+    for factor, offset, width in ((1e-8, 0, 1e-20), (1e200, 0, 1e20), (1, 1e6, 1)):
+        other = ridge_prediction(x * width, y * factor + offset, ridges=RIDGES, folds=4)
+        for name in ("r", "r2", "ridge"):
+            np.testing.assert_allclose(other[name], plain[name], rtol=1e-5, atol=1e-6)
+    constant = ridge_prediction(x, np.column_stack([y, np.ones(32)]), ridges=RIDGES, folds=4)
+    assert np.isnan(constant["r"].values[0, 3]) and np.isnan(constant["r2"].values[0, 3])
+    assert constant["mean_r"].item() == pytest.approx(plain["mean_r"].item())
+
+
 def test_what_cannot_be_predicted_is_refused():
     x, y = draw()
     with pytest.raises(ValueError, match=r"\[31, 32\] rows"):
@@ -107,5 +119,11 @@ def test_what_cannot_be_predicted_is_refused():
         ridge_prediction(x, y, ridges=[0.0])
     with pytest.raises(ValueError, match="from 2 to 8 folds"):
         ridge_prediction(x, y, folds=9)
+    with pytest.raises(ValueError, match="too unequal for 2 folds"):
+        ridge_prediction(x, y, groups=[0] * 31 + [1], folds=2)
+    with pytest.raises(ValueError, match="give orders=0"):
+        ridge_prediction(x, y, groups=np.repeat([0, 1, 2], [5, 10, 17]), folds=2, orders=9)
+    with pytest.raises(ValueError, match="no layer"):
+        ridge_prediction([], y)
     with pytest.raises(ValueError, match="fewer than 5 folds"):
         ridge_prediction(x, y, groups=[0, 1] * 16)

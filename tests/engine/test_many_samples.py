@@ -1,5 +1,7 @@
 """Many samples: no matrix of all pairs, and the scores of the usual way within float32 rounding; counts to the bit."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,10 +9,10 @@ import pytest
 from inputs import correlated
 
 from prh_jax import align, write_features
-from prh_jax.metrics.neighbors import lists
 from prh_jax.metrics.neighbors.lists import compact_lists
 from prh_jax.metrics.registry import make_metric
 from prh_jax.null import forms, low_rank
+from prh_jax.numerics import backends
 from prh_jax.sketches import nearest
 from prh_jax.sketches.base import SketchContext
 from prh_jax.sketches.gram_factor import GramFactor, GramFactorSketcher
@@ -136,7 +138,7 @@ def test_tables_of_few_layers_hold_what_is_listed(name):
 def test_numbers_are_those_of_samples(monkeypatch, always, at_once):
     """In each row two entries of either side have one number where they are one sample; what a does not list has the
     last one. A few rows at a time, the last of them filled up; of a layer without neighbours (-1) nothing is asked."""
-    monkeypatch.setattr(lists, "AT_ONCE", (at_once, at_once))
+    monkeypatch.setattr(backends, "CPU", dataclasses.replace(backends.CPU, places_at_once=at_once))
     n, highest = 100, 10**6 if always else 100
     rng = np.random.default_rng(0)
     # entries of a row lie near each other: samples are listed by several layers, and others in the rows after

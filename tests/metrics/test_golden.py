@@ -76,6 +76,7 @@ def test_the_files_hold_what_they_should():
         "concentricity_difference",
         "uniformity_difference",
         "imd",
+        "information_imbalance",
     }
     assert {p.values[0]["metric"] for p in ENTRIES} == set(METRICS) - unknown
 

@@ -62,6 +62,16 @@ def test_equally_near_samples_are_ranked_by_their_numbers(k):
     assert float(np.asarray(scored).item()) == pytest.approx(expected, abs=1e-6)
 
 
+def test_sums_of_ranks_may_pass_32_bits():
+    """With all others as neighbours, every rank is met once: the score is 1, whatever the layers."""
+    n, rng = 1700, np.random.default_rng(6)
+    x, y = (rng.normal(size=(n, 2)).astype(np.float32) for _ in range(2))
+    metric = prh_jax.InformationImbalance(n - 1)
+    assert n * (n - 1) * n / 2 > 2**31
+    assert float(metric(x, y)) == pytest.approx(1, abs=1e-6)
+    assert float(np.asarray(prh_jax.layer_matrix([x], [y], metric)).item()) == pytest.approx(1, abs=1e-6)
+
+
 def test_groups_are_no_neighbours():
     x, y = layers(5, 20)
     groups = np.repeat(np.arange(10), 2)
@@ -94,6 +104,9 @@ def test_the_plane_has_both_directions():
     expected = [[oracle(x, y), oracle(y, x)] for x in models["a"] for y in models["b"]]
     for points in drawn:
         np.testing.assert_allclose(points, expected, atol=1e-6)
+    several = ["information_imbalance:k=1", "information_imbalance:swapped=True", "information_imbalance:k=10"]
+    mixed = align({"a": models["a"]}, {"b": models["b"]}, several, preprocess=PLAIN, progress=False)
+    np.testing.assert_allclose(plot.imbalance_plane(mixed, "a", "b").collections[0].get_offsets(), expected, atol=1e-6)
     with pytest.raises(ValueError, match="swapped=True"):
         plot.imbalance_plane(sides.sel(metric=sides.metrics[0]), "a", "b")
     with pytest.raises(ValueError, match="no scores by information_imbalance"):

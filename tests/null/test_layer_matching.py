@@ -8,6 +8,7 @@ from scipy.optimize import linear_sum_assignment
 
 from prh_jax import Null, align, match_layers
 from prh_jax.null import layer_matching
+from prh_jax.null.pvalues import calibrate_scores, still_open
 
 
 def by_permutations(scores):
@@ -94,6 +95,26 @@ def test_a_study_its_null_and_its_pairs_have_the_same_match(how):
         np.testing.assert_allclose(
             tables.null(metric).values.ravel(), [sign * MATCHES[how](sign * each) for each in cells], atol=1e-6
         )
+
+
+@pytest.mark.parametrize("how", ["mean", "row_max_mean", *MATCHES])
+def test_equal_scores_in_another_order_are_equal(how):
+    """Counts over k n, in many layers: p must count as reached what rounding alone would tell apart."""
+    rng = np.random.default_rng(0)
+    scores = (rng.integers(0, 30, size=(20, 5, 7)) / 30).astype(np.float32)
+    rows, columns = rng.permutation(5), rng.permutation(7)
+    again = scores.transpose(0, 2, 1) if how == "dtw" else scores[:, rows][:, :, columns]
+    if how == "row_max_mean":  # the best of a row, whose order changes
+        again = scores[:, rows]
+    observed, null = (np.asarray(Null(aggregate=how).reduce(z)) for z in (scores, again))
+    np.testing.assert_array_equal(calibrate_scores(observed, null[None], alpha=0.05, highest=1.0).p, 1)
+    assert still_open(observed, null[None], 1).sum() == 0
+
+
+def test_sizes_of_scores_do_not_matter():
+    scores = np.random.default_rng(1).normal(size=(2, 5))
+    for size in (1e30, 1e-30):
+        assert Null(aggregate="transport").reduce(size * scores) == pytest.approx(size * by_shares(scores), rel=1e-9)
 
 
 def test_what_cannot_be_matched_is_refused():

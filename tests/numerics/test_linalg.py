@@ -137,7 +137,7 @@ def test_products_of_all_pairs_in_pieces():
     np.testing.assert_allclose(got, np.einsum("xij,yij->xy", a, b), rtol=1e-5, atol=1e-3)
 
 
-@pytest.mark.parametrize("n, d, noise", [(300, 64, 0.05), (700, 64, 0.05), (1500, 600, 0.05), (700, 900, 0.01)])
+@pytest.mark.parametrize("n, d, noise", [(300, 64, 0.05), (1500, 600, 0.05), (700, 900, 0.01)])
 def test_left_vectors_of_a_layer_that_one_direction_dominates(n, d, noise):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(n, 1)) * rng.normal(size=(1, d)) + noise * rng.normal(size=(n, d))

@@ -65,7 +65,9 @@ def test_unknown_cells_are_passed_over_and_a_pair_without_any_is_nan():
 
 def test_reductions_that_cannot_be_are_refused():
     result = made_result({"a": 2}, {"c": 3})
-    with pytest.raises(ValueError, match="'median'.*best, mean, same_depth, assignment, dtw, transport, or give a function"):
+    with pytest.raises(
+        ValueError, match="'median'.*best, mean, same_depth, assignment, dtw, transport, or give a function"
+    ):
         result.reduce("cka", "median")
     with pytest.raises(ValueError, match="one number.*shape \\(3,\\)"):
         result.reduce("cka", lambda block: block[0])

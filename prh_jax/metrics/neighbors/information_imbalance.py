@@ -19,6 +19,8 @@ from ..base import Metric, Score, check_positive, on_host
 from ..kernels import TileKernel
 from .lists import any_lists, scan_samples
 
+DIGIT = 2**16
+"""Sums of ranks, which may be too large for 32 bits, are kept in two digits of this size."""
 MOST_ALONE = 16
 """Largest k for which a plain call counts the ranks of neighbours, instead of ranking all samples."""
 
@@ -60,16 +62,17 @@ class InformationImbalance(Metric):
         a, b = (b, a) if self.swapped else (a, b)
         lists = any_lists(a.neighbors)
         ranks = jnp.take_along_axis(b.ranks, lists, axis=1)
-        return self.share(jnp.sum(ranks, dtype=jnp.int32), a.neighbors, b.neighbors)
+        return self.share(_digits(jnp.sum(ranks, axis=1, dtype=jnp.int32)), a.neighbors, b.neighbors)
 
     @property
     def tile_kernel(self) -> TileKernel:
         return RankKernel(self)
 
     def share(self, total: Any, a: Any, b: Any) -> Any:
-        """The score, from the sum of ranks; NaN where a layer is degenerate, and its lists hold -1."""
+        """The score, from the digits of the sum of ranks; NaN where a layer is degenerate, and its lists hold -1."""
         n, k = a.shape[-2:]
-        score = jnp.asarray(total, float) * (2 / (n * n * k))
+        high, low = (jnp.asarray(digit, float) for digit in total)
+        score = (high * float(DIGIT) + low) * (2 / (n * n * k))
         return jnp.where((a[..., 0, 0] < 0) | (b[..., 0, 0] < 0), jnp.nan, score)
 
     def alone(self, x: Any, y: Any) -> Any:
@@ -99,24 +102,29 @@ class RankKernel(TileKernel):
             def some(chunk: Any) -> Any:
                 again = jax.vmap(lambda order: jax.vmap(partial(relabel, order=order))(lists))(chunk)
                 found = summed_ranks(again.reshape(-1, *lists.shape[1:]), ranks)
-                return found.reshape(len(chunk), len(lists), -1)
+                return found.reshape(2, len(chunk), len(lists), -1).swapaxes(0, 1)
 
-            return in_chunks(some, chosen, max(1, COMPARED_AT_ONCE // len(lists)))
+            return in_chunks(some, chosen, max(1, COMPARED_AT_ONCE // len(lists))).swapaxes(0, 1)
 
         # lists of y are permuted by an order, those of x against y that is permuted, by its inverse
         chosen = orders if self.metric.swapped else jnp.argsort(orders, axis=1).astype(orders.dtype)
         return self._turned(a, b, lists_in_order)
 
     def _turned(self, a: NeighborRanks, b: NeighborRanks, sums: Any) -> Any:
-        """Scores (..., x, y), from sums (..., layers of lists, layers of ranks)."""
+        """Scores (..., x, y), from sums (digits, ..., layers of lists, layers of ranks)."""
         lists, ranks = (b.neighbors, a.ranks) if self.metric.swapped else (a.neighbors, b.ranks)
         total = sums(lists, ranks)
         total = jnp.swapaxes(total, -1, -2) if self.metric.swapped else total
         return self.metric.share(total, a.neighbors[:, None], b.neighbors[None])
 
 
-def summed_ranks(lists: Int[Array, "x n k"], ranks: Int[Array, "y n n"]) -> Int[Array, "x y"]:
-    """The sum of the ranks of all entries of lists, of all pairs of layers; any number for a degenerate layer."""
+def _digits(sums: Any) -> Any:
+    """The digits (2, ...) of the total of sums (samples, ...)."""
+    return jnp.stack([jnp.sum(sums // DIGIT, axis=0), jnp.sum(sums % DIGIT, axis=0)])
+
+
+def summed_ranks(lists: Int[Array, "x n k"], ranks: Int[Array, "y n n"]) -> Int[Array, "2 x y"]:
+    """The digits of the sum of the ranks of all entries of lists, of all pairs; any for a degenerate layer."""
     n = lists.shape[1]
 
     def samples(total, given):
@@ -125,9 +133,9 @@ def summed_ranks(lists: Int[Array, "x n k"], ranks: Int[Array, "y n n"]) -> Int[
         entries = any_lists(entries, axis=1)
         start = jnp.arange(entries.shape[0], dtype=entries.dtype)[:, None, None] * n
         rows = table.reshape(-1, table.shape[-1])[entries + start]
-        return total + jnp.sum(rows, axis=(0, 1), dtype=jnp.int32), None
+        return total + _digits(jnp.sum(rows, axis=1, dtype=jnp.int32)), None
 
-    total = varying_as(jnp.zeros((lists.shape[0], ranks.shape[0]), jnp.int32), lists, ranks)
+    total = varying_as(jnp.zeros((2, lists.shape[0], ranks.shape[0]), jnp.int32), lists, ranks)
     return scan_samples(samples, total, (lists,), (ranks,), n)[0]
 
 
