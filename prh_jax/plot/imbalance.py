@@ -62,7 +62,7 @@ def imbalance_plane(result: Alignment, model_x: str, model_y: str, *, ax: Any = 
 def _both_directions(result: Alignment, model_x: str, model_y: str) -> tuple[np.ndarray, np.ndarray]:
     """The scores (layers of x, layers of y) from x to y, and from y to x."""
     found = [
-        (name, {"swapped": False} | record.settings)
+        (name, {"swapped": False, **record.settings})
         for name, record in result.provenance.metrics.items()
         if name.partition(":")[0] == METRIC
     ]
