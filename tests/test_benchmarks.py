@@ -99,6 +99,7 @@ def test_a_folder_that_is_no_checkout_is_refused(tmp_path):
         opponents.load_reference(tmp_path)
 
 
+@pytest.mark.slow
 def test_writing_is_no_bottleneck_and_memory_stays_flat(tmp_path):
     """The small size of the 65,536-sample measurement: the store writes ten times as fast as the model computes."""
     pytest.importorskip("transformers")
@@ -149,6 +150,7 @@ def test_other_packages_have_the_same_score(name):
         assert float(function(x, y)) == pytest.approx(ours, abs=2e-5), package
 
 
+@pytest.mark.slow
 def test_many_samples_at_toy_size(tmp_path):
     found = many_samples.measure(tmp_path, toy=True, peak=128)
     assert found["study"]["seconds"] > 0 and found["study"]["planned_s"] > 0
