@@ -75,12 +75,10 @@ class NeighborRankSketcher(Sketcher):
         neighbors, ranks = np.empty((n, self.k), np.int32), np.empty((n, n), rank_type(n))
         rank = np.arange(1, n + 1, dtype=rank_type(n))[None, :]
         for start in range(0, n, rows := max(1, BLOCK // n)):
-            samples = np.arange(start, min(start + rows, n))
-            order = nearest_first(exact, samples)
-            neighbors[samples] = order[:, : self.k]
-            block = np.empty((len(samples), n), rank_type(n))
-            np.put_along_axis(block, order, rank, axis=1)
-            ranks[samples] = block
+            part = slice(start, min(start + rows, n))
+            order = nearest_first(exact, np.arange(part.start, part.stop))
+            neighbors[part] = order[:, : self.k]
+            np.put_along_axis(ranks[part], order, rank, axis=1)
         return NeighborRanks(neighbors, ranks)  # type: ignore[arg-type]  # of numpy: the engine keeps sketches on the host
 
     def __call__(self, x: Num[Array, "n d"]) -> Any:
