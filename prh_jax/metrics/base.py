@@ -143,7 +143,7 @@ class Metric:
         with quiet_blas():
             x, y = jnp.asarray(x), jnp.asarray(y)
             a, b = sketcher.of_layers(x, y)
-            score = jax.block_until_ready(_compared(a, b, metric=self))
+            score = jax.block_until_ready(compared(a, b, metric=self))
         warn_of_nan(self.name, score, ("x", x, a), ("y", y, b))
         return score
 
@@ -215,7 +215,7 @@ def _as_array(score: Any) -> Any:
 
 
 @partial(quick_jit, static_argnames=("metric",))
-def _compared(a: Any, b: Any, *, metric: Metric) -> Score:
+def compared(a: Any, b: Any, *, metric: Metric) -> Score:
     """The score of two sketches; compiled once for each shape and metric."""
     return metric.compare(a, b)
 

@@ -33,7 +33,13 @@ def rotated(a: Float[Array, "n w"], b: Float[Array, "n w"]) -> Float[Array, "n w
 
 def _rotation(a: Float[Array, "n w"], b: Float[Array, "n w"]) -> Float[Array, "w w"]:
     u, _, v = jnp.linalg.svd(jnp.matmul(b.T, a, precision=HIGHEST))
-    return jnp.matmul(u, v, precision=HIGHEST)
+    return _orthonormal(jnp.matmul(u, v, precision=HIGHEST))
+
+
+def _orthonormal(vectors: Float[Array, "n m"]) -> Float[Array, "n m"]:
+    """Nearly orthonormal columns by a step of Newton's iteration: those of LAPACK err by some units of rounding."""
+    products = jnp.matmul(vectors.T, vectors, precision=HIGHEST)
+    return 1.5 * vectors - 0.5 * jnp.matmul(vectors, products, precision=HIGHEST)
 
 
 @rotated.defjvp
@@ -57,8 +63,9 @@ class Rotated(NamedTuple):
 def turned(a: Float[Array, "n p"], b: Float[Array, "n q"]) -> Rotated:
     """The two layers along the singular directions of `b' a`: as near to each other as `rotated` brings their roots."""
     u, _, v = jnp.linalg.svd(jnp.matmul(b.T, a, precision=HIGHEST), full_matrices=False)
-    wider, directions = (a, v.T) if a.shape[1] >= b.shape[1] else (b, u)
-    p, q = jnp.matmul(a, v.T, precision=HIGHEST), jnp.matmul(b, u, precision=HIGHEST)
+    u, v = _orthonormal(u), _orthonormal(v.T)
+    wider, directions = (a, v) if a.shape[1] >= b.shape[1] else (b, u)
+    p, q = jnp.matmul(a, v, precision=HIGHEST), jnp.matmul(b, u, precision=HIGHEST)
     inside = p if wider is a else q
     return Rotated(p, q, wider - jnp.matmul(inside, directions.T, precision=HIGHEST))
 

@@ -126,9 +126,9 @@ def left_vectors(
     """Return the first r left singular vectors of z, and whether it has that many.
 
     They come from Gram matrices of samples or, if there are fewer, of features. A Gram matrix squares singular values:
-    if the r-th is far below the first, rounding would blur it. The directions above it are then taken out of z, and the
-    rest is found from the Gram matrix of what remains. Derivatives are those of the subspace (see `with_derivative`).
-    `bfloat16` is as in `blocks.gram`.
+    if the r-th is far below the first, rounding would blur it. The directions above it are then taken out of z, of its
+    samples and of its features, and the rest is found from the Gram matrix of what remains. Derivatives are those of
+    the subspace (see `with_derivative`). `bfloat16` is as in `blocks.gram`.
     """
     (n, d), fixed = z.shape, lax.stop_gradient(z)
 
@@ -140,18 +140,18 @@ def left_vectors(
 
         return sum_over_columns(squares, fixed) / d
 
-    def of_samples(remaining):
+    def of_samples(remaining, left, _):
         """Eigenvectors of the Gram matrix of samples, and the mean squares of what is projected on vectors."""
-        matrix = gram(fixed, prepare=remaining, bfloat16=bfloat16) / d
+        matrix = (gram(fixed, prepare=remaining, bfloat16=bfloat16) - jnp.matmul(left, left.T, precision=HIGHEST)) / d
 
         def lengths(vectors):
             return jnp.sum(vectors * jnp.matmul(matrix, vectors, precision=HIGHEST), axis=0)
 
         return top_eigenvectors(matrix, r), lengths
 
-    def of_features(remaining):
+    def of_features(remaining, left, right):
         """The same from products of features: their eigenvectors, seen by the samples."""
-        rest = remaining(fixed)
+        rest = remaining(fixed) - jnp.matmul(left, right.T, precision=HIGHEST)
         axes = top_eigenvectors(gram(rest.T, bfloat16=bfloat16) / d, r)
         vectors = jnp.matmul(rest, axes, precision=HIGHEST)
         norms = jnp.sqrt(jnp.sum(vectors * vectors, axis=0, keepdims=True))
@@ -162,9 +162,11 @@ def left_vectors(
         return vectors / jnp.where(norms > 0, norms, 1), lengths
 
     def find(state):
-        """The vectors, from what those that are large enough leave of z; a second time only where that differs."""
-        vectors, energies, _, count = state
-        large = (count > 0) & (energies > 30 * jnp.abs(energies[-1]))
+        """The vectors, from what those that are known well leave of z; again only where that differs."""
+        vectors, energies, known, _, count = state
+        # rounding has turned those that are small next to the largest that this pass found
+        floor = jnp.maximum(30 * jnp.abs(energies[-1]), 1e-3 * energies[known])
+        large = (count > 0) & ((jnp.arange(r) < known) | (energies > floor))
         kept = jnp.where(large[None, :], vectors, 0)
 
         def without_kept(part):
@@ -174,16 +176,31 @@ def left_vectors(
         def remaining(part):
             return lax.cond(count > 0, without_kept, whole, part)
 
-        small, lengths = (of_features if d < n else of_samples)(remaining)
-        place = jnp.maximum(jnp.arange(r) - jnp.sum(large), 0)
+        def still_inside():
+            """What the rounding of the vectors leaves of their directions, in samples (n, r) and in features (d, r)."""
+            axes = jnp.linalg.qr(jnp.matmul(fixed.T, kept, precision=HIGHEST))[0]
+            axes = jnp.where(large[None, :], axes, 0)
+
+            def seen(part, axes):
+                return jnp.matmul(without_kept(part), axes.T, precision=HIGHEST)
+
+            return sum_over_columns(seen, fixed, axes.T), axes
+
+        nothing = varying_as((jnp.zeros((n, r), z.dtype), jnp.zeros((d, r), z.dtype)), fixed)
+        small, lengths = (of_features if d < n else of_samples)(
+            remaining, *lax.cond(count > 0, still_inside, lambda: nothing)
+        )
+        known = jnp.sum(large)
+        place = jnp.maximum(jnp.arange(r) - known, 0)
         found = jnp.linalg.qr(jnp.where(large[None, :], vectors, small[:, place]))[0]
         energies = lengths(found)
-        blurred = (count == 0) & (energies[-1] < 0.01 * energies[0])
+        blurred = (energies[-1] < 0.01 * energies[known]) & (energies[known] > noise**2 * energies[0]) & (count < r)
         energies = lax.cond((count > 0) | blurred, squared_lengths, lambda _: energies, found)
-        return found, energies, blurred, count + 1
+        return found, energies, known, blurred, count + 1
 
-    start = varying_as((jnp.zeros((n, r), z.dtype), jnp.zeros(r, z.dtype), jnp.array(True), 0), fixed)
-    found, energies, _, count = lax.while_loop(lambda state: state[2], find, start)
+    noise = n * jnp.finfo(z.dtype).eps
+    start = varying_as((jnp.zeros((n, r), z.dtype), jnp.zeros(r, z.dtype), 0, jnp.array(True), 0), fixed)
+    found, energies, _, _, count = lax.while_loop(lambda state: state[3], find, start)
     sizes = jnp.sqrt(energies)
-    full_rank = (energies[0] > 0) & ((count == 1) | (jnp.min(sizes) > n * jnp.finfo(z.dtype).eps * jnp.max(sizes)))
+    full_rank = (energies[0] > 0) & ((count == 1) | (jnp.min(sizes) > noise * jnp.max(sizes)))
     return with_derivative(found, gram(z, bfloat16=bfloat16) / d), full_rank

@@ -104,7 +104,9 @@ class UniformitySketcher(Sketcher):
 
     def sketch(self, summary: InnerProducts) -> LayerStatistic:
         squares = linalg.squared_distances(summary.gram)
-        near = jnp.exp(-self.t * (squares / summary.factor / summary.factor))
+        # of large features the square of the factor, by which a compiler may divide at once, is zero
+        apart = jnp.where(squares > 0, squares / summary.factor / summary.factor, 0)
+        near = jnp.exp(-self.t * apart)
         return LayerStatistic(jnp.where(summary.degenerate, jnp.nan, jnp.log(jnp.mean(near))))
 
 

@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from ..numerics import linalg
+from ..numerics.backends import choices
 from ..numerics.linalg import HIGHEST
-from .base import Candidates, Order, SketchContext, Sketcher, Summarizer
+from .base import DRAFTED_AT_ONCE, Candidates, Order, SketchContext, Sketcher, Summarizer
+from .host_lists import candidates_by_cosine
 from .inner_products import SummarizeInnerProducts
 from .lists import ListSketcher
 from .nearest import by_blocks, candidates_of, check_k, nearest, nearest_columns, query_rows, relabel
@@ -90,6 +93,19 @@ class NeighborSketcher(ListSketcher):
         if not context.avoid_matrix:
             return dataclasses.replace(self, **own)
         return BlockedNeighborSketcher(self.k, queries=self.queries, **own)
+
+    def by_numpy(self, x: Any) -> KnnGraph | None:
+        """The graph, made without a program of JAX; None where that is not quicker, or a layer needs its care."""
+        n = len(x)
+        plain = self.normalize and self.pairwise_matrix and self.groups is None and self.queries == 0
+        if not (plain and choices().host_libraries and x.dtype == np.float32 and n <= DRAFTED_AT_ONCE):
+            return None
+        check_k(n, self.k, None)
+        features = np.asarray(x)
+        candidates = candidates_by_cosine(features, candidates_of(n, self.k, self.with_self))
+        if candidates is None:
+            return None
+        return KnnGraph(self.settled(candidates, features, float("inf"), normalized=False)[0])  # type: ignore[arg-type]
 
     def candidates(self, summary: Any) -> Candidates:
         found = nearest(summary.ranking(), self.k, summary.margin(), groups=self.groups)

@@ -46,6 +46,7 @@ def test_lists_are_those_of_float64_whatever_a_dimension_carries(seed):
     expected = nearest_in_float64(x)
     np.testing.assert_array_equal(lists_of(x), expected)
     np.testing.assert_array_equal(lists_of(x, blocked=True), expected)
+    np.testing.assert_array_equal(NeighborSketcher(K).by_numpy(x).neighbors, expected)
 
 
 def tied(kind):
@@ -77,3 +78,15 @@ def test_ties_are_ties_and_go_to_the_lowest_index(kind, normalize):
     expected = nearest_of_integers(x, normalize)
     for blocked in (False, True):
         np.testing.assert_array_equal(lists_of(x.astype(np.float32), normalize, blocked), expected)
+    by_numpy = NeighborSketcher(K, normalize=normalize).by_numpy(x.astype(np.float32))
+    assert (by_numpy is None) == (not normalize or kind == "rows of zeros")
+    if by_numpy is not None:
+        np.testing.assert_array_equal(by_numpy.neighbors, expected)
+
+
+def test_numpy_makes_no_lists_of_layers_that_need_care():
+    x = of_a_language_model(0)
+    for bad in (np.ones_like(x), np.where(x == x.max(), np.nan, x), x.astype(np.float64)):
+        assert NeighborSketcher(K).by_numpy(bad) is None
+    with pytest.raises(ValueError, match="Choose a smaller k"):
+        NeighborSketcher(len(x)).by_numpy(x)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, Num
 from ...numerics.linalg import exact_ratio
 from ...numerics.varying import varying_as
 from ...sketches.neighbors import KnnGraph, NeighborSketcher
-from ..base import Metric, Score, check_positive
+from ..base import Metric, Score, check_positive, compared
 from ..kernels import TileKernel
 from .comparisons import ListComparison
 from .lists import any_lists, compact_lists, scan_samples, table_of, table_rows
@@ -61,6 +61,10 @@ class NeighborMetric(Metric):
     def compare(self, a: KnnGraph, b: KnnGraph) -> Score:
         ours, theirs = self.nearest(a), self.nearest(b)
         return self.share(self.count(ours, theirs), ours, theirs)
+
+    def alone(self, x: Any, y: Any) -> Any:
+        graphs = [self.sketcher.by_numpy(z) for z in (x, y)]
+        return None if any(graph is None for graph in graphs) else compared(*graphs, metric=self)
 
     @property
     def tile_kernel(self) -> TileKernel:
