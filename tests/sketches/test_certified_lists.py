@@ -46,7 +46,10 @@ def test_lists_are_those_of_float64_whatever_a_dimension_carries(seed):
     expected = nearest_in_float64(x)
     np.testing.assert_array_equal(lists_of(x), expected)
     np.testing.assert_array_equal(lists_of(x, blocked=True), expected)
-    np.testing.assert_array_equal(NeighborSketcher(K).by_numpy(x).neighbors, expected)
+    by_numpy = NeighborSketcher(K).by_numpy(x)
+    assert (by_numpy is None) == (seed in (9, 16, 17))  # rows too much alike
+    if by_numpy is not None:
+        np.testing.assert_array_equal(by_numpy.neighbors, expected)
 
 
 def tied(kind):
