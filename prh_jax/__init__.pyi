@@ -2,6 +2,7 @@ from ._version import __version__ as __version__
 from .analysis.curves import curve_over_k as curve_over_k
 from .analysis.curves import curve_over_n as curve_over_n
 from .analysis.describe import describe as describe
+from .analysis.gallery_curve import curve_over_gallery as curve_over_gallery
 from .analysis.intervals import Interval as Interval
 from .analysis.intervals import interval as interval
 from .analysis.mantel import Mantel as Mantel

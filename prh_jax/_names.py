@@ -47,6 +47,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "curve_over_n",
     ),
     "analysis.describe": ("describe",),
+    "analysis.gallery_curve": ("curve_over_gallery",),
     "analysis.matching": ("match_layers",),
     "analysis.prediction": ("ridge_prediction",),
     "analysis.trend": ("trend",),

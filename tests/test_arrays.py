@@ -247,6 +247,10 @@ def curve(x, y, by):
     return prh_jax.curve_over_n(x, y, "cka", [N], null)["score"].item()
 
 
+def over_gallery(x, y):
+    return prh_jax.curve_over_gallery(x, y, k=3, progress=False)["score"].item()
+
+
 def written(tmp_path, x, y):
     store = prh_jax.write_features(tmp_path / "f.zarr", [x, y], ids=IDS, spec={"model": "m"}, overwrite=True)
     return np.asarray(store.read_layer(0), float).sum()
@@ -260,6 +264,7 @@ TAKERS = {
     ),
     "StreamingCka.update": streamed,
     "batch_cka": prh_jax.batch_cka,
+    "curve_over_gallery": over_gallery,
     "curve_over_k": partial(curve, by="k"),
     "curve_over_n": partial(curve, by="n"),
     "gram_cka": lambda x, y: prh_jax.gram_cka(squared(x), squared(y)),

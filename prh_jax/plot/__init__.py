@@ -10,6 +10,7 @@ from .base import short_name
 from .controls import above_control
 from .curves import depth_curve, null_histogram, sample_curve
 from .dimension import dimension_curve
+from .gallery_size import gallery_curve
 from .group_points import groups
 from .html_report import panels
 from .imbalance import imbalance_plane
@@ -22,6 +23,7 @@ __all__ = [
     "curve",
     "depth_curve",
     "dimension_curve",
+    "gallery_curve",
     "groups",
     "heat_map",
     "imbalance_plane",

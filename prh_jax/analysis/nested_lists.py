@@ -1,0 +1,172 @@
+"""Neighbours of some samples in galleries that grow: one pass over a layer, a block of rows at a time."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from ..numerics.exact_neighbors import ExactFeatures, settle
+from ..sketches.host_lists import UNIT_ROUNDOFF, largest_places
+from ..sketches.nearest import EXTRA
+from ..stores.layout import blocks_of
+from ..stores.source import LayerSource
+
+PRODUCTS = 2**23
+"""Similarities of queries with a block of rows that are held at a time."""
+
+
+class _Candidates(ExactFeatures):
+    """Features for the order of candidates alone: no others are looked for in the whole layer."""
+
+    def barred(self, samples: Int[np.ndarray, " m"]) -> Bool[np.ndarray, "m 1"]:
+        return np.ones((len(samples), 1), bool)
+
+
+@dataclasses.dataclass(frozen=True)
+class NestedGalleries:
+    """Samples of which the first few, the first of `sizes`, and so on, are galleries that contain one another.
+
+    Parameters
+    ----------
+    group
+        Number of each row's sample: rows of one are captions of an image. A row is no neighbour of one of its own.
+    position
+        Place of each row's sample in the order in which galleries grow; -1 for rows that are left out.
+    sizes
+        Numbers of samples, ascending.
+    queries
+        Rows whose neighbours are asked for.
+    """
+
+    group: Int[np.ndarray, " n"]
+    position: Int[np.ndarray, " n"]
+    sizes: Int[np.ndarray, " sizes"]
+    queries: Int[np.ndarray, " m"]
+
+    def lists(
+        self, source: LayerSource, layer: int, k: int, threshold: float, advance: Callable[[int], Any]
+    ) -> Int[np.ndarray, "sizes m k"]:
+        """The k rows of largest cosine with each query in each gallery, nearest first.
+
+        The order is that of float64 arithmetic. Rows that tie are in the order of their numbers; of more than a few
+        that tie for the last place, those that float32 put first stand. `advance` is told how many rows were read.
+        """
+        most = k + max(EXTRA, int(np.bincount(self.group).max()))
+        asked = _unit_rows(read_some(source, layer, self.queries), threshold)
+        step = _Pass(self, asked, asked.mean(axis=0, dtype=np.float64).astype(np.float32), most, threshold)
+        for block in blocks_of(source.n):
+            size = max(1, PRODUCTS // len(self.queries))
+            for start in range(block.start, block.stop, size):
+                part = slice(start, min(start + size, block.stop))
+                step.add(source.read_layer(layer, part), part)
+                advance(part.stop - part.start)
+        found = np.empty((len(self.sizes), len(self.queries), k), np.int64)
+        places, values = step.kept[0]
+        for i, (more, theirs) in enumerate(step.kept):
+            if i:
+                places, values = _merged(most, (places, values), (more, theirs))
+            found[i] = self._settled(places, values, step.margins(), k, source, layer, threshold)
+        return found
+
+    def _settled(
+        self,
+        places: Int[np.ndarray, "m c"],
+        values: Float[np.ndarray, "m c"],
+        margins: Float[np.ndarray, " m"],
+        k: int,
+        source: LayerSource,
+        layer: int,
+        threshold: float,
+    ) -> Int[np.ndarray, "m k"]:
+        """The first k candidates, in the order of float64 where float32 leaves in doubt who is among them."""
+        lists = places[:, :k].copy()
+        doubt = np.flatnonzero(values[:, k - 1] - values[:, k] <= margins) if places.shape[1] > k else []
+        if len(doubt):
+            known = np.unique(np.concatenate([places[doubt].reshape(-1), self.queries[doubt]]))
+            known = known[known >= 0]
+            exact = _Candidates(read_some(source, layer, known), "product", True, threshold)
+            few, samples = (np.searchsorted(known, z) for z in (places[doubt], self.queries[doubt]))
+            changed, settled = settle(few, values[doubt], margins[doubt], samples, k, exact, ordered=False)
+            lists[doubt[changed]] = known[settled]
+        return lists
+
+
+class _Pass:
+    """The best candidates of each query among the rows read so far, for each ring of samples between two sizes."""
+
+    def __init__(self, galleries: NestedGalleries, asked: np.ndarray, center: np.ndarray, most: int, threshold: float):
+        self.galleries, self.center, self.most, self.threshold = galleries, center, most, threshold
+        self.asked = asked - center
+        self.longest = 0.0
+        empty = np.full((len(asked), most), -1), np.full((len(asked), most), -np.inf, np.float32)
+        self.kept = [empty] * len(galleries.sizes)
+        groups = galleries.group[galleries.queries]
+        self.by_group = np.argsort(groups, kind="stable")
+        self.groups = groups[self.by_group]
+
+    def add(self, features: np.ndarray, part: slice) -> None:
+        """Take in some rows of the layer."""
+        galleries = self.galleries
+        position = galleries.position[part]
+        ring = np.searchsorted(galleries.sizes, position, side="right")
+        order = np.argsort(ring, kind="stable")
+        order = order[(position[order] >= 0) & (ring[order] < len(galleries.sizes))]
+        unit = _unit_rows(features[order], self.threshold)
+        shifted = unit - self.center
+        squares = np.vecdot(shifted, shifted)
+        lengths = np.where(unit.any(axis=1), np.float32(1), 0)
+        offset = ((lengths - np.vdot(self.center, self.center)) - squares) / 2
+        self.longest = max(self.longest, float(np.sqrt(squares.max(initial=0))))
+        numbers, ring = order + part.start, ring[order]
+        for i in np.unique(ring):
+            columns = slice(*np.searchsorted(ring, [i, i + 1]))
+            similar = self.asked @ shifted[columns].T
+            similar += offset[columns]
+            self._bar(similar, galleries.group[numbers[columns]])
+            best = largest_places(similar, min(self.most, similar.shape[1]))
+            found = numbers[columns][best], np.take_along_axis(similar, best, axis=1)
+            self.kept[i] = _merged(self.most, self.kept[i], found)
+
+    def _bar(self, similar: np.ndarray, groups: np.ndarray) -> None:
+        """Minus infinity for rows of a query's own sample."""
+        low, high = (np.searchsorted(self.groups, groups, side=side) for side in ("left", "right"))
+        for column in np.flatnonzero(high > low):
+            similar[self.by_group[low[column] : high[column]], column] = -np.inf
+
+    def margins(self) -> Float[np.ndarray, " m"]:
+        """How much two similarities of a query that differ may have come nearer by rounding (see `Rounding.margin`)."""
+        lengths, width = np.sqrt(np.vecdot(self.asked, self.asked)), self.asked.shape[1]
+        errors = (2 * width**0.5 + 2) * self.longest * (lengths + self.longest / 2) + 2 * (lengths + 2 * self.longest)
+        return 2 * UNIT_ROUNDOFF * errors
+
+
+def _unit_rows(features: np.ndarray, threshold: float) -> Float[np.ndarray, "m d"]:
+    """Rows in float32, clipped, of length one; a row of zeros stays zero."""
+    x = features.astype(np.float32)
+    if np.isfinite(threshold):
+        np.clip(x, -threshold, threshold, out=x)
+    largest = np.abs(x).max(axis=1, keepdims=True, initial=0)
+    x /= np.where(largest > 0, largest, 1)  # squares of large and small rows leave the range of float32
+    lengths = np.sqrt(np.vecdot(x, x))[:, None]
+    x /= np.where(lengths > 0, lengths, 1)
+    return x
+
+
+def _merged(most: int, *found: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The candidates of largest value of several lists, the largest first, and of equal ones the lowest number."""
+    places, values = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
+    order = np.lexsort((places, -values), axis=1)[:, :most]
+    return np.take_along_axis(places, order, axis=1), np.take_along_axis(values, order, axis=1)
+
+
+def read_some(source: LayerSource, layer: int, rows: Int[np.ndarray, " m"]) -> Float[np.ndarray, "m d"]:
+    """Some rows of a layer, in ascending order: of each block that has any, the span of them is read once."""
+    parts = []
+    for block in blocks_of(source.n):
+        inside = rows[slice(*np.searchsorted(rows, [block.start, block.stop]))]
+        if len(inside):
+            first = int(inside[0])
+            parts.append(source.read_layer(layer, slice(first, int(inside[-1]) + 1))[inside - first])
+    return np.concatenate(parts)
