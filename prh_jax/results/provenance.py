@@ -220,19 +220,27 @@ def origin_lines(provenance: Provenance, null: dict[str, Any] | None) -> list[tu
     for key, metric in provenance.metrics.items():
         settings = ", ".join(f"{name}={value}" for name, value in metric.settings.items())
         lines.append(("metric", f"{key}: {settings or 'no settings'}"))
-    for side in "xy":
+    alike = provenance.models("x") == provenance.models("y")
+    for side in "x" if alike else "xy":
         for model in provenance.models(side):
             widths = model.widths
             width = f"{min(widths, default=0)}" if len(set(widths)) < 2 else f"{min(widths)}-{max(widths)}"
             what = f"{len(widths)} layers x {width}, {model.dtype}, contents {model.contents[:12]}"
-            what += "".join(f", {plain_name(name)} {plain_name(told)}" for name, told in model.assigned.items())
-            lines.append((f"model {side}", f"{plain_name(model.label)}: {what}"))
+            what += "".join(f", {plain_name(name)} {_told(told)}" for name, told in model.assigned.items())
+            lines.append(("model" if alike else f"model {side}", f"{plain_name(model.label)}: {what}"))
     if null is not None:
         settings = null["null"]
         orders = "all orders" if null["exact"] else f"{settings['orders']} orders, seed {settings['seed']}"
         orders += " of whole groups" if settings.get("exchange") == "whole" else ""
         lines.append(("null", f"{orders}, level {settings['alpha']:g}, {settings['aggregate']} over layer pairs"))
     return lines
+
+
+def _told(value: Any) -> str:
+    """A value that was assigned to a model, in as many digits as a reader needs."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:.6g}"
+    return plain_name(value)
 
 
 def find_stores(result: str, recorded: Sequence[str | None] | None, side: str) -> list[Place]:

@@ -55,6 +55,11 @@ def test_scores_and_null_are_those_of_stores(tmp_path):
     assert ("samples", f"{N}, ids {found.provenance.ids_sha256[:12]}, paired by position (row i with row i)") in (
         origin_lines(loaded.provenance, None)
     )
+    told = origin_lines(found.assign(params=[5_700_000.0, 2.0, 1 / 3]).provenance, None)
+    models_told = [text for word, text in told if word.startswith("model")]
+    assert len(models_told) == 3  # once, though they are both sides
+    for text, digits in zip(models_told, ("5,700,000", "2", "0.333333"), strict=True):
+        assert text.endswith(f", params {digits}")
     same(prh_jax.align(models, None, METRICS, null=20, output=tmp_path / "r.zarr"), found)
     with pytest.raises(StoreError, match="other features|overwrite"):
         prh_jax.align(features(seed=1), None, METRICS, output=tmp_path / "r.zarr")
