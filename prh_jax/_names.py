@@ -31,6 +31,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "results.calibration": ("Calibration",),
     "results.description": ("Description",),
     "results.gallery": ("Gallery",),
+    "results.retrieval": ("RetrievalResult",),
     "results.merge": ("merge",),
     "results.export": ("export",),
     "results.groups": (
@@ -49,6 +50,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "analysis.describe": ("describe",),
     "analysis.matching": ("match_layers",),
     "analysis.prediction": ("ridge_prediction",),
+    "analysis.retrieval": ("retrieval",),
     "analysis.trend": ("trend",),
     "analysis.mantel": (
         "Mantel",
