@@ -76,7 +76,7 @@ class Chances:
         self.largest = np.zeros((2, len(orders)))
         self.observed = np.zeros(2)
 
-    def p(self, way: int, ranks: Sequence[int], scores: np.ndarray, ks: Sequence[int]) -> np.ndarray:
+    def p(self, way: int, ranks: np.ndarray, scores: np.ndarray, ks: Sequence[int]) -> np.ndarray:
         """p-values of the scores of a layer pair, from the ranks of all groups for all queries."""
         null = rank_scores(ranks.ravel().take(self.places[way]), ks)
         self.largest[way] = np.maximum(self.largest[way], null[:, -1])
