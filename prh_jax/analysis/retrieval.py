@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -26,14 +26,12 @@ from .retrieval_maps import (
 from .retrieval_splits import Chances, Part, check_galleries, first_rows, halves
 from .subsets import Layers, layers_of
 
-Map = Literal["ridge", "orthogonal", "none"]
-
 
 def retrieval(
     x: Layers,
     y: Layers,
     *,
-    map: Map = "ridge",
+    map: str = "ridge",
     k: Iterable[int] | int = (1, 5, 10),
     fit: float = 0.5,
     splits: int = 5,
