@@ -70,7 +70,7 @@ def retrieval(
     groups
         A label for each sample, such as the image of a caption. Samples of one group are on one side of a split, and
         each of them is a right answer for the others: the rank is that of the first. Rows of a group that are equal in
-        all layers of a side (an image beside each of its captions) are asked, and take a place in the gallery, once.
+        all layers of a side (an image next to each of its captions) are asked, and take a place in the gallery, once.
     null
         Number of permutations for p-values, which exchange the partners of the held-out samples (whole groups of equal
         size). With 0 there are no p-values.

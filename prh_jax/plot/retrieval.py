@@ -38,7 +38,7 @@ def recall_curve(
     ValueError
         If a result has no such layer, or there is no result.
     """
-    from matplotlib.ticker import PercentFormatter, ScalarFormatter
+    from matplotlib.ticker import NullLocator, PercentFormatter, StrMethodFormatter
 
     several = isinstance(results, Mapping)
     named = dict(results) if isinstance(results, Mapping) else {"": results}
@@ -58,8 +58,10 @@ def recall_curve(
             (chance,) = ax.plot(cell["k"], cell["chance_recall"], color=GREY, lw=1, linestyle="--", zorder=0)
     outside_legend(ax, [*handles, chance], [*texts, "chance"])
     ax.set_xscale("log")
-    ax.xaxis.set_major_formatter(ScalarFormatter())
+    ax.set_xticks(sorted({int(k) for result in named.values() for k in result.dataset["k"].values}))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
+    ax.xaxis.set_minor_locator(NullLocator())
     ax.set_ylim(bottom=0)
-    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axis_labels(ax, "k, the places that count as found", "recall at k")
     return ax
