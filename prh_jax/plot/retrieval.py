@@ -22,7 +22,7 @@ def recall_curve(
     Parameters
     ----------
     results
-        What `prh_jax.retrieval` returned, or several of these by name, which have one colour each.
+        A result of `prh_jax.retrieval`, or several by name, which have one colour each.
     layer_x, layer_y
         Names of the layers. If either is None, it is that of the largest mean reciprocal rank.
     ax
