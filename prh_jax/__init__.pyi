@@ -10,6 +10,7 @@ from .analysis.mantel import mantel as mantel
 from .analysis.matching import match_layers as match_layers
 from .analysis.neighbor_gallery import neighbor_gallery as neighbor_gallery
 from .analysis.prediction import ridge_prediction as ridge_prediction
+from .analysis.retrieval import retrieval as retrieval
 from .analysis.trend import trend as trend
 from .engine.preprocess import Preprocess as Preprocess
 from .errors import CorruptError as CorruptError
@@ -105,6 +106,7 @@ from .results.groups import GroupComparison as GroupComparison
 from .results.groups import compare_groups as compare_groups
 from .results.groups import group_means as group_means
 from .results.merge import merge as merge
+from .results.retrieval import RetrievalResult as RetrievalResult
 from .runtime.compilation_cache import keep_compiled as keep_compiled
 from .stores.inspect import inspect_store as inspect_store
 from .stores.reader import FeatureStore as FeatureStore

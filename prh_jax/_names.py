@@ -31,6 +31,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "results.calibration": ("Calibration",),
     "results.description": ("Description",),
     "results.gallery": ("Gallery",),
+    "results.retrieval": ("RetrievalResult",),
     "results.merge": ("merge",),
     "results.export": ("export",),
     "results.groups": (
@@ -50,6 +51,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "analysis.gallery_curve": ("curve_over_gallery",),
     "analysis.matching": ("match_layers",),
     "analysis.prediction": ("ridge_prediction",),
+    "analysis.retrieval": ("retrieval",),
     "analysis.trend": ("trend",),
     "analysis.mantel": (
         "Mantel",

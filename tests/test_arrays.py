@@ -269,6 +269,7 @@ TAKERS = {
     "curve_over_n": partial(curve, by="n"),
     "gram_cka": lambda x, y: prh_jax.gram_cka(squared(x), squared(y)),
     "ridge_prediction": lambda x, y: prh_jax.ridge_prediction(x, y, folds=2)["mean_r"].item(),
+    "retrieval": lambda x, y: prh_jax.retrieval(x, y, k=3, null=0).dataset["reciprocal_rank"].mean().item(),
     "interval": lambda x, y: prh_jax.interval(x, y, "cka", splits=2).score,
     "soft_mutual_knn": prh_jax.soft_mutual_knn,
     "write_features": written,
@@ -311,7 +312,7 @@ def test_what_is_given_reaches_the_door_first(tmp_path):
             with pytest.raises((TypeError, prh_jax.StoreError), match=r"what is no array of them \(.*Unknown\)"):
                 function(*pair)
         shapes = ((N,), (), (N, 2, 3))
-        if "curve" in name or name == "ridge_prediction":
+        if "curve" in name or name in ("retrieval", "ridge_prediction"):
             shapes = shapes[:2]  # an array of N layers is one that they take
         for shape in shapes if name != "Preprocess.apply" else ():  # which takes any
             with pytest.raises((TypeError, ValueError), match=r"shape|\(n, d|samples"):

@@ -12,7 +12,7 @@ from ..null.orders import count_orders, group_codes, make_orders
 from ..null.pvalues import as_close
 from ..numerics.ridge import RidgeFit, left_out_errors, predict, ridge_fit
 from ..runtime.host import quiet_blas
-from ..runtime.progress import progress
+from ..runtime.progress import progress as shown
 from .subsets import Layers, layers_of
 
 AS_GIVEN = Preprocess(clip_quantile=1, normalize=False)
@@ -27,10 +27,10 @@ def ridge_prediction(
     ridges: Iterable[float] = RIDGES,
     folds: int = 5,
     groups: Iterable[Any] | None = None,
-    orders: int = 0,
+    null: int = 0,
     seed: int = 0,
     preprocess: Preprocess | None = None,
-    quiet: bool | None = None,
+    progress: bool | None = None,
 ) -> xr.Dataset:
     """Predict targets of held-out samples from each layer, by ridge regression with nested cross-validation.
 
@@ -52,7 +52,7 @@ def ridge_prediction(
         Number of folds.
     groups
         A label for each sample. Samples of one group are in one fold, so that no sample is predicted from its twins.
-    orders
+    null
         Number of permutations of the samples' targets, for p-values: the whole procedure is repeated under each. With
         groups, whole groups of equal size are exchanged.
     seed
@@ -60,8 +60,8 @@ def ridge_prediction(
     preprocess
         Preprocessing of the layers of a store. If None, features stay as they are: the thresholds of `Preprocess` are
         those of all samples, held-out ones included. Arrays are taken as they are.
-    quiet
-        True shows no progress. If None, it is shown on a terminal.
+    progress
+        Show progress on standard error. None shows it on a terminal.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def ridge_prediction(
     >>> rng = np.random.default_rng(0)
     >>> x = rng.normal(size=(100, 20))
     >>> y = x[:, :2] + rng.normal(size=(100, 2))
-    >>> found = prh_jax.ridge_prediction([x, rng.normal(size=(100, 20))], y, orders=19)
+    >>> found = prh_jax.ridge_prediction([x, rng.normal(size=(100, 20))], y, null=19)
     >>> found["p"].values
     array([0.05, 0.75])
     """
@@ -98,35 +98,36 @@ def ridge_prediction(
     y = _numbers(targets)
     y = y[:, None] if y.ndim == 1 else y
     tried = np.sort(np.atleast_1d(np.asarray(list(ridges) if isinstance(ridges, Iterable) else ridges, np.float64)))
-    _check(given, y, tried, folds, orders, seed)
+    _check(given, y, tried, folds, null, seed)
     y = y / np.where(y.any(axis=0), np.abs(y).max(axis=0), 1)  # squares of very small numbers would vanish
     n = len(y)
     codes = None if groups is None else group_codes(list(groups), n)
     parts = split(n, folds, seed, codes)
-    if orders and codes is not None and count_orders(n, codes, "whole") == 1:
+    if null and codes is not None and count_orders(n, codes, "whole") == 1:
         raise ValueError(
-            "No two groups hold equally many samples, so that whole groups cannot be exchanged: give orders=0, or "
+            "No two groups hold equally many samples, so that whole groups cannot be exchanged: give null=0, or "
             "leave out samples until groups are of one size."
         )
-    again = make_orders(n, orders, seed, codes, "whole") if orders else np.empty((0, n), np.int64)
+    again = make_orders(n, null, seed, codes, "whole") if null else np.empty((0, n), np.int64)
     tables: dict[str, list[np.ndarray]] = {"r": [], "r2": [], "ridge": []}
-    null = np.empty((len(again), len(given)))
+    permuted = np.empty((len(again), len(given)))
+    quiet = None if progress is None else not progress
     with quiet_blas():
-        for column, layer in enumerate(progress(given, "predicting", "layers", quiet=quiet)):
+        for column, layer in enumerate(shown(given, "predicting", "layers", quiet=quiet)):
             fits = _fits(layer, parts)
             for name, values in zip(tables, _cross_validated(fits, parts, y, tried), strict=True):
                 tables[name].append(values)
             for row, order in enumerate(again):
-                null[row, column] = np.nanmean(_cross_validated(fits, parts, y[order], tried)[0])
+                permuted[row, column] = np.nanmean(_cross_validated(fits, parts, y[order], tried)[0])
     dims = ("layer", "target")
     found = xr.Dataset({name: (dims, np.stack(rows)) for name, rows in tables.items()}, coords={"layer": names})
     found = found.assign(mean_r=found["r"].mean("target"), mean_r2=found["r2"].mean("target"))
-    if orders:
+    if null:
         observed = found["mean_r"].values
-        found["null"] = (("order", "layer"), null)
-        found["p"] = ("layer", (1 + as_close(null, observed).sum(axis=0)) / (len(null) + 1))
-        reached = as_close(null.max(axis=1), observed.max())
-        found.attrs["p_best"] = float((1 + reached.sum()) / (len(null) + 1))
+        found["null"] = (("order", "layer"), permuted)
+        found["p"] = ("layer", (1 + as_close(permuted, observed).sum(axis=0)) / (len(permuted) + 1))
+        reached = as_close(permuted.max(axis=1), observed.max())
+        found.attrs["p_best"] = float((1 + reached.sum()) / (len(permuted) + 1))
     return found.assign_attrs(folds=folds, samples=n, orders=len(again))
 
 
@@ -138,7 +139,7 @@ def _numbers(targets: Any) -> np.ndarray:
         raise TypeError(f"ridge_prediction predicts real numbers, and was given {error}.") from error
 
 
-def _check(layers: Sequence[np.ndarray], y: np.ndarray, ridges: np.ndarray, folds: int, orders: int, seed: int) -> None:
+def _check(layers: Sequence[np.ndarray], y: np.ndarray, ridges: np.ndarray, folds: int, null: int, seed: int) -> None:
     if not layers:
         raise ValueError("There is no layer to predict from: give features (n, d), or a list of them.")
     counts = sorted({len(layer) for layer in layers} | {len(y)})
@@ -155,8 +156,8 @@ def _check(layers: Sequence[np.ndarray], y: np.ndarray, ridges: np.ndarray, fold
         raise ValueError(
             f"A split of {len(y)} samples has from 2 to {len(y) // 4} folds, of at least 4 samples each, got {folds}."
         )
-    if orders < 0 or seed < 0:
-        raise ValueError(f"The number of permutations and the seed are at least 0, got {orders} and {seed}.")
+    if null < 0 or seed < 0:
+        raise ValueError(f"The number of permutations and the seed are at least 0, got {null} and {seed}.")
 
 
 def split(n: int, folds: int, seed: int, groups: Sequence[int] | None = None) -> list[np.ndarray]:

@@ -1,5 +1,6 @@
 """Ridge regression on the samples' side: one decomposition serves all penalties and targets."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -60,3 +61,30 @@ def predict(fit: RidgeFit, y: Float[np.ndarray, "m t"], ridges: Float[np.ndarray
     mean = y.mean(axis=0)
     weights = fit.vectors.T @ (y - mean) / (fit.values[:, None] + ridges[None, :] * fit.scale)
     return fit.project @ weights + mean
+
+
+def left_out_totals(
+    fit: RidgeFit, targets: Sequence[Float[np.ndarray, "m _"]], ridges: Float[np.ndarray, " r"]
+) -> Float[np.ndarray, "r t"]:
+    """The sum of `left_out_errors` over the columns of each of several centred targets, for each penalty.
+
+    With u the eigenvectors, s what a penalty leaves of them, and d the weights of the samples, the sum for y is
+    `sum d |y|^2 - 2 sum d (u * y y' u) s + sum (s u' d u s) * (u' y y' u)`: few products are made for each penalty,
+    and none of them takes y.
+    """
+    u, m = fit.vectors, len(fit.train)
+    parts = []
+    for y in targets:
+        inside = u.T @ y
+        parts.append((np.square(y).sum(axis=1), u * (y @ inside.T), inside @ inside.T))
+    totals = np.empty((len(ridges), len(targets)))
+    for row, ridge in enumerate(ridges):
+        shrunk = fit.values / (fit.values + ridge * fit.scale)
+        leverage = 1 / m + np.square(u) @ shrunk
+        rest = np.maximum(1 - leverage, np.finfo(np.float64).eps)
+        weights = 1 / np.square(rest)
+        scaled = u * shrunk / rest[:, None]
+        within = scaled.T @ scaled
+        for column, (squares, mixed, products) in enumerate(parts):
+            totals[row, column] = weights @ squares - 2 * weights @ (mixed @ shrunk) + np.vdot(within, products)
+    return totals

@@ -16,6 +16,7 @@ from .html_report import panels
 from .imbalance import imbalance_plane
 from .maps import heat_map, layer_map, metric_map, model_map
 from .models import covariate_scatter, metric_scatter, model_space, model_tree
+from .retrieval import recall_curve
 
 __all__ = [
     "above_control",
@@ -35,6 +36,7 @@ __all__ = [
     "model_tree",
     "null_histogram",
     "panels",
+    "recall_curve",
     "sample_curve",
     "short_name",
 ]

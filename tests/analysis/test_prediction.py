@@ -62,7 +62,7 @@ def test_predictions_are_those_of_regressions_fitted_one_by_one(d):
 def test_the_null_repeats_the_procedure_with_permuted_targets():
     x, y = draw()
     layers = [x, x[:, :2]]
-    found = ridge_prediction(layers, y, ridges=RIDGES, folds=4, orders=6, seed=5)
+    found = ridge_prediction(layers, y, ridges=RIDGES, folds=4, null=6, seed=5)
     for order, row in zip(make_orders(len(y), 6, 5), found["null"].values, strict=True):
         expected = [one_by_one(z, y[order], split(len(y), 4, 5))[0].mean() for z in layers]
         np.testing.assert_allclose(row, expected, atol=1e-6)
@@ -74,7 +74,7 @@ def test_the_null_repeats_the_procedure_with_permuted_targets():
 def test_p_is_uniform_if_there_is_nothing_to_predict():
     rng = np.random.default_rng(0)
     p = [
-        ridge_prediction(rng.normal(size=(24, 5)), rng.normal(size=24), ridges=[1.0], folds=3, orders=19)["p"].item()
+        ridge_prediction(rng.normal(size=(24, 5)), rng.normal(size=24), ridges=[1.0], folds=3, null=19)["p"].item()
         for _ in range(100)
     ]
     # the mean of 20 equally likely values, with a standard error of 0.029; 5 of 100 are expected below 0.05
@@ -121,8 +121,8 @@ def test_what_cannot_be_predicted_is_refused():
         ridge_prediction(x, y, folds=9)
     with pytest.raises(ValueError, match="too unequal for 2 folds"):
         ridge_prediction(x, y, groups=[0] * 31 + [1], folds=2)
-    with pytest.raises(ValueError, match="give orders=0"):
-        ridge_prediction(x, y, groups=np.repeat([0, 1, 2], [5, 10, 17]), folds=2, orders=9)
+    with pytest.raises(ValueError, match="give null=0"):
+        ridge_prediction(x, y, groups=np.repeat([0, 1, 2], [5, 10, 17]), folds=2, null=9)
     with pytest.raises(ValueError, match="no layer"):
         ridge_prediction([], y)
     with pytest.raises(ValueError, match="fewer than 5 folds"):
