@@ -1,14 +1,12 @@
 """Distances between samples without the bias of noise: products of differences in different repeats."""
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ..arrays import NotRealError, real_numbers
 from ..runtime.host import quiet_blas
 from .repeats import as_repeats
-
-Shrinkage = Literal["diagonal", "identity"]
 
 
 def crossnobis(repeats: Any, *, precision: Any = None) -> np.ndarray:
@@ -68,7 +66,7 @@ def crossnobis(repeats: Any, *, precision: Any = None) -> np.ndarray:
     return own[i] + own[j] - products[i, j] - products[j, i]
 
 
-def noise_precision(residuals: Any, *, shrink: Shrinkage = "diagonal", dof: int | None = None) -> np.ndarray:
+def noise_precision(residuals: Any, *, shrink: str = "diagonal", dof: int | None = None) -> np.ndarray:
     """Estimate the precision of noise between features from residuals, with shrinkage.
 
     `P = inverse of S`, with S the covariance of the residuals. Its entries are moved towards a simpler matrix by a

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 
 from ..arrays import NotRealError, real_numbers
-from ..metrics.rsa import FORMS, Comparison
+from ..metrics.rsa import FORMS
 from .repeats import NoiseCeiling
 
 
-def compare_rdms(a: Any, b: Any, *, compare_by: Comparison = "spearman") -> float:
+def compare_rdms(a: Any, b: Any, *, compare_by: str = "spearman") -> float:
     """Compare two matrices of dissimilarities of the same samples, as `rsa` does.
 
     `score = corr_{i<j}(a_ij, b_ij)`. `rsa` makes the dissimilarities from features; use this function if you have
@@ -48,7 +48,7 @@ def compare_rdms(a: Any, b: Any, *, compare_by: Comparison = "spearman") -> floa
     return float(_correlate(*_vectors("compare_rdms", [a, b], compare_by), compare_by))
 
 
-def rdm_noise_ceiling(rdms: Any, *, compare_by: Comparison = "spearman") -> NoiseCeiling:
+def rdm_noise_ceiling(rdms: Any, *, compare_by: str = "spearman") -> NoiseCeiling:
     """Estimate the lower and upper noise ceiling of RSA from the dissimilarities of several subjects or repeats.
 
     `lower = mean_s corr(mean of the others, s)` and `upper = mean_s corr(mean of all, s)`. The mean is that of ranks
@@ -102,7 +102,7 @@ def rdm_noise_ceiling(rdms: Any, *, compare_by: Comparison = "spearman") -> Nois
     return NoiseCeiling(float(np.mean(lower)), float(np.mean(upper)), np.array(lower), np.array(upper))
 
 
-def _normal_form(rdm: np.ndarray, compare_by: Comparison) -> np.ndarray:
+def _normal_form(rdm: np.ndarray, compare_by: str) -> np.ndarray:
     """The form in which dissimilarities of subjects are averaged."""
     from scipy.stats import rankdata  # slow to import, and needed here alone
 
@@ -112,7 +112,7 @@ def _normal_form(rdm: np.ndarray, compare_by: Comparison) -> np.ndarray:
     return apart / np.linalg.norm(apart)
 
 
-def _correlate(a: np.ndarray, b: np.ndarray, compare_by: Comparison) -> float:
+def _correlate(a: np.ndarray, b: np.ndarray, compare_by: str) -> float:
     from scipy.stats import kendalltau, rankdata  # slow to import, and needed here alone
 
     if compare_by == "kendall":
@@ -125,7 +125,7 @@ def _correlate(a: np.ndarray, b: np.ndarray, compare_by: Comparison) -> float:
     return float(np.clip(a @ b / norms, -1, 1)) if norms > 0 else float("nan")
 
 
-def _vectors(who: str, rdms: Any, compare_by: Comparison) -> list[np.ndarray]:
+def _vectors(who: str, rdms: Any, compare_by: str) -> list[np.ndarray]:
     """Each RDM as a vector in float64, its largest entry 1; ValueError unless they are of the same samples and vary."""
     if compare_by not in (*FORMS, "kendall"):
         raise ValueError(f"{who} compares by {', '.join(FORMS)} and kendall, got {compare_by!r}.")

@@ -112,7 +112,8 @@ def disattenuate(score: Any, reliability_x: Any, reliability_y: Any = 1.0) -> An
     """Return a score corrected for the noise of both sides, `score / sqrt(reliability_x reliability_y)`.
 
     It estimates the score without noise. The correction is exact for a correlation of features with independent noise,
-    and approximate for other metrics. Do not use it with distances.
+    and approximate for other metrics. In simulations of `unbiased_cka` and `rsa`, it was too high by up to 0.02 with
+    reliabilities of 0.9, and by 0.06 to 0.09 with 0.6. Do not use it with distances.
 
     Parameters
     ----------
