@@ -117,7 +117,7 @@ def noise_precision(residuals: Any, *, shrink: str = "diagonal", dof: int | None
     if shrink not in ("diagonal", "identity"):
         raise ValueError(f"noise_precision shrinks to 'diagonal' or 'identity', got {shrink!r}.")
     x = _numbers("noise_precision", residuals)
-    freedom = len(x) - 1
+    freedom = x.shape[0] - 1 if x.ndim == 2 else 0
     if x.ndim == 3:
         x = as_repeats("noise_precision", x)
         freedom = (len(x) - 1) * x.shape[1]
