@@ -1,4 +1,6 @@
 from ._version import __version__ as __version__
+from .analysis.crossnobis import crossnobis as crossnobis
+from .analysis.crossnobis import noise_precision as noise_precision
 from .analysis.curves import curve_over_k as curve_over_k
 from .analysis.curves import curve_over_n as curve_over_n
 from .analysis.describe import describe as describe
@@ -10,7 +12,15 @@ from .analysis.mantel import mantel as mantel
 from .analysis.matching import match_layers as match_layers
 from .analysis.neighbor_gallery import neighbor_gallery as neighbor_gallery
 from .analysis.prediction import ridge_prediction as ridge_prediction
+from .analysis.rdms import compare_rdms as compare_rdms
+from .analysis.rdms import rdm_noise_ceiling as rdm_noise_ceiling
+from .analysis.reliability import Reliability as Reliability
+from .analysis.reliability import disattenuate as disattenuate
+from .analysis.reliability import split_half_reliability as split_half_reliability
+from .analysis.repeats import NoiseCeiling as NoiseCeiling
+from .analysis.repeats import noise_ceiling as noise_ceiling
 from .analysis.retrieval import retrieval as retrieval
+from .analysis.sampled_units import feature_unbiased_cka as feature_unbiased_cka
 from .analysis.trend import trend as trend
 from .engine.preprocess import Preprocess as Preprocess
 from .errors import CorruptError as CorruptError

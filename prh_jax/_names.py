@@ -52,6 +52,24 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "analysis.matching": ("match_layers",),
     "analysis.prediction": ("ridge_prediction",),
     "analysis.retrieval": ("retrieval",),
+    "analysis.repeats": (
+        "NoiseCeiling",
+        "noise_ceiling",
+    ),
+    "analysis.reliability": (
+        "Reliability",
+        "disattenuate",
+        "split_half_reliability",
+    ),
+    "analysis.crossnobis": (
+        "crossnobis",
+        "noise_precision",
+    ),
+    "analysis.rdms": (
+        "compare_rdms",
+        "rdm_noise_ceiling",
+    ),
+    "analysis.sampled_units": ("feature_unbiased_cka",),
     "analysis.trend": ("trend",),
     "analysis.mantel": (
         "Mantel",

@@ -222,7 +222,8 @@ def test_what_holds_no_real_numbers_is_refused_in_a_sentence(tmp_path):
 
 
 STREAM = prh_jax.StreamingCka()
-FEATURES = {"x", "y", "features", "gram_x", "gram_y", "layers", "feats_A", "feats_B"}
+REPEAT = np.random.default_rng(1).normal(size=(N, 6)).astype(np.float32)
+FEATURES = {"x", "y", "features", "repeats", "residuals", "gram_x", "gram_y", "layers", "feats_A", "feats_B"}
 """What parameters are called that take features."""
 
 
@@ -256,6 +257,12 @@ def written(tmp_path, x, y):
     return np.asarray(store.read_layer(0), float).sum()
 
 
+def repeated(function, x, y):
+    """A number of two repeats of which the first is x, and of two of which it is y."""
+    widths = [z.shape[1] if getattr(z, "ndim", 0) == 2 else 6 for z in (x, y)]
+    return sum(function([z, REPEAT[:, :width]]) for z, width in zip((x, y), widths, strict=True))
+
+
 TAKERS = {
     "FunctionMetric.__call__": prh_jax.FunctionMetric("total", lambda x, y: x.sum() - y.sum()),
     "MinibatchCka.update": minibatch,
@@ -267,11 +274,16 @@ TAKERS = {
     "curve_over_gallery": over_gallery,
     "curve_over_k": partial(curve, by="k"),
     "curve_over_n": partial(curve, by="n"),
+    "crossnobis": partial(repeated, lambda z: prh_jax.crossnobis(z).sum()),
+    "feature_unbiased_cka": prh_jax.feature_unbiased_cka,
     "gram_cka": lambda x, y: prh_jax.gram_cka(squared(x), squared(y)),
     "ridge_prediction": lambda x, y: prh_jax.ridge_prediction(x, y, folds=2)["mean_r"].item(),
     "retrieval": lambda x, y: prh_jax.retrieval(x, y, k=3, null=0).dataset["reciprocal_rank"].mean().item(),
     "interval": lambda x, y: prh_jax.interval(x, y, "cka", splits=2).score,
+    "noise_ceiling": partial(repeated, lambda z: prh_jax.noise_ceiling(z, "cka").lower),
+    "noise_precision": lambda x, y: sum(prh_jax.noise_precision(z).sum() for z in (x, y)),
     "soft_mutual_knn": prh_jax.soft_mutual_knn,
+    "split_half_reliability": partial(repeated, lambda z: prh_jax.split_half_reliability(z, "cka").mean),
     "write_features": written,
 }
 """Public functions that take features and are no metric, each as a function of two layers."""
@@ -312,8 +324,8 @@ def test_what_is_given_reaches_the_door_first(tmp_path):
             with pytest.raises((TypeError, prh_jax.StoreError), match=r"what is no array of them \(.*Unknown\)"):
                 function(*pair)
         shapes = ((N,), (), (N, 2, 3))
-        if "curve" in name or name in ("retrieval", "ridge_prediction"):
-            shapes = shapes[:2]  # an array of N layers is one that they take
+        if "curve" in name or name in ("retrieval", "ridge_prediction", "noise_precision"):
+            shapes = shapes[:2]  # an array of N layers, or of N repeats, is one that they take
         for shape in shapes if name != "Preprocess.apply" else ():  # which takes any
             with pytest.raises((TypeError, ValueError), match=r"shape|\(n, d|samples"):
                 function(np.ones(shape, np.float32), np.zeros(shape, np.float32))
