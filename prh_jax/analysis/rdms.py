@@ -45,7 +45,8 @@ def compare_rdms(a: Any, b: Any, *, compare_by: str = "spearman") -> float:
     >>> print(prh_jax.compare_rdms([1.0, 2.0, 3.0], [1.0, 3.0, 2.0]))
     0.5
     """
-    return float(_correlate(*_vectors("compare_rdms", [a, b], compare_by), compare_by))
+    one, other = _vectors("compare_rdms", [a, b], compare_by)
+    return _correlate(one, other, compare_by)
 
 
 def rdm_noise_ceiling(rdms: Any, *, compare_by: str = "spearman") -> NoiseCeiling:
@@ -116,7 +117,8 @@ def _correlate(a: np.ndarray, b: np.ndarray, compare_by: str) -> float:
     from scipy.stats import kendalltau, rankdata  # slow to import, and needed here alone
 
     if compare_by == "kendall":
-        return float(kendalltau(a, b).statistic)
+        tau, _ = kendalltau(a, b)
+        return float(tau)
     if compare_by == "spearman":
         a, b = rankdata(a), rankdata(b)
     if compare_by != "cosine":
