@@ -117,8 +117,8 @@ def _correlate(a: np.ndarray, b: np.ndarray, compare_by: str) -> float:
     from scipy.stats import kendalltau, rankdata  # slow to import, and needed here alone
 
     if compare_by == "kendall":
-        tau, _ = kendalltau(a, b)
-        return float(tau)
+        found: Any = kendalltau(a, b)
+        return float(found.statistic)
     if compare_by == "spearman":
         a, b = rankdata(a), rankdata(b)
     if compare_by != "cosine":

@@ -177,7 +177,7 @@ def left_vectors(
             return lax.cond(count > 0, without_kept, whole, part)
 
         def still_inside():
-            """The part of their directions that rounding of the vectors leaves, in samples (n, r) and in features (d, r)."""
+            """The part of their directions that rounding leaves in z, in samples (n, r) and in features (d, r)."""
             axes = jnp.linalg.qr(jnp.matmul(fixed.T, kept, precision=HIGHEST))[0]
             axes = jnp.where(large[None, :], axes, 0)
 
