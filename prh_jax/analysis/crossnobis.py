@@ -34,7 +34,7 @@ def crossnobis(repeats: Any, *, precision: Any = None) -> np.ndarray:
     ------
     ValueError
         If there are fewer than 2 repeats or samples, shapes do not match, values are not finite, or the precision is
-        not symmetric.
+        not symmetric or has a direction of negative precision.
     TypeError
         If something is not real numbers.
 
@@ -91,7 +91,7 @@ def noise_precision(residuals: Any, *, shrink: str = "diagonal", dof: int | None
     Raises
     ------
     ValueError
-        If there are fewer than 2 residuals, shapes do not match, values are not finite, a feature does not vary, or a
+        If there are fewer than 3 residuals, shapes do not match, values are not finite, a feature does not vary, or a
         setting is unknown.
     TypeError
         If the residuals are not real numbers.
@@ -117,21 +117,23 @@ def noise_precision(residuals: Any, *, shrink: str = "diagonal", dof: int | None
     if shrink not in ("diagonal", "identity"):
         raise ValueError(f"noise_precision shrinks to 'diagonal' or 'identity', got {shrink!r}.")
     x = _numbers("noise_precision", residuals)
+    magnitudes = np.abs(x).reshape(-1, x.shape[-1]).max(axis=0, initial=0) if x.ndim > 1 else np.zeros(0)
     freedom = x.shape[0] - 1 if x.ndim == 2 else 0
     if x.ndim == 3:
         x = as_repeats("noise_precision", x)
         freedom = (len(x) - 1) * x.shape[1]
         x = (x - x.mean(axis=0)).reshape(-1, x.shape[2])
-    if x.ndim != 2 or len(x) < 2 or x.shape[1] == 0:
+    if x.ndim != 2 or len(x) < 3 or x.shape[1] == 0:
         raise ValueError(
-            f"noise_precision takes at least 2 residuals (m, d), or repeats (repeats, n, d); got shape {x.shape}."
+            f"noise_precision takes at least 3 residuals (m, d), or repeats (repeats, n, d); got shape {x.shape}."
         )
     if not np.isfinite(x).all():
         raise ValueError("noise_precision needs finite residuals: leave out rows with NaN or infinity.")
     if dof is not None and dof < 1:
         raise ValueError(f"noise_precision needs at least 1 degree of freedom, got {dof}.")
     x = x - x.mean(axis=0)
-    still = int((~x.any(axis=0)).sum())
+    # taking off a mean that is rounded leaves a little of a feature that does not vary
+    still = int((np.abs(x).max(axis=0) <= 1e-13 * magnitudes).sum())
     if still:
         raise ValueError(
             f"{still} of {x.shape[1]} features do not vary in the residuals, so that their precision is infinite: "
@@ -141,6 +143,11 @@ def noise_precision(residuals: Any, *, shrink: str = "diagonal", dof: int | None
     make = _to_diagonal if shrink == "diagonal" else _to_identity
     with quiet_blas():
         covariance = make(x / unit, freedom if dof is None else dof)
+        if not _is_positive(covariance, -1e-13):
+            raise ValueError(
+                f"{len(x)} residuals leave a covariance of {x.shape[1]} features without an inverse: give more, or "
+                "leave out features that are combinations of others."
+            )
         return np.linalg.inv(covariance) / unit / unit
 
 
@@ -171,12 +178,25 @@ def _to_identity(x: np.ndarray, dof: int) -> np.ndarray:
 
 def _precision(given: Any, d: int) -> np.ndarray:
     found = _numbers("crossnobis", given)
-    if found.shape != (d, d) or not np.isfinite(found).all() or not np.allclose(found, found.T, rtol=1e-6):
+    finite = found.shape == (d, d) and np.isfinite(found).all()
+    if not (finite and np.allclose(found, found.T, rtol=1e-6, atol=1e-9 * np.abs(found).max())):
         raise ValueError(
             f"The precision of {d} features is a finite and symmetric matrix ({d}, {d}), got shape {found.shape}. "
             "`noise_precision` makes it from residuals."
         )
+    if not _is_positive(found, 1e-9):
+        raise ValueError("The precision is negative in a direction. `noise_precision` makes one that is positive.")
     return found
+
+
+def _is_positive(matrix: np.ndarray, slack: float) -> bool:
+    """Whether a symmetric matrix has positive eigenvalues, up to a share of the largest entry of its diagonal."""
+    allowed = slack * np.abs(np.diagonal(matrix)).max() * np.eye(len(matrix))
+    try:
+        np.linalg.cholesky((matrix + matrix.T) / 2 + allowed)
+    except np.linalg.LinAlgError:
+        return False
+    return True
 
 
 def _numbers(who: str, given: Any) -> np.ndarray:

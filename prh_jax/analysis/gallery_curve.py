@@ -25,12 +25,12 @@ QUERIES = 1024
 def curve_over_gallery(
     x: Any,
     y: Any,
-    sizes: Sequence[int] | None = None,
+    sizes: Any = None,
     *,
     k: int = 10,
     queries: int | None = None,
     pair: Pair = "exact",
-    captions: Sequence[int] | None = None,
+    captions: Any = None,
     depths: tuple[int, int] = (-1, -1),
     preprocess: Preprocess | None = None,
     confidence: float = 0.95,
@@ -48,8 +48,8 @@ def curve_over_gallery(
     x, y
         Features (n, d) of one layer, a list or mapping of layers, or a feature store or its path.
     sizes
-        Numbers of samples in the galleries. If None, all samples, a quarter of them, a sixteenth, and so on, while at
-        least 100 k are left.
+        Numbers of samples in the galleries, a list. If None, all samples, a quarter of them, a sixteenth, and so on,
+        while at least 100 k are left.
     k
         Number of neighbours.
     queries
@@ -75,8 +75,9 @@ def curve_over_gallery(
     -------
     Dataset
         `score`, `standard_error`, `low`, `high` and `chance` by captions and n, the number of samples in the gallery.
-        Intervals are those over queries, whole images at a time. `chance` is the expected score of a random pairing:
-        k divided by the number of rows that can be neighbours.
+        Intervals are those over queries, whole images at a time. They do not contain that another gallery would give
+        another score, and cover less where the gallery is not much larger than the queries. `chance` is the expected
+        score of a random pairing: k divided by the number of rows that can be neighbours.
 
     Raises
     ------
@@ -100,6 +101,9 @@ def curve_over_gallery(
     >>> print(curve["score"].values.round(2))
     [[0.4  0.29 0.19]]
     """
+    _check_whole(k=[k], queries=[queries or 0], sizes=sizes, captions=captions, depths=depths, seed=[seed])
+    if seed < 0:
+        raise ValueError(f"seed is at least 0, got {seed}.")
     given = [_store(z, name) for z, name in ((x, "x"), (y, "y"))]
     paired = pair_samples([given[0]], [given[1]], pair)
     stores = (paired.xs[0], paired.ys[0])
@@ -137,6 +141,17 @@ def curve_over_gallery(
             points.append(_points(a, b, galleries, confidence))
     found = xr.concat(points, dim="captions").assign_coords(captions=chosen, n=list(sizes))
     return found.assign_attrs(k=k, queries=asked, seed=seed, confidence=confidence)
+
+
+def _check_whole(**settings: Any) -> None:
+    """ValueError naming the first setting that is no whole number, or no list of them."""
+    for name, values in settings.items():
+        listed = isinstance(values, Sequence | np.ndarray) and not isinstance(values, str)
+        if values is not None and not (listed and all(isinstance(z, int | np.integer) for z in values)):
+            raise ValueError(
+                f"{name} is made of whole numbers, got {values if not listed or len(values) > 1 else values[0]!r}; "
+                "sizes=, captions= and depths= are lists of them."
+            )
 
 
 def _store(features: Any, name: str) -> ModelSource:

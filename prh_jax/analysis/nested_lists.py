@@ -1,7 +1,7 @@
 """Neighbours of some samples in galleries that grow: one pass over a layer, a block of rows at a time."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,9 @@ from ..stores.source import LayerSource
 
 PRODUCTS = 2**23
 """Similarities of queries with a block of rows that are held at a time."""
+
+GRID = 1e-12
+"""Steps of similarities in float64 where many rows tie: rows that are nearer to one another are in order of number."""
 
 
 class _Candidates(ExactFeatures):
@@ -50,25 +53,38 @@ class NestedGalleries:
     ) -> Int[np.ndarray, "sizes m k"]:
         """The k rows of largest cosine with each query in each gallery, nearest first.
 
-        The order is that of float64 arithmetic. Rows that tie are in the order of their numbers; of more than a few
-        that tie for the last place, those that float32 put first stand. `advance` is told how many rows were read.
+        The order is that of float64 arithmetic, and rows that tie are in the order of their numbers. If more rows than
+        are kept tie for the last place, the layer is read once more, for the queries concerned. `advance` is told how
+        many rows were read.
         """
         most = k + max(EXTRA, int(np.bincount(self.group).max()))
-        asked = _unit_rows(read_some(source, layer, self.queries), threshold)
-        step = _Pass(self, asked, asked.mean(axis=0, dtype=np.float64).astype(np.float32), most, threshold)
+        made = self._read(source, layer, most, threshold, np.float32, advance)
+        found, tied = np.empty((len(self.sizes), len(self.queries), k), np.int64), np.zeros(len(self.queries), bool)
+        for i, (places, values) in enumerate(made.candidates()):
+            found[i] = self._settled(places, values, made.margins(), k, source, layer, threshold)
+            if values.shape[1] == most:  # more may be behind them
+                tied |= (values[:, k - 1 : -1] - values[:, k:] <= made.margins()[:, None]).all(axis=1)
+        if tied.any():
+            again = dataclasses.replace(self, queries=self.queries[tied])
+            made = again._read(source, layer, most, threshold, np.float64, lambda _: None)
+            margins = np.full(len(again.queries), 2.0)
+            for i, (places, values) in enumerate(made.candidates()):
+                found[i, tied] = again._settled(places, values, margins, k, source, layer, threshold)
+        return found
+
+    def _read(
+        self, source: LayerSource, layer: int, most: int, threshold: float, kind: Any, advance: Callable[[int], Any]
+    ) -> "_Pass":
+        """The best candidates among all rows of a layer, in one pass over it."""
+        asked = _unit_rows(read_some(source, layer, self.queries), threshold, kind)
+        made = _Pass(self, asked, asked.mean(axis=0, dtype=np.float64).astype(kind), most, threshold)
+        size = max(1, PRODUCTS // len(self.queries))
         for block in blocks_of(source.n):
-            size = max(1, PRODUCTS // len(self.queries))
             for start in range(block.start, block.stop, size):
                 part = slice(start, min(start + size, block.stop))
-                step.add(source.read_layer(layer, part), part)
+                made.add(source.read_layer(layer, part), part)
                 advance(part.stop - part.start)
-        found = np.empty((len(self.sizes), len(self.queries), k), np.int64)
-        places, values = step.kept[0]
-        for i, (more, theirs) in enumerate(step.kept):
-            if i:
-                places, values = _merged(most, (places, values), (more, theirs))
-            found[i] = self._settled(places, values, step.margins(), k, source, layer, threshold)
-        return found
+        return made
 
     def _settled(
         self,
@@ -80,7 +96,7 @@ class NestedGalleries:
         layer: int,
         threshold: float,
     ) -> Int[np.ndarray, "m k"]:
-        """The first k candidates, in the order of float64 where float32 leaves in doubt who is among them."""
+        """The first k candidates, in the order of float64 where their values leave in doubt who is among them."""
         lists = places[:, :k].copy()
         doubt = np.flatnonzero(values[:, k - 1] - values[:, k] <= margins) if places.shape[1] > k else []
         if len(doubt):
@@ -100,7 +116,8 @@ class _Pass:
         self.galleries, self.center, self.most, self.threshold = galleries, center, most, threshold
         self.asked = asked - center
         self.longest = 0.0
-        empty = np.full((len(asked), most), -1), np.full((len(asked), most), -np.inf, np.float32)
+        self.in_steps = asked.dtype == np.float64
+        empty = np.full((len(asked), most), -1), np.full((len(asked), most), -np.inf, asked.dtype)
         self.kept = [empty] * len(galleries.sizes)
         groups = galleries.group[galleries.queries]
         self.by_group = np.argsort(groups, kind="stable")
@@ -113,10 +130,10 @@ class _Pass:
         ring = np.searchsorted(galleries.sizes, position, side="right")
         order = np.argsort(ring, kind="stable")
         order = order[(position[order] >= 0) & (ring[order] < len(galleries.sizes))]
-        unit = _unit_rows(features[order], self.threshold)
+        unit = _unit_rows(features[order], self.threshold, self.asked.dtype)
         shifted = unit - self.center
         squares = np.vecdot(shifted, shifted)
-        lengths = np.where(unit.any(axis=1), np.float32(1), 0)
+        lengths = unit.any(axis=1).astype(unit.dtype)
         offset = ((lengths - np.vdot(self.center, self.center)) - squares) / 2
         self.longest = max(self.longest, float(np.sqrt(squares.max(initial=0))))
         numbers, ring = order + part.start, ring[order]
@@ -124,10 +141,25 @@ class _Pass:
             columns = slice(*np.searchsorted(ring, [i, i + 1]))
             similar = self.asked @ shifted[columns].T
             similar += offset[columns]
+            if self.in_steps:
+                similar = np.round(similar / GRID)
             self._bar(similar, galleries.group[numbers[columns]])
-            best = largest_places(similar, min(self.most, similar.shape[1]))
+            best = self._best(similar)
             found = numbers[columns][best], np.take_along_axis(similar, best, axis=1)
             self.kept[i] = _merged(self.most, self.kept[i], found)
+
+    def _best(self, similar: np.ndarray) -> np.ndarray:
+        """The columns of the largest entries of each row: in steps the first of equal ones, else any of them."""
+        most = min(self.most, similar.shape[1])
+        return np.argsort(-similar, axis=1, kind="stable")[:, :most] if self.in_steps else largest_places(similar, most)
+
+    def candidates(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Numbers and values of the best rows of each gallery, the smallest gallery first."""
+        places, values = self.kept[0]
+        yield places, values
+        for more, theirs in self.kept[1:]:
+            places, values = _merged(self.most, (places, values), (more, theirs))
+            yield places, values
 
     def _bar(self, similar: np.ndarray, groups: np.ndarray) -> None:
         """Minus infinity for rows of a query's own sample."""
@@ -142,9 +174,9 @@ class _Pass:
         return 2 * UNIT_ROUNDOFF * errors
 
 
-def _unit_rows(features: np.ndarray, threshold: float) -> Float[np.ndarray, "m d"]:
-    """Rows in float32, clipped, of length one; a row of zeros stays zero."""
-    x = features.astype(np.float32)
+def _unit_rows(features: np.ndarray, threshold: float, kind: Any) -> Float[np.ndarray, "m d"]:
+    """Rows in a type of floats, clipped, of length one; a row of zeros stays zero."""
+    x = features.astype(kind)
     if np.isfinite(threshold):
         np.clip(x, -threshold, threshold, out=x)
     largest = np.abs(x).max(axis=1, keepdims=True, initial=0)

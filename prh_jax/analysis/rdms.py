@@ -73,7 +73,8 @@ def rdm_noise_ceiling(rdms: Any, *, compare_by: str = "spearman") -> NoiseCeilin
     Raises
     ------
     ValueError
-        If there are fewer than 2 RDMs, shapes do not match, values are not finite, or an RDM does not vary.
+        If there are fewer than 2 RDMs, shapes do not match, values are not finite, or an RDM or a mean of them does
+        not vary.
     TypeError
         If the dissimilarities are not real numbers.
 
@@ -93,6 +94,8 @@ def rdm_noise_ceiling(rdms: Any, *, compare_by: str = "spearman") -> NoiseCeilin
     >>> print(found.lower, round(found.upper, 3))
     0.5 0.866
     """
+    if not isinstance(rdms, list | tuple) and _is_rdm(rdms):
+        raise ValueError("A noise ceiling needs at least 2 RDMs, got one square matrix.")
     given = _vectors("rdm_noise_ceiling", rdms, compare_by)
     if len(given) < 2:
         raise ValueError(f"A noise ceiling needs at least 2 RDMs, got {len(given)}.")
@@ -100,7 +103,16 @@ def rdm_noise_ceiling(rdms: Any, *, compare_by: str = "spearman") -> NoiseCeilin
     total, count = forms.sum(axis=0), len(forms)
     lower = [_correlate((total - form) / (count - 1), one, compare_by) for form, one in zip(forms, given, strict=True)]
     upper = [_correlate(total / count, one, compare_by) for one in given]
+    if not np.isfinite([*lower, *upper]).all():
+        raise ValueError("The mean of some RDMs does not vary, so that it has no score: there is nothing they share.")
     return NoiseCeiling(float(np.mean(lower)), float(np.mean(upper)), np.array(lower), np.array(upper))
+
+
+def _is_rdm(given: Any) -> bool:
+    """Whether something is one matrix of dissimilarities: square, symmetric, with zeros on its diagonal."""
+    matrix = np.asarray(given)
+    square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] and matrix.dtype.kind in "fiu"
+    return square and not np.diagonal(matrix).any() and np.allclose(matrix, matrix.T)
 
 
 def _normal_form(rdm: np.ndarray, compare_by: str) -> np.ndarray:

@@ -9,14 +9,14 @@ from .base import axis_labels, new_axes, outside_legend
 from .colors import GREY, line_look
 
 
-def gallery_curve(curves: xr.Dataset | Mapping[str, xr.Dataset], *, ax: Any = None) -> Any:
+def gallery_curve(curves: Any, *, ax: Any = None) -> Any:
     """Draw alignment against the number of samples in the gallery, with the intervals of each point and with chance.
 
     Parameters
     ----------
     curves
-        What `curve_over_gallery` returned, or several of these by name. A curve for each number of captions has its own
-        colour, and those of one name are dashed alike.
+        A dataset that `curve_over_gallery` returned, or a mapping from names to several. A curve for each number of
+        captions has its own colour, and those of one name are dashed alike.
     ax
         Axes to draw into; a new figure if None.
 
@@ -32,14 +32,11 @@ def gallery_curve(curves: xr.Dataset | Mapping[str, xr.Dataset], *, ax: Any = No
     """
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    named = {"": curves} if isinstance(curves, xr.Dataset) else dict(curves)
-    wrong = [name for name, curve in named.items() if not {"captions", "n"} <= set(curve.dims)]
+    named = curves if isinstance(curves, Mapping) and not isinstance(curves, xr.Dataset) else {"": curves}
+    wrong = [c for c in named.values() if not (isinstance(c, xr.Dataset) and {"captions", "n"} <= set(c.dims))]
     if wrong or not named:
-        raise ValueError(
-            f"gallery_curve draws curves of curve_over_gallery, by captions and n; got {named[wrong[0]].dims}."
-            if wrong
-            else "There is no curve to draw: give those of curve_over_gallery."
-        )
+        got = f"got {type(wrong[0]).__name__}" if wrong else "there is none"
+        raise ValueError(f"gallery_curve draws a curve of curve_over_gallery, or several by name; {got}.")
     ks = {int(curve.attrs["k"]) for curve in named.values()}
     if len(ks) > 1:
         raise ValueError(f"Curves of k = {sorted(ks)} cannot be compared: compute them with one k.")

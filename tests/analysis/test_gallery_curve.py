@@ -63,6 +63,22 @@ def test_scores_are_those_of_lists_sorted_one_by_one(captions, monkeypatch):
     np.testing.assert_allclose(reach, 1.959964 * error, atol=1e-6)
 
 
+def test_of_many_rows_that_tie_the_first_are_neighbors():
+    """Codes of nine bits, of which dozens are as near as one another: more than are kept as candidates."""
+    rng = np.random.default_rng(0)
+    x, y = (rng.choice([-1, 1], size=(400, 9)) for _ in range(2))
+    y[:, :7] = x[:, :7]
+    place = np.random.default_rng(0).permutation(400)
+    found = curve_over_gallery(x, y, [100, 400], k=K, queries=QUERIES, progress=False)
+    for size, score in zip((100, 400), found["score"][0].values, strict=True):
+        shared = []
+        for row in np.flatnonzero(place < QUERIES):
+            others = np.array([j for j in np.flatnonzero(place < size) if j != row])
+            first = [set(others[np.argsort(-(z[others] @ z[row]), kind="stable")[:K]]) for z in (x, y)]
+            shared.append(len(first[0] & first[1]) / K)
+        assert score == pytest.approx(np.mean(shared), abs=1e-12)
+
+
 def test_the_whole_gallery_has_the_score_of_align_on_stores_and_of_mutual_knn_on_arrays(tmp_path):
     x, y, image = draw(captions=1)
     found = curve_over_gallery(x[:, :5], y[image], [120], k=K, queries=120, progress=False)
@@ -96,6 +112,9 @@ def test_settings_out_of_range_are_refused_before_work_starts():
         ({"captions": [4]}, "from 1 to 3"),
         ({"depths": (0, 2)}, "no layer 2 of y"),
         ({"confidence": 1.0}, "between 0 and 1"),
+        ({"sizes": [30.7]}, "sizes is made of whole numbers"),
+        ({"captions": 3}, "captions is made of whole numbers"),
+        ({"seed": -1}, "at least 0"),
     ):
         with pytest.raises(ValueError, match=words):
             curve_over_gallery(x, y, **{"sizes": SIZES, "k": K, "pair": {"x": image}, "progress": False} | settings)
@@ -118,5 +137,6 @@ def test_the_figure_has_a_line_and_a_band_for_each_curve():
     assert len(ax.collections) == 3 and ax.get_xscale() == "log" and ax.get_ylim()[0] == 0
     with pytest.raises(ValueError, match="k = "):
         plot.gallery_curve({"a": curve, "b": curve.assign_attrs(k=9)})
-    with pytest.raises(ValueError, match="no curve"):
-        plot.gallery_curve({})
+    for wrong, words in (({}, "there is none"), ([curve], "got list"), ({"a": 3}, "got int")):
+        with pytest.raises(ValueError, match=words):
+            plot.gallery_curve(wrong)
