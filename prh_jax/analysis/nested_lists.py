@@ -54,8 +54,8 @@ class NestedGalleries:
         """The k rows of largest cosine with each query in each gallery, nearest first.
 
         The order is that of float64 arithmetic, and rows that tie are in the order of their numbers. If more rows than
-        are kept tie for the last place, the layer is read once more, for the queries concerned. `advance` is told how
-        many rows were read.
+        are kept tie for the last place, the layer is read once more, for the queries concerned. `advance` gets the
+        numbers of rows that were read.
         """
         most = k + max(EXTRA, int(np.bincount(self.group).max()))
         made = self._read(source, layer, most, threshold, np.float32, advance)

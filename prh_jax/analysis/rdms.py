@@ -42,7 +42,7 @@ def compare_rdms(a: Any, b: Any, *, compare_by: str = "spearman") -> float:
     Examples
     --------
     >>> import prh_jax
-    >>> print(prh_jax.compare_rdms([1.0, 2.0, 3.0], [1.0, 3.0, 2.0]))
+    >>> print(round(prh_jax.compare_rdms([1.0, 2.0, 3.0], [1.0, 3.0, 2.0]), 3))
     0.5
     """
     one, other = _vectors("compare_rdms", [a, b], compare_by)
@@ -91,7 +91,7 @@ def rdm_noise_ceiling(rdms: Any, *, compare_by: str = "spearman") -> NoiseCeilin
     --------
     >>> import prh_jax
     >>> found = prh_jax.rdm_noise_ceiling([[1.0, 2.0, 3.0], [1.0, 3.0, 2.0]], compare_by="spearman")
-    >>> print(found.lower, round(found.upper, 3))
+    >>> print(round(found.lower, 3), round(found.upper, 3))
     0.5 0.866
     """
     if not isinstance(rdms, list | tuple) and _is_rdm(rdms):
