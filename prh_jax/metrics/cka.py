@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 
 from ..null.forms import Dense
@@ -15,7 +16,7 @@ from ..sketches.gram import Gram, GramSketcher, Kernel
 from ..sketches.gram_factor import GramFactor
 from ..sketches.layer_factors import unit_factor
 from ..sketches.masks import at_least, fill_in
-from ..sketches.on_host import centered_on_host, squared_norm_on_host
+from ..sketches.on_host import centered_on_host, squared_norm_of_gram, squared_norm_on_host
 from ..sketches.packed_matrix import squared_norm
 from .base import Score, check_positive, checked_mask
 from .factors import ScoredByFactors
@@ -87,8 +88,8 @@ class Cka(ScoredByFactors, InnerProductMetric):
         a, b = centered_on_host(x), centered_on_host(y)
         if a is None or b is None:
             return None
-        p, q = a.columns, b.columns
-        shared, *own = (squared_norm_on_host(z) for z in (p.T @ q, p.T @ p, q.T @ q))
+        shared = squared_norm_on_host(a.columns.T @ b.columns)
+        own = [squared_norm_of_gram(z.columns) for z in (a, b)]
         return shared / ((own[0] * own[1]) ** 0.5 + self.eps)
 
     def of_factors(self, x: Any, y: Any) -> tuple[Score, Any]:
@@ -119,8 +120,26 @@ class UnbiasedCka(Cka):
     bounds = (-1.0, 1.0)
 
     def serves(self, x: Any, y: Any) -> bool:
-        """Return False: products of features do not leave out the diagonal."""
+        """Return False: without the diagonal, there is no shorter way for all layers."""
         return False
+
+    def by_numpy(self, x: Any, y: Any) -> Any:
+        n = len(x)
+        if self.kernel != "linear" or max(x.shape[1], y.shape[1]) >= n:
+            return None
+        a, b = centered_on_host(x), centered_on_host(y)
+        if a is None or b is None:
+            return None
+        p, q = (np.vecdot(z.columns, z.columns).astype(np.float64) for z in (a, b))  # the diagonals
+        whole = squared_norm_on_host(a.columns.T @ b.columns), *(squared_norm_of_gram(z.columns) for z in (a, b))
+        shared, *own = (
+            square + k.sum() * m.sum() / ((n - 1) * (n - 2)) - (k @ m) * (1 + 2 / (n - 2))
+            for square, k, m in zip(whole, (p, p, q), (q, p, q), strict=True)
+        )
+        if not (own[0] > whole[1] / 30 and own[1] > whole[2] / 30):
+            return None  # of the products of features next to nothing is left without the diagonals
+        norm = (own[0] * own[1]) ** 0.5
+        return shared / (norm + self.eps * n * (n - 3)) if whole[0] < 30 * norm else None
 
     def score(self, upper: Any, diagonal: Any, a: Any, b: Any, n: Any = None) -> Any:
         n = 1.0 * (a.diagonal.shape[-1] if n is None else n)

@@ -14,6 +14,9 @@ from ..numerics.exact_neighbors import lengths_of
 LEAST, MOST = 1e-12, 1e12
 """Limits between which no sum of squares leaves the range of float32."""
 
+BLOCK = 192
+"""Features whose products are made at a time."""
+
 
 class CenteredColumns(NamedTuple):
     """Features minus their means, the means, and the sum of squares of the centred features."""
@@ -79,8 +82,17 @@ def distances_on_host(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n n"] |
 
 
 def squared_norm_on_host(matrix: Float[np.ndarray, "n d"]) -> float:
-    """Sum of the squared entries of a matrix."""
-    return float(np.vdot(matrix, matrix))
+    """Sum of the squared entries of a matrix: of each row in its precision, of rows in float64."""
+    return float(np.vecdot(matrix, matrix).sum(dtype=np.float64))
+
+
+def squared_norm_of_gram(columns: Float[np.ndarray, "n d"]) -> float:
+    """Sum of the squared entries of `columns' columns`, a block of rows at a time: half of it is not made."""
+    total = 0.0
+    for start in range(0, columns.shape[1], BLOCK):
+        block, rest = columns[:, start : start + BLOCK], columns[:, start + BLOCK :]
+        total += squared_norm_on_host(block.T @ block) + 2 * squared_norm_on_host(block.T @ rest)
+    return total
 
 
 def cosine_of_rows(x: Float[np.ndarray, "n d"], mean: Float[np.ndarray, " d"]) -> float | None:
