@@ -2,7 +2,7 @@
 
     python crash_driver.py FOLDER CHECKPOINT
 
-Forks start in milliseconds, so that twenty kills are affordable; each is a process of its own with one thread.
+Forks start in milliseconds, so that ten kills are affordable; each is a process of its own with one thread.
 """
 
 import gc
@@ -24,7 +24,7 @@ from extractors.models import language  # noqa: E402
 from prh_jax.cli.main import main  # noqa: E402
 from prh_jax.stores.inspect import inspect_store  # noqa: E402
 
-KILLS = 20
+KILLS = 10
 
 
 def extract(checkpoint, output, *extra):
