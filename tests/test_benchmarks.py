@@ -16,6 +16,7 @@ from benchmarks import (  # noqa: E402
     growth,
     many_samples,
     opponents,
+    packages,
     plain_calls,
     plain_packages,
     report,
@@ -52,6 +53,14 @@ def test_toy_size_runs_and_writes_json(tmp_path, capsys):
     assert {row["varied"] for row in results["growth"]} == {"n", "orders", "models"}
     out = capsys.readouterr().out
     assert "| mutual_knn |" in out and "| all metrics |" in out
+
+
+def test_other_packages_have_the_same_numbers():
+    """Those that are installed: scipy always is."""
+    rows = packages.measure(toy=True, rounds=1)
+    assert "scipy" in {row["package"] for row in rows}
+    assert all(row["difference"] <= 1e-6 * max(1, row["largest"]) and row["ratio"] > 0 for row in rows)
+    assert packages.table(rows).count("\n") == len(rows) + 1
 
 
 def test_exponents_are_those_of_powers_of_one_algorithm():
