@@ -60,10 +60,10 @@ class NestedGalleries:
         most = k + max(EXTRA, int(np.bincount(self.group).max()))
         made = self._read(source, layer, most, threshold, np.float32, advance)
         found, tied = np.empty((len(self.sizes), len(self.queries), k), np.int64), np.zeros(len(self.queries), bool)
+        margins = made.margins()
         for i, (places, values) in enumerate(made.candidates()):
-            found[i] = self._settled(places, values, made.margins(), k, source, layer, threshold)
-            if values.shape[1] == most:  # more may be behind them
-                tied |= (values[:, k - 1 : -1] - values[:, k:] <= made.margins()[:, None]).all(axis=1)
+            found[i] = self._settled(places, values, margins, k, source, layer, threshold)
+            tied |= (values[:, k - 1 : -1] - values[:, k:] <= margins[:, None]).all(axis=1)  # more may be behind them
         if tied.any():
             again = dataclasses.replace(self, queries=self.queries[tied])
             made = again._read(source, layer, most, threshold, np.float64, lambda _: None)
