@@ -28,6 +28,16 @@ def require_extra() -> None:
         )
 
 
+def require(package: str, extra: str) -> None:
+    """MissingExtraError unless a package of an extra can be imported."""
+    from importlib.util import find_spec
+
+    if not _found(find_spec, package):
+        raise MissingExtraError(
+            f'This needs the package {package}, which is not installed: pip install "prh-jax[{extra}]"'
+        )
+
+
 def _found(find_spec, name: str) -> bool:
     try:
         return find_spec(name) is not None

@@ -6,23 +6,26 @@ from concurrent.futures import ThreadPoolExecutor
 from prh_jax.runtime.progress import progress
 
 from ..errors import ExtractionError
+from .clips import FrameRule
+from .media import read_by
 from .samples import Dataset, some
 
 
 def leave_out_broken(data: Dataset, modality: str, caption_index: int | str = 0) -> Dataset:
-    """The data set without samples whose picture cannot be read, or whose caption is missing or empty.
+    """The data set without samples whose file cannot be read, or whose caption is missing or empty.
 
-    Every picture is decoded once, by threads; which samples are left out is said on standard error, how many is part
+    Every picture, sound or clip is decoded once, by threads; which samples are left out is said on standard error, how many is part
     of the data set's identity. ExtractionError when none is left.
     """
-    if modality == "language":
+    kind = read_by(modality)
+    if kind == "text":
         short, empty = data.without_caption(caption_index)
         broken = sorted(short + empty)
     else:
-        data.check_pictures()
+        medium = data.check_media(kind)
         with ThreadPoolExecutor() as pool:
-            readable = pool.map(lambda row: _reads(data, row), range(len(data)))
-            shown = progress(readable, "checking", "pictures", total=len(data))
+            readable = pool.map(lambda row: _reads(data, row, kind), range(len(data)))
+            shown = progress(readable, "checking", medium.plural, total=len(data))
             broken = [row for row, fine in enumerate(shown) if not fine]
     if not broken:
         return data
@@ -34,9 +37,14 @@ def leave_out_broken(data: Dataset, modality: str, caption_index: int | str = 0)
     return data.select([row for row in range(len(data)) if row not in without])
 
 
-def _reads(data: Dataset, row: int) -> bool:
+def _reads(data: Dataset, row: int, kind: str) -> bool:
     try:
-        data.image(row)
+        if kind == "image":
+            data.image(row)
+        elif kind == "audio":
+            data.sound(row)
+        else:
+            data.frames(row, FrameRule(1))
     except ExtractionError:
         return False
     return True

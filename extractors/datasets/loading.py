@@ -1,4 +1,4 @@
-"""Data sets of paired pictures and texts by name: built-in, a table, a folder of images, the hub."""
+"""Data sets of paired pictures, texts, sounds and clips by name: built-in, a table, a folder of files, the hub."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,9 +9,10 @@ from prh_jax.stores.checks import check_ids
 
 from ..errors import ExtractionError
 from . import tables
-from .folder import METADATA, of_split, pictures_in, visible
+from .folder import METADATA, files_in, of_split, visible
+from .media import MEDIA
 from .pictures import as_rgb
-from .remote import fetch
+from .remote import fetch, undecoded
 from .samples import Dataset, Rows
 from .values import captions_of, id_of, named_field
 
@@ -43,7 +44,9 @@ class Column:
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns hold the pictures, the texts and the ids; None takes `image`, `text`, `id` where they are.
+    """Which columns hold the pictures, texts, ids, sounds and clips.
+
+    None takes `image`, `text`, `id`, `audio` and `video` where they are.
 
     `caption.text` is the field `text` of a column `caption`.
     """
@@ -51,11 +54,13 @@ class Columns:
     image: str | None = None
     text: str | None = None
     id: str | None = None
+    audio: str | None = None
+    video: str | None = None
 
     def choose(self, source: str, there: Sequence[str]) -> dict[str, Column]:
         """The column of each kind that is there; ExtractionError where one was named that is not."""
         chosen = {}
-        for kind in ("id", "image", "text"):
+        for kind in ("id", "text", *MEDIA):
             named = getattr(self, kind)
             column = Column(named or kind, there)
             if column.name in there:
@@ -114,9 +119,10 @@ def _dataset(
     limit: int | None,
     config: str | None,
 ) -> Dataset:
-    if not {"image", "text"} & set(table):
+    if not {"text", *MEDIA} & set(table):
         raise ExtractionError(
-            f"{name} has neither a column `image` nor `text`. Name yours with --image-column and --text-column."
+            f"{name} has neither a column `image` nor `text`, nor `audio` or `video`. Name yours with --image-column, "
+            "--text-column, --audio-column or --video-column."
         )
     n = min(len(next(iter(table.values()))), limit or 2**62)
     ids, texts = [str(i) for i in range(n)], None
@@ -125,10 +131,8 @@ def _dataset(
     if "text" in table:
         texts = [captions_of(value, name, columns.text or "text", row) for row, value in enumerate(table["text"][:n])]
     ids = check_ids(ids)
-    pictures = table.get("image")
-    if pictures is not None and len(pictures) > n:
-        pictures = Rows(pictures, range(n))
-    return Dataset.of(name, revision, split, ids, texts, pictures, config=config)
+    media = {kind: Rows(table[kind], range(n)) if len(table[kind]) > n else table[kind] for kind in MEDIA if kind in table}
+    return Dataset.of(name, revision, split, ids, texts, media, config=config)
 
 
 class ParquetColumn(Sequence):
@@ -186,7 +190,7 @@ def _parquet(files: list[Path], columns: Columns) -> dict[str, Any]:
                 )
         table: dict[str, Any] = {}
         for kind, column in chosen.items():
-            if kind == "image":
+            if kind in MEDIA:
                 table[kind] = ParquetColumn(files, column.name)
             else:
                 parts = [pq.read_table(file, columns=[column.name])[column.name] for file in files]
@@ -211,7 +215,7 @@ def _local(path: Path, columns: Columns, split: str | None) -> dict[str, Any]:
     files = [file for file in visible(path) if file.suffix.lower() == ".parquet" and file.name not in METADATA]
     if files:
         return _parquet(of_split(path, files, split, ".parquet"), columns)
-    table = pictures_in(path, split)
+    table = files_in(path, split)
     chosen = columns.choose(str(path), list(table))
     return {kind: column.values(str(path), table[column.name]) for kind, column in chosen.items()}
 
@@ -222,12 +226,13 @@ def _is_parquet(path: Path) -> bool:
 
 
 def _table(path: Path, columns: Columns) -> dict[str, Any]:
-    """Columns of a table of texts and of paths or URLs of pictures."""
+    """Columns of a table of texts and of paths or URLs of files."""
     table = tables.columns_of(path)
     chosen = columns.choose(str(path), list(table))
     found = {kind: column.values(str(path), table[column.name]) for kind, column in chosen.items()}
-    if "image" in found:
-        found["image"] = [beside(path, picture) for picture in found["image"]]
+    for kind in MEDIA:
+        if kind in found:
+            found[kind] = [beside(path, file) for file in found[kind]]
     return found
 
 
@@ -237,13 +242,10 @@ def beside(file: Path, picture: Any) -> Any:
 
 
 def _encoded(source: str, loaded: Any, columns: Columns) -> dict[str, Any]:
-    """Columns of a `datasets` table by kind, with pictures left encoded."""
-    from datasets import Image
-
+    """Columns of a `datasets` table by kind, with files left encoded."""
     chosen = columns.choose(source, loaded.column_names)
-    if "image" in chosen and isinstance(loaded.features[chosen["image"].name], Image):
-        loaded = loaded.cast_column(chosen["image"].name, Image(decode=False))
+    loaded = undecoded(loaded)
     return {
-        kind: loaded[column.name] if kind == "image" else column.values(source, loaded[column.name])
+        kind: loaded[column.name] if kind in MEDIA else column.values(source, loaded[column.name])
         for kind, column in chosen.items()
     }

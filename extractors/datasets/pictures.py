@@ -12,7 +12,7 @@ DECODED = "upright by EXIF orientation; transparency on white; 16-bit grey by it
 
 
 def stored_bytes(picture: Any) -> bytes | None:
-    """The encoded picture of a row, from its bytes or its file; None where there is neither.
+    """The encoded picture (sound, clip) of a row, from its bytes or its file; None where there is neither.
 
     Parameters
     ----------
@@ -40,8 +40,7 @@ def stored_bytes(picture: Any) -> bytes | None:
     if picture is None or isinstance(picture, bytes):
         return picture
     raise TypeError(
-        f"it is a value of type {type(picture).__name__}, and an encoded picture, or the path or URL of one, is read. "
-        "Name a column of pictures with --image-column, or encode arrays (PIL.Image.fromarray, saved as PNG)"
+        f"it is a value of type {type(picture).__name__}, and an encoded file, or the path or URL of one, is read"
     )
 
 

@@ -7,6 +7,8 @@ import numpy as np
 
 from prh_jax.stores.preview import THUMBNAIL, pack_thumbnail
 
+from .clips import FrameRule
+from .media import MEDIA, read_by
 from .samples import Dataset
 
 _LONGEST = 200
@@ -16,15 +18,17 @@ _LONGEST = 200
 def preview(data: Dataset, modality: str, caption_index: int | str = 0) -> dict[str, Any]:
     """Counts and kinds of what a modality reads, and the first and last sample, as what JSON can hold.
 
-    Pictures have a thumbnail of 16 x 16 pixels, decoded as models get them; texts are the caption that is read.
+    Pictures, and clips by the frame in their middle, have a thumbnail of 16 x 16 pixels, decoded as models get them; texts
+    are the caption that is read.
     """
     found: dict[str, Any] = {"samples": len(data), "skipped": data.skipped}
-    if modality == "vision":
-        found["pictures"] = dict(sorted(data.kinds.items()))
-    else:
+    kind = read_by(modality)
+    if kind == "text":
         found["texts"] = _texts(data, caption_index)
+    else:
+        found[MEDIA[kind].plural] = dict(sorted(data.kinds[kind].items()))
     ends = {"first": 0, "last": len(data) - 1}
-    return found | {which: _sample(data, row, modality, caption_index) for which, row in ends.items()}
+    return found | {which: _sample(data, row, kind, caption_index) for which, row in ends.items()}
 
 
 def _texts(data: Dataset, index: int | str) -> str:
@@ -37,12 +41,15 @@ def _texts(data: Dataset, index: int | str) -> str:
     )
 
 
-def _sample(data: Dataset, row: int, modality: str, index: int | str) -> dict[str, Any]:
+def _sample(data: Dataset, row: int, kind: str, index: int | str) -> dict[str, Any]:
     found: dict[str, Any] = {"id": data.ids[row]}
-    if modality == "language":
+    if kind == "text":
         return found | {"text": data.captions_of(row, index)[0][:_LONGEST]}
+    if kind == "audio":
+        wave, rate = data.sound(row)
+        return found | {"size": f"{len(wave) / rate:.2f} s at {rate} Hz"}
     from PIL import Image
 
-    picture = data.image(row)
+    picture = data.image(row) if kind == "image" else data.frames(row, FrameRule(1))[0]
     small = np.asarray(picture.resize((THUMBNAIL, THUMBNAIL), resample=Image.Resampling.BOX))
     return found | {"size": f"{picture.width} x {picture.height} pixels", "thumbnail": pack_thumbnail(small)}

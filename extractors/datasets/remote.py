@@ -35,7 +35,7 @@ def fetch(
             loaded = load_dataset(name, config, streaming=first is not None, **options)
             held = _commit_in_cache(loaded)
             if first is not None:
-                loaded = _taken(_undecoded(loaded), first)
+                loaded = _taken(undecoded(loaded), first)
     except Exception as error:  # the hub client raises many kinds: not found, no network, no access
         raise ExtractionError(_refusal(name, revision, config, split, error)) from error
     asked = _commit(name, revision)
@@ -117,11 +117,12 @@ def _taken(stream: Any, first: int) -> Any:
     return Table.from_generator(lambda: islice(stream, first), features=stream.features)
 
 
-def _undecoded(loaded: Any) -> Any:
-    """A table or stream with pictures left encoded: whatever columns hold some."""
-    from datasets import Image
+def undecoded(loaded: Any) -> Any:
+    """A table or stream with pictures, sounds and clips left encoded: whatever columns hold some."""
+    from datasets import Audio, Image, Video
 
     for name, kind in (loaded.features or {}).items():
-        if isinstance(kind, Image):
-            loaded = loaded.cast_column(name, Image(decode=False))
+        for encoded in (Image, Audio, Video):
+            if isinstance(kind, encoded):
+                loaded = loaded.cast_column(name, encoded(decode=False))
     return loaded

@@ -1,32 +1,37 @@
-"""Samples in one fixed order: ids, captions and pictures, with a hash of their content."""
+"""Samples in one fixed order: ids, captions, pictures, sounds and clips, with a hash of their content."""
 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from prh_jax.runtime.progress import progress
 
-from ..errors import ExtractionError
-from .pictures import DECODED, as_rgb, decode, kind_of, stored_bytes
+from ..errors import ExtractionError, MissingExtraError
+from . import clips, sounds
+from .media import MEDIA, Medium
+from .pictures import as_rgb, decode, stored_bytes
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples in order: sample i has ids[i], the captions texts[i] and the encoded picture pictures[i]."""
+    """Samples in order: sample i has ids[i], the captions texts[i] and the file media["image"][i], and so on."""
 
     name: str
     revision: str | None
     split: str | None
     ids: list[str]
     texts: list[list[str]] | None
-    pictures: Sequence[Any] | None = field(repr=False)
+    media: Mapping[str, Sequence[Any]] = field(repr=False)
+    """Encoded files of each kind in `MEDIA`: "image", "audio", "video"."""
     content_sha256: str = ""
     skipped: int = 0
-    kinds: dict[str, int] = field(default_factory=dict)
-    """Number of pictures of each kind, by `kind_of`."""
+    kinds: Mapping[str, dict[str, int]] = field(default_factory=dict)
+    """Number of files of each kind, by `Medium.kind_of`, for each of the media."""
     config: str | None = None
     """The configuration, of a data set of the hub that has several."""
 
@@ -38,14 +43,14 @@ class Dataset:
         split: str | None,
         ids: list[str],
         texts: list[list[str]] | None,
-        pictures: Sequence[Any] | None,
+        media: Mapping[str, Sequence[Any]],
         *,
         skipped: int = 0,
         config: str | None = None,
     ) -> "Dataset":
-        """A data set whose samples are read once, for the hash of their content and the kinds of pictures."""
-        digest, kinds = _read(ids, texts, pictures)
-        return cls(name, revision, split, ids, texts, pictures, digest, skipped, kinds, config)
+        """A data set whose samples are read once, for the hash of their content and the kinds of files."""
+        digest, kinds = _read(ids, texts, media)
+        return cls(name, revision, split, ids, texts, media, digest, skipped, kinds, config)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -59,8 +64,8 @@ class Dataset:
             "n": len(self),
             "content_sha256": self.content_sha256,
         }
-        if self.pictures is not None:
-            identity["pictures"] = DECODED
+        for kind in self.media:
+            identity[MEDIA[kind].plural] = MEDIA[kind].decoded
         if self.config is not None:
             identity["config"] = self.config
         return {**identity, "skipped": self.skipped} if self.skipped else identity
@@ -68,11 +73,11 @@ class Dataset:
     def select(self, rows: Sequence[int]) -> "Dataset":
         """The same data set with some samples left out, which its identity records."""
         texts = [self.texts[i] for i in rows] if self.texts is not None else None
-        pictures = Rows(self.pictures, rows) if self.pictures is not None else None
+        media = {kind: Rows(files, rows) for kind, files in self.media.items()}
         ids = [self.ids[i] for i in rows]
         skipped = self.skipped + len(self) - len(ids)
         more: dict[str, Any] = {"skipped": skipped, "config": self.config}
-        return Dataset.of(self.name, self.revision, self.split, ids, texts, pictures, **more)
+        return Dataset.of(self.name, self.revision, self.split, ids, texts, media, **more)
 
     def captions(self, index: int | str = 0) -> list[str]:
         """Caption `index` of every sample; ExtractionError naming samples where there is none or it is empty."""
@@ -113,22 +118,50 @@ class Dataset:
             raise ExtractionError(f"{self.name} has no texts; language models need a column `text` (--text-column).")
         return self.texts
 
-    def check_pictures(self) -> None:
-        """ExtractionError where there are no pictures at all."""
-        if self.pictures is None:
-            raise ExtractionError(f"{self.name} has no pictures; vision models need a column `image` (--image-column).")
+    @property
+    def pictures(self) -> Sequence[Any] | None:
+        """The encoded pictures, if there are any."""
+        return self.media.get("image")
+
+    def check_media(self, kind: str) -> Medium:
+        """Raise an ExtractionError where there are no files of a kind at all."""
+        medium = MEDIA[kind]
+        if kind not in self.media:
+            raise ExtractionError(
+                f"{self.name} has no {medium.plural}; {medium.models} models need a column `{kind}` (--{kind}-column)."
+            )
+        return medium
 
     def image(self, index: int) -> Any:
         """Picture of one sample as a PIL image in RGB, as a person sees it (see `pictures`)."""
-        self.check_pictures()
-        assert self.pictures is not None
+        return self._decoded("image", index, lambda picture: as_rgb(decode(picture)))
+
+    def sound(self, index: int) -> tuple[np.ndarray, int]:
+        """Sound of one sample, (n,) in float32, and its rate in Hz."""
+        return self._decoded("audio", index, lambda sound: sounds.decode(_bytes_of(sound)))
+
+    def frames(self, index: int, rule: clips.FrameRule) -> list[Any]:
+        """Frames of one sample's clip that a rule chooses, as PIL images in RGB."""
+        return self._decoded("video", index, lambda clip: clips.frames(_bytes_of(clip), rule, self.ids[index]))
+
+    def _decoded(self, kind: str, index: int, decoded: Callable[[Any], Any]) -> Any:
+        noun = self.check_media(kind).noun
         try:
-            return as_rgb(decode(self.pictures[index]))
-        except Exception as error:  # PIL raises many kinds for damaged files
+            return decoded(self.media[kind][index])
+        except MissingExtraError:
+            raise
+        except Exception as error:  # decoders raise many kinds for damaged files
             raise ExtractionError(
-                f"The picture of sample {self.ids[index]!r} of {self.name} cannot be read ({error}). Repair it, or "
+                f"The {noun} of sample {self.ids[index]!r} of {self.name} cannot be read ({error}). Repair it, or "
                 "leave broken samples out with --on-error skip."
             ) from error
+
+
+def _bytes_of(file: Any) -> bytes:
+    stored = stored_bytes(file)
+    if stored is None:
+        raise ValueError(f"there is no file {file}" if isinstance(file, str) else "there is none")
+    return stored
 
 
 @dataclass(frozen=True)
@@ -150,16 +183,34 @@ def some(ids: Sequence[str]) -> str:
     return ", ".join(map(repr, ids[:5])) + (" ..." if len(ids) > 5 else "")
 
 
-def _read(ids: list[str], texts: list[list[str]] | None, pictures: Sequence[Any] | None) -> tuple[str, dict[str, int]]:
-    """SHA-256 over ids, texts and the stored bytes of the pictures, in order; and how many pictures of each kind."""
-    digest, kinds = hashlib.sha256(), Counter[str]()
+def _read(
+    ids: list[str], texts: list[list[str]] | None, media: Mapping[str, Sequence[Any]]
+) -> tuple[str, dict[str, dict[str, int]]]:
+    """SHA-256 over ids, texts and the stored bytes of all files, in order; and how many files of each kind."""
+    digest, kinds = hashlib.sha256(), {kind: Counter[str]() for kind in media}
     for i, key in enumerate(progress(ids, "reading", "samples")):
         digest.update(json.dumps([key, texts[i] if texts is not None else None], ensure_ascii=False).encode())
-        try:
-            stored = stored_bytes(pictures[i]) if pictures is not None else None
-        except (TypeError, OSError) as error:
-            raise ExtractionError(f"The picture of sample {key!r} cannot be read: {error}.") from error
-        digest.update(hashlib.sha256(stored or b"").digest())
-        if pictures is not None:
-            kinds[kind_of(stored)] += 1
-    return digest.hexdigest(), dict(kinds)
+        for kind in MEDIA:
+            stored = None
+            if kind in media:
+                stored = _stored(media[kind][i], MEDIA[kind], key)
+                kinds[kind][MEDIA[kind].kind_of(stored)] += 1
+            if kind in media or kind == "image":  # hashes of sets without sounds and clips stay those of all versions
+                digest.update(hashlib.sha256(stored or b"").digest())
+    return digest.hexdigest(), {kind: dict(counts) for kind, counts in kinds.items()}
+
+
+def _stored(file: Any, medium: Medium, key: str) -> bytes | None:
+    try:
+        return stored_bytes(file)
+    except TypeError as error:
+        raise ExtractionError(
+            f"The {medium.noun} of sample {key!r} cannot be read: {error}. Name a column of {medium.plural} with "
+            f"--{medium.column}-column{_HINTS.get(medium.column, '')}."
+        ) from error
+    except OSError as error:
+        raise ExtractionError(f"The {medium.noun} of sample {key!r} cannot be read: {error}.") from error
+
+
+_HINTS = {"image": ", or encode arrays (PIL.Image.fromarray, saved as PNG)"}
+"""Another way for those who hold what is not encoded."""

@@ -15,6 +15,7 @@ from prh_jax.stores.weights import equal_weights
 from prh_jax.stores.writer import FeatureWriter, open_writer
 
 from ..datasets.broken import leave_out_broken
+from ..datasets.media import read_by
 from ..datasets.preview import preview
 from ..datasets.samples import Dataset
 from ..errors import ExtractionError, first_line
@@ -98,10 +99,11 @@ def check_folder(name: str) -> None:
 
 def check_samples(data: Dataset, modality: str, settings: Settings) -> None:
     """Raise an ExtractionError unless the data have what models of a modality read."""
-    if modality == "language":
+    kind = read_by(modality)
+    if kind == "text":
         data.check_captions(settings.caption_index)
     else:
-        data.check_pictures()
+        data.check_media(kind)
 
 
 def error_text(error: Exception) -> str:

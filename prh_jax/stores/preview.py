@@ -9,7 +9,7 @@ import numpy as np
 THUMBNAIL = 16
 """Pixels of a side of a thumbnail."""
 _WIDEST, _MOST = 72, 20
-"""Characters of a value, and kinds of pictures, that are shown."""
+"""Characters of a value, and kinds of files, that are shown."""
 
 
 def pack_thumbnail(pixels: np.ndarray) -> str:
@@ -30,9 +30,10 @@ def preview_lines(preview: Mapping[str, Any], *, color: bool = False) -> list[st
     skipped = preview.get("skipped")
     left_out = f", {plain(skipped)} broken ones left out" if skipped else ""
     lines = [f"samples    {plain(preview.get('samples'))}{left_out}"]
-    kinds = preview.get("pictures")
-    for i, (kind, count) in enumerate(_most(kinds) if isinstance(kinds, Mapping) else ()):
-        lines.append(f"{'' if i else 'pictures':<10} {plain(count)} {plain(kind)}")
+    for noun in ("pictures", "sounds", "clips"):
+        kinds = preview.get(noun)
+        for i, (kind, count) in enumerate(_most(kinds) if isinstance(kinds, Mapping) else ()):
+            lines.append(f"{'' if i else noun:<10} {plain(count)} {plain(kind)}")
     if preview.get("texts"):
         lines.append(f"texts      {plain(preview['texts'])}")
     for which in ("first", "last"):

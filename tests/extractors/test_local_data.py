@@ -40,7 +40,7 @@ def test_a_picture_that_metadata_leave_out_is_kept(tmp_path):
     data = load(str(tmp_path))
     assert data.ids == ["0.png", "1.png", "2.png"] and data.texts == [["zero"], [""], ["two"]]
     (tmp_path / "metadata.csv").write_text("file_name,text\n7.png,seven\n")
-    with pytest.raises(ExtractionError, match=r"describes '7.png', and there is no such picture"):
+    with pytest.raises(ExtractionError, match=r"describes '7.png', and there is no such file"):
         load(str(tmp_path))
 
 
@@ -111,7 +111,7 @@ def test_a_picture_that_is_described_twice(tmp_path, capsys):
     (tmp_path / "metadata.csv").write_text("file_name,text\na.png,one\na.png,two\n")
     with pytest.raises(ExtractionError, match=r"describes a.png, which was described before"):
         load(str(tmp_path))
-    assert "1 files are no pictures that Pillow reads, and left out: b.heic" in capsys.readouterr().err
+    assert "1 files are not read, and left out: b.heic" in capsys.readouterr().err
 
 
 def test_deep_tiffs_whose_zero_is_white_and_deep_files_of_8_bits(tmp_path):

@@ -80,4 +80,4 @@ def test_a_record_of_others_cannot_command_a_terminal():
     for record in (hostile, hostile | {"pictures": 5, "first": 7, "last": {"size": True}}):
         lines = preview_lines(record, color=True)
         assert "\x1b" not in "".join(lines) and max(map(len, lines)) < 250 and len(lines) < 30
-    assert load("emoji_1024", num_samples=4).kinds == {"PNG P": 4}
+    assert load("emoji_1024", num_samples=4).kinds == {"image": {"PNG P": 4}}
