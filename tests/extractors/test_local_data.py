@@ -221,7 +221,7 @@ def test_pictures_by_path_and_url(tmp_path):
     where = ["below/a.png", str(tmp_path / "below/a.png"), (tmp_path / "below/a.png").as_uri()]
     data = load(write_parquet(tmp_path / "t.parquet", n=3, image=where))
     assert [data.image(row).getpixel((0, 0)) for row in range(3)] == [(5, 6, 7)] * 3
-    with pytest.raises(ExtractionError, match="it is a value of type int, and an encoded picture"):
+    with pytest.raises(ExtractionError, match="it is a value of type int, and an encoded file"):
         load(write_parquet(tmp_path / "n.parquet", n=3, image=[1, 2, 3]))
     missing = load(write_parquet(tmp_path / "m.parquet", n=3, image=["nowhere.png"] * 3))
     with pytest.raises(ExtractionError, match=json.dumps(str(tmp_path / "nowhere.png")).strip('"')):
