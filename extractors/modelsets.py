@@ -59,20 +59,31 @@ MODELSETS: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 def models_of(modelset: str, modality: str) -> tuple[str, ...]:
-    """Models of one modality ("language", "vision") in a set by name, or in a TOML file of your own.
+    """Models of one modality in a set by name, or in a TOML file of your own; none where it has none of that modality.
 
-    A file has `language = [...]` and `vision = [...]`, at its top or in tables: "sets.toml" is the top, or the only
-    table; "sets.toml:small" is the table of that name. Braces in names are written out, see `expand`. ValueError for a
-    set that cannot be found or used.
+    See `models_in`.
     """
-    if modelset in MODELSETS:
-        return MODELSETS[modelset][modality]
+    return tuple(name for _, name in models_in(modelset, modality))
+
+
+def models_in(modelset: str, modality: str = "all") -> list[tuple[str, str]]:
+    """(modality, name) of the models of a set by name, or in a TOML file of your own.
+
+    A file lists names by modality, `language = [...]`, `vision = [...]`, `audio = [...]`, at its top or in tables:
+    "sets.toml" is the top, or the only table; "sets.toml:small" is the table of that name. Braces in names are written
+    out, see `expand`. ValueError for a set that cannot be found or used.
+    """
+    models = MODELSETS[modelset] if modelset in MODELSETS else _file(modelset)
+    return [(kind, name) for kind, names in models.items() if modality in ("all", kind) for name in names]
+
+
+def _file(modelset: str) -> dict[str, tuple[str, ...]]:
     path, _, table = modelset.partition(".toml")
     if not (modelset.endswith(".toml") or table.startswith(":")):
         raise ValueError(
             f"Unknown model set {modelset!r}; the sets are {', '.join(MODELSETS)}, or a file of your own: sets.toml"
         )
-    return _read(path + ".toml", table.removeprefix(":"))[modality]
+    return _read(path + ".toml", table.removeprefix(":"))
 
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
@@ -134,18 +145,18 @@ def _read(path: str, table: str) -> dict[str, tuple[str, ...]]:
     tables = [name for name, value in content.items() if isinstance(value, dict)]
     if table and table not in tables:
         raise ValueError(f"{path} has no table [{table}]; it has {', '.join(tables) or 'none'}.")
-    if not table and tables and not {"language", "vision"} & set(content):
+    if not table and tables and not any(isinstance(value, list) for value in content.values()):
         if len(tables) > 1:
             raise ValueError(f"{path} has several sets; say which: {', '.join(f'{path}:{name}' for name in tables)}.")
         table = tables[0]
     chosen = content[table] if table else content
-    models = {modality: chosen.get(modality, []) for modality in ("language", "vision")}
+    models = {modality: names for modality, names in chosen.items() if not isinstance(names, dict)}
     for modality, names in models.items():
         if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
             raise ValueError(f"{path}: {modality} must be a list of model names, got {names!r}.")
-    unknown = [key for key in chosen if key not in models and not isinstance(chosen[key], dict)]
-    if unknown or not any(models.values()):
+    if not any(models.values()):
         raise ValueError(
-            f"{path} must list models as `language` and `vision`; it has {', '.join(chosen) or 'nothing'}."
+            f"{path} must list models by modality, such as `language` and `vision`; it has "
+            f"{', '.join(chosen) or 'nothing'}."
         )
     return {modality: tuple(expand(names)) for modality, names in models.items()}

@@ -41,9 +41,12 @@ def place_of(
     """
     if config is not None:
         subset = f"{subset or ''}/{folder_of(config)}"
+    if modality not in ("language", "vision"):  # the pictures or texts of one model may have stores, too
+        marks = [modality, *marks]
     if model in CLASSICAL:
-        return store_path(root, dataset, subset, model, pool, marks=[m for m in marks if m.startswith("as-")])
-    if modality == "vision":
+        kept = [mark for mark in marks if mark.startswith(("as-", "video", "frames-"))]
+        return store_path(root, dataset, subset, model, pool, marks=kept)
+    if modality in ("vision", "video"):
         return store_path(
             root, dataset, subset, model, pool, final_norm=final_norm, random_init=random_init, marks=marks
         )
@@ -53,8 +56,8 @@ def place_of(
         subset,
         model,
         pool,
-        prompt=prompt,
-        caption_index=caption_index,
+        prompt=prompt if modality == "language" else False,
+        caption_index=caption_index if modality == "language" else 0,
         random_init=random_init,
         marks=marks,
     )
@@ -64,6 +67,8 @@ def marks_of(
     *,
     quantize: str | None = None,
     max_length: int | None = None,
+    max_seconds: float | None = None,
+    frames: str | None = None,
     special_tokens: bool = True,
     dtype: str = "auto",
     store_dtype: str = "auto",
@@ -74,6 +79,8 @@ def marks_of(
     given = {
         quantize: quantize is not None,
         f"max-{max_length}": max_length is not None,
+        f"max-{max_seconds}s": max_seconds is not None,
+        f"frames-{frames}": frames is not None,
         "no-special": not special_tokens,
         dtype: dtype != "auto",
         f"as-{store_dtype}": store_dtype != "auto",
@@ -84,7 +91,7 @@ def marks_of(
 
 
 _MARKS = re.compile(
-    r"(_(4bit|8bit|max-\d+|no-special|float32|bfloat16|as-(float32|bfloat16|float16)|map-[^_.]+|compiled))+\.zarr"
+    r"(_(4bit|8bit|max-\d+|max-[\d.]+s|frames-\d+(@\d+)?|no-special|float32|bfloat16|as-(float32|bfloat16|float16)|map-[^_.]+|compiled))+\.zarr"
 )
 
 

@@ -30,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--dataset",
         default="minhuh/prh",
-        help="built-in set (emoji_1024), local table (parquet, csv, jsonl, txt), folder of images (captions in "
-        "metadata.jsonl or .csv), or hub name (%(default)s)",
+        help="built-in set (emoji_1024), table (parquet, csv, jsonl, txt), folder of pictures, sounds or clips "
+        "(captions in metadata.jsonl or .csv), or hub name (%(default)s)",
     )
     data.add_argument("--subset", help="revision of a hub data set (wit_1024 for minhuh/prh)")
     data.add_argument("--config", metavar="NAME", help="configuration of a hub data set that has several")
@@ -41,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "with it (default: all files)",
     )
     data.add_argument("--num-samples", type=int, help="only this number of first samples (all)")
-    for kind in ("image", "text", "id"):
-        data.add_argument(f"--{kind}-column", metavar="NAME", help=f"column of the {kind}s ({kind})")
+    for kind in ("image", "text", "audio", "video", "id"):
+        data.add_argument(f"--{kind}-column", metavar="NAME", help=f"column of that kind ({kind})")
     data.add_argument("--streaming", action="store_true", help="fetch no more of a hub set than --num-samples need")
     data.add_argument(
         "--caption-idx", type=_index, default=0, help="which caption language models read, or all (%(default)s)"
@@ -54,7 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     models.add_argument(
         "--modelset", default="val", metavar="SET", help="val, test or custom of the study, or sets.toml[:table] (val)"
     )
-    models.add_argument("--modality", default="all", choices=("vision", "language", "all"), help="(%(default)s)")
+    models.add_argument(
+        "--modality",
+        default="all",
+        choices=("vision", "language", "audio", "video", "all"),
+        help="video: also of image models, as the mean over frames (%(default)s)",
+    )
     models.add_argument(
         "--model",
         nargs="+",
@@ -82,9 +87,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     models.add_argument(
         "--pool",
         default="auto",
-        choices=("auto", "mean", "avg", "last", "cls", "none"),
-        help="tokens to one vector: mean (avg), last token, cls (none: the same for vision); auto: the class token "
-        "where a vision model has one, else mean (%(default)s)",
+        choices=("auto", "mean", "avg", "last", "cls", "none", "thirds"),
+        help="tokens to one vector: mean (avg), last token, cls (none: the same for vision), thirds of a sound; auto: "
+        "the class token where an image or sound model has one, else mean (%(default)s)",
     )
     models.add_argument("--final-norm", action="store_true", help="vision: also the state after the final norm")
     models.add_argument(
@@ -96,6 +101,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="language: text around each caption, with {text} in it; without a template, the reference's mark alone",
     )
     models.add_argument("--max-length", type=int, metavar="TOKENS", help="cut longer texts; how many is recorded")
+    models.add_argument("--max-seconds", type=float, metavar="S", help="cut longer sounds; how much is recorded")
+    models.add_argument(
+        "--frames", metavar="N[@SEED]", help="frames of a clip: the middle of N equal parts, or drawn by a seed"
+    )
     models.add_argument("--no-special-tokens", action="store_true", help="language: no beginning and end marks")
     running = parser.add_argument_group("running")
     running.add_argument(
@@ -109,7 +118,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     running.add_argument("--quantize", choices=("4bit", "8bit"), help="language models, by bitsandbytes; recorded")
     running.add_argument("--device-map", metavar="MAP", help="auto spreads a language model over all GPUs")
     running.add_argument("--compile", action="store_true", help="torch.compile every block; recorded")
-    running.add_argument("--data-workers", type=int, default=0, metavar="N", help="processes that decode pictures (0)")
+    running.add_argument("--data-workers", type=int, default=0, metavar="N", help="processes that decode files (0)")
     running.add_argument(
         "--worker",
         default="auto",
@@ -153,7 +162,7 @@ def run(args: argparse.Namespace) -> int:
     from prh_jax.stores.target import check_target
 
     from ..errors import ExtractionError, require_extra
-    from ..modelsets import expand, models_of
+    from ..modelsets import expand, models_in
     from ..pipeline.settings import Wanted, with_controls
 
     check_target(Path(args.output_dir) / "features")  # what is in it is checked for each model
@@ -169,7 +178,10 @@ def run(args: argparse.Namespace) -> int:
             "--force-remake with several workers would have each replace what the others write. Remove the stores, or "
             "remake them with one process."
         )
-    modalities = ("language", "vision") if args.modality == "all" else (args.modality,)
+    if args.frames is not None:
+        from ..datasets.clips import FrameRule
+
+        args.frames = str(FrameRule.parse(args.frames))
     if args.model:
         sources = expand(args.model)
         names = _names(args.name, sources)
@@ -178,7 +190,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.name:
         raise ExtractionError("--name names the models of --model; those of a model set have their names.")
     else:
-        wanted = [Wanted(name, kind) for kind in modalities for name in models_of(args.modelset, kind)]
+        wanted = [Wanted(name, kind) for kind, name in models_in(args.modelset, args.modality)]
     if not wanted:
         raise ExtractionError(f"Model set {args.modelset!r} has no {args.modality} models.")
     if args.control and args.random_init is not None:
@@ -231,7 +243,7 @@ def _data(args: argparse.Namespace) -> Any:
         config=args.config,
         split=args.split,
         num_samples=args.num_samples,
-        columns=Columns(args.image_column, args.text_column, args.id_column),
+        columns=Columns(args.image_column, args.text_column, args.id_column, args.audio_column, args.video_column),
         streaming=args.streaming,
         force_download=args.force_download,
     )
@@ -251,6 +263,8 @@ def _settings(args: argparse.Namespace, worker: Any) -> Any:
         max_length=args.max_length,
         special_tokens=not args.no_special_tokens,
         final_norm=args.final_norm,
+        max_seconds=args.max_seconds,
+        frames=args.frames,
         batch_size=args.batch_size,
         dtype=args.dtype,
         store_dtype=args.store_dtype,

@@ -14,8 +14,8 @@ from .samples import Dataset, some
 def leave_out_broken(data: Dataset, modality: str, caption_index: int | str = 0) -> Dataset:
     """The data set without samples whose file cannot be read, or whose caption is missing or empty.
 
-    Every picture, sound or clip is decoded once, by threads; which samples are left out is said on standard error, how many is part
-    of the data set's identity. ExtractionError when none is left.
+    Every picture, sound or clip is decoded once, by threads; which samples are left out is said on standard error, how
+    many is part of the data set's identity. ExtractionError when none is left.
     """
     kind = read_by(modality)
     if kind == "text":

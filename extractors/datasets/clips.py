@@ -84,7 +84,7 @@ def kind_of(stored: bytes | None) -> str:
     except ImportError:
         return "clips, not looked at without the package av"
     try:
-        with av.open(io.BytesIO(stored)) as container:
+        with av.open(io.BytesIO(stored), "r") as container:
             stream = container.streams.video[0]
             rate = "" if stream.average_rate is None else f", {float(stream.average_rate):g} frames a second"
             return f"{stream.codec_context.name}, {stream.width} x {stream.height}{rate}"
@@ -101,7 +101,7 @@ class _Film:
     def _decoded(self) -> Iterator[Any]:
         import av
 
-        with av.open(io.BytesIO(self.stored)) as container:
+        with av.open(io.BytesIO(self.stored), "r") as container:
             if not container.streams.video:
                 raise ValueError("it has no picture")
             stream = container.streams.video[0]

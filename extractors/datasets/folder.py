@@ -73,10 +73,10 @@ CLIPS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg")
 def files_in(root: Path, split: str | None) -> dict[str, list[Any]]:
     """Columns of a folder of files: `image`, `audio`, `video` (paths), `id`, and those of its metadata.
 
-    A folder of one kind of files has their paths below it as ids. Files of several kinds that have one name but for their
-    endings (`cats/3.png`, `cats/3.wav`) are one sample, whose id is that name. A file `metadata.csv`, `metadata.jsonl` or
-    `metadata.parquet` describes the files of its folder and those below by their `file_name`; a sample that none
-    describes has None.
+    A folder of one kind of files has their paths below it as ids. Files of several kinds that have one name but for
+    their endings (`cats/3.png`, `cats/3.wav`) are one sample, whose id is that name. A file `metadata.csv`,
+    `metadata.jsonl` or `metadata.parquet` describes the files of its folder and those below by their `file_name`; a
+    sample that none describes has None.
     """
     files = visible(root)
     kinds = {file: kind for file in files if (kind := _kind_of(file)) is not None}
@@ -92,7 +92,9 @@ def files_in(root: Path, split: str | None) -> dict[str, list[Any]]:
     samples = [sample for sample in samples if next(iter(sample.values())) in firsts]
     described = _descriptions([file for file in files if file.name in METADATA])
     columns = dict.fromkeys(name for row in described.values() for name in row if name not in FILE_NAME)
-    rows = [next((described[f.resolve()] for f in sample.values() if f.resolve() in described), {}) for sample in samples]
+    rows = [
+        next((described[f.resolve()] for f in sample.values() if f.resolve() in described), {}) for sample in samples
+    ]
     table: dict[str, list[Any]] = {name: [row.get(name) for row in rows] for name in columns}
     there = [kind for kind in ("image", "audio", "video") if any(kind in sample for sample in samples)]
     ids = [next(iter(sample.values())).relative_to(root) for sample in samples]

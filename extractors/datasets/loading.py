@@ -131,7 +131,9 @@ def _dataset(
     if "text" in table:
         texts = [captions_of(value, name, columns.text or "text", row) for row, value in enumerate(table["text"][:n])]
     ids = check_ids(ids)
-    media = {kind: Rows(table[kind], range(n)) if len(table[kind]) > n else table[kind] for kind in MEDIA if kind in table}
+    media = {
+        kind: Rows(table[kind], range(n)) if len(table[kind]) > n else table[kind] for kind in MEDIA if kind in table
+    }
     return Dataset.of(name, revision, split, ids, texts, media, config=config)
 
 

@@ -18,8 +18,8 @@ _LONGEST = 200
 def preview(data: Dataset, modality: str, caption_index: int | str = 0) -> dict[str, Any]:
     """Counts and kinds of what a modality reads, and the first and last sample, as what JSON can hold.
 
-    Pictures, and clips by the frame in their middle, have a thumbnail of 16 x 16 pixels, decoded as models get them; texts
-    are the caption that is read.
+    Pictures, and clips by the frame in their middle, have a thumbnail of 16 x 16 pixels, decoded as models get them;
+    texts are the caption that is read.
     """
     found: dict[str, Any] = {"samples": len(data), "skipped": data.skipped}
     kind = read_by(modality)

@@ -42,14 +42,12 @@ def _by_av(stored: bytes, refused: Exception) -> tuple[np.ndarray, int]:
             f"{str(refused).rstrip('.')}; codecs of films, such as AAC, need the package av: "
             'pip install "prh-jax[video]"'
         ) from refused
-    with av.open(io.BytesIO(stored)) as container:
+    with av.open(io.BytesIO(stored), "r") as container:
         if not container.streams.audio:
             raise ValueError("it has no sound")
         stream = container.streams.audio[0]
         resampler = av.AudioResampler(format="fltp")
-        parts = [
-            part.to_ndarray() for frame in container.decode(stream) for part in resampler.resample(frame)
-        ]
+        parts = [part.to_ndarray() for frame in container.decode(stream) for part in resampler.resample(frame)]
         return np.concatenate(parts, axis=1).mean(axis=0, dtype=np.float32), stream.rate
 
 

@@ -39,10 +39,12 @@ class Extractor(Protocol):
     """A model made ready: what a block of features is made with."""
 
     layers: Any
-    modality: ClassVar[str]
     sample_arrays: Any
     by_length: ClassVar[bool]
     """Whether inputs of like length share a batch, within a block."""
+
+    @property
+    def modality(self) -> str: ...
 
     @property
     def pool(self) -> str: ...

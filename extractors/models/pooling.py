@@ -9,7 +9,7 @@ from ..errors import ExtractionError
 if TYPE_CHECKING:
     import torch
 
-POOLS = ("mean", "avg", "last", "cls", "none", "auto")
+POOLS = ("mean", "avg", "last", "cls", "none", "auto", "thirds")
 """Accepted names; `avg` is `mean`, and `none` is what the reference calls the class token of vision models."""
 
 
@@ -29,6 +29,11 @@ def _check(pool: str) -> None:
         raise ExtractionError(f"Unknown pooling {pool!r}; choose one of {', '.join(POOLS)}.")
 
 
+def _refuse_thirds(pool: str, model: str) -> None:
+    if pool == "thirds":
+        raise ExtractionError(f"--pool thirds is for sounds, and {model} is no audio model. Use mean.")
+
+
 def resolve_text(pool: str, model: str, *, causal: bool, has_class_token: bool = False) -> str:
     """The canonical pooling (mean, last, cls) for a language model; ExtractionError where it does not apply.
 
@@ -36,6 +41,7 @@ def resolve_text(pool: str, model: str, *, causal: bool, has_class_token: bool =
     """
     _check(pool)
     canonical = {"avg": "mean", "auto": "mean"}.get(pool, pool)
+    _refuse_thirds(canonical, model)
     if causal and canonical in ("none", "cls"):
         raise ExtractionError(
             f"--pool {pool} does not apply to {model}: a causal language model has no class token. Use mean or last."
@@ -59,6 +65,7 @@ def resolve_image(pool: str, model: str, *, has_class_token: bool) -> str:
     `auto` is cls for models with a class token and mean for all others.
     """
     _check(pool)
+    _refuse_thirds(pool, model)
     if pool == "last":
         raise ExtractionError(
             f"--pool last does not apply to {model}: the last patch of a picture is no summary. Use cls or mean."
@@ -71,6 +78,24 @@ def resolve_image(pool: str, model: str, *, has_class_token: bool) -> str:
             f"--pool {pool} takes the class token, and {model} has none: its first token is a patch or a register. "
             "Use --pool mean, or auto."
         )
+    return canonical
+
+
+def resolve_audio(pool: str, model: str, family: Any) -> str:
+    """The canonical pooling (mean, thirds, cls) for an audio model; ExtractionError where it does not apply.
+
+    `auto` is cls for models with a class token and mean for all others.
+    """
+    _check(pool)
+    canonical = {"avg": "mean", "none": "cls", "auto": "cls" if family.has_class_token else "mean"}.get(pool, pool)
+    if canonical == "last":
+        raise ExtractionError(
+            f"--pool last does not apply to {model}: the last frame is no summary. Use mean or thirds."
+        )
+    if canonical == "cls" and not family.has_class_token:
+        raise ExtractionError(f"--pool {pool} takes the class token, and {model} has none. Use mean or thirds.")
+    if canonical == "thirds" and not family.has_time:
+        raise ExtractionError(f"--pool thirds needs states in the order of time, which {model} has not. Use mean.")
     return canonical
 
 

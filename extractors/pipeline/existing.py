@@ -19,7 +19,9 @@ def _paths(name: str, modality: str, pool: str, data: Dataset, settings: Setting
     """Where a store belongs; and where it was before names had all settings."""
     marks = marks_of(
         quantize=settings.quantize,
-        max_length=settings.max_length,
+        max_length=settings.max_length if modality == "language" else None,
+        max_seconds=settings.max_seconds if modality == "audio" else None,
+        frames=settings.frames if modality == "video" else None,
         special_tokens=settings.special_tokens,
         dtype=settings.dtype,
         store_dtype=settings.store_dtype,
@@ -97,13 +99,17 @@ def already_complete(
         if modality == "language":
             names = ("caption_index", "prompt", "max_length", "special_tokens")
             wanted |= {key: getattr(settings, key) for key in names}
-        else:
+        elif modality == "audio":
+            wanted["max_seconds"] = settings.max_seconds
+        elif modality == "vision":
             wanted["final_norm"] = settings.final_norm
         if settings.random_init is None:
             if Path(source).is_dir():
                 wanted["revision"] = environment.file_sha256(Path(source))
             elif is_packaged(source):
                 wanted["revision"] = packaged(source).revision
+    if modality == "video" and settings.frames is not None:
+        wanted["frames"] = settings.frames
     for path in candidates(name, modality, data, settings):
         if path.exists():
             store = open_store(path)

@@ -31,11 +31,11 @@ class _Prepared:
 def prepared(extractor: Extractor, data: Dataset, rows: Sequence[int], data_workers: int = 0) -> Iterator[Any]:
     """Samples of `rows` made ready, in that order; each comes with its row, which is checked.
 
-    Texts are tokenised on the spot, which costs nothing next to the model; pictures are decoded and resized by
-    `data_workers` processes, if there are any.
+    Texts are tokenised on the spot, which costs nothing next to the model; pictures, sounds and clips are decoded and
+    resized by `data_workers` processes, if there are any.
     """
     samples = _Prepared(extractor, data, rows)
-    if data_workers and not extractor.by_length and len(rows):
+    if data_workers and extractor.modality != "language" and len(rows):
         yield from _checked(_loaded(samples, data_workers), rows)
     else:
         yield from _checked((samples[i] for i in range(len(samples))), rows)

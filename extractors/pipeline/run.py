@@ -15,12 +15,13 @@ from prh_jax.stores.weights import equal_weights
 from prh_jax.stores.writer import FeatureWriter, open_writer
 
 from ..datasets.broken import leave_out_broken
+from ..datasets.clips import FrameRule
 from ..datasets.media import read_by
 from ..datasets.preview import preview
 from ..datasets.samples import Dataset
 from ..errors import ExtractionError, first_line
 from ..files import check_checkpoint
-from ..models import environment, language, vision
+from ..models import audio, environment, language, video, vision
 from ..models.classical import CLASSICAL, ClassicalExtractor
 from ..models.packaged import is_packaged, packaged
 from .batches import BatchSize, extract_block, release_memory
@@ -124,18 +125,23 @@ def summary(outcomes: dict[str, Any]) -> str:
 
 
 def modality_of(name: str) -> str:
-    """Return "language" or "vision", from a local checkpoint's configuration, or the hub's, or the name."""
-    if name in CLASSICAL or is_packaged(name):
+    """Return the modality of a model, from a local checkpoint's configuration, or the hub's, or the name."""
+    if name in CLASSICAL:
+        return CLASSICAL[name].modality
+    if is_packaged(name):
         return "vision"
     config = Path(name) / "config.json"
     if config.is_file() and "architecture" in json.loads(config.read_text()):
         return "vision"
+    from ..models import audio_families
     from ..models.timm_vision import HUB_SCHEMES
     from ..models.transformers_vision import FAMILIES, model_type, timm_knows
 
     if not config.is_file() and (timm_knows(name) or name.partition(":")[0] in HUB_SCHEMES):
         return "vision"
-    return "vision" if model_type(name) in FAMILIES else "language"
+    kind = model_type(name)
+    known = {"vision": FAMILIES, "audio": audio_families.FAMILIES, "video": video.FAMILIES}
+    return next((modality for modality, families in known.items() if kind in families), "language")
 
 
 def extract_model(
@@ -233,7 +239,12 @@ def _environment(extractor: Any, batch: BatchSize) -> dict[str, Any]:
 
 
 def _load(name: str, modality: str, settings: Settings) -> Any:
+    frames = None if settings.frames is None else FrameRule.parse(settings.frames)
+    if modality == "video" and not video.is_native(name):
+        return video.FramesExtractor(_load(name, "vision", settings), frames or video.FRAMES)
     if name in CLASSICAL:
+        if CLASSICAL[name].modality != modality:
+            raise ExtractionError(f"{name} is a feature of {CLASSICAL[name].modality}, not of {modality}.")
         return ClassicalExtractor(name)
     common = {
         "pool": settings.pool,
@@ -246,6 +257,10 @@ def _load(name: str, modality: str, settings: Settings) -> Any:
     }
     if modality == "vision":
         return vision.load(name, **common, final_norm=settings.final_norm)
+    if modality == "audio":
+        return audio.load(name, **common, max_seconds=settings.max_seconds)
+    if modality == "video":
+        return video.load(name, **common, frames=frames)
     return language.load(
         name,
         **common,

@@ -22,6 +22,8 @@ class Settings:
     max_length: int | None = None
     special_tokens: bool = True
     final_norm: bool = False
+    max_seconds: float | None = None
+    frames: str | None = None
     batch_size: int | str = 16
     dtype: str = "auto"
     store_dtype: str = "auto"
@@ -46,7 +48,7 @@ class Wanted:
     source
         Its name, or the folder of a local checkpoint.
     modality
-        "language" or "vision"; None finds out.
+        "language", "vision", "audio" or "video"; None finds out.
     name
         Name in its store, in place of `source`.
     random_init

@@ -44,7 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="NAME",
             help="these models, not a set, as `prh extract` takes them: name@step{1000,2000} ...",
         )
-        data.add_argument(f"--modality-{side}", default="all", choices=("vision", "language", "all"))
+        data.add_argument(
+            f"--modality-{side}",
+            default="all",
+            metavar="WORD",
+            help="vision, language, audio, video, all (%(default)s)",
+        )
         data.add_argument(
             f"--pool-{side}", default="auto", choices=_POOLS, help="pooling of the features (%(default)s)"
         )

@@ -9,7 +9,7 @@ from ..stores.layout import path_parts
 
 def study_stores(args: argparse.Namespace, side: str) -> list[Path]:
     """Where the features of one side of a study should be; the first candidate where none is there."""
-    from extractors.modelsets import expand, models_of
+    from extractors.modelsets import expand, models_in
     from extractors.pipeline.settings import Wanted, with_controls
     from extractors.places import choose_store, place_of, pools_of, subset_of
 
@@ -18,13 +18,13 @@ def study_stores(args: argparse.Namespace, side: str) -> list[Path]:
     )
     if args.control and seed is not None:
         raise ValueError(f"--control adds controls to trained models; --random-init-{side} names random weights alone.")
-    modalities = ("language", "vision") if chosen == "all" else (chosen,)
+    modalities = ("language", "vision", "audio", "video") if chosen == "all" else (chosen,)
     if pool == "none" and "language" in modalities:
         if not named or chosen == "language":
             raise ValueError(
                 "--pool none stands for the class token of vision models; language models have mean or last."
             )
-        modalities = ("vision",)
+        modalities = tuple(modality for modality in modalities if modality != "language")
 
     def candidates(model: Wanted, modality: str) -> list[Path]:
         return [
@@ -46,7 +46,11 @@ def study_stores(args: argparse.Namespace, side: str) -> list[Path]:
     if named:  # which modality a model is of, its store tells
         wanted = [Wanted(model) for model in expand(named)]
     else:
-        wanted = [Wanted(model, kind) for kind in modalities for model in models_of(args.modelset, kind)]
+        wanted = [
+            Wanted(model, kind)
+            for kind, model in models_in(args.modelset, chosen)
+            if chosen != "all" or kind in modalities
+        ]
     return [
         choose_store(
             [path for kind in ((model.modality,) if model.modality else modalities) for path in candidates(model, kind)]

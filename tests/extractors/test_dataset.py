@@ -80,7 +80,9 @@ def test_broken_samples_are_named(tmp_path):
         assert data.image(0).size == (64, 64)
     with pytest.raises(StoreError, match="'x' occurs twice"):
         load(write_parquet(tmp_path / "c.parquet", id=["x"] * 12))
-    with pytest.raises(ExtractionError, match="neither a column `image` nor `text`, nor `audio` or `video`. Name yours"):
+    with pytest.raises(
+        ExtractionError, match="neither a column `image` nor `text`, nor `audio` or `video`. Name yours"
+    ):
         load(write_parquet(tmp_path / "d.parquet", image=None, text=None))
     (tmp_path / "e.parquet").write_bytes(b"PAR1 not really")
     with pytest.raises(ExtractionError, match="cannot be read as parquet"):

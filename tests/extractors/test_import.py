@@ -15,7 +15,7 @@ import prh_jax
 from extractors import extract_module, import_features
 from extractors.errors import ExtractionError
 from extractors.importing.axes import AXES
-from extractors.modelsets import expand, models_of, name_of
+from extractors.modelsets import expand, models_in, models_of, name_of
 from prh_jax.cli.main import main
 from prh_jax.errors import StoreError
 
@@ -350,7 +350,14 @@ def test_names_with_braces(tmp_path, monkeypatch):
 
 def test_model_sets_of_ones_own(tmp_path):
     one = tmp_path / "one.toml"
-    one.write_text('language = ["a/b"]\nvision = ["c", "d@v{1,2}"]\n')
+    one.write_text('language = ["a/b"]\nvision = ["c", "d@v{1,2}"]\ntouch = ["e"]\n')
+    assert models_in(str(one)) == [
+        ("language", "a/b"),
+        ("vision", "c"),
+        ("vision", "d@v1"),
+        ("vision", "d@v2"),
+        ("touch", "e"),
+    ]
     assert models_of(str(one), "vision") == ("c", "d@v1", "d@v2") and name_of(str(one)) == "one"
     many = tmp_path / "many.toml"
     many.write_text('[small]\nlanguage = ["a"]\n[large]\nvision = ["b"]\n')
@@ -364,7 +371,12 @@ def test_model_sets_of_ones_own(tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             models_of(given, "vision")
-    for text, message in (('vision = "c"', "must be a list"), ("x = 1", "must list models"), ("= 3", "cannot be read")):
+    for text, message in (
+        ('vision = "c"', "must be a list"),
+        ("x = 1", "x must be a list"),
+        ("", "must list models"),
+        ("= 3", "cannot be read"),
+    ):
         one.write_text(text)
         with pytest.raises(ValueError, match=message):
             models_of(str(one), "vision")
