@@ -7,6 +7,7 @@ from typing import Any
 
 from ..modelsets import control_seeds
 
+USAGE = "%(prog)s [--dataset DATA] [--model NAME ...] [options]"
 EPILOG = """\
 examples:
   prh extract --dataset minhuh/prh --subset wit_1024 --modelset val --modality language --pool avg
@@ -15,7 +16,8 @@ examples:
   prh extract --dataset emoji_1024 --model package:efficientnet-lite0
   prh extract --dataset emoji_1024 --model EleutherAI/pythia-70m@step{1000,64000}
   prh extract --dataset my_pictures/ --text-column caption --model ./checkpoints/llama --dry-run
-  prh extract --dataset my_pictures/ --text-column caption --model ./checkpoints/llama --pool last
+  prh extract --dataset my_sounds/ --model facebook/wav2vec2-base openai/whisper-tiny
+  prh extract --dataset my_clips/ --modality video --model vit_tiny_patch16_224 --frames 8
   prh extract --dataset emoji_1024 --model ./run3/checkpoint-500 --name llama-run3 --control random-init
   prh extract --dataset big/set --streaming --num-samples 100000 --modelset mine.toml --worker 3/8
 

@@ -145,6 +145,7 @@ def make_parser() -> argparse.ArgumentParser:
             help=summary,
             description=summary[0].upper() + summary[1:] + ".",
             epilog=body.EPILOG,
+            usage=getattr(body, "USAGE", None),
             formatter_class=formatter,
         )
         body.add_arguments(command)

@@ -112,9 +112,17 @@ def test_classical_features(emoji):
     half = classical.color_histogram(two)
     np.testing.assert_allclose(half[[0, 511]] ** 2, 0.5, rtol=1e-6)
     np.testing.assert_allclose(classical.pixels_32(image).reshape(32, 32, 3)[5, 7], [1, 0, 64 / 255], rtol=1e-6)
-    for name, (function, width) in classical.CLASSICAL.items():
-        values = function(emoji.image(3))
-        assert values.shape == (width,) and values.dtype == np.float32, name
+    for name, feature in classical.CLASSICAL.items():
+        sample = (np.ones(9000, np.float32), 48000) if feature.modality == "audio" else emoji.image(3)
+        values = feature.function(sample)
+        assert values.shape == (feature.width,) and values.dtype == np.float32, name
+    # a tone of 1 kHz that begins after half the time: energy in the bands around it, in the last four parts
+    time = np.arange(16000) / 16000
+    tone = np.sin(2 * np.pi * 1000 * time) * (time >= 0.5)
+    loud = classical.mel_spectrogram((tone.astype(np.float32), 16000)).reshape(8, 64)
+    edges = np.linspace(0, 2595 * np.log10(1 + 8000 / 700), 66)[1:-1]
+    assert (loud[5:].argmax(axis=1) == loud[7].argmax()).all() and (loud[:3] < loud[5:].max() - 10).all()
+    assert abs(700 * (10 ** (edges[loud[7].argmax()] / 2595) - 1) - 1000) < 120
     vertical = np.zeros((72, 72, 3), np.uint8)
     vertical[:, 36:] = 255
     cells = classical.hog(Image.fromarray(vertical)).reshape(9, 9, 9)
