@@ -47,8 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         data.add_argument(
             f"--modality-{side}",
             default="all",
-            metavar="WORD",
-            help="vision, language, audio, video, all (%(default)s)",
+            choices=("vision", "language", "audio", "video", "all"),
+            help="(%(default)s)",
         )
         data.add_argument(
             f"--pool-{side}", default="auto", choices=_POOLS, help="pooling of the features (%(default)s)"
