@@ -58,6 +58,10 @@ MODELSETS: dict[str, dict[str, tuple[str, ...]]] = {
 """Models of each set by modality, in the order of the reference's tables."""
 
 
+KINDS = ("vision", "language", "audio", "video", "vision-language", "vision-language-image", "vision-language-text")
+"""Modalities of models that are read by name."""
+
+
 def models_of(modelset: str, modality: str) -> tuple[str, ...]:
     """Models of one modality in a set by name, or in a TOML file of your own; none where it has none of that modality.
 

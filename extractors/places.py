@@ -56,8 +56,8 @@ def place_of(
         subset,
         model,
         pool,
-        prompt=prompt if modality == "language" else False,
-        caption_index=caption_index if modality == "language" else 0,
+        prompt=False if modality == "audio" else prompt,
+        caption_index=0 if modality == "audio" else caption_index,
         random_init=random_init,
         marks=marks,
     )

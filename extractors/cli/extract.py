@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..modelsets import control_seeds
+from ..modelsets import KINDS, control_seeds
 
 USAGE = "%(prog)s [--dataset DATA] [--model NAME ...] [options]"
 EPILOG = """\
@@ -59,8 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     models.add_argument(
         "--modality",
         default="all",
-        choices=("vision", "language", "audio", "video", "all"),
-        help="video: also of image models, as the mean over frames (%(default)s)",
+        choices=("all", *KINDS),
+        help="video: also of image models, the mean over frames; vision-language: of models that read pictures with "
+        "texts, or one of them alone (all)",
     )
     models.add_argument(
         "--model",

@@ -17,16 +17,17 @@ def leave_out_broken(data: Dataset, modality: str, caption_index: int | str = 0)
     Every picture, sound or clip is decoded once, by threads; which samples are left out is said on standard error, how
     many is part of the data set's identity. ExtractionError when none is left.
     """
-    kind = read_by(modality)
-    if kind == "text":
-        short, empty = data.without_caption(caption_index)
-        broken = sorted(short + empty)
-    else:
+    found: set[int] = set()
+    for kind in read_by(modality):
+        if kind == "text":
+            found.update(*data.without_caption(caption_index))
+            continue
         medium = data.check_media(kind)
         with ThreadPoolExecutor() as pool:
-            readable = pool.map(lambda row: _reads(data, row, kind), range(len(data)))
+            readable = pool.map(lambda row: _reads(data, row, kind), range(len(data)))  # noqa: B023
             shown = progress(readable, "checking", medium.plural, total=len(data))
-            broken = [row for row, fine in enumerate(shown) if not fine]
+            found.update(row for row, fine in enumerate(shown) if not fine)
+    broken = sorted(found)
     if not broken:
         return data
     if len(broken) == len(data):

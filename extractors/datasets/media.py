@@ -40,12 +40,20 @@ MEDIA = {
 }
 """By the name of their column."""
 
-READS = {"language": "text", "vision": "image", "audio": "audio", "video": "video"}
-"""The column that models of a modality read."""
+READS: dict[str, tuple[str, ...]] = {
+    "language": ("text",),
+    "vision": ("image",),
+    "audio": ("audio",),
+    "video": ("video",),
+    "vision-language": ("image", "text"),
+    "vision-language-image": ("image",),
+    "vision-language-text": ("text",),
+}
+"""The columns that models of a modality read."""
 
 
-def read_by(modality: str) -> str:
-    """The column that models of a modality read; ExtractionError for a word that no model of ours is of."""
+def read_by(modality: str) -> tuple[str, ...]:
+    """The columns that models of a modality read; ExtractionError for a word that no model of ours is of."""
     if modality not in READS:
         raise ExtractionError(
             f"No model here reads the modality {modality!r}; models by name are of {', '.join(READS)}. "

@@ -22,13 +22,17 @@ def preview(data: Dataset, modality: str, caption_index: int | str = 0) -> dict[
     texts are the caption that is read.
     """
     found: dict[str, Any] = {"samples": len(data), "skipped": data.skipped}
-    kind = read_by(modality)
-    if kind == "text":
-        found["texts"] = _texts(data, caption_index)
-    else:
-        found[MEDIA[kind].plural] = dict(sorted(data.kinds[kind].items()))
-    ends = {"first": 0, "last": len(data) - 1}
-    return found | {which: _sample(data, row, kind, caption_index) for which, row in ends.items()}
+    kinds = read_by(modality)
+    for kind in kinds:
+        if kind == "text":
+            found["texts"] = _texts(data, caption_index)
+        else:
+            found[MEDIA[kind].plural] = dict(sorted(data.kinds[kind].items()))
+    for which, row in {"first": 0, "last": len(data) - 1}.items():
+        found[which] = {"id": data.ids[row]}
+        for kind in kinds:
+            found[which] |= _sample(data, row, kind, caption_index)
+    return found
 
 
 def _texts(data: Dataset, index: int | str) -> str:
@@ -42,14 +46,13 @@ def _texts(data: Dataset, index: int | str) -> str:
 
 
 def _sample(data: Dataset, row: int, kind: str, index: int | str) -> dict[str, Any]:
-    found: dict[str, Any] = {"id": data.ids[row]}
     if kind == "text":
-        return found | {"text": data.captions_of(row, index)[0][:_LONGEST]}
+        return {"text": data.captions_of(row, index)[0][:_LONGEST]}
     if kind == "audio":
         wave, rate = data.sound(row)
-        return found | {"size": f"{len(wave) / rate:.2f} s at {rate} Hz"}
+        return {"size": f"{len(wave) / rate:.2f} s at {rate} Hz"}
     from PIL import Image
 
     picture = data.image(row) if kind == "image" else data.frames(row, FrameRule(1))[0]
     small = np.asarray(picture.resize((THUMBNAIL, THUMBNAIL), resample=Image.Resampling.BOX))
-    return found | {"size": f"{picture.width} x {picture.height} pixels", "thumbnail": pack_thumbnail(small)}
+    return {"size": f"{picture.width} x {picture.height} pixels", "thumbnail": pack_thumbnail(small)}

@@ -127,7 +127,7 @@ def _plain(loaded: LoadedModel, model: Any, text: list[int]) -> tuple[States, An
 def _texts(loaded: LoadedModel) -> tuple[list[int], list[int], list[int]]:
     """Token ids to try the model with: none that means padding, the end of a text, a picture or the like."""
     config = getattr(loaded.model, "config", None)
-    named = set() if config is None else _special_ids(config.to_dict())
+    named = set() if config is None else special_ids(config.to_dict())
     special = {loaded.padding_id, *loaded.tokenizer.all_special_ids, *named}
     size = min(len(loaded.tokenizer), len(loaded.embeddings.weight))
     return ordinary_texts(size, special)
@@ -144,12 +144,12 @@ def _read(loaded: LoadedModel, way: Way, texts: list[list[int]]) -> list[States]
     return [[state[i : i + 1, row.astype(bool)] for state in states] for i, row in enumerate(valid)]
 
 
-def _special_ids(settings: dict[str, Any]) -> set[int]:
+def special_ids(settings: dict[str, Any]) -> set[int]:
     """Ids that a configuration gives a meaning: of padding, of a picture's place and the like."""
     found: set[int] = set()
     for name, value in settings.items():
         if isinstance(value, dict):
-            found |= _special_ids(value)
+            found |= special_ids(value)
         elif re.search("token_(id|ids|index)$", str(name)):
             found |= {v for v in (value if isinstance(value, list | tuple) else [value]) if isinstance(v, int)}
     return found

@@ -32,7 +32,7 @@ class LoadedPart:
 
     def spec(self) -> dict[str, Any]:
         """Identity of the weights, how they compute, and the settings of the processor."""
-        settings = json.loads(self.processor.to_json_string())
+        settings = json.loads(getattr(self.processor, "image_processor", self.processor).to_json_string())
         return {
             **identity(self.name, self.revision, self.random_init, self.dtype, compiled=self.compiled),
             "transform": {key: value for key, value in sorted(settings.items()) if value is not None},
@@ -63,6 +63,7 @@ def load_part(
     dtype: str,
     device: str,
     compiled: bool = False,
+    factory: str = "AutoModel",
 ) -> LoadedPart:
     """A model of transformers, or the part of it that `find` gives.
 
@@ -78,6 +79,8 @@ def load_part(
         Name of the transformers class that makes its inputs.
     random_init, dtype, device, compiled
         As the command line has them.
+    factory
+        Name of the transformers class that makes the model.
     """
     import torch
     import transformers
@@ -88,14 +91,12 @@ def load_part(
     try:
         config = transformers.AutoConfig.from_pretrained(source, **fetched)
         made = getattr(transformers, processor).from_pretrained(source, **fetched)
-        info: dict[str, Any] = {}
+        loader, info = getattr(transformers, factory), {}
         if random_init is None:
-            model, info = transformers.AutoModel.from_pretrained(
-                source, dtype=kind, output_loading_info=True, **fetched
-            )
+            model, info = loader.from_pretrained(source, dtype=kind, output_loading_info=True, **fetched)
         else:
             torch.manual_seed(random_init)
-            model = transformers.AutoModel.from_config(config, dtype=kind)
+            model = loader.from_config(config, dtype=kind)
     except Exception as error:  # transformers and the hub client raise many kinds
         told = explain(error, source, revision) or (
             f"{first_line(error)} Check the name, the network or the cache; a local folder needs config.json, weights "

@@ -99,6 +99,8 @@ def already_complete(
         if modality == "language":
             names = ("caption_index", "prompt", "max_length", "special_tokens")
             wanted |= {key: getattr(settings, key) for key in names}
+        elif modality in ("vision-language", "vision-language-text"):
+            wanted["caption_index"] = settings.caption_index
         elif modality == "audio":
             wanted["max_seconds"] = settings.max_seconds
         elif modality == "vision":

@@ -21,7 +21,7 @@ from ..datasets.preview import preview
 from ..datasets.samples import Dataset
 from ..errors import ExtractionError, first_line
 from ..files import check_checkpoint
-from ..models import audio, environment, language, video, vision
+from ..models import audio, environment, language, video, vision, vision_language
 from ..models.classical import CLASSICAL, ClassicalExtractor
 from ..models.packaged import is_packaged, packaged
 from .batches import BatchSize, extract_block, release_memory
@@ -100,11 +100,11 @@ def check_folder(name: str) -> None:
 
 def check_samples(data: Dataset, modality: str, settings: Settings) -> None:
     """Raise an ExtractionError unless the data have what models of a modality read."""
-    kind = read_by(modality)
-    if kind == "text":
-        data.check_captions(settings.caption_index)
-    else:
-        data.check_media(kind)
+    for kind in read_by(modality):
+        if kind == "text":
+            data.check_captions(settings.caption_index)
+        else:
+            data.check_media(kind)
 
 
 def error_text(error: Exception) -> str:
@@ -255,6 +255,10 @@ def _load(name: str, modality: str, settings: Settings) -> Any:
         "device_map": settings.device_map,
         "compiled": settings.compiled,
     }
+    if modality.startswith("vision-language"):
+        return vision_language.load(
+            name, **common, modality=modality, caption_index=settings.caption_index, prompt=settings.prompt
+        )
     if modality == "vision":
         return vision.load(name, **common, final_norm=settings.final_norm)
     if modality == "audio":

@@ -30,6 +30,8 @@ _POOLS = ("auto", "mean", "avg", "last", "cls", "none")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `prh align`; every dash may be written as an underscore."""
+    from extractors.modelsets import KINDS
+
     data = parser.add_argument_group("which features: by study, as `prh extract` laid them out")
     data.add_argument("--dataset", default="minhuh/prh", help="data set the features were made from (%(default)s)")
     data.add_argument("--subset", help="its revision (wit_1024 for minhuh/prh)")
@@ -47,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         data.add_argument(
             f"--modality-{side}",
             default="all",
-            choices=("vision", "language", "audio", "video", "all"),
+            choices=("all", *KINDS),
             help="(%(default)s)",
         )
         data.add_argument(

@@ -9,7 +9,7 @@ from ..stores.layout import path_parts
 
 def study_stores(args: argparse.Namespace, side: str) -> list[Path]:
     """Where the features of one side of a study should be; the first candidate where none is there."""
-    from extractors.modelsets import expand, models_in
+    from extractors.modelsets import KINDS, expand, models_in
     from extractors.pipeline.settings import Wanted, with_controls
     from extractors.places import choose_store, place_of, pools_of, subset_of
 
@@ -18,7 +18,7 @@ def study_stores(args: argparse.Namespace, side: str) -> list[Path]:
     )
     if args.control and seed is not None:
         raise ValueError(f"--control adds controls to trained models; --random-init-{side} names random weights alone.")
-    modalities = ("language", "vision", "audio", "video") if chosen == "all" else (chosen,)
+    modalities = KINDS if chosen == "all" else (chosen,)
     if pool == "none" and "language" in modalities:
         if not named or chosen == "language":
             raise ValueError(

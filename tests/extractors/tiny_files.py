@@ -131,6 +131,75 @@ def write_checkpoint(kind, path):
     return str(path)
 
 
+VLM_VISION = {
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "image_size": 32,
+    "patch_size": 16,
+}
+QWEN_MARKS = ["<|image_pad|>", "<|vision_start|>", "<|vision_end|>", "<|video_pad|>"]
+
+
+def write_vision_language(kind, path):
+    """A folder of a small vision-language model: LLaVA, PaliGemma or Qwen2-VL."""
+    from extractors.models.tiny import _tokenizer
+
+    marks = QWEN_MARKS if kind == "qwen2_vl" else ["<image>"]
+    plain = _tokenizer(["a cat on a mat", "a dog"] * 20, 300, class_token=False)
+    plain.add_tokens(marks, special_tokens=True)
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=plain.backend_tokenizer,
+        pad_token="<pad>",
+        eos_token="</s>",
+        bos_token="</s>",
+        extra_special_tokens={"image_token": marks[0]},
+    )
+    words = {**VLM_VISION, "num_key_value_heads": 4, "head_dim": 8, "vocab_size": len(tokenizer)}
+    words = {key: value for key, value in words.items() if key not in ("image_size", "patch_size")}
+    place = tokenizer.convert_tokens_to_ids(marks[0])
+    torch.manual_seed(0)
+    if kind == "llava":
+        vision = {"model_type": "clip_vision_model", "projection_dim": 32, **VLM_VISION}
+        config = transformers.LlavaConfig(
+            vision_config=vision, text_config={"model_type": "llama", **words}, image_token_index=place
+        )
+        model = transformers.LlavaForConditionalGeneration(config)
+        processor = transformers.LlavaProcessor(
+            transformers.CLIPImageProcessor(**_size()),
+            tokenizer,
+            patch_size=16,
+            vision_feature_select_strategy="default",
+            num_additional_image_tokens=1,
+        )
+    elif kind == "paligemma":
+        vision = {"model_type": "siglip_vision_model", **VLM_VISION}
+        text = {"model_type": "gemma", **words, "vocab_size": len(tokenizer) + 1100}
+        config = transformers.PaliGemmaConfig(
+            vision_config=vision, text_config=text, image_token_index=place, projection_dim=32, hidden_size=32
+        )
+        model = transformers.PaliGemmaForConditionalGeneration(config)
+        pictures = transformers.SiglipImageProcessor(size={"height": 32, "width": 32})
+        pictures.image_seq_length = 4
+        processor = transformers.PaliGemmaProcessor(pictures, tokenizer)
+    else:
+        names = ("image_token_id", "vision_start_token_id", "vision_end_token_id", "video_token_id")
+        ids = {name: tokenizer.convert_tokens_to_ids(mark) for name, mark in zip(names, QWEN_MARKS, strict=True)}
+        rope = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0}
+        vision = {"depth": 3, "embed_dim": 32, "hidden_size": 32, "num_heads": 4, "mlp_ratio": 2, "patch_size": 14}
+        config = transformers.Qwen2VLConfig(vision_config=vision, text_config={**words, "rope_parameters": rope}, **ids)
+        model = transformers.Qwen2VLForConditionalGeneration(config)
+        processor = transformers.Qwen2VLProcessor(
+            transformers.Qwen2VLImageProcessor(min_pixels=28 * 28, max_pixels=56 * 56),
+            tokenizer,
+            transformers.Qwen2VLVideoProcessor(),
+        )
+    model.save_pretrained(path)
+    processor.save_pretrained(path)
+    return str(path)
+
+
 def sound(seed, seconds, rate=16000, channels=1):
     """A few tones and noise, as (n, channels)."""
     rng = np.random.default_rng(seed)
