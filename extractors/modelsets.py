@@ -58,7 +58,16 @@ MODELSETS: dict[str, dict[str, tuple[str, ...]]] = {
 """Models of each set by modality, in the order of the reference's tables."""
 
 
-KINDS = ("vision", "language", "audio", "video", "vision-language", "vision-language-image", "vision-language-text")
+KINDS = (
+    "vision",
+    "language",
+    "language-decoder",
+    "audio",
+    "video",
+    "vision-language",
+    "vision-language-image",
+    "vision-language-text",
+)
 """Modalities of models that are read by name."""
 
 

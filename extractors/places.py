@@ -122,5 +122,10 @@ def pools_of(pool: str, model: str, modality: str) -> list[str]:
     """The poolings that a model's store may come to have: `auto` is settled once a vision model is loaded."""
     if model in CLASSICAL:
         return ["none"]
-    named = {"avg": ["mean"], "none": ["cls"], "auto": ["mean"] if modality == "language" else ["cls", "mean"]}
+    named = {
+        "own": ["mean", "cls", "last"],
+        "avg": ["mean"],
+        "none": ["cls"],
+        "auto": ["mean"] if modality == "language" else ["cls", "mean"],
+    }
     return named.get(pool, [pool])

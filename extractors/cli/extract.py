@@ -60,8 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--modality",
         default="all",
         choices=("all", *KINDS),
-        help="video: also of image models, the mean over frames; vision-language: of models that read pictures with "
-        "texts, or one of them alone (all)",
+        metavar="KIND",
+        help="vision, language, language-decoder, audio, video (image models: mean over frames), vision-language (or "
+        "vision-language-image, -text: one of them alone), or all of a set (all)",
     )
     models.add_argument(
         "--model",
@@ -90,9 +91,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     models.add_argument(
         "--pool",
         default="auto",
-        choices=("auto", "mean", "avg", "last", "cls", "none", "thirds"),
-        help="tokens to one vector: mean (avg), last token, cls (none: the same for vision), thirds of a sound; auto: "
-        "the class token where an image or sound model has one, else mean (%(default)s)",
+        choices=("auto", "mean", "avg", "last", "cls", "none", "thirds", "own"),
+        help="tokens to one vector: mean (avg), last token, cls (none: same for vision), thirds of a sound, own (of "
+        "sentence-transformers); auto: cls where an image or sound model has it, else mean (%(default)s)",
     )
     models.add_argument("--final-norm", action="store_true", help="vision: also the state after the final norm")
     models.add_argument(

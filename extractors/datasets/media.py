@@ -42,6 +42,7 @@ MEDIA = {
 
 READS: dict[str, tuple[str, ...]] = {
     "language": ("text",),
+    "language-decoder": ("text",),
     "vision": ("image",),
     "audio": ("audio",),
     "video": ("video",),

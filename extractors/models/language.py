@@ -13,6 +13,7 @@ from ..datasets.samples import Dataset
 from ..errors import ExtractionError
 from . import pooling
 from .base import describe_layers
+from .sentence import own_pooling
 from .text_bytes import token_bytes
 from .transformers_language import LoadedModel, load_model
 from .ways import pad
@@ -278,6 +279,8 @@ def load(
         compiled=compiled,
         force_download=force_download,
     )
+    if pool == "own":
+        return LanguageExtractor(loaded, own_pooling(name), caption_index, prompt, max_length, special_tokens)
     has_class_token = not loaded.causal and special_tokens and _starts_with_class_token(loaded.tokenizer)
     canonical = pooling.resolve_text(pool, name, causal=loaded.causal, has_class_token=has_class_token)
     return LanguageExtractor(loaded, canonical, caption_index, prompt, max_length, special_tokens)

@@ -9,7 +9,7 @@ from ..errors import ExtractionError
 if TYPE_CHECKING:
     import torch
 
-POOLS = ("mean", "avg", "last", "cls", "none", "auto", "thirds")
+POOLS = ("mean", "avg", "last", "cls", "none", "auto", "thirds", "own")
 """Accepted names; `avg` is `mean`, and `none` is what the reference calls the class token of vision models."""
 
 
@@ -32,6 +32,11 @@ def _check(pool: str) -> None:
 def _refuse_thirds(pool: str, model: str) -> None:
     if pool == "thirds":
         raise ExtractionError(f"--pool thirds is for sounds, and {model} is no audio model. Use mean.")
+
+
+def _refuse_own(pool: str, model: str) -> None:
+    if pool == "own":
+        raise ExtractionError(f"--pool own is for sentence-transformers models of text, and {model} is none. Use auto.")
 
 
 def resolve_text(pool: str, model: str, *, causal: bool, has_class_token: bool = False) -> str:
@@ -66,6 +71,7 @@ def resolve_image(pool: str, model: str, *, has_class_token: bool) -> str:
     """
     _check(pool)
     _refuse_thirds(pool, model)
+    _refuse_own(pool, model)
     if pool == "last":
         raise ExtractionError(
             f"--pool last does not apply to {model}: the last patch of a picture is no summary. Use cls or mean."
@@ -87,6 +93,7 @@ def resolve_audio(pool: str, model: str, family: Any) -> str:
     `auto` is cls for models with a class token and mean for all others.
     """
     _check(pool)
+    _refuse_own(pool, model)
     canonical = {"avg": "mean", "none": "cls", "auto": "cls" if family.has_class_token else "mean"}.get(pool, pool)
     if canonical == "last":
         raise ExtractionError(

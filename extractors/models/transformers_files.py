@@ -32,11 +32,12 @@ class LoadedPart:
 
     def spec(self) -> dict[str, Any]:
         """Identity of the weights, how they compute, and the settings of the processor."""
-        settings = json.loads(getattr(self.processor, "image_processor", self.processor).to_json_string())
-        return {
-            **identity(self.name, self.revision, self.random_init, self.dtype, compiled=self.compiled),
-            "transform": {key: value for key, value in sorted(settings.items()) if value is not None},
-        }
+        found = identity(self.name, self.revision, self.random_init, self.dtype, compiled=self.compiled)
+        files = getattr(self.processor, "image_processor", self.processor)
+        if not hasattr(files, "to_json_string"):  # a tokenizer, which is part of the revision
+            return found
+        settings = json.loads(files.to_json_string())
+        return {**found, "transform": {key: value for key, value in sorted(settings.items()) if value is not None}}
 
     def parameters(self) -> dict[str, Any]:
         """Parameter counts: of the whole model, and of the part that is read; and hashes of weights."""

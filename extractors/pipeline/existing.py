@@ -19,7 +19,7 @@ def _paths(name: str, modality: str, pool: str, data: Dataset, settings: Setting
     """Where a store belongs; and where it was before names had all settings."""
     marks = marks_of(
         quantize=settings.quantize,
-        max_length=settings.max_length if modality == "language" else None,
+        max_length=settings.max_length if modality.startswith("language") else None,
         max_seconds=settings.max_seconds if modality == "audio" else None,
         frames=settings.frames if modality == "video" else None,
         special_tokens=settings.special_tokens,
@@ -99,7 +99,7 @@ def already_complete(
         if modality == "language":
             names = ("caption_index", "prompt", "max_length", "special_tokens")
             wanted |= {key: getattr(settings, key) for key in names}
-        elif modality in ("vision-language", "vision-language-text"):
+        elif modality in ("language-decoder", "vision-language", "vision-language-text"):
             wanted["caption_index"] = settings.caption_index
         elif modality == "audio":
             wanted["max_seconds"] = settings.max_seconds

@@ -21,7 +21,7 @@ from ..datasets.preview import preview
 from ..datasets.samples import Dataset
 from ..errors import ExtractionError, first_line
 from ..files import check_checkpoint
-from ..models import audio, environment, language, video, vision, vision_language
+from ..models import audio, decoder, environment, language, video, vision, vision_language
 from ..models.classical import CLASSICAL, ClassicalExtractor
 from ..models.packaged import is_packaged, packaged
 from .batches import BatchSize, extract_block, release_memory
@@ -255,6 +255,14 @@ def _load(name: str, modality: str, settings: Settings) -> Any:
         "device_map": settings.device_map,
         "compiled": settings.compiled,
     }
+    if modality == "language-decoder":
+        return decoder.load(
+            name,
+            **common,
+            caption_index=settings.caption_index,
+            prompt=settings.prompt,
+            max_length=settings.max_length,
+        )
     if modality.startswith("vision-language"):
         return vision_language.load(
             name, **common, modality=modality, caption_index=settings.caption_index, prompt=settings.prompt

@@ -25,7 +25,7 @@ examples:
 """
 
 DAY = 24 * 3600
-_POOLS = ("auto", "mean", "avg", "last", "cls", "none")
+_POOLS = ("auto", "mean", "avg", "last", "cls", "none", "thirds", "own")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--modality-{side}",
             default="all",
             choices=("all", *KINDS),
-            help="(%(default)s)",
+            metavar="KIND",
+            help="as `prh extract` takes it (%(default)s)",
         )
         data.add_argument(
             f"--pool-{side}", default="auto", choices=_POOLS, help="pooling of the features (%(default)s)"
