@@ -8,12 +8,26 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "Noised": "extractors.diffusion",
+    "Target": "extractors.module",
     "extract_module": "extractors.module",
+    "extract_modules": "extractors.module",
     "import_features": "extractors.importing",
+    "open_clip_model": "extractors.adapters",
+    "torchvision_model": "extractors.adapters",
     "write_features": "prh_jax.stores.writer",
 }
 
-__all__ = ["extract_module", "import_features", "write_features"]
+__all__ = [
+    "Noised",
+    "Target",
+    "extract_module",
+    "extract_modules",
+    "import_features",
+    "open_clip_model",
+    "torchvision_model",
+    "write_features",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,37 +4,60 @@ import inspect
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from prh_jax.stores.checks import check_ids, check_real
-from prh_jax.stores.reader import FeatureStore, open_store
-from prh_jax.stores.target import check_target
-from prh_jax.stores.writer import FeatureWriter, open_writer
+from prh_jax.stores.reader import FeatureStore
+from prh_jax.stores.streaming import Stream, check_order, stream_all
 
 from .errors import ExtractionError
-from .models.base import describe_layers
+from .layers import named_layers, named_pool
 from .models.pooling import forward_hooks
 
-_ALONE, _REPEATED = 0.05, 1e-3
-"""Largest differences, of the largest feature: of another batch, where bfloat16 in deep networks stays below, and other
-axes and dropout above; and of the same batch again."""
+
+@dataclass(frozen=True)
+class Target:
+    """A module, and the store that its features go to: for `extract_modules`.
+
+    Attributes
+    ----------
+    path, model, layers, pool, spec
+        As of `extract_module`.
+    inputs, timesteps
+        As of `extract_module`.
+    """
+
+    path: str | Path
+    model: Any
+    layers: Sequence[str]
+    pool: str | Callable[[Any], Any]
+    spec: Mapping[str, Any]
+    inputs: Callable[..., Any] | None = None
+    timesteps: Sequence[Any] | None = field(default=None)
 
 
 def extract_module(
     path: str | Path,
     model: Any,
-    loader: Iterable[Any],
+    loader: Any,
     *,
     layers: Sequence[str],
-    pool: Callable[[Any], Any],
+    pool: str | Callable[[Any], Any],
     ids: Sequence[str],
     spec: Mapping[str, Any],
     dtype: str = "float32",
     device: Any = None,
     overwrite: bool = False,
+    transform: Callable[[Any], Any] | None = None,
+    batch_size: int | None = None,
+    inputs: Callable[..., Any] | None = None,
+    timesteps: Sequence[Any] | None = None,
+    quiet: bool | None = None,
 ) -> FeatureStore:
     """Write the pooled outputs of some layers of a torch module to a store. The same call resumes a stopped run.
 
@@ -47,21 +70,37 @@ def extract_module(
         list, `model(**batch)` for a dict, else `model(batch)`. Its mode is restored afterwards.
     loader
         Batches of inputs in the order of the ids, each as long as its first tensor. It is read from the start each
-        time.
+        time. With `batch_size`, samples: a data set or a sequence.
     layers
-        Names of submodules, as in `model.named_modules()`.
+        Names of submodules, as in `model.named_modules()`. `*` and `?` stand for letters of one part of a name:
+        `"blocks.*"` are the blocks, without their own parts.
     pool
-        A function from a layer's output to (batch, d), such as `lambda x: x.mean(dim=(2, 3))` for feature maps.
+        "mean" (over tokens, or over the places of a feature map), "cls" (the first token), "last", "max", "flatten", or
+        "none" for outputs that are (batch, d). Or a function from a layer's output to (batch, d). If the output is a
+        tuple or a dict, a pooling by name takes its first tensor. It reads (batch, tokens, d) and (batch, d, height,
+        width).
     ids
         An id for each sample.
     spec
-        Origin of the features: {"model": ..., "modality": ..., "pool": ...} and any other settings.
+        Origin of the features: {"model": ..., "modality": ..., "pool": ...} and any other settings. A pooling by name
+        is added to it.
     dtype
         Type in which features are stored.
     device
         Torch device of the inputs; that of the module if None.
     overwrite
         Replace a store of other features.
+    transform
+        From a sample to the input of the model; for `batch_size`.
+    batch_size
+        Samples of a batch, which `torch.utils.data.default_collate` puts together. None reads batches.
+    inputs
+        From a batch, its rows (a range) and, with `timesteps`, a timestep to the arguments of the model, a dict, tuple
+        or tensor: `extractors.Noised` makes noisy inputs of diffusion models. None gives the batch itself.
+    timesteps
+        Runs the model once at each; a layer becomes several, named as `"blocks.3@250"`.
+    quiet
+        Show no progress; None shows it where somebody watches.
 
     Returns
     -------
@@ -77,25 +116,122 @@ def extract_module(
     StoreError
         If the store at `path` holds something else.
     """
+    target = Target(path, model, layers, pool, spec, inputs, timesteps)
+    return extract_modules(
+        [target],
+        loader,
+        ids=ids,
+        dtype=dtype,
+        device=device,
+        overwrite=overwrite,
+        transform=transform,
+        batch_size=batch_size,
+        quiet=quiet,
+    )[0]
+
+
+def extract_modules(
+    targets: Sequence[Target],
+    loader: Any,
+    *,
+    ids: Sequence[str],
+    dtype: str = "float32",
+    device: Any = None,
+    overwrite: bool = False,
+    transform: Callable[[Any], Any] | None = None,
+    batch_size: int | None = None,
+    quiet: bool | None = None,
+) -> list[FeatureStore]:
+    """Write the features of several torch modules, of which each batch is read once.
+
+    Parameters
+    ----------
+    targets
+        The modules, with their layers, poolings and stores.
+    loader, ids, dtype, device, overwrite, transform, batch_size, quiet
+        As of `extract_module`.
+
+    Returns
+    -------
+    list of FeatureStore
+        The stores, in the order of the targets. Each is resumed where it stopped.
+
+    Raises
+    ------
+    ExtractionError, StoreError
+        As of `extract_module`.
+    """
     import torch
 
-    check_target(Path(path))
+    if not targets:
+        raise ExtractionError("No modules were given to extract.")
     ids = check_ids(ids)
-    modules = dict(model.named_modules())
-    unknown = [name for name in layers if name not in modules]
-    if unknown or not layers:
-        some = ", ".join([name for name in modules if name][:12])
-        raise ExtractionError(f"The model has no layer {(unknown or ['(none given)'])[0]!r}; it has {some} ...")
+    if batch_size is not None:
+        loader = _batches(loader, transform, batch_size)
+    elif transform is not None:
+        raise ExtractionError("transform is for samples: give batch_size too, or a loader that transforms them itself.")
+    runs = [_run_of(target, device) for target in targets]
     _check_order(loader, len(ids))
-    modes = [(module, module.training) for module in modules.values()]
+    streams = [
+        Stream(
+            target.path,
+            run,
+            ids=ids,
+            spec=_spec_of(target),
+            dtype=dtype,
+            overwrite=overwrite,
+            error=ExtractionError,
+        )
+        for target, run in zip(targets, runs, strict=True)
+    ]
+    with ExitStack() as stack:
+        for target in targets:
+            stack.enter_context(_evaluating(target.model))
+        stack.enter_context(torch.inference_mode())
+        return stream_all(streams, loader, quiet=quiet)
+
+
+def _spec_of(target: Target) -> dict[str, Any]:
+    own: dict[str, Any] = {"pool": target.pool} if isinstance(target.pool, str) else {}
+    if target.timesteps is not None:
+        own["timesteps"] = list(target.timesteps)
+    if hasattr(target.inputs, "spec"):
+        own["inputs"] = target.inputs.spec()  # type: ignore[union-attr]
+    return {**own, **target.spec}
+
+
+@contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    """A module in evaluation mode, and then each part in its own: parts may have been frozen."""
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        with torch.inference_mode():
-            chosen = [modules[name] for name in layers]
-            return _extract(path, model, loader, chosen, list(layers), pool, ids, spec, dtype, device, overwrite)
+        yield
     finally:
-        for module, training in modes:  # each its own: parts may be frozen in evaluation mode
+        for module, training in modes:
             module.training = training
+
+
+def _batches(samples: Any, transform: Callable[[Any], Any] | None, batch_size: int) -> Iterable[Any]:
+    """Batches of a sequence of samples, in order, each time again."""
+    import torch
+
+    if batch_size < 1:
+        raise ExtractionError(f"batch_size must be at least 1, got {batch_size}.")
+    if not (hasattr(samples, "__getitem__") and hasattr(samples, "__len__")):
+        raise ExtractionError(
+            f"With batch_size, samples are a data set or a sequence, and {type(samples).__name__} is none. Leave "
+            "batch_size away for a loader of batches."
+        )
+
+    class Transformed(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return len(samples)
+
+        def __getitem__(self, row: int) -> Any:
+            return samples[row] if transform is None else transform(samples[row])
+
+    return torch.utils.data.DataLoader(Transformed(), batch_size=batch_size, shuffle=False)
 
 
 def _check_order(loader: Iterable[Any], n: int) -> None:
@@ -115,98 +251,33 @@ def _check_order(loader: Iterable[Any], n: int) -> None:
             order = list(itertools.islice(itertools.chain.from_iterable(batches), n))
             if any(later <= earlier for earlier, later in itertools.pairwise(order)):
                 raise ExtractionError(f"The loader takes samples in the order {order[:4]} ..., {way_out}")
-        elif not isinstance(loader, Iterator):
-            first, again = (next(iter(loader), None) for _ in range(2))
-            if not _equal(first, again):
-                raise ExtractionError(f"Two passes over the loader begin with other samples, {way_out}")
-
-
-def _equal(one: Any, other: Any) -> bool:
-    """Whether two batches hold the same."""
-    import torch
-
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return set(one) == set(other) and all(_equal(one[key], other[key]) for key in one)
-    if isinstance(one, tuple | list) and isinstance(other, tuple | list):
-        return len(one) == len(other) and all(map(_equal, one, other))
-    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
-        return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
-    return bool(np.all(np.asarray(one == other)))
-
-
-def _extract(path, model, loader, modules, names, pool, ids, spec, dtype, device, overwrite) -> FeatureStore:
-    writer: FeatureWriter | None = None
-    held: list[np.ndarray] = []
-    start = 0
-    for batch in loader:
-        size = _length(batch)
-        stop = start + size
-        if stop > len(ids):
-            raise ExtractionError(f"The loader gives more samples than the {len(ids)} ids.")
-        if writer is None or _wanted(writer, start, stop):
-            copy = _part_of(batch, slice(None)) if writer is None else None
-            states = _states(model, modules, names, pool, batch, size, device)
-            if writer is None:
-
-                def run(rows, count, copy=copy):
-                    return _states(model, modules, names, pool, _part_of(copy, rows), count, device)
-
-                _check_alone(states, names, run)
-                writer = open_writer(
-                    path, spec=spec, ids=ids, layers=describe_layers(names, states), dtype=dtype, overwrite=overwrite
-                )
         else:
-            states = [np.full((size, layer.dim), np.nan, np.float32) for layer in writer.layers]
-        held = states if not held else [np.concatenate(pair) for pair in zip(held, states, strict=True)]
-        held = _write_whole(writer, held, stop)
-        start = stop
-    if writer is None or start < len(ids):
-        raise ExtractionError(f"The loader gives {start} samples, but there are {len(ids)} ids. Blocks done are kept.")
-    if not writer.complete:
-        writer.finish()
-    return open_store(path)
+            check_order(loader, ExtractionError)
 
 
-def _wanted(writer: FeatureWriter, start: int, stop: int) -> bool:
-    """Whether samples of a batch belong to a block that is not done."""
-    return any(writer.blocks[b].start < stop and start < writer.blocks[b].stop for b in writer.pending())
-
-
-def _write_whole(writer: FeatureWriter, held: list[np.ndarray], stop: int) -> list[np.ndarray]:
-    """Write the blocks that end by row `stop`, of which the rows held are the last; the rows left over."""
-    first = stop - len(held[0])
-    for block, rows in enumerate(writer.blocks):
-        if rows.start == first and rows.stop <= stop:
-            if block in writer.pending():
-                writer.write_block(block, [array[: rows.stop - first] for array in held])
-            held, first = [array[rows.stop - first :] for array in held], rows.stop
-    return held
-
-
-def _length(batch: Any) -> int:
-    """Samples of a batch: the length of its first tensor, or of its first part where it has none."""
-    tensors = [leaf for leaf in _leaves(batch) if getattr(leaf, "shape", ()) != ()]
-    if tensors:
-        return len(tensors[0])
-    if isinstance(batch, Mapping):
-        batch = next(iter(batch.values()))
-    try:
-        return len(batch[0]) if isinstance(batch, tuple | list) else len(batch)
-    except (TypeError, IndexError) as error:
+def _run_of(target: Target, device: Any) -> Callable[[Any, range], dict[str, np.ndarray]]:
+    """From a batch and its rows to the features of each layer, at each timestep."""
+    names = named_layers(target.model, target.layers)
+    modules = dict(target.model.named_modules())
+    chosen = [modules[name] for name in names]
+    pool = named_pool(target.pool) if isinstance(target.pool, str) else target.pool
+    if target.timesteps is not None and target.inputs is None:
         raise ExtractionError(
-            f"The loader gives {type(batch).__name__} {batch!r:.60}, where a batch is a tensor, or a tuple, list or "
-            "dict of such."
-        ) from error
+            "timesteps need inputs=, a function that makes the model's input of a batch at a timestep."
+        )
 
+    def run(batch: Any, rows: range) -> dict[str, np.ndarray]:
+        if target.timesteps is None:
+            given = batch if target.inputs is None else target.inputs(batch, rows)
+            return _states(target.model, chosen, names, pool, given, len(rows), device)
+        found = {}
+        for timestep in target.timesteps:
+            given = target.inputs(batch, rows, timestep)  # type: ignore[misc]
+            for name, state in _states(target.model, chosen, names, pool, given, len(rows), device).items():
+                found[f"{name}@{timestep}"] = state
+        return found
 
-def _leaves(batch: Any) -> Iterator[Any]:
-    if isinstance(batch, Mapping):
-        batch = batch.values()
-    elif not isinstance(batch, tuple | list):
-        yield batch
-        return
-    for part in batch:
-        yield from _leaves(part)
+    return run
 
 
 def _check_parts(model: Any, parts: int) -> None:
@@ -220,7 +291,7 @@ def _check_parts(model: Any, parts: int) -> None:
         ) from error
 
 
-def _states(model, modules, names, pool, batch, size, device) -> list[np.ndarray]:
+def _states(model, modules, names, pool, batch, size, device) -> dict[str, np.ndarray]:
     import torch
 
     found: dict[Any, Any] = {}
@@ -231,7 +302,7 @@ def _states(model, modules, names, pool, batch, size, device) -> list[np.ndarray
         try:
             pooled = pool(output)
             found[module] = pooled.detach().clone() if isinstance(pooled, torch.Tensor) else np.array(pooled)
-        except (AttributeError, TypeError, IndexError, KeyError, RuntimeError) as error:
+        except (AttributeError, TypeError, IndexError, KeyError, RuntimeError, ValueError) as error:
             kind = f"of shape {tuple(output.shape)}" if hasattr(output, "shape") else f"a {type(output).__name__}"
             raise ExtractionError(
                 f"pool fails at layer {names[modules.index(module)]!r}, whose output is {kind}: {error}. It gets what "
@@ -241,13 +312,14 @@ def _states(model, modules, names, pool, batch, size, device) -> list[np.ndarray
 
     with forward_hooks(modules, keep):
         if isinstance(batch, Mapping):
-            model(**{key: _to(value, device) for key, value in batch.items()})
+            places = [_to(value, device) for value in getattr(batch, "places", ())]
+            model(*places, **{key: _to(value, device) for key, value in batch.items()})
         elif isinstance(batch, tuple | list):
             _check_parts(model, len(batch))
             model(*(_to(value, device) for value in batch))
         else:
             model(_to(batch, device))
-    states = []
+    states = {}
     for name, module in zip(names, modules, strict=True):
         if module not in found:
             raise ExtractionError(f"Layer {name!r} is not reached in a forward pass of the model.")
@@ -259,58 +331,8 @@ def _states(model, modules, names, pool, batch, size, device) -> list[np.ndarray
         shape = tuple(found[module].shape)
         if len(shape) != 2 or shape[0] != size:
             raise ExtractionError(f"Layer {name!r}, pooled, has shape {shape}; pool must give ({size}, d).")
-        states.append(check_real(name, found[module]).astype(np.float32))
+        states[name] = check_real(name, found[module]).astype(np.float32)
     return states
-
-
-def _part_of(batch: Any, rows: slice) -> Any:
-    """Some samples of a batch as a batch of their own: a copy, as a model may change its input in place."""
-    import torch
-
-    if isinstance(batch, torch.Tensor):
-        return batch[rows].clone() if batch.dim() else batch
-    if isinstance(batch, Mapping):
-        return {key: _part_of(value, rows) for key, value in batch.items()}
-    return type(batch)(_part_of(part, rows) for part in batch) if type(batch) in (tuple, list) else batch
-
-
-def _check_alone(states: Sequence[np.ndarray], names: Sequence[str], run: Callable[[slice, int], Any]) -> None:
-    """ExtractionError where samples have other features in another batch, or at another call.
-
-    Parameters
-    ----------
-    states
-        The features of a whole batch.
-    names
-        The layers, for messages.
-    run
-        From rows of the batch and their number to the features of these alone.
-    """
-    size = len(states[0])
-    last, half = slice(size - 1, size), slice(size // 2, size)
-    try:
-        first = run(slice(0, 1), 1)
-        _compare(names, first, run(slice(0, 1), 1), states, "at another call", _REPEATED)
-        found = [(slice(0, 1), first), (last, run(last, 1))] if size > 1 else []
-    except ExtractionError:
-        raise
-    except (RuntimeError, ValueError, TypeError, IndexError):  # a model that takes no batch of one
-        found = [(half, run(half, size - size // 2))] if size >= 4 else []
-    for rows, alone in found:
-        count = len(alone[0])
-        where = "when it is alone" if count == 1 else f"in a batch of {count}"
-        _compare(names, [state[rows] for state in states], alone, states, where, _ALONE)
-
-
-def _compare(names, expected, found, states, where, tolerance) -> None:
-    for name, one, other, whole in zip(names, expected, found, states, strict=True):
-        off, largest = abs(one - other).max(), abs(whole).max()
-        if off > tolerance * largest:
-            raise ExtractionError(
-                f"Layer {name!r} gives a sample other features {where} than in a batch of {len(whole)}: they differ by "
-                f"{off / largest:.1%} of the largest. Either samples are not the first axis of its output, or the "
-                "model mixes samples or draws random numbers. Such features belong to a batch, not to a sample."
-            )
 
 
 def _to(value: Any, device: Any) -> Any:

@@ -121,6 +121,7 @@ from .runtime.compilation_cache import keep_compiled as keep_compiled
 from .stores.inspect import inspect_store as inspect_store
 from .stores.reader import FeatureStore as FeatureStore
 from .stores.reader import open_store as open_store
+from .stores.streaming import write_features_from as write_features_from
 from .stores.writer import write_features as write_features
 from .study.align import align as align
 from .study.align import align_share as align_share

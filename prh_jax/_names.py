@@ -22,6 +22,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "open_store",
     ),
     "stores.writer": ("write_features",),
+    "stores.streaming": ("write_features_from",),
     "importing": ("import_features",),
     "stores.inspect": ("inspect_store",),
     "results.alignment": (

@@ -15,7 +15,9 @@ DATA = {"METRICS", "PRH_METRICS", "SUPPORTED_METRICS"}
 NAMES = {name: f"prh_jax.{HOME[name]}" for name in HOME if name not in DATA}
 NAMES |= dict.fromkeys(prh_jax.plot.__all__, "prh_jax.plot")
 if find_spec("torch"):
-    NAMES |= {"extract_module": "extractors.module", "import_features": "extractors.importing.features"}
+    NAMES |= {"extract_module": "extractors.module", "extract_modules": "extractors.module"}
+    NAMES |= {"import_features": "extractors.importing.features", "Noised": "extractors.diffusion"}
+    NAMES |= dict.fromkeys(("torchvision_model", "open_clip_model"), "extractors.adapters")
 
 LEFT_OUT: dict[str, str] = {
     "ES01": "one line says all of many functions",

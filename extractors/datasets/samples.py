@@ -136,6 +136,11 @@ class Dataset:
         """Picture of one sample as a PIL image in RGB, as a person sees it (see `pictures`)."""
         return self._decoded("image", index, lambda picture: as_rgb(decode(picture)))
 
+    def images(self) -> Sequence[Any]:
+        """The pictures of all samples in order, each decoded when it is asked for: for `extract_module`."""
+        self.check_media("image")
+        return _Images(self)
+
     def sound(self, index: int) -> tuple[np.ndarray, int]:
         """Sound of one sample, (n,) in float32, and its rate in Hz."""
         return self._decoded("audio", index, lambda sound: sounds.decode(_bytes_of(sound)))
@@ -155,6 +160,17 @@ class Dataset:
                 f"The {noun} of sample {self.ids[index]!r} of {self.name} cannot be read ({error}). Repair it, or "
                 "leave broken samples out with --on-error skip."
             ) from error
+
+
+@dataclass(frozen=True)
+class _Images(Sequence):
+    data: Dataset
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.data.image(range(len(self.data))[index])
 
 
 def _bytes_of(file: Any) -> bytes:

@@ -77,7 +77,7 @@ def test_texts_that_are_tried_have_no_token_of_meaning():
     texts = ordinary_texts(50, {0, 7, 49})
     assert [len(text) for text in texts] == [40, 5, 40]
     assert not {0, 7, 49} & {token for text in texts for token in text} and max(map(max, texts)) < 50
-    assert settling._special_ids({"id2label": {0: "a"}, "part": {"image_token_id": 7}, "eos_token_id": [2, 3]}) == {
+    assert settling.special_ids({"id2label": {0: "a"}, "part": {"image_token_id": 7}, "eos_token_id": [2, 3]}) == {
         7,
         2,
         3,

@@ -1,0 +1,121 @@
+"""Models of torchvision and OpenCLIP by name, with their preprocessing, for `extract_module`."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .errors import ExtractionError, first_line
+
+
+class Adapted(NamedTuple):
+    """A model, the transform of its inputs, and patterns of its layers."""
+
+    model: Any
+    transform: Any
+    layers: list[str]
+
+
+_LAYERS = (
+    *("encoder.layers.*", "transformer.resblocks.*", "features.*", "layer?", "trunk.blocks.*", "trunk.stages.*"),
+    *("blocks.*", "stages.*"),
+)
+"""Patterns of the blocks or stages in the families of both libraries; the first that a model has is taken."""
+
+
+def torchvision_model(name: str, weights: str | None = None) -> Adapted:
+    """Return a torchvision classifier by name, ready for `extract_module`.
+
+    Parameters
+    ----------
+    name
+        Name of the model, such as "resnet18" or "vit_b_16".
+    weights
+        "DEFAULT" or the name of weights that torchvision fetches, the path of a state dict (.pt, .pth, read as tensors
+        alone), or None for random weights.
+
+    Returns
+    -------
+    Adapted
+        The model, its transform (of its default weights), and patterns of its blocks or stages.
+
+    Raises
+    ------
+    ExtractionError
+        If there is no such model, or its weights cannot be read.
+    """
+    from torchvision import models
+
+    if name not in models.list_models(module=models):
+        raise ExtractionError(
+            f"torchvision has no classifier {name!r}; it has {', '.join(models.list_models(module=models)[:8])} ..."
+        )
+    known = models.get_model_weights(name)
+    local = weights is not None and Path(weights).is_file()
+    try:
+        model = models.get_model(name, weights=None if local else weights)
+        if local:
+            model.load_state_dict(_tensors(str(weights)))
+    except (ValueError, KeyError, RuntimeError, OSError) as error:
+        raise ExtractionError(
+            f"The weights {weights!r} of torchvision's {name} cannot be read: {first_line(error)}"
+        ) from error
+    chosen = known[weights] if weights in known.__members__ else next(iter(known))
+    return Adapted(model.eval(), chosen.transforms(), _layers_of(model, name))
+
+
+def open_clip_model(name: str, pretrained: str | None = None, *, tower: str = "visual") -> Adapted:
+    """Return a tower of an OpenCLIP model by name, ready for `extract_module`.
+
+    Parameters
+    ----------
+    name
+        Name of the architecture, such as "ViT-B-32".
+    pretrained
+        Name of weights that OpenCLIP fetches, the path of a checkpoint, or None for random weights.
+    tower
+        "visual", or "text".
+
+    Returns
+    -------
+    Adapted
+        The tower; its transform (from a PIL image, or a text, to a tensor); and patterns of its blocks.
+
+    Raises
+    ------
+    ExtractionError
+        If there is no such model, or its weights cannot be read.
+    """
+    from .errors import require
+
+    require("open_clip", "open_clip")
+    import open_clip
+
+    if tower not in ("visual", "text"):
+        raise ExtractionError(f'The towers of OpenCLIP are "visual" and "text", not {tower!r}.')
+    try:
+        model, _, preprocess = open_clip.create_model_and_transforms(
+            name, pretrained=pretrained, force_custom_text=tower == "text"
+        )
+    except (ValueError, KeyError, RuntimeError, OSError) as error:
+        raise ExtractionError(f"OpenCLIP's {name} ({pretrained}) cannot be made: {first_line(error)}") from error
+    if tower == "visual":
+        return Adapted(model.visual.eval(), preprocess, _layers_of(model.visual, name))
+    tokenizer = open_clip.get_tokenizer(name)
+    return Adapted(model.text.eval(), lambda text: tokenizer([text])[0], _layers_of(model.text, name))
+
+
+def _layers_of(model: Any, name: str) -> list[str]:
+    from .layers import named_layers
+
+    for pattern in _LAYERS:
+        try:
+            named_layers(model, [pattern])
+        except ExtractionError:
+            continue
+        return [pattern]
+    raise ExtractionError(f"The blocks of {name} are not known: name its layers yourself, as in model.named_modules().")
+
+
+def _tensors(path: str) -> Any:
+    import torch
+
+    return torch.load(path, map_location="cpu", weights_only=True)

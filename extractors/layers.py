@@ -1,0 +1,88 @@
+"""Layers of a module by patterns of names, and poolings by name."""
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from .errors import ExtractionError
+
+
+def named_layers(model: Any, patterns: Sequence[str]) -> list[str]:
+    """Names of the submodules that patterns stand for, in the order of the patterns, and of the module within each.
+
+    `*` and `?` stand for letters of one part of a name, between dots. ExtractionError for a pattern of none.
+    """
+    everything = [name for name, _ in model.named_modules()]
+    names = [name for name in everything if name]
+    if isinstance(patterns, str) or not patterns:
+        raise ExtractionError(
+            f'layers is a list of names, such as ["blocks.*"]; it is {patterns!r}. The model has {_some(names)}.'
+        )
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        parts = pattern.split(".")
+        matches = [pattern] if pattern in everything else [name for name in names if _matches(name.split("."), parts)]
+        if not matches:
+            near = difflib.get_close_matches(pattern, names, 6, 0.5) if len(names) > 12 else []
+            raise ExtractionError(f"The model has no layer {pattern!r}; it has {_some(near or names)}.")
+        found.update(dict.fromkeys(matches))
+    return list(found)
+
+
+def _matches(name: Sequence[str], pattern: Sequence[str]) -> bool:
+    return len(name) == len(pattern) and all(map(fnmatchcase, name, pattern))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:12]) + (" ..." if len(names) > 12 else "")
+
+
+def _mean(x: Any) -> Any:
+    return {2: lambda: x, 3: lambda: x.mean(dim=1), 4: lambda: x.mean(dim=(2, 3)), 5: lambda: x.mean(dim=(2, 3, 4))}[
+        x.ndim
+    ]()
+
+
+def _max(x: Any) -> Any:
+    return {2: lambda: x, 3: lambda: x.amax(dim=1), 4: lambda: x.amax(dim=(2, 3)), 5: lambda: x.amax(dim=(2, 3, 4))}[
+        x.ndim
+    ]()
+
+
+_POOLS: dict[str, tuple[Callable[[Any], Any], tuple[int, ...], str]] = {
+    "mean": (_mean, (2, 3, 4, 5), "(batch, tokens, d) or (batch, d, places ...)"),
+    "max": (_max, (2, 3, 4, 5), "(batch, tokens, d) or (batch, d, places ...)"),
+    "cls": (lambda x: x[:, 0], (3,), "(batch, tokens, d)"),
+    "last": (lambda x: x[:, -1], (3,), "(batch, tokens, d)"),
+    "flatten": (lambda x: x.flatten(1), (2, 3, 4, 5), "(batch, ...)"),
+    "none": (lambda x: x, (2,), "(batch, d)"),
+}
+
+
+def named_pool(name: str) -> Callable[[Any], Any]:
+    """The function of a pooling by name, in float32; ExtractionError for a name that is not known."""
+    if name not in _POOLS:
+        raise ExtractionError(f"Unknown pooling {name!r}; choose one of {', '.join(_POOLS)}, or give a function.")
+    function, dimensions, shapes = _POOLS[name]
+
+    def pool(output: Any) -> Any:
+        tensor = first_tensor(output)
+        if tensor.ndim not in dimensions:
+            raise ValueError(f'the pooling "{name}" reads {shapes}, not {tuple(tensor.shape)}')
+        return function(tensor.float())
+
+    return pool
+
+
+def first_tensor(output: Any) -> Any:
+    """The output of a layer, or the first tensor in it where it is a tuple, a list or a mapping."""
+    import torch
+
+    if isinstance(output, torch.Tensor):
+        return output
+    parts = output.values() if isinstance(output, Mapping) else output if isinstance(output, tuple | list) else ()
+    for part in parts:
+        if isinstance(part, torch.Tensor):
+            return part
+    raise TypeError("it holds no tensor")

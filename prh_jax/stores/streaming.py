@@ -1,0 +1,317 @@
+"""Features of one batch after another into a store: resumable, in one order, and of each sample alone."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import StoreError
+from ..runtime.progress import progress_bar
+from .checks import check_ids, check_real
+from .layout import Layer
+from .reader import FeatureStore, open_store
+from .target import check_target
+from .writer import FeatureWriter, open_writer
+
+_ALONE, _REPEATED = 0.05, 1e-3
+"""Largest differences, of the largest feature: of another batch, where bfloat16 in deep networks stays below, and other
+axes and dropout above; and of the same batch again."""
+
+Run = Callable[[Any, range], Mapping[str, np.ndarray]]
+"""From a batch, and the rows that it is of, to the features (batch, d) of each layer by name."""
+
+
+def write_features_from(
+    path: str | Path,
+    function: Callable[[Any], Mapping[str, Any]],
+    loader: Iterable[Any],
+    *,
+    ids: Sequence[str],
+    spec: Mapping[str, Any],
+    layers: Sequence[str] | None = None,
+    dtype: str = "float32",
+    overwrite: bool = False,
+    quiet: bool | None = None,
+) -> FeatureStore:
+    """Write the features that a function gives of each batch to a store. The same call resumes a stopped run.
+
+    The function is of any library: a jitted function of JAX, a Keras model, numpy.
+
+    Parameters
+    ----------
+    path
+        Path of the store.
+    function
+        From a batch to the features of each layer, a mapping of names to arrays (batch, d) of real numbers. `jax.jit`
+        sorts the names of a mapping: layers whose names are sorted are put in the order of the numbers in them, so that
+        "block 2" comes before "block 10". `layers` gives any other order.
+    loader
+        Batches in the order of the ids, each as long as its first array. It is read from the start each time.
+    ids
+        An id for each sample.
+    spec
+        Origin of the features: {"model": ..., "modality": ..., "pool": ...} and any other settings.
+    layers
+        Names of the layers in their order; None as above.
+    dtype
+        Type in which features are stored.
+    overwrite
+        Replace a store of other features.
+    quiet
+        Show no progress; None shows it where somebody watches.
+
+    Returns
+    -------
+    FeatureStore
+        The store, opened.
+
+    Raises
+    ------
+    StoreError
+        If the loader shuffles, or its number of samples is not that of the ids, or the features of the first sample
+        change when it is alone in its batch. Also if the store at `path` holds something else.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp, numpy as np, tempfile
+    >>> from prh_jax import write_features_from
+    >>> layers = jax.jit(lambda x: {"square": x**2, "sum": x.sum(axis=1, keepdims=True)})
+    >>> images = np.arange(12.0).reshape(4, 3)
+    >>> store = write_features_from(
+    ...     tempfile.mkdtemp() + "/toy.zarr", layers, [images[:2], images[2:]], ids=["a", "b", "c", "d"],
+    ...     spec={"model": "toy", "modality": "vision", "pool": "none"}, quiet=True,
+    ... )
+    >>> store.read_layer(1)[:, 0]
+    array([ 3., 12., 21., 30.], dtype=float32)
+    """
+    check_order(loader, StoreError)
+
+    def run(batch: Any, rows: range) -> Mapping[str, np.ndarray]:
+        found = function(batch)
+        if not isinstance(found, Mapping) or not found:
+            raise StoreError(
+                f"The function returns {type(found).__name__}, where a mapping of layers' names to arrays is due: "
+                '{"block 1": features, ...}.'
+            )
+        named = {str(name): values for name, values in found.items()}
+        order = _in_order(list(named)) if layers is None else list(layers)
+        if sorted(order) != sorted(named):
+            raise StoreError(f"layers names {', '.join(order)}, and the function returns {', '.join(named)}.")
+        return {name: _features(name, named[name], len(rows)) for name in order}
+
+    stream = Stream(path, run, ids=ids, spec=spec, dtype=dtype, overwrite=overwrite)
+    return stream_all([stream], loader, quiet=quiet)[0]
+
+
+def _in_order(names: list[str]) -> list[str]:
+    """Sorted names by the numbers in them; others as they are."""
+    if names != sorted(names):
+        return names
+    return sorted(
+        names,
+        key=lambda name: [(part.isdigit(), int(part) if part.isdigit() else part) for part in re.split(r"(\d+)", name)],
+    )
+
+
+def _features(name: str, values: Any, size: int) -> np.ndarray:
+    array = check_real(name, values)
+    if array.ndim != 2 or len(array) != size:
+        raise StoreError(f"Layer {name!r} has shape {array.shape}; the features of {size} samples are ({size}, d).")
+    return array.astype(np.float32)
+
+
+class Stream:
+    """One store that is written from batches.
+
+    Parameters
+    ----------
+    path, ids, spec, dtype, overwrite
+        As of `write_features_from`.
+    run
+        From a batch and the rows that it is of to the features of each layer.
+    error
+        Class of errors that are raised.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        run: Run,
+        *,
+        ids: Sequence[str],
+        spec: Mapping[str, Any],
+        dtype: str,
+        overwrite: bool,
+        error: type[ValueError] = StoreError,
+    ):
+        check_target(Path(path))
+        self.path, self.run, self.ids, self.spec = path, run, check_ids(ids), spec
+        self.dtype, self.overwrite, self.error = dtype, overwrite, error
+        self.writer: FeatureWriter | None = None
+        self.held: list[np.ndarray] = []
+        self.start = 0
+
+    def feed(self, batch: Any) -> None:
+        """Take the next batch: its features are made where they belong to a block that is not done."""
+        size = _length(batch, self.error)
+        rows = range(self.start, self.start + size)
+        if rows.stop > len(self.ids):
+            raise self.error(f"The loader gives more samples than the {len(self.ids)} ids.")
+        if self.writer is None:
+            copy = _part_of(batch, slice(None))  # a model may change its input in place
+            found = self.run(batch, rows)
+            self._check_alone(copy, found, rows)
+            layers = [Layer(name, int(state.shape[1])) for name, state in found.items()]
+            self.writer = open_writer(
+                self.path, spec=self.spec, ids=self.ids, layers=layers, dtype=self.dtype, overwrite=self.overwrite
+            )
+            states = list(found.values())
+        elif self._wanted(rows):
+            found = self.run(batch, rows)
+            shapes = [(name, state.shape[1]) for name, state in found.items()]
+            if shapes != [(layer.name, layer.dim) for layer in self.writer.layers]:
+                raise self.error(
+                    f"The batch of rows {rows.start} to {rows.stop - 1} has other layers, or layers of other widths, "
+                    "than the first one."
+                )
+            states = list(found.values())
+        else:
+            states = [np.full((size, layer.dim), np.nan, np.float32) for layer in self.writer.layers]
+        self.held = states if not self.held else [np.concatenate(pair) for pair in zip(self.held, states, strict=True)]
+        self.start = rows.stop
+        self._write_whole()
+
+    def finish(self) -> FeatureStore:
+        """The store, complete; an error where the loader gave fewer samples than there are ids."""
+        if self.writer is None or self.start < len(self.ids):
+            raise self.error(
+                f"The loader gives {self.start} samples, but there are {len(self.ids)} ids. Blocks done are kept."
+            )
+        if not self.writer.complete:
+            self.writer.finish()
+        return open_store(self.path)
+
+    def _wanted(self, rows: range) -> bool:
+        """Whether rows belong to a block that is not done."""
+        assert self.writer is not None
+        blocks = (self.writer.blocks[block] for block in self.writer.pending())
+        return any(block.start < rows.stop and rows.start < block.stop for block in blocks)
+
+    def _write_whole(self) -> None:
+        """Write the blocks that the rows held make whole; keep the rows left over."""
+        assert self.writer is not None
+        first = self.start - len(self.held[0])
+        for block, rows in enumerate(self.writer.blocks):
+            if rows.start == first and rows.stop <= self.start:
+                if block in self.writer.pending():
+                    self.writer.write_block(block, [array[: rows.stop - first] for array in self.held])
+                self.held, first = [array[rows.stop - first :] for array in self.held], rows.stop
+
+    def _check_alone(self, batch: Any, whole: Mapping[str, np.ndarray], rows: range) -> None:
+        """Raise an error where samples have other features in another batch, or at another call."""
+        size = len(rows)
+
+        def part(where: slice) -> Mapping[str, np.ndarray]:
+            return self.run(_part_of(batch, where), rows[where])
+
+        last, half = slice(size - 1, size), slice(size // 2, size)
+        try:
+            first = part(slice(0, 1))
+            self._compare(first, part(slice(0, 1)), whole, "at another call", _REPEATED)
+            found = [(slice(0, 1), first), (last, part(last))] if size > 1 else []
+        except self.error:
+            raise
+        except (RuntimeError, ValueError, TypeError, IndexError):  # a model that takes no batch of one
+            found = [(half, part(half))] if size >= 4 else []
+        for where, alone in found:
+            count = len(rows[where])
+            expected = {name: state[where] for name, state in whole.items()}
+            self._compare(
+                expected, alone, whole, "when it is alone" if count == 1 else f"in a batch of {count}", _ALONE
+            )
+
+    def _compare(self, expected, found, whole, where, tolerance) -> None:
+        for name, one in expected.items():
+            off, largest = abs(one - found[name]).max(), abs(whole[name]).max()
+            if off > tolerance * largest:
+                raise self.error(
+                    f"Layer {name!r} gives a sample other features {where} than in a batch of {len(whole[name])}: they "
+                    f"differ by {off / largest:.1%} of the largest. Either samples are not the first axis of its "
+                    "output, or the model mixes samples or draws random numbers. Such features belong to a batch, not "
+                    "to a sample."
+                )
+
+
+def stream_all(streams: Sequence[Stream], loader: Iterable[Any], *, quiet: bool | None = None) -> list[FeatureStore]:
+    """Feed each batch of a loader to several stores, which are then complete."""
+    name, total = str(streams[0].spec.get("model", Path(streams[0].path).stem)), len(streams[0].ids)
+    with progress_bar(name, "samples", total, quiet=quiet) as bar:
+        for batch in loader:
+            for stream in streams:
+                stream.feed(batch)
+            bar.update(_length(batch, streams[0].error))
+    return [stream.finish() for stream in streams]
+
+
+def check_order(loader: Iterable[Any], error: type[ValueError]) -> None:
+    """Raise an error unless two passes over the loader begin with the same samples."""
+    if isinstance(loader, Iterator):
+        return
+    first, again = (next(iter(loader), None) for _ in range(2))
+    if not _equal(first, again):
+        raise error(
+            "Two passes over the loader begin with other samples, and features would belong to other ids: pass "
+            "shuffle=False, or a sampler that keeps the order."
+        )
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two batches hold the same."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return set(one) == set(other) and all(_equal(one[key], other[key]) for key in one)
+    if isinstance(one, tuple | list) and isinstance(other, tuple | list):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    if hasattr(one, "shape") and hasattr(other, "shape"):
+        if tuple(one.shape) != tuple(other.shape):
+            return False
+        return bool(((one == other) | ((one != one) & (other != other))).all())
+    return bool(np.all(np.asarray(one == other)))
+
+
+def _length(batch: Any, error: type[ValueError]) -> int:
+    """Samples of a batch: the length of its first array, or of its first part where it has none."""
+    arrays = [leaf for leaf in _leaves(batch) if getattr(leaf, "shape", ()) != ()]
+    if arrays:
+        return len(arrays[0])
+    if isinstance(batch, Mapping):
+        batch = next(iter(batch.values()))
+    try:
+        return len(batch[0]) if isinstance(batch, tuple | list) else len(batch)
+    except (TypeError, IndexError) as cause:
+        raise error(
+            f"The loader gives {type(batch).__name__} {batch!r:.60}, where a batch is a tensor or array, or a tuple, "
+            "list or dict of such."
+        ) from cause
+
+
+def _leaves(batch: Any) -> Iterator[Any]:
+    if isinstance(batch, Mapping):
+        batch = batch.values()
+    elif not isinstance(batch, tuple | list):
+        yield batch
+        return
+    for part in batch:
+        yield from _leaves(part)
+
+
+def _part_of(batch: Any, rows: slice) -> Any:
+    """Some samples of a batch as a batch of their own, a copy."""
+    if getattr(batch, "shape", ()) != ():
+        part = batch[rows]
+        copied = getattr(part, "clone", None) or getattr(part, "copy", None)
+        return part if copied is None else copied()
+    if isinstance(batch, Mapping):
+        return {key: _part_of(value, rows) for key, value in batch.items()}
+    return type(batch)(_part_of(part, rows) for part in batch) if type(batch) in (tuple, list) else batch

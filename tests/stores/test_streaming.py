@@ -1,0 +1,149 @@
+"""Features of a jitted function over a loader: Flax, Equinox and Haiku models by their own intermediates."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import prh_jax
+
+N = 300
+IDS = [f"s{i}" for i in range(N)]
+X = np.random.default_rng(0).standard_normal((N, 6)).astype(np.float32)
+SPEC = {"model": "net", "modality": "vision", "pool": "none"}
+
+
+def batches(size=32):
+    return [X[i : i + size] for i in range(0, N, size)]
+
+
+def write(path, function, loader=None, **more):
+    return prh_jax.write_features_from(
+        path, function, loader or batches(), quiet=True, **{"ids": IDS, "spec": SPEC} | more
+    )
+
+
+def flax_model():
+    nnx = pytest.importorskip("flax.nnx")
+
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.a, self.b = nnx.Linear(6, 5, rngs=rngs), nnx.Linear(5, 4, rngs=rngs)
+
+        def __call__(self, x):
+            x = nnx.tanh(self.a(x))
+            self.sow(nnx.Intermediate, "hidden", x)
+            return self.b(x)
+
+    net = Net(nnx.Rngs(0))
+
+    @nnx.jit
+    def layers(net, x):
+        y = net(x)
+        (hidden,) = nnx.pop(net, nnx.Intermediate)["hidden"].get_value()
+        return {"hidden": hidden, "out": y}
+
+    def direct(x):
+        hidden = nnx.tanh(net.a(x))
+        return [hidden, net.b(hidden)]
+
+    return lambda x: layers(net, x), direct
+
+
+def equinox_model():
+    eqx = pytest.importorskip("equinox")
+    a, b = eqx.nn.Linear(6, 5, key=jax.random.key(0)), eqx.nn.Linear(5, 4, key=jax.random.key(1))
+
+    def one(x):
+        hidden = jnp.tanh(a(x))
+        return {"hidden": hidden, "out": b(hidden)}
+
+    def direct(x):
+        hidden = np.tanh(x @ np.asarray(a.weight).T + np.asarray(a.bias))
+        return [hidden, hidden @ np.asarray(b.weight).T + np.asarray(b.bias)]
+
+    return eqx.filter_jit(jax.vmap(one)), direct
+
+
+def haiku_model():
+    hk = pytest.importorskip("haiku")
+
+    def forward(x):
+        hidden = jnp.tanh(hk.Linear(5, name="a")(x))
+        return {"hidden": hidden, "out": hk.Linear(4, name="b")(hidden)}
+
+    net = hk.without_apply_rng(hk.transform(forward))
+    weights = net.init(jax.random.key(0), X[:1])
+    plain = jax.tree.map(np.asarray, weights)
+
+    def direct(x):
+        hidden = np.tanh(x @ plain["a"]["w"] + plain["a"]["b"])
+        return [hidden, hidden @ plain["b"]["w"] + plain["b"]["b"]]
+
+    return jax.jit(lambda x: net.apply(weights, x)), direct
+
+
+@pytest.mark.parametrize("make", [flax_model, equinox_model, haiku_model])
+def test_layers_of_jax_models(make, tmp_path):
+    function, direct = make()
+    store = write(tmp_path / "a.zarr", function)
+    assert [layer.name for layer in store.layers] == ["hidden", "out"] and list(store.ids) == IDS
+    for layer, expected in enumerate(direct(X)):
+        np.testing.assert_allclose(store.read_layer(layer), expected, rtol=0, atol=2e-6)
+
+
+def test_layers_keep_their_order_under_jit(tmp_path):
+    names = [f"block {i}" for i in range(11)] + ["head"]
+    function = jax.jit(lambda x: dict.fromkeys(names, x))
+    assert [layer.name for layer in write(tmp_path / "a.zarr", function).layers] == names
+    store = write(tmp_path / "b.zarr", lambda x: {"z": x, "b 10": x, "b 2": x})
+    assert [layer.name for layer in store.layers] == ["z", "b 10", "b 2"]
+    store = write(tmp_path / "c.zarr", function, layers=names[::-1])
+    assert [layer.name for layer in store.layers] == names[::-1]
+    with pytest.raises(prh_jax.StoreError, match="layers names head, and the function returns"):
+        write(tmp_path / "d.zarr", function, layers=["head"])
+
+
+def test_a_stopped_run_goes_on(tmp_path):
+    calls = []
+
+    def function(x):
+        calls.append(len(x))
+        if len(calls) == stop:
+            raise KeyboardInterrupt
+        return {"double": 2 * x, "sum": x.sum(axis=1, keepdims=True)}
+
+    stop = 12
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "a.zarr", function)
+    calls, stop = [], None
+    store = write(tmp_path / "a.zarr", function)
+    # the first batch, three calls for samples alone, and the two batches of the second block: rows 256 to 299
+    assert calls == [32, 1, 1, 1, 32, 12]
+    np.testing.assert_array_equal(store.read_layer(0), 2 * X)
+    np.testing.assert_array_equal(store.read_layer(1), X.sum(axis=1, keepdims=True))
+
+
+def test_functions_and_loaders_that_cannot_be_read(tmp_path):
+    rng = np.random.default_rng(0)
+
+    class Shuffled:
+        def __iter__(self):
+            return iter([X[rng.permutation(N)]])
+
+    def fails(message, function=lambda x: {"a": x}, loader=None, **more):
+        with pytest.raises(prh_jax.StoreError, match=message):
+            write(tmp_path / "s.zarr", function, loader, **more)
+        assert not (tmp_path / "s.zarr").exists()
+
+    fails("returns list, where a mapping", lambda x: [x])
+    fails(r"'a' has shape \(6,\); the features of 32", lambda x: {"a": x.mean(axis=0)})
+    fails("other features when it is alone", lambda x: {"a": x - x.mean(axis=0)})
+    fails("other features at another call", lambda x: {"a": x + rng.standard_normal(x.shape)})
+    fails("Two passes over the loader begin with other samples", loader=Shuffled())
+    fails("more samples than the 3 ids", ids=["a", "b", "c"])
+    with pytest.raises(prh_jax.StoreError, match="gives 64 samples, but there are 300 ids. Blocks done are kept"):
+        write(tmp_path / "t.zarr", lambda x: {"a": x}, batches()[:2])
+    widths = iter([6] * 4 + [5] * 99)
+    with pytest.raises(prh_jax.StoreError, match="rows 32 to 63 has other layers"):
+        write(tmp_path / "u.zarr", lambda x: {"a": x[:, : next(widths)]})
