@@ -58,7 +58,7 @@ def torchvision_model(name: str, weights: str | None = None) -> Adapted:
         raise ExtractionError(
             f"The weights {weights!r} of torchvision's {name} cannot be read: {first_line(error)}"
         ) from error
-    chosen = known[weights] if weights in known.__members__ else next(iter(known))
+    chosen = known[str(weights)] if str(weights) in known.__members__ else next(iter(known))
     return Adapted(model.eval(), chosen.transforms(), _layers_of(model, name))
 
 
@@ -92,11 +92,12 @@ def open_clip_model(name: str, pretrained: str | None = None, *, tower: str = "v
     if tower not in ("visual", "text"):
         raise ExtractionError(f'The towers of OpenCLIP are "visual" and "text", not {tower!r}.')
     try:
-        model, _, preprocess = open_clip.create_model_and_transforms(
+        made: Any = open_clip.create_model_and_transforms(
             name, pretrained=pretrained, force_custom_text=tower == "text"
         )
     except (ValueError, KeyError, RuntimeError, OSError) as error:
         raise ExtractionError(f"OpenCLIP's {name} ({pretrained}) cannot be made: {first_line(error)}") from error
+    model, _, preprocess = made
     if tower == "visual":
         return Adapted(model.visual.eval(), preprocess, _layers_of(model.visual, name))
     tokenizer = open_clip.get_tokenizer(name)

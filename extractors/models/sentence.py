@@ -38,7 +38,7 @@ def own_pooling(name: str) -> str:
 
 
 def _json_of(name: str, file: str) -> Any:
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     if Path(name).is_dir():
         path = Path(name) / file

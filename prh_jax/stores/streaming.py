@@ -274,9 +274,10 @@ def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, tuple | list) and isinstance(other, tuple | list):
         return len(one) == len(other) and all(map(_equal, one, other))
     if hasattr(one, "shape") and hasattr(other, "shape"):
-        if tuple(one.shape) != tuple(other.shape):
+        a: Any = one
+        if tuple(a.shape) != tuple(other.shape):
             return False
-        return bool(((one == other) | ((one != one) & (other != other))).all())
+        return bool(((a == other) | ((a != a) & (other != other))).all())
     return bool(np.all(np.asarray(one == other)))
 
 
