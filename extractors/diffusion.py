@@ -36,8 +36,10 @@ class Noised:
         """Return the arguments of the model: the noisy batch, the timestep of each sample, and the condition."""
         import torch
 
-        given = dict(batch) if isinstance(batch, Mapping) else {}
-        clean = given.pop(next(iter(given))) if given else batch[0] if isinstance(batch, tuple | list) else batch
+        given: dict[str, Any] = dict(batch) if isinstance(batch, Mapping) else {}
+        clean: Any = batch[0] if isinstance(batch, tuple | list) else batch
+        if given:
+            clean = given.pop(next(iter(given)))
         noise = torch.stack([self.noise(row, clean[0].shape) for row in rows]).to(clean.device, clean.dtype)
         kind = torch.long if isinstance(timestep, int) else torch.float32
         times = torch.full((len(rows),), timestep, dtype=kind, device=clean.device)
