@@ -3,20 +3,23 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .errors import ExtractionError, first_line
+from .errors import ExtractionError, first_line, require
+from .layers import named_layers
 
 
 class Adapted(NamedTuple):
-    """A model, the transform of its inputs, and patterns of its layers."""
+    """A model, the transform of its inputs, patterns of its layers, and a pooling that reads them."""
 
     model: Any
     transform: Any
     layers: list[str]
+    pool: str
 
 
 _LAYERS = (
-    *("encoder.layers.*", "transformer.resblocks.*", "features.*", "layer?", "trunk.blocks.*", "trunk.stages.*"),
-    *("blocks.*", "stages.*"),
+    *("encoder.layers.*", "transformer.resblocks.*", "transformer.encoder.layer.*", "features.*", "layer[1-4]"),
+    *("layers.*", "trunk.blocks.*", "trunk.stages.*", "trunk.layers.*", "blocks.*", "stages.*", "stage?"),
+    *("trunk_output.*", "inception*", "Mixed_*"),
 )
 """Patterns of the blocks or stages in the families of both libraries; the first that a model has is taken."""
 
@@ -35,7 +38,8 @@ def torchvision_model(name: str, weights: str | None = None) -> Adapted:
     Returns
     -------
     Adapted
-        The model, its transform (of its default weights), and patterns of its blocks or stages.
+        The model, its `transform` (that of the weights, or of the default ones), `layers`, which are patterns of its
+        blocks or stages, and `pool`, the name of a pooling that reads them.
 
     Raises
     ------
@@ -58,8 +62,9 @@ def torchvision_model(name: str, weights: str | None = None) -> Adapted:
         raise ExtractionError(
             f"The weights {weights!r} of torchvision's {name} cannot be read: {first_line(error)}"
         ) from error
-    chosen = known[str(weights)] if str(weights) in known.__members__ else next(iter(known))
-    return Adapted(model.eval(), chosen.transforms(), _layers_of(model, name))
+    member = str(weights).rpartition(".")[2]  # also by its whole name, ResNet18_Weights.IMAGENET1K_V1
+    chosen = known[member] if member in known.__members__ else known["DEFAULT"]
+    return _adapted(model, chosen.transforms())
 
 
 def open_clip_model(name: str, pretrained: str | None = None, *, tower: str = "visual") -> Adapted:
@@ -77,15 +82,14 @@ def open_clip_model(name: str, pretrained: str | None = None, *, tower: str = "v
     Returns
     -------
     Adapted
-        The tower; its transform (from a PIL image, or a text, to a tensor); and patterns of its blocks.
+        The tower, its `transform` (from a PIL image, or a text, to a tensor), `layers`, which are patterns of its
+        blocks, and `pool`, the name of a pooling that reads them.
 
     Raises
     ------
     ExtractionError
         If there is no such model, or its weights cannot be read.
     """
-    from .errors import require
-
     require("open_clip", "open_clip")
     import open_clip
 
@@ -99,21 +103,26 @@ def open_clip_model(name: str, pretrained: str | None = None, *, tower: str = "v
         raise ExtractionError(f"OpenCLIP's {name} ({pretrained}) cannot be made: {first_line(error)}") from error
     model, _, preprocess = made
     if tower == "visual":
-        return Adapted(model.visual.eval(), preprocess, _layers_of(model.visual, name))
+        return _adapted(model.visual, preprocess)
     tokenizer = open_clip.get_tokenizer(name)
-    return Adapted(model.text.eval(), lambda text: tokenizer([text])[0], _layers_of(model.text, name))
+    return _adapted(model.text, lambda text: tokenizer([text])[0])
 
 
-def _layers_of(model: Any, name: str) -> list[str]:
-    from .layers import named_layers
+def _adapted(model: Any, transform: Any) -> Adapted:
+    # the blocks of Swin give (batch, height, width, d)
+    pool = "mean_channels_last" if any("Swin" in type(part).__name__ for part in model.modules()) else "mean"
+    return Adapted(model.eval(), transform, _layers_of(model), pool)
 
+
+def _layers_of(model: Any) -> list[str]:
+    """The pattern of a model's blocks or stages; none where they are not known, and the caller names layers."""
     for pattern in _LAYERS:
         try:
             named_layers(model, [pattern])
         except ExtractionError:
             continue
         return [pattern]
-    raise ExtractionError(f"The blocks of {name} are not known: name its layers yourself, as in model.named_modules().")
+    return []
 
 
 def _tensors(path: str) -> Any:

@@ -1,41 +1,63 @@
 """Noisy inputs of diffusion models: the noise of a sample is its own, whatever batch it is in."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
+
+from .errors import ExtractionError, first_line
 
 
 class Noised:
     """Make the inputs of a diffusion model at a timestep, for `extract_module(inputs=, timesteps=)`.
 
+    The model is called with the noisy batch, and by name with `timestep`, one for each sample, and the condition.
+
     Parameters
     ----------
     scheduler
-        A scheduler of diffusers, or any object with `add_noise(samples, noise, timesteps)`.
+        A scheduler of diffusers, or any object with `add_noise(samples, noise, timesteps)`, or, for flow matching,
+        `scale_noise(samples, timesteps, noise)`.
     seed
         The noise of sample i is drawn from (seed, i). It is the same at every timestep, in every batch, and in a run
         that was resumed.
     condition
-        Further arguments of the model for one sample, such as `{"class_labels": 1000}`: a number becomes a tensor of
-        one for each sample, a tensor is repeated for each sample. DiT reads the number of its classes as "no class".
+        Further arguments of the model that all samples share, such as `{"class_labels": 1000}`: a number becomes a
+        tensor with one value for each sample, a tensor is repeated for each sample. DiT reads the number of its classes
+        as "no class". Arguments that differ between samples come with them: if a batch is a dict, its first value is
+        noised, and the others are arguments by name.
     """
 
     def __init__(self, scheduler: Any, *, seed: int = 0, condition: Mapping[str, Any] | None = None):
         self.scheduler, self.seed, self.condition = scheduler, seed, dict(condition or {})
 
-    def __call__(self, batch: Any, rows: range, timestep: int) -> dict[str, Any]:
+    def __call__(self, batch: Any, rows: range, timestep: float) -> dict[str, Any]:
         """Return the arguments of the model: the noisy batch, the timestep of each sample, and the condition."""
         import torch
 
-        clean = batch[0] if isinstance(batch, tuple | list) else batch
+        given: dict[str, Any] = dict(batch) if isinstance(batch, Mapping) else {}
+        clean: Any = batch[0] if isinstance(batch, tuple | list) else batch
+        if given:
+            clean = given.pop(next(iter(given)))
         noise = torch.stack([self.noise(row, clean[0].shape) for row in rows]).to(clean.device, clean.dtype)
-        times = torch.full((len(rows),), timestep, dtype=torch.long, device=clean.device)
-        noisy = self.scheduler.add_noise(clean, noise, times)
-        given = {name: _repeated(value, len(rows), clean.device) for name, value in self.condition.items()}
-        return _Positional((noisy, times), given)  # the first argument has another name in each family
+        kind = torch.long if isinstance(timestep, int) else torch.float32
+        times = torch.full((len(rows),), timestep, dtype=kind, device=clean.device)
+        try:
+            if hasattr(self.scheduler, "add_noise"):
+                noisy = self.scheduler.add_noise(clean, noise, times)
+            else:
+                noisy = self.scheduler.scale_noise(clean, times, noise)
+        except (IndexError, RuntimeError) as error:
+            raise ExtractionError(
+                f"{type(self.scheduler).__name__} has no timestep {timestep} ({first_line(error)[:-1]}). Take whole "
+                "numbers below its num_train_timesteps, or some of its `timesteps`."
+            ) from error
+        given |= {name: _repeated(value, len(rows), clean.device) for name, value in self.condition.items()}
+        return _Positional((noisy,), {"timestep": times, **given})  # the first argument's name depends on the family
 
     def noise(self, row: int, shape: Any) -> Any:
         """Return the noise of one sample, in float32."""
-        import numpy as np
         import torch
 
         return torch.from_numpy(np.random.default_rng([self.seed, row]).standard_normal(tuple(shape), np.float32))
@@ -44,8 +66,8 @@ class Noised:
         """Return the record of the scheduler, the seed and the condition, for a store."""
         config = getattr(self.scheduler, "config", None)
         plain = {k: v for k, v in dict(config or {}).items() if isinstance(v, int | float | str | bool) or v is None}
-        named = {k: v if isinstance(v, int | float | str) else type(v).__name__ for k, v in self.condition.items()}
-        return {"scheduler": type(self.scheduler).__name__, **plain, "noise_seed": self.seed, "condition": named}
+        condition = {name: _recorded(value) for name, value in self.condition.items()}
+        return {"scheduler": type(self.scheduler).__name__, **plain, "noise_seed": self.seed, "condition": condition}
 
 
 class _Positional(dict):
@@ -62,3 +84,11 @@ def _repeated(value: Any, count: int, device: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return value.to(device)[None].expand(count, *value.shape)
     return torch.full((count,), value, device=device)
+
+
+def _recorded(value: Any) -> Any:
+    """A number, or the shape and the hash of a tensor: a run with another prompt is no resumed one."""
+    if not hasattr(value, "detach"):
+        return value
+    array = value.detach().cpu().float().numpy()
+    return {"shape": list(array.shape), "sha256": hashlib.sha256(array.tobytes()).hexdigest()}

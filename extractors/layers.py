@@ -1,5 +1,6 @@
 """Layers of a module by patterns of names, and poolings by name."""
 
+import dataclasses
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -53,6 +54,11 @@ def _max(x: Any) -> Any:
 _POOLS: dict[str, tuple[Callable[[Any], Any], tuple[int, ...], str]] = {
     "mean": (_mean, (2, 3, 4, 5), "(batch, tokens, d) or (batch, d, places ...)"),
     "max": (_max, (2, 3, 4, 5), "(batch, tokens, d) or (batch, d, places ...)"),
+    "mean_channels_last": (
+        lambda x: x.flatten(1, -2).mean(dim=1),
+        (3, 4, 5),
+        "(batch, tokens, d) or (batch, places ..., d)",
+    ),
     "cls": (lambda x: x[:, 0], (3,), "(batch, tokens, d)"),
     "last": (lambda x: x[:, -1], (3,), "(batch, tokens, d)"),
     "flatten": (lambda x: x.flatten(1), (2, 3, 4, 5), "(batch, ...)"),
@@ -76,11 +82,13 @@ def named_pool(name: str) -> Callable[[Any], Any]:
 
 
 def first_tensor(output: Any) -> Any:
-    """The output of a layer, or the first tensor in it where it is a tuple, a list or a mapping."""
+    """The output of a layer, or the first tensor in it where it is a tuple, a list, a mapping or a dataclass."""
     import torch
 
     if isinstance(output, torch.Tensor):
         return output
+    if dataclasses.is_dataclass(output) and not isinstance(output, Mapping):
+        output = vars(output)
     parts = output.values() if isinstance(output, Mapping) else output if isinstance(output, tuple | list) else ()
     for part in parts:
         if isinstance(part, torch.Tensor):

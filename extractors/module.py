@@ -1,9 +1,8 @@
 """Features of any torch module of your own, written like those of the models that are known."""
 
 import inspect
-import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from prh_jax.stores.checks import check_ids, check_real
+from prh_jax.stores.checks import check_real
 from prh_jax.stores.reader import FeatureStore
-from prh_jax.stores.streaming import Stream, check_order, stream_all
+from prh_jax.stores.streaming import Stream, is_texts, stream_all
 
 from .errors import ExtractionError
 from .layers import named_layers, named_pool
+from .loaders import batches_of, check_kept_order, device_of, ids_of
 from .models.pooling import forward_hooks
 
 
@@ -48,7 +48,7 @@ def extract_module(
     *,
     layers: Sequence[str],
     pool: str | Callable[[Any], Any],
-    ids: Sequence[str],
+    ids: Sequence[str] | None = None,
     spec: Mapping[str, Any],
     dtype: str = "float32",
     device: Any = None,
@@ -76,14 +76,14 @@ def extract_module(
         `"blocks.*"` are the blocks, without their own parts.
     pool
         "mean" (over tokens, or over the places of a feature map), "cls" (the first token), "last", "max", "flatten", or
-        "none" for outputs that are (batch, d). Or a function from a layer's output to (batch, d). If the output is a
-        tuple or a dict, a pooling by name takes its first tensor. It reads (batch, tokens, d) and (batch, d, height,
-        width).
+        "none" for outputs that are (batch, d). These read (batch, tokens, d) and (batch, d, height, width);
+        "mean_channels_last" reads (batch, height, width, d). If the output is a tuple, a dict or a dataclass, a pooling
+        by name takes its first tensor. Or a function from a layer's output to (batch, d).
     ids
-        An id for each sample.
+        An id for each sample. With `batch_size`, None takes the ids of the data set (`.ids`), or numbers from 0.
     spec
-        Origin of the features: {"model": ..., "modality": ..., "pool": ...} and any other settings. A pooling by name
-        is added to it.
+        Origin of the features: {"model": ..., "modality": ..., "pool": ...} and any other settings. A pooling by name,
+        the timesteps and the record of `inputs` are added to it.
     dtype
         Type in which features are stored.
     device
@@ -98,7 +98,7 @@ def extract_module(
         From a batch, its rows (a range) and, with `timesteps`, a timestep to the arguments of the model, a dict, tuple
         or tensor: `extractors.Noised` makes noisy inputs of diffusion models. None gives the batch itself.
     timesteps
-        Runs the model once at each; a layer becomes several, named as `"blocks.3@250"`.
+        Numbers. The model runs once at each, and a layer becomes several, with names such as `"blocks.3@250"`.
     quiet
         Show no progress; None shows it where somebody watches.
 
@@ -134,7 +134,7 @@ def extract_modules(
     targets: Sequence[Target],
     loader: Any,
     *,
-    ids: Sequence[str],
+    ids: Sequence[str] | None = None,
     dtype: str = "float32",
     device: Any = None,
     overwrite: bool = False,
@@ -165,13 +165,13 @@ def extract_modules(
 
     if not targets:
         raise ExtractionError("No modules were given to extract.")
-    ids = check_ids(ids)
+    ids = ids_of(loader, ids, batch_size)
     if batch_size is not None:
-        loader = _batches(loader, transform, batch_size)
+        loader = batches_of(loader, transform, batch_size)
     elif transform is not None:
         raise ExtractionError("transform is for samples: give batch_size too, or a loader that transforms them itself.")
     runs = [_run_of(target, device) for target in targets]
-    _check_order(loader, len(ids))
+    check_kept_order(loader, len(ids))
     streams = [
         Stream(
             target.path,
@@ -192,12 +192,32 @@ def extract_modules(
 
 
 def _spec_of(target: Target) -> dict[str, Any]:
+    """The spec of a target with the settings that are known; ExtractionError where it says otherwise."""
     own: dict[str, Any] = {"pool": target.pool} if isinstance(target.pool, str) else {}
     if target.timesteps is not None:
-        own["timesteps"] = list(target.timesteps)
+        own["timesteps"] = _numbers(target.timesteps)
     if hasattr(target.inputs, "spec"):
         own["inputs"] = target.inputs.spec()  # type: ignore[union-attr]
-    return {**own, **target.spec}
+    for key, value in own.items():
+        if target.spec.get(key, value) != value:
+            raise ExtractionError(
+                f"The spec has {key} = {target.spec[key]!r}, and features are made with {value!r}. Leave {key} out of "
+                "the spec: it is added."
+            )
+    return {**target.spec, **own}
+
+
+def _numbers(timesteps: Sequence[Any]) -> list[Any]:
+    """Timesteps as plain numbers, also of a tensor or an array."""
+    return [step.item() if hasattr(step, "item") else step for step in timesteps]
+
+
+def _by_name(timesteps: Sequence[Any]) -> dict[str, Any]:
+    """Timesteps by their names; ExtractionError where two share one."""
+    found = {f"{step:g}" if isinstance(step, float) else str(step): step for step in timesteps}
+    if len(found) < len(timesteps) or not timesteps:
+        raise ExtractionError(f"timesteps are some numbers, each once; they are {', '.join(map(str, timesteps))}.")
+    return found
 
 
 @contextmanager
@@ -212,69 +232,28 @@ def _evaluating(model: Any) -> Iterator[None]:
             module.training = training
 
 
-def _batches(samples: Any, transform: Callable[[Any], Any] | None, batch_size: int) -> Iterable[Any]:
-    """Batches of a sequence of samples, in order, each time again."""
-    import torch
-
-    if batch_size < 1:
-        raise ExtractionError(f"batch_size must be at least 1, got {batch_size}.")
-    if not (hasattr(samples, "__getitem__") and hasattr(samples, "__len__")):
-        raise ExtractionError(
-            f"With batch_size, samples are a data set or a sequence, and {type(samples).__name__} is none. Leave "
-            "batch_size away for a loader of batches."
-        )
-
-    class Transformed(torch.utils.data.Dataset):
-        def __len__(self) -> int:
-            return len(samples)
-
-        def __getitem__(self, row: int) -> Any:
-            return samples[row] if transform is None else transform(samples[row])
-
-    return torch.utils.data.DataLoader(Transformed(), batch_size=batch_size, shuffle=False)
-
-
-def _check_order(loader: Iterable[Any], n: int) -> None:
-    """ExtractionError unless the loader gives its samples in one order, as the ids do."""
-    import torch
-
-    way_out = "and features would belong to other ids: pass shuffle=False, or a sampler that keeps the order."
-    batches = getattr(loader, "batch_sampler", None)
-    streams = isinstance(getattr(loader, "dataset", None), torch.utils.data.IterableDataset)
-    if streams and getattr(loader, "num_workers", 0) > 1:
-        raise ExtractionError(
-            f"The loader reads a stream by {loader.num_workers} processes, which take turns, {way_out} Or read it by "  # type: ignore[attr-defined]
-            "one: num_workers=1."
-        )
-    with torch.random.fork_rng(devices=[]):  # looking changes no random number that is drawn later
-        if batches is not None and not streams:
-            order = list(itertools.islice(itertools.chain.from_iterable(batches), n))
-            if any(later <= earlier for earlier, later in itertools.pairwise(order)):
-                raise ExtractionError(f"The loader takes samples in the order {order[:4]} ..., {way_out}")
-        else:
-            check_order(loader, ExtractionError)
-
-
 def _run_of(target: Target, device: Any) -> Callable[[Any, range], dict[str, np.ndarray]]:
     """From a batch and its rows to the features of each layer, at each timestep."""
     names = named_layers(target.model, target.layers)
     modules = dict(target.model.named_modules())
     chosen = [modules[name] for name in names]
     pool = named_pool(target.pool) if isinstance(target.pool, str) else target.pool
-    if target.timesteps is not None and target.inputs is None:
+    device = device_of(target.model) if device is None else device
+    times = None if target.timesteps is None else _by_name(_numbers(target.timesteps))
+    if times is not None and target.inputs is None:
         raise ExtractionError(
             "timesteps need inputs=, a function that makes the model's input of a batch at a timestep."
         )
 
     def run(batch: Any, rows: range) -> dict[str, np.ndarray]:
-        if target.timesteps is None:
+        if times is None:
             given = batch if target.inputs is None else target.inputs(batch, rows)
             return _states(target.model, chosen, names, pool, given, len(rows), device)
         found = {}
-        for timestep in target.timesteps:
+        for name_of_time, timestep in times.items():
             given = target.inputs(batch, rows, timestep)  # type: ignore[misc]
             for name, state in _states(target.model, chosen, names, pool, given, len(rows), device).items():
-                found[f"{name}@{timestep}"] = state
+                found[f"{name}@{name_of_time}"] = state
         return found
 
     return run
@@ -314,7 +293,7 @@ def _states(model, modules, names, pool, batch, size, device) -> dict[str, np.nd
         if isinstance(batch, Mapping):
             places = [_to(value, device) for value in getattr(batch, "places", ())]
             model(*places, **{key: _to(value, device) for key, value in batch.items()})
-        elif isinstance(batch, tuple | list):
+        elif isinstance(batch, tuple | list) and not is_texts(batch):
             _check_parts(model, len(batch))
             model(*(_to(value, device) for value in batch))
         else:

@@ -166,6 +166,10 @@ class Dataset:
 class _Images(Sequence):
     data: Dataset
 
+    @property
+    def ids(self) -> list[str]:
+        return self.data.ids
+
     def __len__(self) -> int:
         return len(self.data)
 

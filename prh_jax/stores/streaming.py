@@ -48,7 +48,8 @@ def write_features_from(
         sorts the names of a mapping: layers whose names are sorted are put in the order of the numbers in them, so that
         "block 2" comes before "block 10". `layers` gives any other order.
     loader
-        Batches in the order of the ids, each as long as its first array. It is read from the start each time.
+        Batches in the order of the ids, each as long as its first array, or lists of texts. It is read from the start
+        each time.
     ids
         An id for each sample.
     spec
@@ -286,6 +287,8 @@ def _length(batch: Any, error: type[ValueError]) -> int:
     arrays = [leaf for leaf in _leaves(batch) if getattr(leaf, "shape", ()) != ()]
     if arrays:
         return len(arrays[0])
+    if is_texts(batch):
+        return len(batch)
     if isinstance(batch, Mapping):
         batch = next(iter(batch.values()))
     try:
@@ -295,6 +298,11 @@ def _length(batch: Any, error: type[ValueError]) -> int:
             f"The loader gives {type(batch).__name__} {batch!r:.60}, where a batch is a tensor or array, or a tuple, "
             "list or dict of such."
         ) from cause
+
+
+def is_texts(batch: Any) -> bool:
+    """Whether a batch, or a part of it, is a list of texts, each of which is a sample."""
+    return isinstance(batch, tuple | list) and bool(batch) and isinstance(batch[0], str)
 
 
 def _leaves(batch: Any) -> Iterator[Any]:
@@ -315,4 +323,8 @@ def _part_of(batch: Any, rows: slice) -> Any:
         return part if copied is None else copied()
     if isinstance(batch, Mapping):
         return {key: _part_of(value, rows) for key, value in batch.items()}
+    if is_texts(batch):
+        return batch[rows]
+    if hasattr(batch, "_fields"):  # a named tuple
+        return type(batch)(*(_part_of(part, rows) for part in batch))
     return type(batch)(_part_of(part, rows) for part in batch) if type(batch) in (tuple, list) else batch

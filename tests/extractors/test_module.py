@@ -1,12 +1,16 @@
 """Any torch module: layers by pattern, poolings by name, data sets, several models, timesteps of diffusion."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from extractors import Noised, Target, extract_module, extract_modules, open_clip_model, torchvision_model
+from extractors.adapters import _adapted
 from extractors.errors import ExtractionError
 from extractors.layers import named_layers, named_pool
+from prh_jax.errors import StoreError
 
 IDS = [f"s{i}" for i in range(300)]
 
@@ -51,12 +55,19 @@ def test_patterns_name_layers_in_the_order_of_the_module():
             named_layers(net, patterns)
 
 
+@dataclasses.dataclass
+class Output:
+    count: int
+    state: torch.Tensor
+
+
 def test_poolings_by_name_are_those_of_numpy():
     rng = np.random.default_rng(0)
     tokens, maps = rng.standard_normal((4, 5, 3)), rng.standard_normal((4, 3, 2, 5))
     for name, given, expected in (
         ("mean", tokens, tokens.mean(axis=1)),
         ("mean", maps, maps.mean(axis=(2, 3))),
+        ("mean_channels_last", maps, maps.mean(axis=(1, 2))),
         ("max", tokens, tokens.max(axis=1)),
         ("max", maps, maps.max(axis=(2, 3))),
         ("cls", tokens, tokens[:, 0]),
@@ -64,7 +75,8 @@ def test_poolings_by_name_are_those_of_numpy():
         ("flatten", maps, maps.reshape(4, -1)),
         ("none", tokens[:, 0], tokens[:, 0]),
     ):
-        for output in (torch.from_numpy(given), (torch.from_numpy(given), None), {"a": torch.from_numpy(given)}):
+        tensor = torch.from_numpy(given)
+        for output in (tensor, (None, tensor), {"a": tensor}, Output(7, tensor)):
             np.testing.assert_allclose(named_pool(name)(output).numpy(), expected, rtol=0, atol=1e-6)
     with pytest.raises(ExtractionError, match="choose one of mean, max"):
         named_pool("median")
@@ -112,8 +124,26 @@ def test_a_data_set_two_models_and_a_stop(tmp_path):
         assert one.spec["pool"] == "mean"
     with pytest.raises(ExtractionError, match="give batch_size too"):
         extract_module(tmp_path / "a", nets[0], [], layers=["head"], pool="none", ids=IDS, spec={}, transform=transform)
-    with pytest.raises(ExtractionError, match='"none" reads'):
-        extract_module(tmp_path / "a", nets[0], [states], layers=["blocks.*"], pool="none", ids=IDS, spec={})
+    for more, message in (
+        ({"pool": "none"}, '"none" reads'),
+        ({"spec": {"pool": "cls"}}, "The spec has pool = 'cls', and features are made with 'mean'"),
+        ({"ids": None}, "ids of the samples are missing"),
+    ):
+        arguments = {"layers": ["blocks.*"], "pool": "mean", "ids": IDS, "spec": {}} | more
+        with pytest.raises(ExtractionError, match=message):
+            extract_module(tmp_path / "a", nets[0], [states], **arguments)
+    assert not (tmp_path / "a").exists()
+
+
+def test_texts_and_samples_without_ids(tmp_path):
+    class Lengths(torch.nn.Module):
+        def forward(self, texts):
+            return torch.tensor([[float(len(text))] for text in texts])
+
+    texts = ["a", "two", "three"]
+    arguments = {"layers": [""], "pool": "none", "spec": {"model": "m"}, "batch_size": 2, "quiet": True}
+    store = extract_module(tmp_path / "a.zarr", Lengths(), texts, **arguments)
+    assert list(store.ids) == ["0", "1", "2"] and store.read_layer(0)[:, 0].tolist() == [1, 3, 5]
 
 
 def dit():
@@ -173,10 +203,65 @@ def test_layers_of_diffusion_at_timesteps(make, tmp_path):
     split = run("b.zarr", latents.split(3))  # the noise of a sample does not depend on its batch
     for i in range(len(store.layers)):
         assert np.abs(split.read_layer(i) - store.read_layer(i)).max() < 1e-5
-    with pytest.raises(ExtractionError, match="timesteps need inputs="):
-        extract_module(
-            tmp_path / "c.zarr", model, [latents], layers=layers, pool="mean", ids=IDS[:7], spec={}, timesteps=[1]
-        )
+    arguments = {"layers": layers, "pool": "mean", "ids": IDS[:7], "spec": {}}
+    for more, message in (
+        ({}, "timesteps need inputs="),
+        ({"inputs": Noised(scheduler)}, "DDPMScheduler has no timestep 1000"),
+    ):
+        with pytest.raises(ExtractionError, match=message):
+            extract_module(tmp_path / "c.zarr", model, [latents], timesteps=[1000], **arguments, **more)
+
+
+def test_prompts_and_flow_matching(tmp_path):
+    """Each sample with a prompt of its own, a pooled prompt that all share, and a scheduler of a flow."""
+    diffusers = pytest.importorskip("diffusers")
+    torch.manual_seed(0)
+    model = diffusers.SD3Transformer2DModel(
+        sample_size=8, patch_size=2, in_channels=4, num_layers=2, attention_head_dim=8, num_attention_heads=2,
+        joint_attention_dim=12, caption_projection_dim=16, pooled_projection_dim=6, out_channels=4,
+        pos_embed_max_size=8,
+    ).eval()  # fmt: skip
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000)
+    pooled = torch.randn(6)
+    samples = [{"x": torch.randn(4, 8, 8), "encoder_hidden_states": torch.randn(5, 12)} for _ in IDS[:6]]
+
+    def run(batch_size, pooled, times):
+        # its blocks give (prompt, picture), and the last one (None, picture)
+        return extract_module(
+            tmp_path / "a.zarr", model, samples, layers=["transformer_blocks.*"], batch_size=batch_size, quiet=True,
+            pool=lambda output: output[1].mean(dim=1), spec={"model": "tiny", "pool": "mean of the picture"},
+            inputs=Noised(scheduler, condition={"pooled_projections": pooled}), timesteps=times,
+        )  # fmt: skip
+
+    store = run(6, pooled, scheduler.timesteps[::500])
+    assert [layer.name for layer in store.layers] == [
+        f"transformer_blocks.{i}@{t}" for t in (1000, 500) for i in (0, 1)
+    ]
+    noise = torch.stack(
+        [torch.from_numpy(np.random.default_rng([0, i]).standard_normal((4, 8, 8), np.float32)) for i in range(6)]
+    )
+    clean, prompts = (torch.stack([sample[key] for sample in samples]) for key in samples[0])
+    for i, time in enumerate((1000, 500)):
+        found = []
+        handles = [
+            block.register_forward_hook(lambda m, a, o, found=found: found.append(o[1]))
+            for block in model.transformer_blocks
+        ]
+        with torch.inference_mode():
+            model(
+                time / 1000 * noise + (1 - time / 1000) * clean,
+                prompts,
+                pooled.expand(6, 6),
+                torch.full((6,), float(time)),
+            )
+        for handle in handles:
+            handle.remove()
+        for j, state in enumerate(found):
+            assert np.array_equal(store.read_layer(2 * i + j), state.mean(dim=1).numpy())
+    with pytest.raises(StoreError, match="holds features with inputs"):  # another prompt is another store
+        run(6, pooled + 1, [1000.0, 500.0])
+    with pytest.raises(ExtractionError, match=r"FlowMatchEulerDiscreteScheduler has no timestep 0\.5"):
+        run(6, pooled, [0.5])
 
 
 def test_models_of_torchvision_come_with_their_transform(few, tmp_path):
@@ -199,6 +284,27 @@ def test_models_of_torchvision_come_with_their_transform(few, tmp_path):
     for name, weights, message in (("resnet", None, "no classifier 'resnet'"), ("resnet18", "none", "cannot be read")):
         with pytest.raises(ExtractionError, match=message):
             torchvision_model(name, weights)
+
+
+def test_every_family_of_torchvision_has_its_stages():
+    from torchvision import models
+
+    for name, first, count in (
+        ("mnasnet0_5", "layers.0", 17),
+        ("shufflenet_v2_x0_5", "stage2", 3),
+        ("googlenet", "inception3a", 9),
+        ("inception_v3", "Mixed_5b", 11),
+        ("vit_b_16", "encoder.layers.encoder_layer_0", 12),
+    ):
+        with torch.device("meta"):
+            model = models.get_model(name, weights=None)
+        adapted = _adapted(model, None)
+        assert adapted.pool == "mean" and named_layers(model, adapted.layers)[0] == first
+        assert len(named_layers(model, adapted.layers)) == count
+    swin = models.SwinTransformer([2, 2], 8, [1, 1], [1, 1], [2, 2]).eval()
+    output = swin.features(torch.rand(1, 3, 8, 16))
+    assert output.shape == (1, 2, 4, 8) or output.shape[-1] > output.shape[1]  # channels come last
+    assert _adapted(swin, None).pool == "mean_channels_last"
 
 
 def test_towers_of_open_clip(few, tmp_path):

@@ -39,9 +39,8 @@ def flax_model():
 
     @nnx.jit
     def layers(net, x):
-        y = net(x)
-        (hidden,) = nnx.pop(net, nnx.Intermediate)["hidden"].get_value()
-        return {"hidden": hidden, "out": y}
+        out, found = nnx.capture(net, nnx.Intermediate)(x)
+        return {"hidden": found["hidden"].get_value()[0], "out": out}
 
     def direct(x):
         hidden = nnx.tanh(net.a(x))
@@ -90,6 +89,8 @@ def test_layers_of_jax_models(make, tmp_path):
     assert [layer.name for layer in store.layers] == ["hidden", "out"] and list(store.ids) == IDS
     for layer, expected in enumerate(direct(X)):
         np.testing.assert_allclose(store.read_layer(layer), expected, rtol=0, atol=2e-6)
+        given = np.concatenate([list(function(batch).values())[layer] for batch in batches()])
+        assert np.array_equal(store.read_layer(layer), given)
 
 
 def test_layers_keep_their_order_under_jit(tmp_path):
