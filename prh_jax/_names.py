@@ -22,6 +22,10 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "open_store",
     ),
     "stores.writer": ("write_features",),
+    "stores.tokens": (
+        "token_ids",
+        "token_samples",
+    ),
     "importing": ("import_features",),
     "stores.inspect": ("inspect_store",),
     "results.alignment": (
