@@ -11,6 +11,7 @@ from .analysis.mantel import Mantel as Mantel
 from .analysis.mantel import mantel as mantel
 from .analysis.matching import match_layers as match_layers
 from .analysis.neighbor_gallery import neighbor_gallery as neighbor_gallery
+from .analysis.grids import resample_grid as resample_grid
 from .analysis.prediction import ridge_prediction as ridge_prediction
 from .analysis.rdms import compare_rdms as compare_rdms
 from .analysis.rdms import rdm_noise_ceiling as rdm_noise_ceiling
@@ -22,6 +23,7 @@ from .analysis.repeats import noise_ceiling as noise_ceiling
 from .analysis.retrieval import retrieval as retrieval
 from .analysis.sampled_units import feature_unbiased_cka as feature_unbiased_cka
 from .analysis.trend import trend as trend
+from .analysis.within import within_samples as within_samples
 from .engine.preprocess import Preprocess as Preprocess
 from .errors import CorruptError as CorruptError
 from .errors import ExistsError as ExistsError
@@ -121,6 +123,8 @@ from .runtime.compilation_cache import keep_compiled as keep_compiled
 from .stores.inspect import inspect_store as inspect_store
 from .stores.reader import FeatureStore as FeatureStore
 from .stores.reader import open_store as open_store
+from .stores.tokens import token_ids as token_ids
+from .stores.tokens import token_samples as token_samples
 from .stores.writer import write_features as write_features
 from .study.align import align as align
 from .study.align import align_share as align_share

@@ -54,6 +54,8 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "analysis.describe": ("describe",),
     "analysis.gallery_curve": ("curve_over_gallery",),
     "analysis.matching": ("match_layers",),
+    "analysis.grids": ("resample_grid",),
+    "analysis.within": ("within_samples",),
     "analysis.prediction": ("ridge_prediction",),
     "analysis.retrieval": ("retrieval",),
     "analysis.repeats": (

@@ -51,7 +51,8 @@ class VisionExtractor:
         first, second = (torch.randn(*self.tower.spec()["image_size"], generator=random) for _ in range(2))
         one, again = self.forward([first])[0], None
         try:
-            again = [state[: len(one[0])] for state in self.forward([first, second])[0]]
+            both = self.forward([first, second])[0]
+            again = [state[: len(alone)] for state, alone in zip(both, one, strict=True)]
         except RuntimeError as error:  # of shapes that one picture has; memory that runs out is no property of a model
             if isinstance(error, torch.OutOfMemoryError):
                 raise

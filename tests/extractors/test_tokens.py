@@ -126,8 +126,8 @@ def test_tokens_of_texts_are_the_hidden_states_of_valid_ones(checkpoint, some, t
 def test_what_has_no_tokens_is_refused(some, tmp_path, checkpoint):
     with pytest.raises(ExtractionError, match="hog is one vector.*--tokens"):
         extract_model("hog", some, Settings(output_dir=tmp_path, pool="tokens"), modality="vision")
-    with pytest.raises(ExtractionError, match="layers of one grid.*resnet18 has 12544 patches"):
-        vision.load("resnet18", random_init=0, pool="tokens")
+    with pytest.raises(ExtractionError, match="layers of one grid.*test_resnet has .* patches in"):
+        vision.load("test_resnet", random_init=0, pool="tokens")
     with pytest.raises(ExtractionError, match="one text of each sample"):
         extract_model(
             checkpoint("llama"),
