@@ -5,13 +5,13 @@ from .analysis.curves import curve_over_k as curve_over_k
 from .analysis.curves import curve_over_n as curve_over_n
 from .analysis.describe import describe as describe
 from .analysis.gallery_curve import curve_over_gallery as curve_over_gallery
+from .analysis.grids import resample_grid as resample_grid
 from .analysis.intervals import Interval as Interval
 from .analysis.intervals import interval as interval
 from .analysis.mantel import Mantel as Mantel
 from .analysis.mantel import mantel as mantel
 from .analysis.matching import match_layers as match_layers
 from .analysis.neighbor_gallery import neighbor_gallery as neighbor_gallery
-from .analysis.grids import resample_grid as resample_grid
 from .analysis.prediction import ridge_prediction as ridge_prediction
 from .analysis.rdms import compare_rdms as compare_rdms
 from .analysis.rdms import rdm_noise_ceiling as rdm_noise_ceiling

@@ -57,9 +57,7 @@ def resample_grid(features: Any, grid: Sequence[int], to: Sequence[int], *, anti
             "class tokens and registers, and give the grid that the store records."
         )
     maps = x.reshape(-1, h, w, x.shape[-1])
-    down, across = (
-        jnp.asarray(_weights(old, new, antialias), x.dtype) for old, new in ((h, new_h), (w, new_w))
-    )
+    down, across = (jnp.asarray(_weights(old, new, antialias), x.dtype) for old, new in ((h, new_h), (w, new_w)))
     found = jnp.einsum("ih,nhwd->niwd", down, maps, precision="highest")
     found = jnp.einsum("jw,niwd->nijd", across, found, precision="highest")
     return found.reshape(-1, x.shape[-1]) if x.ndim == 2 else found.reshape(len(found), -1, x.shape[-1])

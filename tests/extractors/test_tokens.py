@@ -104,9 +104,7 @@ def test_samples_are_groups(dino, some, tmp_path):
 
 def test_tokens_of_texts_are_the_hidden_states_of_valid_ones(checkpoint, some, tmp_path):
     model = checkpoint("llama")
-    path = extract_model(
-        model, some, Settings(output_dir=tmp_path, pool="tokens", batch_size=1), modality="language"
-    )
+    path = extract_model(model, some, Settings(output_dir=tmp_path, pool="tokens", batch_size=1), modality="language")
     store, loaded = open_store(path), language.load(model)
     texts = [loaded.tokenizer(text)["input_ids"] for text in some.captions()]
     assert store.ids == token_ids(some.ids, map(len, texts)) and len({len(text) for text in texts}) > 1
