@@ -161,7 +161,7 @@ class LanguageExtractor:
         return max(len(text.encode()) - sum(scored), 0)
 
     def forward(self, inputs: Sequence[Text]) -> tuple[list[Any], dict[str, np.ndarray]]:
-        """Pooled float32 states, a (batch, d) tensor a layer, and the numbers of each text, which tokens do not have."""
+        """Pooled float32 states, a (batch, d) tensor a layer, and the numbers of each text (none of tokens)."""
         import torch
 
         parts, numbers = [], []

@@ -36,7 +36,7 @@ def test_the_score_is_the_mean_of_a_loop_over_samples(text, left_out):
 
 
 def test_permutations_stay_within_samples(tmp_path):
-    """Layers that share only what all tokens of a sample have are no closer than chance; those that share tokens are."""
+    """Layers that share only what all tokens of a sample have are no closer than chance."""
     rng = np.random.default_rng(0)
     of_sample = np.repeat(5 * rng.normal(size=(5, 6)), COUNTS, axis=0)
     x = (of_sample + rng.normal(size=of_sample.shape)).astype(np.float32)
@@ -53,8 +53,9 @@ def test_permutations_stay_within_samples(tmp_path):
     found = prh_jax.within_samples(*stores, "cka", null=49)
     assert found["p"].values[0, 0] > 0.05 and found["p"].values[0, 1] == 0.02
     assert found["sample"].values.tolist() == list("abcde")
-    prepared = [prh_jax.Preprocess().apply(z, t) for z, t in zip(y, prh_jax.Preprocess().thresholds(stores[1]))]
-    first = prh_jax.Preprocess().apply(x, prh_jax.Preprocess().thresholds(stores[0])[0])
+    usual = prh_jax.Preprocess()
+    prepared = [usual.apply(z, t) for z, t in zip(y, usual.thresholds(stores[1]), strict=True)]
+    first = usual.apply(x, usual.thresholds(stores[0])[0])
     again = prh_jax.within_samples([first], prepared, "cka", groups=SAMPLES, null=49)
     np.testing.assert_array_equal(found["null"], again["null"])
 

@@ -1,4 +1,4 @@
-"""Stores of tokens: the library's hidden states to the bit, also of samples that straddle blocks and of resumed runs."""
+"""Stores of tokens: the library's hidden states to the bit, where samples straddle blocks, and in resumed runs."""
 
 import numpy as np
 import pytest
