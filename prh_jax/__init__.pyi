@@ -5,6 +5,7 @@ from .analysis.curves import curve_over_k as curve_over_k
 from .analysis.curves import curve_over_n as curve_over_n
 from .analysis.describe import describe as describe
 from .analysis.gallery_curve import curve_over_gallery as curve_over_gallery
+from .analysis.grids import resample_grid as resample_grid
 from .analysis.intervals import Interval as Interval
 from .analysis.intervals import interval as interval
 from .analysis.mantel import Mantel as Mantel
@@ -22,6 +23,7 @@ from .analysis.repeats import noise_ceiling as noise_ceiling
 from .analysis.retrieval import retrieval as retrieval
 from .analysis.sampled_units import feature_unbiased_cka as feature_unbiased_cka
 from .analysis.trend import trend as trend
+from .analysis.within import within_samples as within_samples
 from .engine.preprocess import Preprocess as Preprocess
 from .errors import CorruptError as CorruptError
 from .errors import ExistsError as ExistsError
@@ -122,6 +124,8 @@ from .stores.inspect import inspect_store as inspect_store
 from .stores.reader import FeatureStore as FeatureStore
 from .stores.reader import open_store as open_store
 from .stores.streaming import write_features_from as write_features_from
+from .stores.tokens import token_ids as token_ids
+from .stores.tokens import token_samples as token_samples
 from .stores.writer import write_features as write_features
 from .study.align import align as align
 from .study.align import align_share as align_share

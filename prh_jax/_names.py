@@ -23,6 +23,10 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     ),
     "stores.writer": ("write_features",),
     "stores.streaming": ("write_features_from",),
+    "stores.tokens": (
+        "token_ids",
+        "token_samples",
+    ),
     "importing": ("import_features",),
     "stores.inspect": ("inspect_store",),
     "results.alignment": (
@@ -51,6 +55,8 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "analysis.describe": ("describe",),
     "analysis.gallery_curve": ("curve_over_gallery",),
     "analysis.matching": ("match_layers",),
+    "analysis.grids": ("resample_grid",),
+    "analysis.within": ("within_samples",),
     "analysis.prediction": ("ridge_prediction",),
     "analysis.retrieval": ("retrieval",),
     "analysis.repeats": (

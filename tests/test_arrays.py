@@ -277,6 +277,10 @@ TAKERS = {
     "crossnobis": partial(repeated, lambda z: prh_jax.crossnobis(z).sum()),
     "feature_unbiased_cka": prh_jax.feature_unbiased_cka,
     "gram_cka": lambda x, y: prh_jax.gram_cka(squared(x), squared(y)),
+    "resample_grid": lambda x, y: sum(
+        np.asarray(prh_jax.resample_grid(z, (1, 1), (2, 1)), float).sum() for z in (x, y)
+    ),
+    "within_samples": lambda x, y: prh_jax.within_samples(x, y, groups=[0] * N)["score"].item(),
     "ridge_prediction": lambda x, y: prh_jax.ridge_prediction(x, y, folds=2)["mean_r"].item(),
     "retrieval": lambda x, y: prh_jax.retrieval(x, y, k=3, null=0).dataset["reciprocal_rank"].mean().item(),
     "interval": lambda x, y: prh_jax.interval(x, y, "cka", splits=2).score,

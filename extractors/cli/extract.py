@@ -88,12 +88,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     models.add_argument(
         "--random-init", type=int, metavar="SEED", help="random weights from this seed; the store's name has it"
     )
-    models.add_argument(
+    pooling = models.add_mutually_exclusive_group()
+    pooling.add_argument(
         "--pool",
         default="auto",
         choices=("auto", "mean", "avg", "last", "cls", "none", "thirds", "own"),
         help="tokens to one vector: mean (avg), last token, cls (none: same for vision), thirds of a sound, own (of "
         "sentence-transformers); auto: cls where an image or sound model has it, else mean (%(default)s)",
+    )
+    pooling.add_argument(
+        "--tokens",
+        dest="pool",
+        action="store_const",
+        const="tokens",
+        help="keep every token: a row for each patch of a picture, or each token of a text",
     )
     models.add_argument("--final-norm", action="store_true", help="vision: also the state after the final norm")
     models.add_argument(

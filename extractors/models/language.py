@@ -15,6 +15,7 @@ from . import pooling
 from .base import describe_layers
 from .sentence import own_pooling
 from .text_bytes import token_bytes
+from .tokens import reorder, vocabulary_sha256
 from .transformers_language import LoadedModel, load_model
 from .ways import pad
 
@@ -76,6 +77,8 @@ class LanguageExtractor:
 
     @property
     def sample_arrays(self) -> dict[str, str]:
+        if self.pool == pooling.TOKENS:  # rows are tokens, and these numbers are of texts
+            return {}
         return {**CAUSAL_ARRAYS, **TOKEN_ARRAYS} if self.loaded.scored else TOKEN_ARRAYS
 
     def spec(self) -> dict[str, Any]:
@@ -89,7 +92,19 @@ class LanguageExtractor:
             "max_length": self.max_length,
             "special_tokens": self.special_tokens,
             "padding": str(self.loaded.way),
+            **self._tokens_kept(),
         }
+
+    def _tokens_kept(self) -> dict[str, Any]:
+        """Record of the tokens of a store of them: stores of equal records have the same tokens of one text."""
+        if self.pool != pooling.TOKENS:
+            return {}
+        vocabulary = vocabulary_sha256(self.tokenizer)
+        return {"tokens": {"kind": "text", "vocabulary": vocabulary, "special_tokens": self.special_tokens}}
+
+    def count_tokens(self, data: Dataset) -> list[int]:
+        """Number of tokens of each text, by the tokenizer alone."""
+        return [len(self.prepare(data, row)[0]) for row in range(len(data))]
 
     def parameters(self) -> dict[str, Any]:
         """Parameter counts: all, and without an output layer or decoder of its own; and hashes of the weights."""
@@ -147,7 +162,7 @@ class LanguageExtractor:
         return max(len(text.encode()) - sum(scored), 0)
 
     def forward(self, inputs: Sequence[Text]) -> tuple[list[Any], dict[str, np.ndarray]]:
-        """Pooled float32 states, a (batch, d) tensor a layer, and the numbers of each text."""
+        """Pooled float32 states, a (batch, d) tensor a layer, and the numbers of each text (none of tokens)."""
         import torch
 
         parts, numbers = [], []
@@ -159,12 +174,17 @@ class LanguageExtractor:
         if len(groups) == 1:
             return parts[0], numbers[0]
         back = np.argsort(np.concatenate(groups))
+        if self.pool == pooling.TOKENS:
+            rows = reorder([len(inputs[place]) for group in groups for place in group], back)
+            return [torch.cat(layer)[rows] for layer in zip(*parts, strict=True)], {}
         states = [torch.cat(layer)[back] for layer in zip(*parts, strict=True)]
         return states, {name: np.concatenate([values[name] for values in numbers])[back] for name in numbers[0]}
 
     def _forward(self, inputs: Sequence[Text]) -> tuple[list[Any], dict[str, np.ndarray]]:
         ids, mask = pad([text.tokens for text in inputs], self.loaded.padding_id, side=self.loaded.way.side)
         states, nats = self.states(ids, mask)
+        if self.pool == pooling.TOKENS:
+            return states, {}
         numbers = {
             "n_tokens": np.array([len(text) for text in inputs]),
             "n_truncated": np.array([text.n_truncated for text in inputs]),
@@ -190,7 +210,8 @@ class LanguageExtractor:
 
         with torch.inference_mode():
             states, last = self.loaded.hidden_states(tokens, valid, pool)
-            nats = self._nats(last, tokens, valid) if self.loaded.scored else None
+            scored = self.loaded.scored and self.pool != pooling.TOKENS
+            nats = self._nats(last, tokens, valid) if scored else None
         if nats is not None and np.isnan(nats).any():
             raise ExtractionError(
                 f"The losses of {self.loaded.name} are NaN: its output layer holds values that are not finite, or "
@@ -263,6 +284,10 @@ def load(
     """
     if isinstance(prompt, str) and "{text}" not in prompt:
         raise ExtractionError(f"The prompt {prompt!r} has no place for the text; write {{text}} where it belongs.")
+    if pool == pooling.TOKENS and isinstance(caption_index, str):
+        raise ExtractionError(
+            "--tokens keeps the tokens of one text of each sample, and --caption-idx all has several: choose one."
+        )
     if max_length is not None and max_length < 1:
         raise ExtractionError(f"--max-length must be at least 1, got {max_length}.")
     if random_init is not None and (quantize or device_map):

@@ -9,7 +9,9 @@ from ..errors import ExtractionError
 if TYPE_CHECKING:
     import torch
 
-POOLS = ("mean", "avg", "last", "cls", "none", "auto", "thirds", "own")
+TOKENS = "tokens"
+"""Pooling that keeps every token: a row for each, those of a sample one after another."""
+POOLS = ("mean", "avg", "last", "cls", "none", "auto", "thirds", "own", TOKENS)
 """Accepted names; `avg` is `mean`, and `none` is what the reference calls the class token of vision models."""
 
 
@@ -40,7 +42,7 @@ def _refuse_own(pool: str, model: str) -> None:
 
 
 def resolve_text(pool: str, model: str, *, causal: bool, has_class_token: bool = False) -> str:
-    """The canonical pooling (mean, last, cls) for a language model; ExtractionError where it does not apply.
+    """The canonical pooling (mean, last, cls, tokens) for a language model; ExtractionError where it does not apply.
 
     `auto` is mean. Causal models have mean and last, encoders mean and, where texts begin with a class token, cls.
     """
@@ -65,7 +67,7 @@ def resolve_text(pool: str, model: str, *, causal: bool, has_class_token: bool =
 
 
 def resolve_image(pool: str, model: str, *, has_class_token: bool) -> str:
-    """The canonical pooling (mean, cls) for a vision model; ExtractionError where it does not apply.
+    """The canonical pooling (mean, cls, tokens) for a vision model; ExtractionError where it does not apply.
 
     `auto` is cls for models with a class token and mean for all others.
     """
@@ -109,10 +111,13 @@ def resolve_audio(pool: str, model: str, family: Any) -> str:
 def pool_tokens(states: "torch.Tensor", mask: "torch.Tensor", pool: str) -> "torch.Tensor":
     """One float32 vector a sample from states (batch, tokens, d) and a mask (batch, tokens) of valid tokens.
 
+    The pooling `tokens` gives one for each valid token, those of the first sample first.
     `mean` averages the valid tokens, `last` and `cls` take the last and first valid one; padding may be on either side.
     """
     import torch
 
+    if pool == TOKENS:
+        return states[mask.bool()].float()
     if pool in ("last", "cls"):
         positions = torch.arange(mask.shape[1], device=mask.device)
         order = positions + 1 if pool == "last" else mask.shape[1] - positions
@@ -127,8 +132,12 @@ def pool_tokens(states: "torch.Tensor", mask: "torch.Tensor", pool: str) -> "tor
 def pool_image(output: Any, pool: str, prefix: int) -> Any:
     """Tokens (batch, tokens, d) or a feature map (batch, d, h, w) to (batch, d) in float32.
 
-    The mean is over patches: `prefix` tokens (class token, registers) come before them.
+    The mean is over patches: `prefix` tokens (class token, registers) come before them. `tokens` gives the patches
+    themselves, (batch * patches, d), row by row of the map.
     """
+    if pool == TOKENS:
+        patches = output.flatten(2).transpose(1, 2) if output.ndim == 4 else output[:, prefix:]
+        return patches.flatten(0, 1).float().clone()  # a copy: later layers may change the output in place
     if output.ndim == 4:
         return output.float().mean(dim=(2, 3))
     return output[:, 0].float() if pool == "cls" else output[:, prefix:].float().mean(dim=1)

@@ -12,7 +12,8 @@ from ..datasets.samples import Dataset
 from ..errors import ExtractionError
 from . import pooling
 from .base import Tower, describe_layers
-from .pooling import pool_image
+from .pooling import TOKENS, pool_image
+from .tokens import check_counts, patch_grid
 
 
 @dataclass
@@ -25,6 +26,10 @@ class VisionExtractor:
     layers: list[Layer] = field(default_factory=list)
     alone: bool = False
     """Whether pictures are run one at a time, as others of a batch would change their states."""
+    tokens: int = 0
+    """Patches of a picture, where these are kept."""
+    grid: list[int] | None = None
+    """Their rows and columns, where known."""
 
     modality: ClassVar[str] = "vision"
     by_length: ClassVar[bool] = False
@@ -34,6 +39,9 @@ class VisionExtractor:
         if not self.layers:
             probe = self._settle_batch()
             self.layers = describe_layers([*self.tower.names, *(["final_norm"] if self.final_norm else [])], probe)
+            if self.pool == TOKENS:
+                check_counts(self.tower.name, self.layers, probe)
+                self.tokens, self.grid = len(probe[0]), patch_grid(self.tower, len(probe[0]))
 
     def _settle_batch(self) -> list[Any]:
         """Find whether pictures may share a batch; the states of one. ExtractionError where they vary by themselves."""
@@ -43,7 +51,8 @@ class VisionExtractor:
         first, second = (torch.randn(*self.tower.spec()["image_size"], generator=random) for _ in range(2))
         one, again = self.forward([first])[0], None
         try:
-            again = [state[:1] for state in self.forward([first, second])[0]]
+            both = self.forward([first, second])[0]
+            again = [state[: len(alone)] for state, alone in zip(both, one, strict=True)]
         except RuntimeError as error:  # of shapes that one picture has; memory that runs out is no property of a model
             if isinstance(error, torch.OutOfMemoryError):
                 raise
@@ -74,8 +83,14 @@ class VisionExtractor:
 
     def spec(self) -> dict[str, Any]:
         """Identity of these features, apart from the data."""
-        own = {"batch": "one picture at a time"} if self.alone else {}
+        own: dict[str, Any] = {"batch": "one picture at a time"} if self.alone else {}
+        if self.pool == TOKENS:
+            own["tokens"] = {"kind": "patches", "grid": self.grid}
         return {"modality": self.modality, **self.tower.spec(), "pool": self.pool, "final_norm": self.final_norm, **own}
+
+    def count_tokens(self, data: Dataset) -> list[int]:
+        """Number of patches of each picture."""
+        return [self.tokens] * len(data)
 
     def parameters(self) -> dict[str, Any]:
         """Parameter counts: all (as the reference counts, with the classifier), and without; and hashes of weights."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from prh_jax.runtime.progress import progress_bar, waiting
 from prh_jax.stores.target import check_target
+from prh_jax.stores.tokens import token_ids
 from prh_jax.stores.weights import equal_weights
 from prh_jax.stores.writer import FeatureWriter, open_writer
 
@@ -24,11 +25,13 @@ from ..files import check_checkpoint
 from ..models import audio, decoder, environment, language, video, vision, vision_language
 from ..models.classical import CLASSICAL, ClassicalExtractor
 from ..models.packaged import is_packaged, packaged
+from ..models.pooling import TOKENS
 from .batches import BatchSize, extract_block, release_memory
 from .existing import already_complete, candidates, place_to_write
 from .finish import finish_writer, revisions_beside
 from .prefetch import prepared
 from .settings import Settings, Wanted
+from .tokens import check_has_tokens, extract_tokens
 
 
 def extract(
@@ -154,6 +157,7 @@ def extract_model(
     modality, name = modality or modality_of(source), called or source
     shown = Wanted(source, name=called, random_init=settings.random_init).label
     check_samples(data, modality, settings)
+    check_has_tokens(source, modality, settings)
     for place in candidates(name, modality, data, settings):
         check_target(place)
     done = already_complete(source, modality, data, settings, called=called)
@@ -169,10 +173,11 @@ def extract_model(
     spec = {**extractor.spec(), "model": name, "dataset": data.identity(), "dtype_store": store_dtype}
     path = place_to_write(name, modality, extractor.pool, data, settings, spec)
     batch = BatchSize(_first_batch_size(settings.batch_size, extractor.device))
+    counts = extractor.count_tokens(data) if extractor.pool == TOKENS else None
     writer = open_writer(
         path,
         spec=spec,
-        ids=data.ids,
+        ids=data.ids if counts is None else token_ids(data.ids, counts),
         layers=extractor.layers,
         dtype=store_dtype,
         sample_arrays=extractor.sample_arrays,
@@ -185,7 +190,11 @@ def extract_model(
         overwrite=settings.force_remake,
     )
     share = settings.worker.share(range(len(writer.blocks)))
-    _extract_blocks(shown, extractor, data, writer, sorted(set(writer.pending()) & set(share)), batch, settings)
+    blocks = sorted(set(writer.pending()) & set(share))
+    if counts is None:
+        _extract_blocks(shown, extractor, data, writer, blocks, batch, settings)
+    else:
+        extract_tokens(shown, extractor, data, writer, blocks, batch, counts, settings.data_workers)
     left = writer.pending()
     if left:
         print(

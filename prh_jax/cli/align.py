@@ -25,7 +25,7 @@ examples:
 """
 
 DAY = 24 * 3600
-_POOLS = ("auto", "mean", "avg", "last", "cls", "none", "thirds", "own")
+_POOLS = ("auto", "mean", "avg", "last", "cls", "none", "thirds", "own", "tokens")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,7 +107,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     scoring.add_argument(
         "--sketch-cache", metavar="FOLDER", help="folder or URL that keeps sketches, for further studies"
     )
-    scoring.add_argument("--groups", metavar="FILE", help="a label per sample, a line each (see --exchange)")
+    scoring.add_argument(
+        "--groups",
+        metavar="FILE",
+        help="a label per sample, a line each (see --exchange); sample groups the tokens of a sample",
+    )
     scoring.add_argument(
         "--exclude-own-group", action="store_true", help="no sample is a neighbour of one of its group"
     )
@@ -223,7 +227,7 @@ def _run(args: argparse.Namespace) -> int:
         "memory": args.memory,
         "sketch_cache": args.sketch_cache,
         "precision": args.precision,
-        "groups": labels_of(args.groups, "--groups"),
+        "groups": "sample" if args.groups == "sample" else labels_of(args.groups, "--groups"),
         "exclude_own_group": args.exclude_own_group,
     }
     if args.extend and (args.distributed or args.worker != "auto"):

@@ -10,6 +10,7 @@ from .many_to_one import pair_many
 from .paired import normalize_sides, pair_stores
 from .samples import Samples, choose_rows, keep_rows, row_runs
 from .source import ModelSource
+from .tokens import check_tokens, samples_of
 
 Pair = Literal["exact", "inner"] | Mapping[str, Any]
 """As the samples of stores are: "exact", the same; "inner", in part; or many rows of a side have one of the other."""
@@ -43,7 +44,16 @@ class Paired:
         return None if self.rows is None else {"of": self.of, "rows": row_runs(self.rows)}
 
     def groups(self, given: Any) -> list[Any] | None:
-        """The group of each sample that is scored: as given for these or for all samples, else by partners."""
+        """The group of each sample that is scored: as given for these or for all samples, else by partners.
+
+        "sample" are the samples of tokens.
+        """
+        if isinstance(given, str):
+            if given != "sample":
+                raise ValueError(
+                    f"groups= is a label for each sample, or 'sample' for stores of tokens; got {given!r}."
+                )
+            return samples_of([*self.xs, *self.ys])
         groups = next(iter(self.partners.values())) if self.partners else None if given is None else list(given)
         if groups is not None and self.rows is not None and len(groups) == self.of:
             groups = [groups[row] for row in self.rows]
@@ -60,6 +70,7 @@ def pair_samples(
     exclude: Samples | None = None,
 ) -> Paired:
     """Stores of both sides as they are scored; the keywords are those of `align`."""
+    check_tokens([*xs, *(() if ys is xs else ys)])
     partners, everyone = None, {key for store in (*xs, *ys) for key in store.ids}
     if isinstance(pair, Mapping):
         if normalize_ids and ys is not xs:

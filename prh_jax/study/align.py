@@ -40,7 +40,7 @@ def align(
     exclude: Samples | None = None,
     null: int | Null | None = None,
     overwrite_null: bool = False,
-    groups: Iterable[Any] | None = None,
+    groups: Iterable[Any] | str | None = None,
     exclude_own_group: bool = False,
     memory: int | str | None = None,
     sketch_cache: str | Path | Url | None = None,
@@ -90,6 +90,7 @@ def align(
     groups
         A label for each sample (its slide, image, language ...). Permutations stay within groups, or exchange whole
         groups, as `Null(exchange=)` says. A group whose rows are all equal cannot be permuted within, and is an error.
+        "sample" groups the tokens of a sample, for stores of tokens.
     exclude_own_group
         Leave samples of its own group out of a sample's neighbours (metrics of nearest neighbours; needs `groups`).
     memory

@@ -32,7 +32,7 @@ class StudySettings:
     ids: Iterable[Any] | None = None
     samples: Samples | None = None
     exclude: Samples | None = None
-    groups: Iterable[Any] | None = None
+    groups: Iterable[Any] | str | None = None
     exclude_own_group: bool = False
     memory: int | str | None = None
     sketch_cache: str | Path | Url | None = None
