@@ -29,8 +29,8 @@ def check_has_tokens(source: str, modality: str, settings: Settings) -> None:
         raise ExtractionError(f"{source} is one vector for each sample and has no tokens: leave out --tokens.")
     if modality not in ("vision", "language"):
         raise ExtractionError(
-            f"--tokens keeps the patches of pictures and the tokens of texts, and {source} is read as {modality}. Leave "
-            "it out, or name another --modality."
+            f"--tokens keeps the patches of pictures and the tokens of texts, and {source} is read as {modality}. "
+            "Leave it out, or name another --modality."
         )
 
 

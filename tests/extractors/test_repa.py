@@ -17,5 +17,8 @@ def test_the_recipe_is_the_definition():
     unit = [z / np.sqrt((z * z).sum(axis=1, keepdims=True)) for z in means]
     for settings in ({}, {"k": 5}, {"unbiased": False}):
         assert repa.recipe(x, y, **settings) == pytest.approx(ORACLES["cknna"](*unit, **settings), abs=1e-6)
-    assert repa.recipe(x, y, normalize=False) == pytest.approx(ORACLES["cknna"](*means), abs=1e-6)
+    assert repa.recipe(x, y, normalize=False) == pytest.approx(
+        ORACLES["cknna"](*means),
+        rel=1e-5,  # vectors of unequal lengths, in float32
+    )
     assert abs(ORACLES["cknna"](*means) - ORACLES["cknna"](*unit)) > 0.01
