@@ -47,7 +47,7 @@ def vocabulary_sha256(tokenizer: Any) -> str:
     return hashlib.sha256(json.dumps(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()
 
 
-def reorder(lengths: Sequence[int], order: Sequence[int]) -> np.ndarray:
+def reorder(lengths: Sequence[int], order: Sequence[int] | np.ndarray) -> np.ndarray:
     """Rows of tokens of samples that are put in another order; `lengths` are those of the samples as they are."""
     stops = np.cumsum(lengths)
     return np.concatenate([np.arange(stops[i] - lengths[i], stops[i]) for i in order])
