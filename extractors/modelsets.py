@@ -58,6 +58,13 @@ MODELSETS: dict[str, dict[str, tuple[str, ...]]] = {
 """Models of each set by modality, in the order of the reference's tables."""
 
 
+class Words(tuple):
+    """Words that shells complete, of which any other is taken too."""
+
+    def __contains__(self, word: object) -> bool:
+        return True
+
+
 KINDS = (
     "vision",
     "language",
@@ -68,7 +75,7 @@ KINDS = (
     "vision-language-image",
     "vision-language-text",
 )
-"""Modalities of models that are read by name."""
+"""Modalities of models that are read by name; stores and sets of models may have any other."""
 
 
 def models_of(modelset: str, modality: str) -> tuple[str, ...]:

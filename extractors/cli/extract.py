@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..modelsets import KINDS, control_seeds
+from ..modelsets import KINDS, Words, control_seeds
 
 USAGE = "%(prog)s [--dataset DATA] [--model NAME ...] [options]"
 EPILOG = """\
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     models.add_argument(
         "--modality",
         default="all",
-        choices=("all", *KINDS),
+        choices=Words(("all", *KINDS)),
         metavar="KIND",
         help="vision, language, language-decoder, audio, video (image models: mean over frames), vision-language (or "
         "vision-language-image, -text: one of them alone), or all of a set (all)",

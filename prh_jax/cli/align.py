@@ -30,7 +30,7 @@ _POOLS = ("auto", "mean", "avg", "last", "cls", "none", "thirds", "own", "tokens
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `prh align`; every dash may be written as an underscore."""
-    from extractors.modelsets import KINDS
+    from extractors.modelsets import KINDS, Words
 
     data = parser.add_argument_group("which features: by study, as `prh extract` laid them out")
     data.add_argument("--dataset", default="minhuh/prh", help="data set the features were made from (%(default)s)")
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         data.add_argument(
             f"--modality-{side}",
             default="all",
-            choices=("all", *KINDS),
+            choices=Words(("all", *KINDS)),
             metavar="KIND",
             help="as `prh extract` takes it (%(default)s)",
         )

@@ -49,7 +49,7 @@ def study_stores(args: argparse.Namespace, side: str) -> list[Path]:
         wanted = [
             Wanted(model, kind)
             for kind, model in models_in(args.modelset, chosen)
-            if chosen != "all" or kind in modalities
+            if kind != "language" or pool != "none"
         ]
     return [
         choose_store(

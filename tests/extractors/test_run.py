@@ -12,7 +12,7 @@ from samples import write_parquet
 from extractors.datasets.loading import load
 from extractors.models import language
 from extractors.pipeline.batches import BatchSize, extract_block
-from prh_jax import align, inspect_store, load_alignment, open_store
+from prh_jax import align, inspect_store, load_alignment, open_store, write_features
 from prh_jax.cli.main import main
 
 
@@ -183,7 +183,19 @@ def test_align_looks_where_extract_wrote(tmp_path, checkpoint, monkeypatch, caps
         assert list(load_alignment(result).models_y) == ["hog", "pixels_32"]
     assert main((line + " --control random-init:3,4 -o r.zarr").split()) == 0
     assert load_alignment("r.zarr").models_x == ["llama", "llama [random init 3]", "llama [random init 4]"]
+    # a modality of one's own: features that were written as `touch`
+    (tmp_path / "t.toml").write_text('touch = ["glove"]\nvision = ["hog"]\n')
+    rows = np.random.default_rng(0).standard_normal((24, 4))
+    spec = {"model": "glove", "modality": "touch", "pool": "mean"}
+    ids = open_store(next(iter(found.values())).path).ids
+    write_features(tmp_path / "f/emoji_1024/glove_pool-mean_touch.zarr", [rows], ids=ids, spec=spec)
+    touch = "align --dataset emoji_1024 --modelset t.toml --modality-x touch --modality-y vision --input-dir f"
+    assert main([*touch.split(), "--pool-x", "mean", "--pool-y", "none", "--topk", "5", "-o", "t.zarr"]) == 0
+    assert load_alignment("t.zarr").models_x == ["glove"]
     capsys.readouterr()
+    argv = "extract --dataset emoji_1024 --num-samples 24 --modelset t.toml --modality touch"
+    assert main(argv.split()) == 2
+    assert "No model here reads the modality 'touch'" in capsys.readouterr().err
     assert main((line + " --random-init-x 5").split()) == 2
     err = capsys.readouterr().err
     assert "extract --dataset emoji_1024 --modelset s.toml --modality language --pool last --random-init 5\n" in err

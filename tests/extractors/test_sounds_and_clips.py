@@ -76,6 +76,19 @@ def test_sounds_are_decoded_to_one_channel_and_resampled(tmp_path):
     assert found.identity()["sounds"] == "float32, mean over channels"
 
 
+def test_columns_of_the_hub_are_left_encoded(data):
+    datasets = pytest.importorskip("datasets")
+    from extractors.datasets.loading import Columns, _dataset, _encoded
+
+    columns = pq.read_table(data).select(["id", "audio", "video"]).to_pydict()
+    table = datasets.Dataset.from_dict(columns)
+    for name, kind in (("audio", datasets.Audio()), ("video", datasets.Video())):
+        table = table.cast_column(name, kind)
+    found = _dataset("hub/set", None, "train", _encoded("hub/set", table, Columns()), Columns(), None, None)
+    assert np.array_equal(found.sound(1)[0], sound(1, 0.5)[:, 0])
+    assert np.array_equal(np.asarray(found.frames(2, FrameRule(5))[4]), frames(2, 5)[4])
+
+
 @pytest.mark.parametrize("stored", [film, animation])
 def test_frames_are_chosen_by_the_rule(tmp_path, stored):
     made = frames(3, 8)
