@@ -66,8 +66,8 @@ class Words(tuple):
 
 
 KINDS = (
-    "vision",
     "language",
+    "vision",
     "language-decoder",
     "audio",
     "video",

@@ -104,7 +104,7 @@ def within_samples(
     if lengths != {len(labels)} or not labels:
         raise ValueError(
             f"All layers need the same tokens, row by row: there are layers of {sorted(lengths)} rows, and "
-            f"{len(labels)} labels of rows."
+            f"{len(labels)} labels of samples."
         )
     codes = np.array(group_codes(labels, len(labels)))
     members = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])

@@ -30,7 +30,7 @@ def write_features_from(
     *,
     ids: Sequence[str],
     spec: Mapping[str, Any],
-    layers: Sequence[str] | None = None,
+    layer_names: Sequence[str] | None = None,
     dtype: str = "float32",
     overwrite: bool = False,
     quiet: bool | None = None,
@@ -46,7 +46,7 @@ def write_features_from(
     function
         From a batch to the features of each layer, a mapping of names to arrays (batch, d) of real numbers. `jax.jit`
         sorts the names of a mapping: layers whose names are sorted are put in the order of the numbers in them, so that
-        "block 2" comes before "block 10". `layers` gives any other order.
+        "block 2" comes before "block 10". `layer_names` gives any other order.
     loader
         Batches in the order of the ids, each as long as its first array, or lists of texts. It is read from the start
         each time.
@@ -54,7 +54,7 @@ def write_features_from(
         An id for each sample.
     spec
         Origin of the features: {"model": ..., "modality": ..., "pool": ...} and any other settings.
-    layers
+    layer_names
         Names of the layers in their order; None as above.
     dtype
         Type in which features are stored.
@@ -97,9 +97,9 @@ def write_features_from(
                 '{"block 1": features, ...}.'
             )
         named = {str(name): values for name, values in found.items()}
-        order = _in_order(list(named)) if layers is None else list(layers)
+        order = _in_order(list(named)) if layer_names is None else list(layer_names)
         if sorted(order) != sorted(named):
-            raise StoreError(f"layers names {', '.join(order)}, and the function returns {', '.join(named)}.")
+            raise StoreError(f"layer_names has {', '.join(order)}, and the function returns {', '.join(named)}.")
         return {name: _features(name, named[name], len(rows)) for name in order}
 
     stream = Stream(path, run, ids=ids, spec=spec, dtype=dtype, overwrite=overwrite)

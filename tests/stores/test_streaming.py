@@ -99,10 +99,10 @@ def test_layers_keep_their_order_under_jit(tmp_path):
     assert [layer.name for layer in write(tmp_path / "a.zarr", function).layers] == names
     store = write(tmp_path / "b.zarr", lambda x: {"z": x, "b 10": x, "b 2": x})
     assert [layer.name for layer in store.layers] == ["z", "b 10", "b 2"]
-    store = write(tmp_path / "c.zarr", function, layers=names[::-1])
+    store = write(tmp_path / "c.zarr", function, layer_names=names[::-1])
     assert [layer.name for layer in store.layers] == names[::-1]
-    with pytest.raises(prh_jax.StoreError, match="layers names head, and the function returns"):
-        write(tmp_path / "d.zarr", function, layers=["head"])
+    with pytest.raises(prh_jax.StoreError, match="layer_names has head, and the function returns"):
+        write(tmp_path / "d.zarr", function, layer_names=["head"])
 
 
 def test_a_stopped_run_goes_on(tmp_path):
