@@ -16,8 +16,8 @@ from .settling import special_ids
 from .transformers_files import LoadedPart, load_part
 
 FAMILIES = {
-    **dict.fromkeys(("llava", "llava_next", "vipllava", "paligemma"), "{image}"),
-    **dict.fromkeys(("qwen2_vl", "qwen2_5_vl", "qwen3_vl"), "<|vision_start|>{image}<|vision_end|>"),
+    **dict.fromkeys(("llava", "paligemma"), "{image}"),
+    **dict.fromkeys(("qwen2_vl", "qwen2_5_vl"), "<|vision_start|>{image}<|vision_end|>"),
 }
 """The mark of a picture in a text, by the model type of transformers."""
 

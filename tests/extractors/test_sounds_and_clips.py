@@ -122,7 +122,10 @@ def naive_states(kind, model, processor, wave):
     return states, count
 
 
-@pytest.mark.parametrize("kind", ["wav2vec2", "hubert", "wavlm", "whisper", "clap"])
+WAVES = ["wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech", "unispeech-sat", "wav2vec2-conformer"]
+
+
+@pytest.mark.parametrize("kind", [*WAVES, "whisper", "clap"])
 def test_sounds_have_the_states_of_the_library(kind, checkpoints, data):
     import transformers
 

@@ -13,7 +13,7 @@ from extractors.pipeline.settings import Settings
 from prh_jax import open_store
 
 
-@pytest.mark.parametrize("kind", ["llava", "paligemma", "qwen2_vl"])
+@pytest.mark.parametrize("kind", ["llava", "paligemma", "qwen2_vl", "qwen2_5_vl"])
 def test_states_are_those_of_the_library(kind, emoji, tmp_path):
     path = write_vision_language(kind, tmp_path / kind)
     both = vision_language.load(path, modality="vision-language")
@@ -22,7 +22,7 @@ def test_states_are_those_of_the_library(kind, emoji, tmp_path):
     processor = transformers.AutoProcessor.from_pretrained(path)
     model = transformers.AutoModelForImageTextToText.from_pretrained(path).eval()
     caption, mark = emoji.captions_of(5)[0], processor.image_token
-    mark = f"<|vision_start|>{mark}<|vision_end|>" if kind == "qwen2_vl" else mark
+    mark = f"<|vision_start|>{mark}<|vision_end|>" if kind.startswith("qwen") else mark
     features, counts = both.forward(both.prepare(emoji, 5))
     found = {layer.name: state[0] for layer, state in zip(both.layers, features, strict=True)}
     inputs = processor(text=[f"{mark}\n{caption}"], images=[emoji.image(5)], return_tensors="pt")
@@ -44,7 +44,7 @@ def test_states_are_those_of_the_library(kind, emoji, tmp_path):
         assert torch.equal(state_of_last[0], state[-1])
     projected = seen.pooler_output[0] if hasattr(seen, "pooler_output") else seen[0]
     assert torch.equal(found["projector"], projected.reshape(-1, 32).mean(dim=0))
-    if kind != "qwen2_vl":
+    if not kind.startswith("qwen"):
         with torch.inference_mode():
             tower = model.model.vision_tower(inputs["pixel_values"], output_hidden_states=True).hidden_states[1:]
         for i, state in enumerate(tower):

@@ -97,7 +97,7 @@ def _size():
 KINDS = {
     "wav2vec2": (WAVES, _waves),
     "hubert": (MASKED, _waves),
-    "wavlm": (WAVES, _waves),
+    **dict.fromkeys(("wavlm", "data2vec-audio", "unispeech", "unispeech-sat", "wav2vec2-conformer"), (WAVES, _waves)),
     "whisper": (WHISPER, lambda: transformers.WhisperFeatureExtractor(feature_size=20, chunk_length=2)),
     "audio-spectrogram-transformer": (
         SPECTROGRAM,
@@ -146,7 +146,7 @@ def write_vision_language(kind, path):
     """A folder of a small vision-language model: LLaVA, PaliGemma or Qwen2-VL."""
     from extractors.models.tiny import _tokenizer
 
-    marks = QWEN_MARKS if kind == "qwen2_vl" else ["<image>"]
+    marks = QWEN_MARKS if kind.startswith("qwen") else ["<image>"]
     plain = _tokenizer(["a cat on a mat", "a dog"] * 20, 300, class_token=False)
     plain.add_tokens(marks, special_tokens=True)
     tokenizer = transformers.PreTrainedTokenizerFast(
@@ -187,10 +187,17 @@ def write_vision_language(kind, path):
         names = ("image_token_id", "vision_start_token_id", "vision_end_token_id", "video_token_id")
         ids = {name: tokenizer.convert_tokens_to_ids(mark) for name, mark in zip(names, QWEN_MARKS, strict=True)}
         rope = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0}
-        vision = {"depth": 3, "embed_dim": 32, "hidden_size": 32, "num_heads": 4, "mlp_ratio": 2, "patch_size": 14}
-        config = transformers.Qwen2VLConfig(vision_config=vision, text_config={**words, "rope_parameters": rope}, **ids)
-        model = transformers.Qwen2VLForConditionalGeneration(config)
-        processor = transformers.Qwen2VLProcessor(
+        vision = {"depth": 3, "hidden_size": 32, "num_heads": 4, "patch_size": 14}
+        vision |= (
+            {"embed_dim": 32, "mlp_ratio": 2}
+            if kind == "qwen2_vl"
+            else {"out_hidden_size": 32, "intermediate_size": 64, "fullatt_block_indexes": [1], "window_size": 56}
+        )
+        name = "Qwen2VL" if kind == "qwen2_vl" else "Qwen2_5_VL"
+        made = getattr(transformers, f"{name}Config")
+        config = made(vision_config=vision, text_config={**words, "rope_parameters": rope}, **ids)
+        model = getattr(transformers, f"{name}ForConditionalGeneration")(config)
+        processor = getattr(transformers, f"{name}Processor")(
             transformers.Qwen2VLImageProcessor(min_pixels=28 * 28, max_pixels=56 * 56),
             tokenizer,
             transformers.Qwen2VLVideoProcessor(),
