@@ -14,11 +14,11 @@ from ..errors import ExtractionError
 from . import audio_families, pooling
 from .audio_families import Family, Sound
 from .base import describe_layers
-from .transformers_files import LoadedPart, load_part
+from .transformers_files import LoadedPart, OfPart, load_part
 
 
 @dataclass
-class AudioExtractor:
+class AudioExtractor(OfPart):
     """One audio model, ready to give pooled features of sounds, layer by layer."""
 
     loaded: LoadedPart
@@ -63,14 +63,6 @@ class AudioExtractor:
     def rate(self) -> int:
         return int(self.loaded.processor.sampling_rate)
 
-    @property
-    def model(self) -> Any:
-        return self.loaded.part
-
-    @property
-    def device(self) -> Any:
-        return self.loaded.device
-
     def spec(self) -> dict[str, Any]:
         return {
             "modality": self.modality,
@@ -81,9 +73,6 @@ class AudioExtractor:
             "max_seconds": self.max_seconds,
             "padding": self.padding,
         }
-
-    def parameters(self) -> dict[str, Any]:
-        return self.loaded.parameters()
 
     def prepare(self, data: Dataset, row: int) -> list[Sound]:
         """One sound at the model's rate, as its own feature extractor makes it ready."""
@@ -131,10 +120,7 @@ class AudioExtractor:
         return [layer[back].cpu() for layer in _joined(parts)], numbers
 
     def _inputs(self, batch: Sequence[Sound]) -> dict[str, Any]:
-        inputs = self.family.inputs(self.loaded, batch)
-        return {
-            name: self.loaded.to_device(v) if v.is_floating_point() else v.to(self.device) for name, v in inputs.items()
-        }
+        return self.loaded.to_device(self.family.inputs(self.loaded, batch))
 
     def _pooled(self, state: Any, batch: Sequence[Sound]) -> Any:
         import torch

@@ -11,11 +11,11 @@ from prh_jax.stores.layout import Layer
 from ..datasets.samples import Dataset
 from ..errors import ExtractionError
 from .base import describe_layers
-from .transformers_files import LoadedPart, load_part
+from .transformers_files import LoadedPart, OfPart, load_part
 
 
 @dataclass
-class DecoderExtractor:
+class DecoderExtractor(OfPart):
     """The decoder of one model. Its encoder reads a text, and it reads the same text, behind its own first token.
 
     This is the input of training to give back a text. Every position has seen the whole text through the encoder, and
@@ -39,14 +39,6 @@ class DecoderExtractor:
             names = ["embeddings", *(f"decoder.layers.{i}" for i in range(len(states) - 1))]
             self.layers = describe_layers(names, states)
 
-    @property
-    def device(self) -> Any:
-        return self.loaded.device
-
-    @property
-    def model(self) -> Any:
-        return self.loaded.part
-
     def spec(self) -> dict[str, Any]:
         return {
             "modality": self.modality,
@@ -57,9 +49,6 @@ class DecoderExtractor:
             "max_length": self.max_length,
             "batch": "one text at a time",
         }
-
-    def parameters(self) -> dict[str, Any]:
-        return self.loaded.parameters()
 
     def prepare(self, data: Dataset, row: int) -> list[Any]:
         """The tokens of one sample's caption, or of all its captions."""

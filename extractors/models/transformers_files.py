@@ -1,7 +1,7 @@
 """Loading of transformers models that read files: a part of a model, with its processor and what a store records."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,9 +49,27 @@ class LoadedPart:
         if self.compiled and self.states.blocks is not None:
             compile_blocks(self.states.blocks)
 
-    def to_device(self, value: Any) -> Any:
-        """A tensor on the device, in the type of the arithmetic."""
-        return value.to(self.device, self.dtype)
+    def to_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Tensors on the device; those of real numbers in the type of the arithmetic."""
+        kinds = {name: self.dtype if value.is_floating_point() else value.dtype for name, value in inputs.items()}
+        return {name: value.to(self.device, kinds[name]) for name, value in inputs.items()}
+
+
+class OfPart:
+    """Properties that extractors of a `LoadedPart` share."""
+
+    loaded: LoadedPart
+
+    @property
+    def model(self) -> Any:
+        return self.loaded.part
+
+    @property
+    def device(self) -> Any:
+        return self.loaded.device
+
+    def parameters(self) -> dict[str, Any]:
+        return self.loaded.parameters()
 
 
 def load_part(

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import ExtractionError, first_line
+from ..errors import ExtractionError
 from ..hub import explain
-from .environment import compile_blocks, identity, pick_device, pick_dtype, revision_of, weights_of, with_revision
+from .environment import compile_blocks, identity, with_revision
 from .pooling import forward_hooks
-from .weights import check_weights
+from .transformers_files import load_part
 
 FAMILIES = (
     *("clip", "clip_vision_model", "siglip", "siglip_vision_model", "metaclip_2", "chinese_clip", "dinov2"),
@@ -153,40 +153,20 @@ def load_tower(
     name: str, *, random_init: int | None, dtype: str, device: str, compiled: bool = False
 ) -> TransformersTower:
     """A vision model, or the vision side of one with two, with its image processor."""
-    import torch
-    from transformers import AutoConfig, AutoImageProcessor, AutoModel
-
-    place, kind = pick_device(device), pick_dtype(dtype, device)
-    source, revision = with_revision(name)
-    fetched: dict[str, Any] = {"trust_remote_code": False, "revision": revision or "main"}
-    try:
-        config = AutoConfig.from_pretrained(source, **fetched)
-        processor = AutoImageProcessor.from_pretrained(source, **fetched)
-        info: dict[str, Any] = {}
-        if random_init is None:
-            model, info = AutoModel.from_pretrained(source, dtype=kind, output_loading_info=True, **fetched)
-        else:
-            torch.manual_seed(random_init)
-            model = AutoModel.from_config(config, dtype=kind)
-    except Exception as error:  # transformers and the hub client raise many kinds
-        told = explain(error, source, revision) or (
-            f"{first_line(error)} Check the name, the network or the cache; a local folder needs config.json, weights "
-            "and preprocessor_config.json."
-        )
-        raise ExtractionError(f"Vision model {name!r} could not be loaded: {told}") from error
-    total = sum(p.numel() for p in model.parameters())
-    vision = getattr(model, "vision_model", model)
-    check_weights(name, model, vision, info)
+    common = {"random_init": random_init, "dtype": dtype, "device": device}
+    loaded = load_part(
+        name, "vision", lambda model: getattr(model, "vision_model", model), "AutoImageProcessor", **common
+    )
     tower = TransformersTower(
         name=name,
-        model=vision.to(place).eval(),
-        processor=processor,
-        revision=revision_of(source, revision),
+        model=loaded.part,
+        processor=loaded.processor,
+        revision=loaded.revision,
         random_init=random_init,
-        device=place,
-        dtype=kind,
-        params_total=total,
-        weights=weights_of(source, revision) if random_init is None else {},
+        device=loaded.device,
+        dtype=loaded.dtype,
+        params_total=loaded.params_total,
+        weights=loaded.weights,
         compiled=compiled,
     )
     tower.find_layers()

@@ -13,7 +13,7 @@ from ..datasets.samples import Dataset
 from ..errors import ExtractionError
 from . import pooling
 from .base import Extractor, describe_layers
-from .transformers_files import LoadedPart, load_part
+from .transformers_files import LoadedPart, OfPart, load_part
 
 FAMILIES: dict[str, tuple[str, bool]] = {
     "videomae": ("pixel_values", False),
@@ -28,7 +28,7 @@ FRAMES = FrameRule(8)
 
 
 @dataclass
-class VideoExtractor:
+class VideoExtractor(OfPart):
     """One video transformer, ready to give pooled features of clips, layer by layer."""
 
     loaded: LoadedPart
@@ -70,19 +70,8 @@ class VideoExtractor:
             )
         self.layers = describe_layers(self.loaded.states.names, alone)
 
-    @property
-    def model(self) -> Any:
-        return self.loaded.part
-
-    @property
-    def device(self) -> Any:
-        return self.loaded.device
-
     def spec(self) -> dict[str, Any]:
         return {"modality": self.modality, **self.loaded.spec(), "pool": self.pool, "frames": str(self.frames)}
-
-    def parameters(self) -> dict[str, Any]:
-        return self.loaded.parameters()
 
     def prepare(self, data: Dataset, row: int) -> list[Any]:
         """The frames of one clip that the rule chooses, as the model's own processor makes them ready."""
@@ -96,7 +85,7 @@ class VideoExtractor:
     def _inputs(self, batch: Sequence[Any]) -> dict[str, Any]:
         import torch
 
-        inputs = {FAMILIES[self.kind][0]: self.loaded.to_device(torch.stack(list(batch)))}
+        inputs = self.loaded.to_device({FAMILIES[self.kind][0]: torch.stack(list(batch))})
         return {**inputs, "skip_predictor": True} if self.kind == "vjepa2" else inputs
 
     def forward(self, inputs: Sequence[Any]) -> tuple[list[Any], dict[str, np.ndarray]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +14,7 @@ from ..errors import ExtractionError
 from .base import describe_layers
 from .pooling import forward_hooks
 from .settling import special_ids
-from .transformers_files import LoadedPart, load_part
+from .transformers_files import LoadedPart, OfPart, load_part
 
 FAMILIES = {
     **dict.fromkeys(("llava", "paligemma"), "{image}"),
@@ -28,7 +29,7 @@ _SPANS = {ALONE: ("image",), TEXT: ("text",)}
 
 
 @dataclass
-class VisionLanguageExtractor:
+class VisionLanguageExtractor(OfPart):
     """One vision-language model, ready to give pooled features of pictures, captions, or both.
 
     Layers of the vision tower and the projector are pooled over the patches of the picture. A language layer gives two
@@ -59,14 +60,6 @@ class VisionLanguageExtractor:
             self.layers = describe_layers(self._names, states)
 
     @property
-    def device(self) -> Any:
-        return self.loaded.device
-
-    @property
-    def model(self) -> Any:
-        return self.loaded.part
-
-    @property
     def text(self) -> str:
         """The text around a caption, with the mark of the picture."""
         if self.modality == TEXT:
@@ -84,9 +77,6 @@ class VisionLanguageExtractor:
             "batch": "one sample at a time",
             **own,
         }
-
-    def parameters(self) -> dict[str, Any]:
-        return self.loaded.parameters()
 
     def prepare(self, data: Dataset, row: int) -> list[Any]:
         """The inputs of one sample: its picture, and each of its captions that is asked for."""
@@ -135,7 +125,7 @@ class VisionLanguageExtractor:
         """
         import torch
 
-        tower, blocks, projector = self._parts()
+        blocks, projector, prefix = self._parts
         read = [] if self.modality == TEXT else [*blocks, projector]
         found: dict[Any, Any] = {}
 
@@ -143,16 +133,12 @@ class VisionLanguageExtractor:
             state = output[0] if isinstance(output, tuple) else output
             found[module] = state[0] if state.ndim == 3 else state
 
-        moved = {
-            name: self.loaded.to_device(v) if v.is_floating_point() else v.to(self.device) for name, v in one.items()
-        }
+        moved = self.loaded.to_device(one)
         with forward_hooks(read, keep):
             output = self.model(**moved, output_hidden_states=True)
-        prefix = _has_class_token(tower)
         tokens = moved["input_ids"][0]
         image = tokens == self.model.config.image_token_id
-        marks = {*self.loaded.processor.tokenizer.all_special_ids, *special_ids(self.model.config.to_dict())}
-        special = torch.as_tensor(sorted(marks), device=tokens.device)
+        special = torch.as_tensor(self._marks, device=tokens.device)
         states = {
             "vision": [found[block][prefix:] for block in blocks if block in found],
             "projector": [found[projector]] if projector in found else [],
@@ -175,8 +161,14 @@ class VisionLanguageExtractor:
         self._names = names
         return [vector[None].cpu() for vector in pooled]
 
-    def _parts(self) -> tuple[Any, Any, Any]:
-        """The vision tower, its layers, and the module that maps its states to those of the language model."""
+    @cached_property
+    def _marks(self) -> list[int]:
+        """Ids of tokens that are no words."""
+        return sorted({*self.loaded.processor.tokenizer.all_special_ids, *special_ids(self.model.config.to_dict())})
+
+    @cached_property
+    def _parts(self) -> tuple[Any, Any, int]:
+        """The layers of the vision tower, the module that maps its states, and how many tokens precede the patches."""
         import torch
 
         inner = self.model.model
@@ -184,7 +176,8 @@ class VisionLanguageExtractor:
         config = self.model.config.vision_config
         count = getattr(config, "depth", None) or config.num_hidden_layers
         blocks = next(m for m in tower.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == count)
-        return tower, blocks, tower.merger if hasattr(tower, "merger") else inner.multi_modal_projector
+        projector = tower.merger if hasattr(tower, "merger") else inner.multi_modal_projector
+        return blocks, projector, _has_class_token(tower)
 
 
 def _has_class_token(tower: Any) -> int:
