@@ -53,7 +53,7 @@ def ridge(x: np.ndarray, y: np.ndarray) -> tuple[Way, dict[str, Way]]:
     """Nested ridge regression: mean correlation of each target over folds."""
     from sklearn.linear_model import RidgeCV
 
-    from prh_jax.analysis.prediction import RIDGES, split
+    from prh_jax.metrics.out_of_sample.folds import RIDGES, split
 
     def other() -> Any:
         found = []
@@ -72,8 +72,8 @@ def retrieval(x: np.ndarray, y: np.ndarray) -> tuple[Way, dict[str, Way]]:
     """Recall at 1, 5 and 10 and the mean reciprocal rank, from x to y and back, after a ridge map."""
     from sklearn.linear_model import RidgeCV
 
-    from prh_jax.analysis.prediction import RIDGES
-    from prh_jax.analysis.retrieval_splits import halves
+    from prh_jax.metrics.out_of_sample.folds import RIDGES
+    from prh_jax.metrics.out_of_sample.splits import halves
 
     def other() -> Any:
         ((train, held),) = halves(len(x), 0.5, 1, 0, np.arange(len(x)))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prh_jax import __version__
 from prh_jax.cli.main import make_parser
-from prh_jax.metrics.registry import METRICS
+from prh_jax.metrics.registry import HOST_METRICS, METRICS
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -75,6 +75,11 @@ def _metrics_page() -> str:
     for name, metric in METRICS.items():
         directives = f".. autofunction:: prh_jax.{name}\n\n.. autoclass:: prh_jax.{metric.__name__}\n"
         parts.append(f"## {name}\n\n```{{eval-rst}}\n{directives}```\n")
+    parts.append(
+        "## Metrics of numpy\n\n`align` takes them as all others. They have no gradient and do not work under `jit`.\n"
+    )
+    for metric in HOST_METRICS.values():
+        parts.append(f"```{{eval-rst}}\n.. autoclass:: prh_jax.{metric.__name__}\n```\n")
     return "\n".join(parts)
 
 

@@ -21,7 +21,6 @@ from .analysis.reliability import split_half_reliability as split_half_reliabili
 from .analysis.repeats import NoiseCeiling as NoiseCeiling
 from .analysis.repeats import noise_ceiling as noise_ceiling
 from .analysis.retrieval import retrieval as retrieval
-from .analysis.sampled_units import feature_unbiased_cka as feature_unbiased_cka
 from .analysis.trend import trend as trend
 from .analysis.within import within_samples as within_samples
 from .engine.preprocess import Preprocess as Preprocess
@@ -71,8 +70,11 @@ from .metrics.neighbors.rank_similarity import knn_jaccard as knn_jaccard
 from .metrics.neighbors.rank_similarity import rank_similarity as rank_similarity
 from .metrics.neighbors.second_order_cosine import SecondOrderCosine as SecondOrderCosine
 from .metrics.neighbors.second_order_cosine import second_order_cosine as second_order_cosine
+from .metrics.out_of_sample.prediction import RidgePrediction as RidgePrediction
+from .metrics.out_of_sample.retrieval import Retrieval as Retrieval
 from .metrics.pwcca import Pwcca as Pwcca
 from .metrics.pwcca import pwcca as pwcca
+from .metrics.registry import HOST_METRICS as HOST_METRICS
 from .metrics.registry import METRICS as METRICS
 from .metrics.registry import PRH_METRICS as PRH_METRICS
 from .metrics.registry import SUPPORTED_METRICS as SUPPORTED_METRICS
@@ -82,6 +84,8 @@ from .metrics.rsa import Rsa as Rsa
 from .metrics.rsa import rsa as rsa
 from .metrics.rsm_norm_difference import RsmNormDifference as RsmNormDifference
 from .metrics.rsm_norm_difference import rsm_norm_difference as rsm_norm_difference
+from .metrics.sampled_units import FeatureUnbiasedCka as FeatureUnbiasedCka
+from .metrics.sampled_units import feature_unbiased_cka as feature_unbiased_cka
 from .metrics.shapes import AngularShapeDistance as AngularShapeDistance
 from .metrics.shapes import NormalizedBures as NormalizedBures
 from .metrics.shapes import ProcrustesDistance as ProcrustesDistance

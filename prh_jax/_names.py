@@ -76,7 +76,12 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "compare_rdms",
         "rdm_noise_ceiling",
     ),
-    "analysis.sampled_units": ("feature_unbiased_cka",),
+    "metrics.sampled_units": (
+        "FeatureUnbiasedCka",
+        "feature_unbiased_cka",
+    ),
+    "metrics.out_of_sample.prediction": ("RidgePrediction",),
+    "metrics.out_of_sample.retrieval": ("Retrieval",),
     "analysis.trend": ("trend",),
     "analysis.mantel": (
         "Mantel",
@@ -106,6 +111,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "metrics.function": ("FunctionMetric",),
     "metrics.layers": ("layer_matrix",),
     "metrics.registry": (
+        "HOST_METRICS",
         "METRICS",
         "PRH_METRICS",
         "SUPPORTED_METRICS",

@@ -137,7 +137,8 @@ def curve_over_k(
 
 def _point(sketches: list[Any], sides: Sides, metric: Metric, n: int, null: Null) -> xr.Dataset:
     orders = make_orders(n, null.orders, null.seed)
-    scores, chance = score_null(*sketches, jnp.asarray(orders), metric=metric)
+    left, right = sketches
+    scores, chance = score_null(left, right, jnp.asarray(orders), metric=metric)
     sign = 1 if metric.larger_is_closer else -1
     score = null.reduce(sign * sides.apart(scores)[None])[0]
     spread = null.reduce(sign * sides.apart(chance))

@@ -8,16 +8,14 @@ import xarray as xr
 
 from ..arrays import NotRealError, real_numbers
 from ..engine.preprocess import Preprocess
+from ..metrics.out_of_sample.folds import RIDGES, check_folds, cross_validated, fold_fits, split
 from ..null.orders import count_orders, group_codes, make_orders
 from ..null.pvalues import as_close
-from ..numerics.ridge import RidgeFit, left_out_errors, predict, ridge_fit
 from ..runtime.host import quiet_blas
 from ..runtime.progress import progress as shown
 from .subsets import Layers, layers_of
 
 AS_GIVEN = Preprocess(clip_quantile=1, normalize=False)
-RIDGES = tuple(10.0**power for power in range(-4, 6))
-"""Penalties that are tried."""
 
 
 def ridge_prediction(
@@ -114,11 +112,11 @@ def ridge_prediction(
     quiet = None if progress is None else not progress
     with quiet_blas():
         for column, layer in enumerate(shown(given, "predicting", "layers", quiet=quiet)):
-            fits = _fits(layer, parts)
-            for name, values in zip(tables, _cross_validated(fits, parts, y, tried), strict=True):
+            fits = fold_fits(layer, parts)
+            for name, values in zip(tables, cross_validated(fits, parts, y, tried), strict=True):
                 tables[name].append(values)
             for row, order in enumerate(again):
-                permuted[row, column] = np.nanmean(_cross_validated(fits, parts, y[order], tried)[0])
+                permuted[row, column] = np.nanmean(cross_validated(fits, parts, y[order], tried)[0])
     dims = ("layer", "target")
     found = xr.Dataset({name: (dims, np.stack(rows)) for name, rows in tables.items()}, coords={"layer": names})
     found = found.assign(mean_r=found["r"].mean("target"), mean_r2=found["r2"].mean("target"))
@@ -152,65 +150,6 @@ def _check(layers: Sequence[np.ndarray], y: np.ndarray, ridges: np.ndarray, fold
         raise ValueError("Features and targets must be finite: leave out samples and targets with NaN or infinity.")
     if not ridges.size or not (np.isfinite(ridges) & (ridges > 0)).all():
         raise ValueError(f"Penalties are finite numbers above 0, got {ridges.tolist()!r}.")
-    if not 2 <= folds <= len(y) // 4:
-        raise ValueError(
-            f"A split of {len(y)} samples has from 2 to {len(y) // 4} folds, of at least 4 samples each, got {folds}."
-        )
+    check_folds(len(y), folds)
     if null < 0 or seed < 0:
         raise ValueError(f"The number of permutations and the seed are at least 0, got {null} and {seed}.")
-
-
-def split(n: int, folds: int, seed: int, groups: Sequence[int] | None = None) -> list[np.ndarray]:
-    """The samples of each fold, drawn by a seed; of groups, the largest first, each in the fold that has the least."""
-    rng = np.random.default_rng([seed, 1])
-    if groups is None:
-        return [np.sort(part) for part in np.array_split(rng.permutation(n), folds)]
-    codes = np.asarray(groups)
-    sizes = np.bincount(codes)
-    if len(sizes) < folds:
-        raise ValueError(f"There are {len(sizes)} groups, fewer than {folds} folds. Ask for fewer folds.")
-    members: list[list[int]] = [[] for _ in range(folds)]
-    for group in sorted(rng.permutation(len(sizes)), key=lambda g: -sizes[g]):
-        min(members, key=len).extend(np.flatnonzero(codes == group))
-    least = len(min(members, key=len))
-    if least < 4:
-        raise ValueError(
-            f"The groups are too unequal for {folds} folds: one fold has {least} samples, and needs 4. Ask for fewer "
-            "folds, or give finer groups."
-        )
-    return [np.sort(part) for part in members]
-
-
-def _fits(layer: np.ndarray, parts: Sequence[np.ndarray]) -> list[RidgeFit]:
-    """The decomposition of a layer for each fold."""
-    centred = layer / (np.abs(layer).max() or 1)
-    centred = centred - centred.mean(axis=0)
-    products, everyone = centred @ centred.T, np.arange(len(layer))
-    return [ridge_fit(products, np.setdiff1d(everyone, part), part) for part in parts]
-
-
-def _cross_validated(
-    fits: Sequence[RidgeFit], parts: Sequence[np.ndarray], y: np.ndarray, ridges: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each target the mean correlation, the share of variance that is predicted, and the mean penalty."""
-    correlations, chosen = np.zeros((2, y.shape[1]))
-    squares = np.zeros((2, y.shape[1]))
-    for fit, part in zip(fits, parts, strict=True):
-        known, held = y[fit.train], y[part]
-        best = ridges[np.argmin([left_out_errors(fit, known, ridge) for ridge in ridges], axis=0)]
-        guess = predict(fit, known, best)
-        correlations += _pearson(guess, held) / len(parts)
-        chosen += np.log(best) / len(parts)
-        squares += [np.square(held - guess).sum(axis=0), np.square(held - known.mean(axis=0)).sum(axis=0)]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.where(squares[1] > 0, 1 - squares[0] / squares[1], np.nan)
-    return np.where(squares[1] > 0, correlations, np.nan), share, np.exp(chosen)
-
-
-def _pearson(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Correlations of the columns of two arrays; 0 where one does not vary, up to rounding."""
-    apart = [z - z.mean(axis=0) for z in (one, other)]
-    norms = [np.linalg.norm(z, axis=0) for z in apart]
-    whole = [np.linalg.norm(z, axis=0) for z in (one, other)]
-    varies = (norms[0] > 1e-12 * whole[0]) & (norms[1] > 1e-12 * whole[1])
-    return np.where(varies, np.sum(apart[0] * apart[1], axis=0) / np.where(varies, norms[0] * norms[1], 1), 0)

@@ -8,6 +8,16 @@ import numpy as np
 import xarray as xr
 
 from ..engine.preprocess import Preprocess
+from ..metrics.out_of_sample.folds import RIDGES
+from ..metrics.out_of_sample.maps import (
+    best_penalties,
+    centred_products,
+    halved,
+    orthogonal_similarities,
+    plain_similarities,
+    ridge_similarity,
+)
+from ..metrics.out_of_sample.splits import Chances, Part, check_galleries, first_rows, halves
 from ..null.gallery_ranks import group_ranks, rank_scores
 from ..null.orders import group_codes
 from ..results.retrieval import DIRECTIONS, RetrievalResult
@@ -15,15 +25,7 @@ from ..runtime.host import quiet_blas
 from ..runtime.progress import progress as shown
 from ..stores.checks import check_same_samples
 from ..stores.reader import FeatureStore, open_store
-from .prediction import AS_GIVEN, RIDGES
-from .retrieval_maps import (
-    best_penalties,
-    halved,
-    orthogonal_similarities,
-    plain_similarities,
-    ridge_similarities,
-)
-from .retrieval_splits import Chances, Part, check_galleries, first_rows, halves
+from .prediction import AS_GIVEN
 from .subsets import Layers, layers_of
 
 
@@ -142,7 +144,7 @@ def retrieval(
     best = np.empty((splits, 2))
     quiet = None if progress is None else not progress
     with quiet_blas():
-        products = [[_products(layer) for layer in side.layers] if map != "none" else [] for side in sides]
+        products = [[centred_products(layer) for layer in side.layers] if map != "none" else [] for side in sides]
         for s, part in enumerate(shown(parts, "retrieving", "splits", quiet=quiet)):
             chances = Chances(part, null, seed + s) if null else None
             for place, similarities in _similarities(sides, products, part, map, tried, penalties[s]):
@@ -237,13 +239,6 @@ def _check(
         raise ValueError(f"Penalties are finite numbers above 0, got {ridges.tolist()!r}.")
 
 
-def _products(layer: np.ndarray) -> np.ndarray:
-    """Inner products of centred samples, in units in which no square vanishes."""
-    centred = layer - layer.mean(axis=0)
-    centred = centred / np.abs(centred).max()
-    return centred @ centred.T
-
-
 def _similarities(
     sides: Sequence[_Side],
     products: Sequence[Sequence[np.ndarray]],
@@ -265,6 +260,7 @@ def _similarities(
         penalties[1] = best_penalties(ys, xs, ridges).T
     for i, j in places:
         if map == "ridge":
-            yield (i, j), ridge_similarities(xs[i], ys[j], penalties[:, i, j].tolist())
+            forth, back = penalties[:, i, j].tolist()
+            yield (i, j), (ridge_similarity(xs[i], ys[j], forth), ridge_similarity(ys[j], xs[i], back))
         else:
             yield (i, j), orthogonal_similarities(xs[i], ys[j])

@@ -151,8 +151,14 @@ def _sketch(part: Any, samples: Any, *, sketcher: Sketcher) -> Any:
     return sketch_part(sketcher, part, samples)
 
 
+def _tile(a: Any, b: Any, *, metric: Metric) -> Any:
+    if metric.tile_kernel.on_host:
+        return metric.tile_kernel.tile(*(jax.tree.map(lambda *leaves: np.stack(leaves), *side) for side in (a, b)))
+    return _compiled_tile(a, b, metric=metric)
+
+
 @partial(jax.jit, static_argnames=("metric",))
-def _tile(a: Any, b: Any, *, metric: Metric) -> jax.Array:
+def _compiled_tile(a: Any, b: Any, *, metric: Metric) -> jax.Array:
     stacks = (jax.tree.map(lambda *leaves: jnp.stack(leaves), *side) for side in (a, b))
     return metric.tile_kernel.tile(*stacks)
 
@@ -164,9 +170,16 @@ def sketch_subset(sides: tuple[Any, Any], samples: Any, *, sketcher: Sketcher) -
     return [jax.tree.map(lambda *leaves: jnp.stack(leaves), *side) for side in sketches]
 
 
-@partial(jax.jit, static_argnames=("metric",))
-def score_null(left: Any, right: Any, orders: Any, *, metric: Metric) -> tuple[jax.Array, jax.Array]:
+def score_null(left: Any, right: Any, orders: Any, *, metric: Metric) -> tuple[Any, Any]:
     """Scores (x, y) of stacks of sketches, and their null (orders, x, y)."""
+    if metric.tile_kernel.on_host:
+        left, right, orders = jax.tree.map(np.asarray, (left, right, orders))
+        return metric.tile_kernel.tile(left, right), metric.tile_kernel.orders(left, right, orders)
+    return _compiled_null(left, right, orders, metric=metric)
+
+
+@partial(jax.jit, static_argnames=("metric",))
+def _compiled_null(left: Any, right: Any, orders: Any, *, metric: Metric) -> tuple[jax.Array, jax.Array]:
     return metric.tile_kernel.tile(left, right), metric.tile_kernel.orders(left, right, orders)
 
 

@@ -153,8 +153,8 @@ def _scores(
             filled = np.resize(part, step)  # of one shape: a program takes longer to compile than to run
             rows = np.stack([members[i] for i in filled])
             orders = np.stack([_orders(int(count), null, seed, int(i)) for i in filled])
-            sketches = (_sketches(tuple(layer[rows] for layer in side), sketcher=sketcher) for side in (xs, ys))
-            found, permuted = _compared(*sketches, orders, metric=metric)
+            left, right = (_sketches(tuple(layer[rows] for layer in side), sketcher=sketcher) for side in (xs, ys))
+            found, permuted = _compared(left, right, orders, metric=metric)
             each[:, :, part] = np.moveaxis(np.asarray(found)[: len(part)], 0, 2)
             chance += np.asarray(permuted, np.float64)[: len(part)].sum(axis=0)
             done += len(part)
@@ -176,8 +176,22 @@ def _sketches(layers: tuple[Any, ...], *, sketcher: Sketcher) -> Any:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *found)
 
 
+def _compared(left: Any, right: Any, orders: Any, *, metric: Metric) -> tuple[Any, Any]:
+    """Scores (samples, x, y), and those of permuted tokens (samples, orders, x, y)."""
+    if metric.tile_kernel.on_host:
+        left, right = jax.tree.map(np.asarray, (left, right))
+
+        def sample(i: int) -> tuple[Any, Any]:
+            a, b = (jax.tree.map(lambda z: z[i], side) for side in (left, right))
+            return score_null(a, b, orders[i], metric=metric)
+
+        scores, permuted = zip(*map(sample, range(len(orders))), strict=True)
+        return np.stack(scores), np.stack(permuted)
+    return _compiled(left, right, orders, metric=metric)
+
+
 @partial(jax.jit, static_argnames=("metric",))
-def _compared(left: Any, right: Any, orders: Any, *, metric: Metric) -> tuple[jax.Array, jax.Array]:
+def _compiled(left: Any, right: Any, orders: Any, *, metric: Metric) -> tuple[jax.Array, jax.Array]:
     """Scores (samples, x, y), and those of permuted tokens (samples, orders, x, y)."""
     if not orders.shape[1]:
         scores = jax.vmap(metric.tile_kernel.tile)(left, right)

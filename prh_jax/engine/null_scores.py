@@ -9,6 +9,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ..metrics.base import Metric
+from ..metrics.kernels import OnHost
 from ..null.pvalues import still_open
 from ..null.settings import Null
 from ..results.null_grid import NullGrid
@@ -25,9 +26,12 @@ TILE_BYTES = 2**28
 @lru_cache(maxsize=64)
 def null_scorer(metric: Metric, shapes: Any, tile: tuple[int, int], orders: tuple[int, int], mesh: Mesh) -> Any:
     """Compiled `(a, b, orders) -> scores (orders, x, y)`; each device has `tile[0]` layers of a, and all of b."""
+    kernel = metric.tile_kernel
+    if kernel.on_host:
+        return OnHost(kernel.orders)
     spread, same = PartitionSpec("layer"), PartitionSpec()
     scores = jax.shard_map(
-        metric.tile_kernel.orders,
+        kernel.orders,
         mesh=mesh,
         in_specs=(spread, same, same),
         out_specs=PartitionSpec(None, "layer"),

@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec, SingleDeviceSharding
 
 from ..metrics.base import Metric
+from ..metrics.kernels import OnHost
 from ..runtime.host import compile_quickly
 from ..sketches.base import Doubt, SketchContext, Sketcher, Summarizer
 from .preprocess import Preprocess
@@ -63,7 +64,7 @@ def sketch_layer(x: Any, threshold: Any, *, sketcher: Sketcher, preprocess: Prep
     return sketcher.settle(sketch, doubt, np.asarray(x), float(threshold), normalized=preprocess.normalize)
 
 
-def compare_tiles(metrics: Sequence[Metric], a: Any, b: Any) -> tuple[jax.Array, ...]:
+def compare_tiles(metrics: Sequence[Metric], a: Any, b: Any) -> tuple[Any, ...]:
     """The scores of all pairs of two stacks by each metric; what equal kernels share is made once."""
     kernels = [metric.tile_kernel for metric in metrics]
     made = {shared: shared(a, b) for shared in dict.fromkeys(kernel.shared for kernel in kernels) if shared is not None}
@@ -77,8 +78,10 @@ def tile_scorer(metrics: tuple[Metric, ...], shapes: Any, tile: int, mesh: Mesh)
     `shapes` is a hashable form of one sketch's shapes (see `sketch_shapes`). Each device scores its own tile of a
     with the same program, so that scores do not depend on the number of devices. `.memory_analysis()` has its needs.
     """
-    spread, same = PartitionSpec("layer"), PartitionSpec()
     compare = partial(compare_tiles, metrics)
+    if any(metric.tile_kernel.on_host for metric in metrics):
+        return OnHost(compare)
+    spread, same = PartitionSpec("layer"), PartitionSpec()
     scores = jax.shard_map(compare, mesh=mesh, in_specs=(spread, same), out_specs=spread, check_vma=False)
     a, b = stacked_shapes(shapes, tile * mesh.size, mesh, spread), stacked_shapes(shapes, tile, mesh, same)
     return jax.jit(scores).lower(a, b).compile()

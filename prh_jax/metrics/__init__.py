@@ -17,6 +17,7 @@ from .neighbors.second_order_cosine import SecondOrderCosine
 from .pwcca import Pwcca
 from .registry import (
     GROUPS,
+    HOST_METRICS,
     METRICS,
     PRH_METRICS,
     SUPPORTED_METRICS,
@@ -34,6 +35,7 @@ from .svcca import Svcca
 
 __all__ = [
     "GROUPS",
+    "HOST_METRICS",
     "INVARIANCES",
     "METRICS",
     "PRH_METRICS",

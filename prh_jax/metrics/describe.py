@@ -3,13 +3,13 @@
 import json
 from typing import Any
 
-from .registry import METRICS
+from .registry import HOST_METRICS, METRICS
 
 
 def rows() -> list[dict[str, Any]]:
     """One entry a metric: what it is, range, symmetry, settings, invariances, source."""
     table = []
-    for name, cls in METRICS.items():
+    for name, cls in (METRICS | HOST_METRICS).items():
         metric = cls()
         low, high = metric.bounds
         table.append(
@@ -20,6 +20,7 @@ def rows() -> list[dict[str, Any]]:
                 "larger_is_closer": metric.larger_is_closer,
                 "symmetric": metric.symmetric,
                 "differentiable": metric.differentiable,
+                "computed_by": "numpy" if name in HOST_METRICS else "JAX",
                 "unchanged_by": sorted(metric.invariances),
                 "settings": metric.settings,
                 "source": metric.source,
@@ -38,7 +39,8 @@ def as_text() -> str:
     parts = []
     for row in rows():
         symmetric = "symmetric" if row["symmetric"] else "not symmetric"
-        gradient = "differentiable" if row["differentiable"] else "no gradient (it counts)"
+        none = "no gradient (it counts)" if row["computed_by"] == "JAX" else "computed by numpy: no gradient, no jit"
+        gradient = "differentiable" if row["differentiable"] else none
         parts.append(
             f"{row['metric']}\n"
             f"    {row['summary']}\n"

@@ -5,11 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from ..numerics import linalg
 from ..sketches.given_features import GivenFeatures, GivenSketcher
 from .base import Metric, Score
+from .host import HostKernel, call_on_host
 from .kernels import PairwiseKernel, TileKernel
 
 
@@ -26,8 +28,8 @@ class FunctionMetric(Metric):
     name
         Name of the scores: letters, digits and underscores.
     function
-        From x (n, dx) and y (n, dy), whose row i is the same sample, to a scalar. It must be a JAX function: it is
-        called with tracers. `align` calls it with preprocessed features in float32.
+        From x (n, dx) and y (n, dy), whose row i is the same sample, to a scalar. It is a JAX function, which is called
+        with tracers, unless `host=True`. `align` calls it with preprocessed features in float32.
     source
         Where the metric is defined, for the record.
     larger_is_closer
@@ -38,6 +40,12 @@ class FunctionMetric(Metric):
         Whether `function(x, y)` equals `function(y, x)`. A study of models with themselves then takes half the time.
     self_score
         Score of a layer with itself, if it is the same for all layers.
+    host
+        True calls the function outside of JAX, with arrays of numpy: it may use any library, such as scipy or torch.
+        The metric has no gradient then, and does not work under `jit`.
+    prepare
+        With `host=True`, a function of one layer (n, d), called before `function`, which then gets two of its results.
+        It is called for each layer of a tile, and not for each pair.
 
     Examples
     --------
@@ -59,12 +67,16 @@ class FunctionMetric(Metric):
     bounds: tuple[float, float] = (float("-inf"), float("inf"))  # type: ignore[misc]
     self_score: float | None = None  # type: ignore[misc]
     source: str = ""  # type: ignore[misc]
+    host: bool = False
+    prepare: Callable[[Any], Any] | None = None
 
     def __post_init__(self):
         if not (isinstance(self.name, str) and self.name.isidentifier()):
             raise ValueError(f"A metric's name is made of letters, digits and underscores, got {self.name!r}.")
         if not callable(self.function):
             raise ValueError(f"{self.name} needs a function of two layers, got {self.function!r}.")
+        if self.prepare is not None and not (self.host and callable(self.prepare)):
+            raise ValueError(f"{self.name} takes prepare=, a function of one layer, with host=True only.")
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -77,10 +89,20 @@ class FunctionMetric(Metric):
 
     @property
     def tile_kernel(self) -> TileKernel:
-        return PairwiseKernel(self)
+        return HostKernel(self) if self.host else PairwiseKernel(self)
+
+    def prepared(self, x: Any, groups: Any) -> Any:
+        """What the function is given of a layer, on the host."""
+        return x if self.prepare is None else self.prepare(x)
+
+    def scored(self, a: Any, b: Any) -> float:
+        """The function's score, on the host."""
+        return float(self._checked_score(self.function(a, b), np))
 
     def compare(self, a: GivenFeatures, b: GivenFeatures) -> Score:
         """The function of the layers at their own widths: one branch for every two widths."""
+        if self.host:
+            return jnp.asarray(self.tile_kernel.pair(a, b))
 
         def branch(dx: int, dy: int) -> Callable[[], Any]:
             return lambda: self._score(a.columns[:, :dx], b.columns[:, :dy])
@@ -89,12 +111,17 @@ class FunctionMetric(Metric):
         return lax.switch(a.place * len(b.widths) + b.place, branches) if len(branches) > 1 else branches[0]()
 
     def _score(self, x: Any, y: Any) -> Score:
-        score = jnp.asarray(self.function(x, y))
+        return self._checked_score(self.function(x, y), jnp).astype(x.dtype)
+
+    def _checked_score(self, score: Any, xp: Any) -> Any:
+        score = xp.asarray(score)
         if score.shape != ():
             raise ValueError(f"{self.name} must return one number for two layers, got an array of shape {score.shape}.")
-        return score.astype(x.dtype)
+        return score
 
     def __call__(self, x: Any, y: Any) -> Score:
+        if self.host:
+            return call_on_host(self, x, y)
         x, y = (linalg.at_least_float32(jnp.asarray(z)) for z in self._checked_pair(x, y))
         return self._score(x, y)
 

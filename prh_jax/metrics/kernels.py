@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
@@ -24,6 +25,8 @@ class TileKernel:
 
     metric: Any
 
+    on_host: ClassVar[bool] = False
+    """Whether stacks are arrays of numpy, and scores are made outside of JAX programs."""
     largest_tile: ClassVar[int | None] = None
     """Most layers a side to score in one call, where a pair takes so long that more would keep a study waiting."""
 
@@ -72,3 +75,23 @@ class PairwiseKernel(TileKernel):
 
     def tile(self, a: Any, b: Any) -> Float[Array, "x y"]:
         return lax.map(lambda p: lax.map(lambda q: self.pair(p, q), b), a)
+
+
+class OnHost:
+    """A function of stacks of sketches that runs on the host, where others have a compiled program."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __call__(self, *stacks: Any) -> Any:
+        """The result for stacks that may lie on devices."""
+        return self.function(*jax.tree.map(np.asarray, stacks))
+
+    def memory_analysis(self) -> None:
+        """Nothing is known of the memory it takes."""
+        return
+
+
+def program_of(function: Callable[..., Any], *kernels: TileKernel) -> Any:
+    """The function as it is to be called: on the host if a kernel scores there, else as a JAX program."""
+    return OnHost(function) if any(kernel.on_host for kernel in kernels) else jax.jit(function)

@@ -54,6 +54,8 @@ def layer_matrix(layers_x: Any, layers_y: Any, metric: Any) -> Float[Array, "x y
         raise ValueError(f"layer_matrix compares layers of the same samples, got layers of {sorted(counts)} samples.")
     widths = tuple(sorted({z.shape[1] for z in layers}))
     traced = staged(layers)
+    if traced and metric.tile_kernel.on_host:
+        raise TypeError(f"{metric.name} is computed by numpy: call layer_matrix outside of jit, vmap and grad.")
     context = SketchContext(counts.pop(), widths, derived=traced and metric.differentiable)
     sketcher = metric.sketcher.specialise(context)
     if traced:
@@ -63,6 +65,8 @@ def layer_matrix(layers_x: Any, layers_y: Any, metric: Any) -> Float[Array, "x y
         return metric.tile_kernel.tile(a, b)
     with quiet_blas():
         a, b = (jax.tree.map(lambda *z: jnp.stack(z), *[sketcher(z) for z in side]) for side in sides)
+        if metric.tile_kernel.on_host:
+            return jnp.asarray(metric.tile_kernel.tile(a, b))
         return jax.block_until_ready(_tile(a, b, metric=metric))
 
 

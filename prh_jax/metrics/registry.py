@@ -23,9 +23,12 @@ from .neighbors.lcs_knn import LcsKnn
 from .neighbors.mutual_knn import MutualKnn
 from .neighbors.rank_similarity import JointRankJaccard, KnnJaccard, RankSimilarity
 from .neighbors.second_order_cosine import SecondOrderCosine
+from .out_of_sample.prediction import RidgePrediction
+from .out_of_sample.retrieval import Retrieval
 from .pwcca import Pwcca
 from .rsa import Rsa
 from .rsm_norm_difference import RsmNormDifference
+from .sampled_units import FeatureUnbiasedCka
 from .shapes import AngularShapeDistance, NormalizedBures, ProcrustesDistance
 from .statistics import ConcentricityDifference, Imd, MagnitudeDifference, UniformityDifference
 from .subspaces import Cca, EigenspaceOverlap, Gulp, MeanCca
@@ -55,6 +58,12 @@ METRICS: dict[str, type[Metric]] = {
     )
 }
 """Every metric by its name, those of the reference first; a new one is a file here and a name in this table."""
+
+
+HOST_METRICS: dict[str, type[Metric]] = {
+    metric.name: metric for metric in (RidgePrediction, Retrieval, FeatureUnbiasedCka)
+}
+"""Metrics that numpy computes, by their names: they are known as METRICS are, but are no functions of JAX."""
 
 
 PRH_METRICS: dict[str, Metric] = {
@@ -118,7 +127,7 @@ def register_metric(metric: Any) -> Any:
     name = getattr(made, "name", None)
     if not isinstance(name, str) or not name.isidentifier():
         raise ValueError(f"A metric has a name of letters, digits and underscores; {metric!r} has {name!r}.")
-    if name in METRICS:
+    if name in METRICS or name in HOST_METRICS:
         raise ValueError(f"{name!r} is a metric of prh_jax; give yours another name.")
     _REGISTERED[name] = metric
     return metric
@@ -126,12 +135,12 @@ def register_metric(metric: Any) -> Any:
 
 def known_metrics() -> list[str]:
     """Names of all metrics that this process knows, shipped ones first."""
-    return [*METRICS, *_REGISTERED]
+    return [*METRICS, *HOST_METRICS, *_REGISTERED]
 
 
 def is_known(name: str) -> bool:
     """Whether this process has a metric of that name."""
-    return name in METRICS or name in _REGISTERED
+    return name in METRICS or name in HOST_METRICS or name in _REGISTERED
 
 
 def _as_call(text: str) -> str:
@@ -177,7 +186,7 @@ def make_metric(name: str, *, base: Metric | None = None, **settings: Any) -> Me
             f"Unknown metric {name!r}; the metrics are {', '.join(known_metrics())}. One of your own has to be "
             "registered first: prh_jax.register_metric(...), or --metric MODULE:NAME on the command line."
         )
-    known = METRICS.get(name) or _REGISTERED[name]
+    known = METRICS.get(name) or HOST_METRICS.get(name) or _REGISTERED[name]
     metric = base or (known() if isinstance(known, type) else known)
     for key in settings:
         if key not in metric.settings:
@@ -272,10 +281,11 @@ def make_metrics(metrics: Any = None) -> dict[str, Metric]:
     for metric in made:
         if not isinstance(metric, Metric):
             raise ValueError(f"A metric is a name or a Metric object such as MutualKnn(), got {metric!r}.")
-        if metric.name in METRICS and not isinstance(metric, METRICS[metric.name]):
+        shipped = METRICS | HOST_METRICS
+        if metric.name in shipped and not isinstance(metric, shipped[metric.name]):
             raise ValueError(f"{metric.name!r} is a metric of prh_jax; give yours another name.")
     if not made:
-        raise ValueError(f"No metric was asked for; the metrics are {', '.join(METRICS)}.")
+        raise ValueError(f"No metric was asked for; the metrics are {', '.join(known_metrics())}.")
     names = [metric.name for metric in made]
     keys = [
         metric.name if names.count(metric.name) == 1 else asked if isinstance(asked, str) else str(metric)

@@ -47,13 +47,21 @@ def ridge_fit(
     return RidgeFit(train, vectors, values, cross @ vectors, float(np.trace(centred)) / len(train))
 
 
-def left_out_errors(fit: RidgeFit, y: Float[np.ndarray, "m t"], ridge: float) -> Float[np.ndarray, " t"]:
+def left_out_errors(
+    fit: RidgeFit, y: Float[np.ndarray, "m t"], ridges: Float[np.ndarray, " r"]
+) -> Float[np.ndarray, "r t"]:
     """The sum of squared errors of predicting each fitted sample by a regression on all others, for each target."""
-    shrunk = fit.values / (fit.values + ridge * fit.scale)
     centred = y - y.mean(axis=0)
-    rest = centred - (fit.vectors * shrunk) @ (fit.vectors.T @ centred)
-    leverage = 1 / len(y) + np.square(fit.vectors) @ shrunk
-    return np.square(rest / np.maximum(1 - leverage, np.finfo(np.float64).eps)[:, None]).sum(axis=0)
+    inside = fit.vectors.T @ centred
+    errors = np.empty((len(ridges), y.shape[1]))
+    for row, ridge in enumerate(ridges):
+        shrunk = fit.values / (fit.values + ridge * fit.scale)
+        leverage = 1 / len(y) + np.square(fit.vectors) @ shrunk
+        weights = 1 / np.maximum(1 - leverage, np.finfo(np.float64).eps)
+        rest = centred - (fit.vectors * shrunk) @ inside
+        rest *= weights[:, None]
+        errors[row] = np.einsum("mt,mt->t", rest, rest)
+    return errors
 
 
 def predict(fit: RidgeFit, y: Float[np.ndarray, "m t"], ridges: Float[np.ndarray, " t"]) -> Float[np.ndarray, "p t"]:

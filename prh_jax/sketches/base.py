@@ -33,6 +33,9 @@ class SketchContext:
         Whether preprocessing has given all rows length one.
     groups
         A number for each sample: no sample may be a neighbour of one of its own group. None where all may be.
+    together
+        A number for each sample: no map that was fitted on one of a group may be judged on another of it. None where
+        samples have no groups.
     pairwise_matrix
         Whether a matrix of all pairs of samples may be made, however large it is.
     derived
@@ -43,6 +46,7 @@ class SketchContext:
     widths: tuple[int, ...] = ()
     unit_rows: bool = False
     groups: tuple[int, ...] | None = None
+    together: tuple[int, ...] | None = None
     pairwise_matrix: bool = True
     derived: bool = False
 
@@ -117,7 +121,7 @@ class Sketcher:
     """
 
     pairwise_matrix: ClassVar[bool] = True
-    """Whether making the sketch takes a matrix of all pairs of samples."""
+    """Whether making the sketch takes all samples in one place, as a matrix of all their pairs does."""
 
     @property
     def summarizer(self) -> Summarizer:

@@ -25,11 +25,15 @@ class GivenFeatures:
         Which of `widths` is the layer's own.
     widths
         Widths of the layers of the study, in ascending order; the same for all layers.
+    groups
+        A number for each sample, where the metric asks for groups and the study has them. `reorder` leaves them: an
+        order exchanges whole groups of equal size, if any.
     """
 
     columns: Any  # JAX also puts shapes and masks here, which are no arrays
     place: Any
     widths: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    groups: tuple[int, ...] | None = dataclasses.field(default=None, metadata={"static": True})
 
     def reorder(self, order: Order) -> "GivenFeatures":
         """The features with their samples in another order."""
@@ -50,6 +54,7 @@ class SummarizeGiven(Summarizer):
     """Fills features up to the widest of `widths`; `bfloat16` changes nothing."""
 
     widths: tuple[int, ...]
+    groups: tuple[int, ...] | None = None
 
     def __call__(self, x: Num[Array, "n d"]) -> FeatureSummary:
         z, columns = scale_columns(x, centered=False)
@@ -58,23 +63,31 @@ class SummarizeGiven(Summarizer):
         # the scale is a power of two: dividing by it gives the features to the bit
         kept = fill_up(z / columns.factor, n, widths[-1])
         place = jnp.asarray(widths.index(d), jnp.int32)
-        return FeatureSummary(GivenFeatures(kept, place, widths), columns.degenerate)
+        return FeatureSummary(GivenFeatures(kept, place, widths, self.groups), columns.degenerate)
 
 
 @dataclasses.dataclass(frozen=True)
 class GivenSketcher(Sketcher):
-    """Keeps the features of a layer. `widths` are those of all layers of the study, where they are known."""
+    """Keeps the features of a layer. `widths` are those of all layers of the study, where they are known.
 
-    pairwise_matrix = False
+    `metric.check` is called with the number of samples and the groups of a study, before work starts. `grouped` keeps
+    the groups next to the features.
+    """
 
     widths: tuple[int, ...] = ()
+    metric: Any = None
+    grouped: bool = False
+    groups: tuple[int, ...] | None = None
 
     @property
     def summarizer(self) -> SummarizeGiven:
-        return SummarizeGiven(self.widths)
+        return SummarizeGiven(self.widths, self.groups)
 
     def specialise(self, context: SketchContext) -> "GivenSketcher":
-        return dataclasses.replace(self, widths=context.widths or self.widths)
+        groups = context.together if self.grouped else None
+        if self.metric is not None:
+            self.metric.check(context.n, groups)
+        return dataclasses.replace(self, widths=context.widths or self.widths, groups=groups)
 
     def sketch(self, summary: FeatureSummary) -> GivenFeatures:
         kept = summary.features

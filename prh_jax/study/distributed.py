@@ -41,13 +41,14 @@ class DistributedStudy(Study):
     """A study whose layers are spread over all devices of all processes, by rows."""
 
     def check(self) -> None:
-        """As of any study; and ValueError for a metric that needs a matrix of all pairs of samples."""
+        """As of any study; and ValueError for a metric that needs all samples in one place."""
         refused = [key for key, sketcher in self.sketchers.items() if sketcher.pairwise_matrix]
         if refused:
             able = [n for n, kind in METRICS.items() if not kind().sketcher.specialise(self.context).pairwise_matrix]
             raise ValueError(
-                f"{', '.join(refused)}: the matrix of all pairs of samples is not spread over processes. Metrics that "
-                f"are: {', '.join(able)} (of kernels, the linear one). Others can be shared with --worker."
+                f"{', '.join(refused)}: samples cannot be spread over processes, since a sketch needs all of them in "
+                f"one place. Metrics that allow it: {', '.join(able)} (of kernels, the linear one). Others can be "
+                "shared with --worker."
             )
         super().check()
 

@@ -23,6 +23,7 @@ from ..engine.sketching import make_sketches, name_layers, shape_of
 from ..engine.stacks import layer_mesh, put_tile, sketch_bytes, sketch_shapes, stack_tile
 from ..engine.tiling import fit_tile, held_bytes, share_kernels, study_blocks
 from ..metrics.base import Metric
+from ..metrics.kernels import program_of
 from ..metrics.registry import check_permutable, make_metrics
 from ..runtime.host import compiling_threads
 from ..runtime.memory import default_memory, parse_bytes, size_text
@@ -294,7 +295,7 @@ def _order_seconds(metric: Metric, sketcher: Sketcher, samples: int) -> float:
     a, _ = _stack(sketcher, samples)
     rng = np.random.default_rng(0)
     orders = np.stack([rng.permutation(samples) for _ in range(ORDERS)]).astype(np.int32)
-    scorer = jax.jit(metric.tile_kernel.orders)
+    scorer = program_of(metric.tile_kernel.orders, metric.tile_kernel)
     return _best(lambda: scorer(a, a, orders)) / (PAIRED**2 * ORDERS)
 
 

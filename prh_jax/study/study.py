@@ -88,7 +88,9 @@ class Study:
             raise StoreError(f"{self.xs[0].path} has {n} samples; at least 4 are needed to score an alignment.")
         owners = {layer.dim: f"{s.path}, layer {layer.name!r}" for s in self._stores for layer in s.layers}
         for key, metric in self.metrics.items():
-            sketcher = metric.sketcher.specialise(SketchContext(n, groups=self.context.groups))
+            sketcher = metric.sketcher.specialise(
+                SketchContext(n, groups=self.context.groups, together=self.context.together)
+            )
             for width, owner in owners.items():
                 try:
                     jax.eval_shape(sketcher, jax.ShapeDtypeStruct((n, width), np.float32))
@@ -122,6 +124,7 @@ class Study:
             widths=tuple(sorted({layer.dim for store in self._stores for layer in store.layers})),
             unit_rows=self.preprocess.normalize,
             groups=self.codes if self.exclude_own_group else None,
+            together=self.codes,
         )
 
     @cached_property

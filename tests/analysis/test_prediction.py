@@ -5,7 +5,7 @@ import pytest
 from inputs import make_store
 
 from prh_jax import ridge_prediction
-from prh_jax.analysis.prediction import split
+from prh_jax.metrics.out_of_sample.folds import split
 from prh_jax.null.orders import make_orders
 
 RIDGES = [1e-3, 0.1, 3.0]

@@ -8,7 +8,7 @@ from inputs import correlated, make_store
 from scipy import linalg, stats
 
 from prh_jax import retrieval
-from prh_jax.analysis.retrieval_splits import halves
+from prh_jax.metrics.out_of_sample.splits import halves
 from prh_jax.null.gallery_ranks import chance_ranks, group_ranks
 from prh_jax.numerics.ridge import left_out_errors, left_out_totals, ridge_fit
 
@@ -103,7 +103,7 @@ def test_totals_of_samples_left_out_are_the_sum_over_columns():
     x, y = (z.astype(float) for z in correlated(30, 12, 9))
     fit = ridge_fit(x @ x.T, np.arange(20), np.arange(20, 30))
     targets = [z - z.mean(axis=0) for z in (y[:20], y[:20, :1] ** 3)]
-    expected = [[left_out_errors(fit, z, ridge).sum() for z in targets] for ridge in RIDGES]
+    expected = np.stack([left_out_errors(fit, z, np.array(RIDGES)).sum(axis=1) for z in targets], axis=1)
     np.testing.assert_allclose(left_out_totals(fit, targets, np.array(RIDGES)), expected, rtol=1e-10)
 
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..null.gallery_ranks import chance_ranks, rank_scores
-from ..null.orders import count_orders, make_orders
-from ..null.pvalues import as_close
+from ...null.gallery_ranks import chance_ranks, rank_scores
+from ...null.orders import count_orders, make_orders
+from ...null.pvalues import as_close
 
 
 def halves(n: int, fit: float, splits: int, seed: int, codes: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

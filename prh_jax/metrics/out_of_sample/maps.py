@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from ..numerics.ridge import RidgeFit, left_out_totals, ridge_fit
+from ...numerics.ridge import RidgeFit, left_out_totals, ridge_fit
 
 
 class Halved(NamedTuple):
@@ -14,6 +14,13 @@ class Halved(NamedTuple):
 
     fit: RidgeFit
     lengths: Float[np.ndarray, " m"]
+
+
+def centred_products(layer: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n n"]:
+    """Inner products of centred samples, in units in which no square vanishes."""
+    centred = layer - layer.mean(axis=0)
+    centred = centred / np.abs(centred).max()
+    return centred @ centred.T
 
 
 def halved(products: Float[np.ndarray, "n n"], train: Int[np.ndarray, " f"], held: Int[np.ndarray, " m"]) -> Halved:
@@ -31,16 +38,10 @@ def best_penalties(
     return np.stack([ridges[left_out_totals(layer.fit, known, ridges).argmin(axis=0)] for layer in layers])
 
 
-def ridge_similarities(
-    x: Halved, y: Halved, penalties: Sequence[float]
-) -> tuple[Float[np.ndarray, "m m"], Float[np.ndarray, "m m"]]:
-    """Similarities of predictions from x with the samples of y, and the reverse, by a penalty for each direction."""
-    overlap = x.fit.vectors.T @ y.fit.vectors
-    forth, back = (
-        side.fit.project / (side.fit.values + penalty * side.fit.scale)
-        for side, penalty in zip((x, y), penalties, strict=True)
-    )
-    return _along(forth @ overlap @ y.fit.project.T, y), _along(back @ overlap.T @ x.fit.project.T, x)
+def ridge_similarity(x: Halved, y: Halved, penalty: float) -> Float[np.ndarray, "m m"]:
+    """Similarities of predictions of y from x, by ridge regression, with the samples of y."""
+    weights = x.fit.project / (x.fit.values + penalty * x.fit.scale)
+    return _along(weights @ (x.fit.vectors.T @ y.fit.vectors) @ y.fit.project.T, y)
 
 
 def orthogonal_similarities(x: Halved, y: Halved) -> tuple[Float[np.ndarray, "m m"], Float[np.ndarray, "m m"]]:
