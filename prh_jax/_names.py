@@ -230,13 +230,16 @@ PUBLIC: dict[str, tuple[str, ...]] = {
 HOME: dict[str, str] = {name: module for module, names in PUBLIC.items() for name in names}
 """The module of each public name."""
 
+ON_HOST = ["ridge_prediction", "retrieval", "feature_unbiased_cka"]
+"""The metrics that numpy computes."""
+
 METRIC_NAMES: list[str] = [
     name
     for module, names in PUBLIC.items()
     if module.startswith("metrics.") and module not in ("metrics.base", "metrics.layers", "metrics.registry")
     for name in names
-    if name.islower()
-]
+    if name.islower() and name not in ON_HOST
+] + ON_HOST
 """The metrics by name, for help and completion, which must not wait for JAX."""
 
 LEAD_METRIC = "mutual_knn"

@@ -1,7 +1,7 @@
 """A metric from any JAX function of two layers."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -92,12 +92,12 @@ class FunctionMetric(Metric):
         return HostKernel(self) if self.host else PairwiseKernel(self)
 
     def prepared(self, x: Any, groups: Any) -> Any:
-        """What the function is given of a layer, on the host."""
+        """The layer as the function takes it."""
         return x if self.prepare is None else self.prepare(x)
 
-    def scored(self, a: Any, b: Any) -> float:
-        """The function's score, on the host."""
-        return float(self._checked_score(self.function(a, b), np))
+    def scored(self, a: Any, others: Sequence[Any]) -> Sequence[float]:
+        """The function's scores, on the host."""
+        return [float(self._checked_score(self.function(a, b), np)) for b in others]
 
     def compare(self, a: GivenFeatures, b: GivenFeatures) -> Score:
         """The function of the layers at their own widths: one branch for every two widths."""

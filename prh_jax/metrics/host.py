@@ -1,8 +1,9 @@
-"""Metrics that numpy computes: a step for each layer and a step for each pair, outside of JAX programs."""
+"""Metrics that numpy computes: a step for each layer and one for its pairs, outside of JAX programs."""
 
 import dataclasses
 import hashlib
 import warnings
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -22,7 +23,7 @@ Groups = tuple[int, ...] | None
 
 @dataclasses.dataclass(frozen=True)
 class HostKernel(TileKernel):
-    """Pairs of layers by two functions of numpy: `prepared` once for each layer of a tile, `scored` for each pair.
+    """Scores by two functions of numpy: `prepared` for each layer of a tile, `scored` for a layer and all of a side.
 
     A tile is filled up with copies of its last layer. Equal layers are scored once.
     """
@@ -48,7 +49,7 @@ class HostKernel(TileKernel):
         return found
 
     def _prepared(self, stack: GivenFeatures) -> tuple[list[Any], list[int]]:
-        """What `prepared` makes of each different layer, None for one without a score, and whose each layer is."""
+        """Each different layer, prepared, None for one without a score; and the place in this list of each layer."""
         made: list[Any] = []
         seen: dict[Any, int] = {}
         owners = []
@@ -63,9 +64,12 @@ class HostKernel(TileKernel):
         return made, owners
 
     def _scores(self, rows: tuple[list[Any], list[int]], columns: tuple[list[Any], list[int]]) -> Any:
-        scored = self.metric.scored
-        table = [[np.nan if p is None or q is None else scored(p, q) for q in columns[0]] for p in rows[0]]
-        return np.asarray(table, np.float32)[np.ix_(rows[1], columns[1])]
+        table = np.full((len(rows[0]), len(columns[0])), np.nan, np.float32)
+        known = [i for i, layer in enumerate(columns[0]) if layer is not None]
+        for row, layer in zip(table, rows[0], strict=True):
+            if layer is not None and known:
+                row[known] = self.metric.scored(layer, [columns[0][i] for i in known])
+        return table[np.ix_(rows[1], columns[1])]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,11 +83,11 @@ class HostMetric(Metric):
         """ValueError if a study of n samples in these groups has no score."""
 
     def prepared(self, x: Num[np.ndarray, "n d"], groups: Groups) -> Any:
-        """What `scored` takes of a layer, whose samples have these groups if the metric asks for them."""
+        """A layer in the form that `scored` takes. Its samples have these groups if the metric asks for them."""
         raise NotImplementedError
 
-    def scored(self, a: Any, b: Any) -> float:
-        """The score of two layers, from what `prepared` made of them."""
+    def scored(self, a: Any, others: Sequence[Any]) -> Sequence[float]:
+        """Scores of one prepared layer with others."""
         raise NotImplementedError
 
     @property
@@ -117,7 +121,7 @@ def call_on_host(metric: Any, x: Any, y: Any) -> Score:
     score = np.nan
     if not any(faults.values()):
         with quiet_blas():
-            score = float(metric.scored(metric.prepared(x, None), metric.prepared(y, None)))
+            score = float(metric.scored(metric.prepared(x, None), [metric.prepared(y, None)])[0])
     if np.isnan(score):
         said = [f"{name} {fault}" for name, fault in faults.items() if fault] or [f"x or y {NO_DIGITS}"]
         warnings.warn(f"{metric.name} is NaN: {'; '.join(said)}.", RuntimeWarning, stacklevel=3)

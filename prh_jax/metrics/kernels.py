@@ -93,5 +93,5 @@ class OnHost:
 
 
 def program_of(function: Callable[..., Any], *kernels: TileKernel) -> Any:
-    """The function as it is to be called: on the host if a kernel scores there, else as a JAX program."""
+    """The function itself if a kernel scores on the host, else a JAX program of it."""
     return OnHost(function) if any(kernel.on_host for kernel in kernels) else jax.jit(function)

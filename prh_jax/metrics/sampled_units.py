@@ -2,6 +2,7 @@
 
 import dataclasses
 import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -57,7 +58,10 @@ class FeatureUnbiasedCka(HostMetric):
         own, d = _hsic(z, z, np), z.shape[1]
         return Units(z, own, (own - _alone(z, np)) * (d / (d - 1)) if d > 1 else np.nan)
 
-    def scored(self, a: Units, b: Units) -> float:
+    def scored(self, a: Units, others: Sequence[Units]) -> Sequence[float]:
+        return [self._score(a, b) for b in others]
+
+    def _score(self, a: Units, b: Units) -> float:
         own = [units.apart if self.sampled in ("both", side) else units.whole for side, units in (("x", a), ("y", b))]
         return _hsic(a.features, b.features, np) / (own[0] * own[1]) ** 0.5 if min(own) > 0 else np.nan
 

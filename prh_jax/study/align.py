@@ -90,7 +90,8 @@ def align(
     groups
         A label for each sample (its slide, image, language ...). Permutations stay within groups, or exchange whole
         groups, as `Null(exchange=)` says. A group whose rows are all equal cannot be permuted within, and is an error.
-        "sample" groups the tokens of a sample, for stores of tokens.
+        "sample" groups the tokens of a sample, for stores of tokens. Metrics that judge a map on held-out samples
+        (`ridge_prediction`, `retrieval`) keep the samples of a group together.
     exclude_own_group
         Leave samples of its own group out of a sample's neighbours (metrics of nearest neighbours; needs `groups`).
     memory

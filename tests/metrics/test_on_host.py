@@ -135,7 +135,7 @@ def test_bad_settings_and_too_few_samples_are_refused_before_work_starts(tmp_pat
 
 def test_shares_of_workers_are_the_whole_and_files_are_read_again(tmp_path):
     stores = [make_store(tmp_path / f"{name}.zarr", name, (5, 9), seed=i) for i, name in enumerate("ab")]
-    metrics = ["retrieval:k=3", "feature_unbiased_cka"]
+    metrics = ["retrieval:k=3"]
     whole = prh_jax.align(stores, metrics=metrics, null=5, output=tmp_path / "whole.zarr", progress=False)
     for worker in range(2):
         prh_jax.align_share(worker, 2, stores, metrics=metrics, output=tmp_path / "shared.zarr", progress=False)
@@ -145,7 +145,7 @@ def test_shares_of_workers_are_the_whole_and_files_are_read_again(tmp_path):
         np.testing.assert_array_equal(shared.dataset[name], whole.dataset[name])
         np.testing.assert_array_equal(again.dataset[name], whole.dataset[name])
     page = prh_jax.report(again, tmp_path / "r.html").read_text()
-    assert "retrieval" in page and "feature_unbiased_cka" in page
+    assert "retrieval" in page
     longer = prh_jax.calibrate(tmp_path / "whole.zarr", Null(7), overwrite=True, progress=False)
     assert longer.calibration.settings["null"]["orders"] == 7
 

@@ -11,7 +11,7 @@ RIDGES = tuple(10.0**power for power in range(-4, 6))
 
 
 def check_folds(n: int, folds: int) -> None:
-    """ValueError unless n samples have so many folds."""
+    """ValueError if n samples cannot be split into this number of folds."""
     if not 2 <= folds <= n // 4:
         raise ValueError(
             f"A split of {n} samples has from 2 to {n // 4} folds, of at least 4 samples each, got {folds}."

@@ -1,6 +1,7 @@
 """How well one layer predicts another on samples that the regression has not seen."""
 
 import dataclasses
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +14,7 @@ from .folds import RIDGES, check_folds, cross_validated, fold_fits, split
 
 
 class Predictor:
-    """A layer on both sides of a regression: what is predicted, and what predicts, decomposed when first needed."""
+    """A layer on both sides of a regression: as targets, and as predictors that are decomposed when first needed."""
 
     def __init__(self, x: np.ndarray, parts: list[np.ndarray]) -> None:
         self.features = np.asarray(x, np.float64)
@@ -79,6 +80,6 @@ class RidgePrediction(HostMetric):
     def prepared(self, x: Any, groups: Groups) -> Predictor:
         return Predictor(x, self._parts(len(x), groups))
 
-    def scored(self, a: Predictor, b: Predictor) -> float:
-        r, r2, _ = cross_validated(a.fits, a.parts, b.targets, np.asarray(RIDGES))
-        return float(np.nanmean(r if self.score == "r" else r2))
+    def scored(self, a: Predictor, others: Sequence[Predictor]) -> Sequence[float]:
+        found = [cross_validated(a.fits, a.parts, b.targets, np.asarray(RIDGES)) for b in others]
+        return [float(np.nanmean(r if self.score == "r" else r2)) for r, r2, _ in found]

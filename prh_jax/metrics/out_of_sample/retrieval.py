@@ -1,6 +1,7 @@
 """Whether one layer finds the partner of a sample in another, by a map that has not seen the sample."""
 
 import dataclasses
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -99,16 +100,18 @@ class Retrieval(HostMetric):
         self.check(len(x), groups)
         return Searched(x, *self._split(len(x), groups))
 
-    def scored(self, a: Searched, b: Searched) -> float:
-        found = []
-        for (train, held), x, y in zip(a.parts, a.split, b.split, strict=True):
+    def scored(self, a: Searched, others: Sequence[Searched]) -> Sequence[float]:
+        scores = np.zeros(len(others))
+        for turn, (train, held) in enumerate(a.parts):
+            x, sides = a.split[turn], [b.split[turn] for b in others]
             if self.map == "ridge":
-                penalty = best_penalties([x], [y], np.asarray(RIDGES))[0, 0]
-                similarity = ridge_similarity(x, y, float(penalty))
+                penalties = best_penalties([x], sides, np.asarray(RIDGES))[0].tolist()
+                similar = [ridge_similarity(x, y, ridge) for y, ridge in zip(sides, penalties, strict=True)]
             else:
-                similarity = orthogonal_similarities(x, y)[0]
-            part = Part(train, held, a.codes, [a.once, b.once])
-            ranks = group_ranks(similarity[np.ix_(part.asked[0], part.asked[1])], part.codes[1])
-            own = ranks[np.arange(len(ranks)), part.codes[0]]
-            found.append(rank_scores(own, [self.k])[0 if self.score == "recall" else 1])
-        return float(np.mean(found))
+                similar = [orthogonal_similarities(x, y)[0] for y in sides]
+            for i, (b, similarity) in enumerate(zip(others, similar, strict=True)):
+                part = Part(train, held, a.codes, [a.once, b.once])
+                ranks = group_ranks(similarity[np.ix_(part.asked[0], part.asked[1])], part.codes[1])
+                own = ranks[np.arange(len(ranks)), part.codes[0]]
+                scores[i] += rank_scores(own, [self.k])[0 if self.score == "recall" else 1] / self.splits
+        return scores.tolist()
