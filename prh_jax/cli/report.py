@@ -5,6 +5,7 @@ import contextlib
 import csv
 import dataclasses
 import sys
+from pathlib import Path
 from typing import Any
 
 EPILOG = """\
@@ -14,6 +15,7 @@ examples:
   prh report alignment.zarr --dataset my_pictures.parquet
   prh report alignment.zarr --family pool --covariate params
   prh report alignment.zarr --family models.csv --covariate models.csv
+  prh report alignment.zarr --section dimension.png --section dimension.csv
 
 models.csv begins with a line of column names. Each further line is a model: its label in the first column, its family
 in the column "family", and numbers to plot alignment against in any other columns.
@@ -58,6 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="plot alignment first against the assigned or recorded number of this name, or the numbers of a .csv "
         "file; may be repeated",
     )
+    parser.add_argument(
+        "--section",
+        action="append",
+        metavar="FILE",
+        help="show a figure (.png) or a table (.csv) after the scores, under its file name; may be repeated",
+    )
     parser.add_argument("--no-gallery", action="store_true", help="show no samples and neighbours")
     parser.add_argument("--force-remake", action="store_true", help="overwrite an existing file")
 
@@ -83,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
             if args.pair or args.dataset or args.metric:
                 raise
             print(f"No samples in the report: {error}", file=sys.stderr)
+    shown["sections"] = {Path(name).stem.replace("_", " "): Path(name) for name in args.section or []}
     print(report(result, args.output, title=args.title, galleries=galleries, overwrite=args.force_remake, **shown))
     return 0
 

@@ -26,10 +26,10 @@ from ..stores.target import file_target
 from .base import names_apart, spans_decades
 from .colors import COLORS, Families, colors_of, families_of, family_colors
 from .maps import leaf_order
+from .sections import Sections, told_sections
 
 PAGE = Path(__file__).parent / "page"
 BINS = 30
-
 
 Covariates = Mapping[str, Mapping[str, float] | None] | Sequence[str] | None
 """Numbers by model for each name. A name alone, or with None, is that of assigned or recorded numbers."""
@@ -43,6 +43,7 @@ def report(
     galleries: Sequence[Gallery] = (),
     covariates: Covariates = None,
     families: Families = None,
+    sections: Sections | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write a result as one self-contained HTML file.
@@ -69,6 +70,9 @@ def report(
         Family of each model by name, or the name of an assigned or recorded value; the assigned `family` if None. The
         models of a family have one colour. If at least two families have pairs of models, a table compares alignment
         within and between families (`compare_groups`).
+    sections
+        Analyses to show after the scores, by title: a figure or Axes of matplotlib, a table (pandas or xarray), a text,
+        a Description, RetrievalResult or NoiseCeiling, the Path of a .png or .csv file, or a list of these.
     overwrite
         Replace an existing file.
 
@@ -82,12 +86,12 @@ def report(
     StoreError
         If the file exists or cannot be written.
     ValueError
-        If no model of the result has a number for a covariate, or a model has no family.
+        If no model of the result has a number for a covariate, a model has no family, or a section cannot be shown.
     ImportError
         If plotly is not installed.
     """
     path = file_target(path, overwrite=overwrite)
-    text = page(result, title, galleries, covariates, families)
+    text = page(result, title, galleries, covariates, families, sections)
     with write_whole(path, replace=True) as building:
         building.write_text(text, "utf-8")
     return path
@@ -112,6 +116,7 @@ def panels(
     galleries: Sequence[Gallery] = (),
     covariates: Covariates = None,
     families: Families = None,
+    sections: Sections | None = None,
     height: int = 800,
 ) -> Panels:
     """Return the report of a result for a notebook, which shows the maps, tables and buttons of the file.
@@ -121,7 +126,7 @@ def panels(
 
     Parameters
     ----------
-    result, title, galleries, covariates, families
+    result, title, galleries, covariates, families, sections
         As in `report`.
     height
         Height of the frame in pixels.
@@ -134,15 +139,20 @@ def panels(
     Raises
     ------
     ValueError
-        If no model of the result has a number for a covariate, or a model has no family.
+        If no model of the result has a number for a covariate, a model has no family, or a section cannot be shown.
     ImportError
         If plotly is not installed.
     """
-    return Panels(page(result, title, galleries, covariates, families), height)
+    return Panels(page(result, title, galleries, covariates, families, sections), height)
 
 
 def page(
-    result: Alignment, title: str, galleries: Sequence[Gallery], covariates: Covariates, families: Families
+    result: Alignment,
+    title: str,
+    galleries: Sequence[Gallery],
+    covariates: Covariates,
+    families: Families,
+    sections: Sections | None,
 ) -> str:
     """The report as HTML."""
     try:
@@ -161,6 +171,7 @@ def page(
         "controls": _controls(result),
         "covariates": _covariates(result, covariates or {}),
         "galleries": [_gallery(gallery) for gallery in galleries],
+        "sections": told_sections(sections or {}),
         "level": null and null["alpha"],
         "aggregate": null and over_layers(null["aggregate"]),
         "latex": LATEX,

@@ -7,12 +7,14 @@ import re
 import time
 
 import numpy as np
+import pandas
 import pytest
 import xarray as xr
 from browser import column, eventually
 from made_results import EVIL, calibrated, edited, made_result
 
 import prh_jax
+from prh_jax import plot
 from prh_jax.results.gallery import best_pair
 from prh_jax.stores.shown import plain_name
 
@@ -161,6 +163,53 @@ def test_what_others_named_is_text(tmp_path, opened):
     captions = set(page.eval_on_selector_all("#samples figcaption", "found => found.map(c => c.textContent)"))
     assert captions == {plain_name(name) for name in ids}
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_analyses_are_sections_of_their_own(tmp_path, opened):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 6)).astype(np.float32)
+    ceiling = prh_jax.noise_ceiling([x, x + 0.1, x * 2], "cka")
+    found = prh_jax.retrieval(x, x, map="orthogonal", k=[1, 5], splits=1, null=0)
+    long = pandas.DataFrame({"<b>n</b>": range(600), "share_of_all": [np.nan, *(i / 600 for i in range(599))]})
+    (tmp_path / "t.csv").write_text("layer,r\nlast,0.25\n")
+    figure = plot.recall_curve(found).figure
+    figure.savefig(tmp_path / "f.png")
+    shown = {
+        "Ceiling & co": [ceiling, "Three <i>repeats</i>."],
+        "Retrieval": found,
+        "Long": long,
+        "Files": [tmp_path / "t.csv", tmp_path / "f.png"],
+        "Axes": plot.recall_curve(found),
+    }
+    page = opened(prh_jax.report(simple(), tmp_path / "report.html", sections=shown))
+    assert page.eval_on_selector_all(".told h2", "found => found.map(h => h.textContent)") == list(shown)
+    widths = page.eval_on_selector_all(".told img", "found => found.map(i => i.naturalWidth)")
+    assert len(widths) == 3 and min(widths) > 300
+    tables = [
+        [line.split("\t") for line in text.splitlines()]
+        for text in page.eval_on_selector_all(".told table", "found => found.map(t => t.innerText)")
+    ]
+    assert [row[0] for row in tables[0]] == ["quantity", "lower", "upper"]
+    assert tables[0][1][1] == f"{ceiling.lower:.4f}"
+    assert tables[1][0][:4] == ["direction", "layer x", "layer y", "k"] and len(tables[1]) == 1 + 4
+    assert (
+        tables[2][:3] == [["<b>n</b>", "share of all"], ["0", "\N{EN DASH}"], ["1", "0.0000"]] and len(tables[2]) == 501
+    )
+    assert "The first 500 of 600 rows." in page.inner_text(".told >> nth=2")
+    assert tables[3] == [["layer", "r"], ["last", "0.2500"]]
+    assert "Three <i>repeats</i>." in page.inner_text(".told >> nth=0")
+    assert page.evaluate("document.querySelectorAll('main i, main b').length") == 0
+
+
+def test_sections_that_cannot_be_shown_are_refused(tmp_path):
+    for section, fault in (
+        (np.ones(3), "shows figures, tables .* got ndarray"),
+        (tmp_path / "none.csv", "cannot be shown in a report"),
+        (tmp_path / "model.pt", "files .png and .csv"),
+    ):
+        with pytest.raises(ValueError, match=fault):
+            prh_jax.report(simple(), tmp_path / "report.html", sections={"mine": section})
+    assert not (tmp_path / "report.html").exists()
 
 
 def test_dark_and_a_study_without_null(tmp_path, opened):

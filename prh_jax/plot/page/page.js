@@ -435,6 +435,35 @@ function fillGroups() {
   }));
 }
 
+// Analyses that the report was given: figures, tables and texts under a title.
+function addSections() {
+  content.sections.forEach(({ title, parts }, s) => {
+    const made = element("section", undefined, { "aria-labelledby": `section-${s}`, class: "told" });
+    made.append(element("h2", title, { id: `section-${s}`, dir: "auto" }));
+    for (const { text, image, heads, rows, note } of parts) {
+      if (text) made.append(element("p", text));
+      if (image) made.append(element("img", undefined, { src: image, alt: title }));
+      if (!heads) continue;
+      const table = element("table");
+      const head = table.createTHead().insertRow();
+      head.append(...heads.map((word, column) => element("th", word, { scope: "col", ...(column ? {} : { class: "name" }) })));
+      const body = table.createTBody();
+      body.append(...rows.map((row) => {
+        const line = element("tr");
+        line.append(...row.map((value, column) => (value === null ? element("td", "–")
+          : typeof value === "number" ? numberCell("td", value) : element("td", value, column ? {} : { class: "name", dir: "auto" }))));
+        return line;
+      }));
+      const place = element("div", undefined, { class: "scroll tall", tabindex: "0", role: "region", "aria-label": title });
+      place.append(table);
+      const buttons = element("p", undefined, { class: "export" });
+      addExports(buttons, title, title, () => tableCells(table));
+      made.append(place, ...(note ? [element("p", note, { class: "note" })] : []), buttons);
+    }
+    at("made").before(made);
+  });
+}
+
 function fillPartners() {
   const chosen = content.covariates[at("covariate").value];
   const others = chosen.side === "x" ? modelsY : modelsX;
@@ -524,6 +553,7 @@ function start() {
     at("partner").addEventListener("change", drawScaling);
     fillPartners();
   }
+  addSections();
   at("gallery").hidden = !content.galleries.length;
   at("which").append(...content.galleries.map(({ place }, g) =>
     element("option", `${place.model_x}, ${place.layer_x} with ${place.model_y}, ${place.layer_y}`, { value: g })));
