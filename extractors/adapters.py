@@ -90,7 +90,7 @@ def open_clip_model(name: str, pretrained: str | None = None, *, tower: str = "v
     ExtractionError
         If there is no such model, or its weights cannot be read.
     """
-    require("open_clip", "open_clip")
+    require("open_clip", "open-clip")
     import open_clip
 
     if tower not in ("visual", "text"):

@@ -127,8 +127,10 @@ class Dataset:
         """Raise an ExtractionError where there are no files of a kind at all."""
         medium = MEDIA[kind]
         if kind not in self.media:
+            animated = " If its pictures are animated, give --video-column image." if self.pictures is not None else ""
             raise ExtractionError(
                 f"{self.name} has no {medium.plural}; {medium.models} models need a column `{kind}` (--{kind}-column)."
+                + (animated if kind == "video" else "")
             )
         return medium
 

@@ -173,7 +173,7 @@ def _is_causal(name: str, config: Any) -> bool:
         return False
     raise ExtractionError(
         f"{name} is a {family} model, which is neither a causal language model nor an encoder of text. A "
-        "vision model is extracted with --modality vision."
+        "vision model is extracted with --modality vision, one that also reads texts with --modality vision-language."
     )
 
 

@@ -78,7 +78,7 @@ class VideoExtractor(OfPart):
         return [self._prepared(data.frames(row, self.frames))]
 
     def _prepared(self, frames: Sequence[Any]) -> Any:
-        images = [np.asarray(frame) for frame in frames]
+        images = [np.array(frame) for frame in frames]  # copies: torch warns of arrays that are not writable
         name = FAMILIES[self.kind][0]
         return self.loaded.processor(images, return_tensors="pt")[name][0]
 

@@ -17,7 +17,7 @@ from samples import png
 from tiny_files import animation, film, frames, sound, wav, write_checkpoint
 
 from extractors.datasets.clips import FrameRule
-from extractors.datasets.loading import load
+from extractors.datasets.loading import Columns, load
 from extractors.errors import ExtractionError, MissingExtraError
 from extractors.models import audio, video, vision
 from extractors.pipeline.run import extract_model, modality_of
@@ -186,6 +186,7 @@ def test_thirds_of_a_sound_follow_each_other(checkpoints, data):
         audio.load(checkpoints("clap"), pool="thirds")
 
 
+@pytest.mark.filterwarnings("error:The given NumPy array is not writable")
 @pytest.mark.parametrize("kind", ["videomae", "timesformer", "vivit", "vjepa2"])
 def test_clips_have_the_states_of_the_library(kind, checkpoints, data):
     import transformers
@@ -277,6 +278,16 @@ def test_broken_files_are_named(checkpoints, tmp_path, capsys):
     cut = audio.load(checkpoints("whisper"), max_seconds=2)
     (prepared,) = cut.prepare(load(str(tmp_path / "long.parquet")), 0)
     assert (prepared.seconds, prepared.cut, prepared.frames) == (2.0, 0.5, 100)
+
+
+def test_animations_of_a_folder_are_clips_where_their_column_is_named(tmp_path):
+    for i in range(2):
+        (tmp_path / f"{i}.gif").write_bytes(animation(frames(i, 4)))
+    with pytest.raises(ExtractionError, match="has no clips.* If its pictures are animated, give --video-column image"):
+        load(str(tmp_path)).check_media("video")
+    found = load(str(tmp_path), columns=Columns(video="image"))
+    found.check_media("video")
+    assert found.ids == ["0.gif", "1.gif"] and len(found.frames(0, FrameRule(4))) == 4
 
 
 def test_a_missing_codec_says_how_to_install_it(data, monkeypatch):

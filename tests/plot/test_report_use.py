@@ -196,6 +196,14 @@ def test_a_wide_map_scrolls_sideways_on_a_phone(tmp_path, opened):
     assert page.locator("#map .xtick text").count() == 8
 
 
+def test_the_map_names_its_last_column_where_the_name_is_wider_than_the_column(tmp_path, opened):
+    names = {f"{name}-clips": 1 for name in ("a", "b", "c", "d", "e", "f", "g")} | {"package:efficientnet-lite0": 1}
+    page = opened(prh_jax.report(made_result(names, names), tmp_path / "last.html"), width=1300)
+    page.select_option("#order", "given")
+    shown = page.eval_on_selector_all("#map .xtick text", "all => all.map(t => [t.textContent, t.style.display])")
+    assert shown == [[name, ""] for name in names]
+
+
 def test_checkpoints_are_joined_and_families_have_their_colours(tmp_path, opened):
     names = {f"{model}@step{step}": 1 for model in "ab" for step in (0, 1, 100, 10000)}
     result = made_result(names, {"c": 1, "d": 1}, score=lambda m, i, j: i + j)

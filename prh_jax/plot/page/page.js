@@ -142,7 +142,7 @@ function drawMap() {
     + (z.some((row, r) => row.some((v, c) => Number.isNaN(v))) ? " Empty: a pair without a score." : "");
   at("sideways").hidden = at("map").clientWidth <= at("map").parentElement.clientWidth;
   return draw("map", traces, { height: tall, shapes: frame(i, j), dragmode: coarse ? false : "zoom",
-    xaxis: { ...names(modelsY, columns), autotickangles: [0, -45], range: [-0.5, columns.length - 0.5] },
+    xaxis: { ...names(modelsY, columns), autotickangles: [0, -45], ticklabeloverflow: "allow", range: [-0.5, columns.length - 0.5] },
     yaxis: { ...names(modelsX, rows), range: [rows.length - 0.5, -0.5] } });
 }
 
