@@ -239,9 +239,9 @@ class Stream:
                 if off > allowed:
                     raise MismatchError(
                         f"{self.path} holds other features of sample {self.ids[part.start]!r} and those that follow: "
-                        f"layer {name!r} differs by {off:.1%} of the largest. The model, its weights, the data or their "
-                        "preprocessing are no longer those of the first run. Give those again (random weights need a "
-                        "seed), choose another path, or replace the store (overwrite=True)."
+                        f"layer {name!r} differs by {off:.1%} of the largest. The model, its weights, the data or "
+                        "their preprocessing are no longer those of the first run. Give those again (random weights "
+                        "need a seed), choose another path, or replace the store (overwrite=True)."
                     )
 
     def _check_alone(self, batch: Any, whole: Mapping[str, np.ndarray], rows: range) -> float:
