@@ -64,7 +64,7 @@ def resample_grid(features: Any, grid: Sequence[int], to: Sequence[int], *, anti
     return found.reshape(-1, x.shape[-1]) if x.ndim == 2 else found.reshape(len(found), -1, x.shape[-1])
 
 
-def _grid(name: str, given: Sequence[int]) -> tuple[int, int]:
+def _grid(name: str, given: Any) -> tuple[int, int]:
     try:
         rows, columns = (operator.index(side) for side in given)
     except (TypeError, ValueError):  # no whole numbers, or not two
