@@ -1,5 +1,6 @@
 """Noisy inputs of diffusion models: the noise of a sample is its own, whatever batch it is in."""
 
+import copy
 import hashlib
 from collections.abc import Mapping
 from typing import Any
@@ -40,12 +41,15 @@ class Noised:
         clean: Any = batch[0] if isinstance(batch, tuple | list) else batch
         if given:
             clean = given.pop(next(iter(given)))
+        clean = torch.as_tensor(clean)
+        if not 0 <= timestep < float("inf"):  # an index from the end, which some schedulers take
+            raise ExtractionError(f"Timesteps are numbers of at least 0, got {timestep}.")
         noise = torch.stack([self.noise(row, clean[0].shape) for row in rows]).to(clean.device, clean.dtype)
         kind = torch.long if isinstance(timestep, int) else torch.float32
         times = torch.full((len(rows),), timestep, dtype=kind, device=clean.device)
         try:
             if hasattr(self.scheduler, "add_noise"):
-                noisy = self.scheduler.add_noise(clean, noise, times)
+                noisy = self._scaled(self.scheduler.add_noise(clean, noise, times), timestep)
             else:
                 noisy = self.scheduler.scale_noise(clean, times, noise)
         except (IndexError, RuntimeError) as error:
@@ -55,6 +59,15 @@ class Noised:
             ) from error
         given |= {name: _repeated(value, len(rows), clean.device) for name, value in self.condition.items()}
         return _Positional((noisy,), {"timestep": times, **given})  # the first argument's name depends on the family
+
+    def _scaled(self, noisy: Any, timestep: float) -> Any:
+        """Noisy samples as the model reads them: those of Euler's and like schedulers are divided by their spread."""
+        if not hasattr(self.scheduler, "scale_model_input"):
+            return noisy
+        scheduler = copy.copy(self.scheduler)  # scaling counts steps
+        if hasattr(scheduler, "_step_index"):
+            scheduler._step_index = None
+        return scheduler.scale_model_input(noisy, timestep)
 
     def noise(self, row: int, shape: Any) -> Any:
         """Return the noise of one sample, in float32."""

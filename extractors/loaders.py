@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from prh_jax.stores.checks import check_ids
-from prh_jax.stores.streaming import check_order
+from prh_jax.stores.streaming import check_count, check_order, same
 
 from .errors import ExtractionError
 
@@ -27,8 +27,8 @@ def batches_of(samples: Any, transform: Callable[[Any], Any] | None, batch_size:
     """Batches of a sequence of samples, in order, each time again."""
     import torch
 
-    if batch_size < 1:
-        raise ExtractionError(f"batch_size must be at least 1, got {batch_size}.")
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ExtractionError(f"batch_size must be a whole number of at least 1, got {batch_size!r}.")
     _check_samples(samples)
 
     class Transformed(torch.utils.data.Dataset):
@@ -50,7 +50,10 @@ def _check_samples(samples: Any) -> None:
 
 
 def check_kept_order(loader: Iterable[Any], n: int) -> None:
-    """ExtractionError unless the loader gives its samples in one order, as the ids do."""
+    """ExtractionError unless the loader gives its samples in one order, as the ids do, and the same at each pass.
+
+    Also where it is known to have other than n samples.
+    """
     import torch
 
     way_out = "and features would belong to other ids: pass shuffle=False, or a sampler that keeps the order."
@@ -63,11 +66,33 @@ def check_kept_order(loader: Iterable[Any], n: int) -> None:
         )
     with torch.random.fork_rng(devices=[]):  # looking changes no random number that is drawn later
         if batches is not None and not streams:
-            order = list(itertools.islice(itertools.chain.from_iterable(batches), n))
+            order = list(itertools.islice(itertools.chain.from_iterable(batches), n + 1))
             if any(later <= earlier for earlier, later in itertools.pairwise(order)):
                 raise ExtractionError(f"The loader takes samples in the order {order[:4]} ..., {way_out}")
+            if getattr(loader, "collate_fn", None) is torch.utils.data.default_collate and len(order) != n:
+                count = "more samples than the" if len(order) > n else f"{len(order)} samples, but there are"
+                raise ExtractionError(f"The loader gives {count} {n} ids{_dropped(loader)}.")
+            if getattr(loader, "num_workers", 0):  # which open files of their own
+                check_order(loader, ExtractionError)
+            else:
+                _check_repeated(loader.dataset, order[:8])  # type: ignore[attr-defined]
         else:
             check_order(loader, ExtractionError)
+            check_count(loader, n, ExtractionError)
+
+
+def _dropped(loader: Any) -> str:
+    return ": drop_last=True leaves out the last batch, pass False" if getattr(loader, "drop_last", False) else ""
+
+
+def _check_repeated(samples: Any, rows: Sequence[Any]) -> None:
+    """ExtractionError where a sample is another when it is read again: its transform draws random numbers."""
+    for row in rows:
+        if not same(samples[row], samples[row]):
+            raise ExtractionError(
+                f"Sample {row} is another when it is read again: its transform draws random numbers, such as a random "
+                "crop, and features would be of other inputs at each run. Give the transform of evaluation."
+            )
 
 
 def device_of(model: Any) -> Any:

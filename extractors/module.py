@@ -2,7 +2,7 @@
 
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 
 from prh_jax.stores.checks import check_real
 from prh_jax.stores.reader import FeatureStore
-from prh_jax.stores.streaming import Stream, is_texts, stream_all
+from prh_jax.stores.streaming import Stream, copy_of, is_texts, stream_all
 
 from .errors import ExtractionError
 from .layers import named_layers, named_pool
@@ -110,11 +110,11 @@ def extract_module(
     Raises
     ------
     ExtractionError
-        If a layer does not exist, is not reached or is called more than once, or the loader shuffles. Also if the
-        number of samples is not that of the ids, or the features of the first sample change when it is alone in its
-        batch.
+        If a layer does not exist, is not reached or is called more than once, or the loader shuffles or draws random
+        numbers. Also if the number of samples is not that of the ids, or the features of the first sample change when
+        it is alone in its batch.
     StoreError
-        If the store at `path` holds something else.
+        If the store at `path` holds something else, or other features of the first samples.
     """
     target = Target(path, model, layers, pool, spec, inputs, timesteps)
     return extract_modules(
@@ -165,6 +165,9 @@ def extract_modules(
 
     if not targets:
         raise ExtractionError("No modules were given to extract.")
+    places = Counter(Path(target.path).resolve() for target in targets)
+    if len(places) < len(targets):
+        raise ExtractionError(f"Several targets write to {places.most_common(1)[0][0]}; give each a path of its own.")
     ids = ids_of(loader, ids, batch_size)
     if batch_size is not None:
         loader = batches_of(loader, transform, batch_size)
@@ -234,6 +237,11 @@ def _evaluating(model: Any) -> Iterator[None]:
 
 def _run_of(target: Target, device: Any) -> Callable[[Any, range], dict[str, np.ndarray]]:
     """From a batch and its rows to the features of each layer, at each timestep."""
+    if not hasattr(target.model, "named_modules"):
+        raise ExtractionError(
+            f"The model is a {type(target.model).__name__}, and layers are those of a torch module. "
+            "prh_jax.write_features_from takes functions."
+        )
     names = named_layers(target.model, target.layers)
     modules = dict(target.model.named_modules())
     chosen = [modules[name] for name in names]
@@ -251,7 +259,7 @@ def _run_of(target: Target, device: Any) -> Callable[[Any, range], dict[str, np.
             return _states(target.model, chosen, names, pool, given, len(rows), device)
         found = {}
         for name_of_time, timestep in times.items():
-            given = target.inputs(batch, rows, timestep)  # type: ignore[misc]
+            given = target.inputs(copy_of(batch), rows, timestep)  # type: ignore[misc]
             for name, state in _states(target.model, chosen, names, pool, given, len(rows), device).items():
                 found[f"{name}@{name_of_time}"] = state
         return found
@@ -259,13 +267,15 @@ def _run_of(target: Target, device: Any) -> Callable[[Any, range], dict[str, np.
     return run
 
 
-def _check_parts(model: Any, parts: int) -> None:
-    """ExtractionError where a batch has more parts than the model takes, such as inputs and labels."""
+def _check_parts(model: Any, parts: int, names: Iterable[str] = ()) -> None:
+    """ExtractionError where a batch has other parts than the model takes, such as inputs and labels."""
+    names = list(names)
     try:
-        inspect.signature(model.forward).bind(*range(parts))
+        inspect.signature(model.forward).bind(*range(parts), **dict.fromkeys(names))
     except TypeError as error:
+        given = f"the parts {', '.join(map(str, names))}" if names else f"{parts} parts"
         raise ExtractionError(
-            f"Batches have {parts} parts, each of which is an argument of the model, and its forward() takes others "
+            f"Batches have {given}, each of which is an argument of the model, and its forward() takes others "
             f"({error}). Give a loader of inputs alone, such as (x for x, label in loader)."
         ) from error
 
@@ -292,6 +302,7 @@ def _states(model, modules, names, pool, batch, size, device) -> dict[str, np.nd
     with forward_hooks(modules, keep):
         if isinstance(batch, Mapping):
             places = [_to(value, device) for value in getattr(batch, "places", ())]
+            _check_parts(model, len(places), batch)
             model(*places, **{key: _to(value, device) for key, value in batch.items()})
         elif isinstance(batch, tuple | list) and not is_texts(batch):
             _check_parts(model, len(batch))

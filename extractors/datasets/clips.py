@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import ExtractionError, require
+from .whole import check_whole
 
-DECODED = "frames in RGB in the order of presentation"
+DECODED = "frames in RGB in the order of presentation, upright by the display matrix"
 """How clips are decoded, for records: change it with the code."""
 
 _PICTURES = (b"GIF8", b"RIFF", b"\x89PNG")
@@ -119,10 +120,19 @@ class _Film:
         found = {}
         for row, frame in enumerate(self._decoded()):
             if row in wanted:
-                found[row] = frame.to_image()
+                found[row] = _upright(frame)
             if row == last:
                 break
         return found
+
+
+def _upright(frame: Any) -> Any:
+    """A frame as a PIL image, turned as the film says: telephones store what they film lying on its side."""
+    from PIL import Image
+
+    turns = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
+    turned = turns.get(frame.rotation % 360)
+    return frame.to_image() if turned is None else frame.to_image().transpose(turned)
 
 
 class _Animation:
@@ -153,4 +163,5 @@ def _opened(stored: bytes) -> Iterator[Any]:
             yield _Animation(image)
     else:
         require("av", "video")
+        check_whole(stored)
         yield _Film(stored)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import require
+from .whole import check_whole
 
 DECODED = "float32, mean over channels"
 """How sounds are decoded, for records: change it with the code."""
@@ -22,6 +23,7 @@ def decode(stored: bytes) -> tuple[np.ndarray, int]:
     require("soundfile", "audio")
     import soundfile
 
+    check_whole(stored)
     try:
         wave, rate = soundfile.read(io.BytesIO(stored), dtype="float32", always_2d=True)
         wave = wave.mean(axis=1)

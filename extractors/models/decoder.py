@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..datasets.samples import Dataset
 from ..errors import ExtractionError
 from .base import describe_layers
 from .transformers_files import LoadedPart, OfPart, load_part
+from .transformers_language import learned_positions
 
 
 @dataclass
@@ -62,7 +64,18 @@ class DecoderExtractor(OfPart):
         kept = tokens if self.max_length is None else self.loaded.processor(
             whole, truncation=True, max_length=self.max_length, verbose=False
         )["input_ids"]  # fmt: skip
+        limit = self._longest
+        if limit is not None and len(kept) > limit:
+            raise ExtractionError(
+                f"The text of sample {sample!r} has {len(kept)} tokens, and {self.loaded.name} reads {limit} at most. "
+                f"Cut texts with --max-length {limit}; how many were cut is recorded."
+            )
         return kept, len(tokens) - len(kept)
+
+    @cached_property
+    def _longest(self) -> int | None:
+        """Tokens of the longest text; None where positions are not learned."""
+        return learned_positions(self.model)[0]
 
     def forward(self, inputs: Sequence[tuple[list[int], int]]) -> tuple[list[Any], dict[str, np.ndarray]]:
         """Pooled float32 states, (batch, d) each layer, and the tokens read and cut of each text."""
@@ -101,6 +114,7 @@ def load(
     caption_index: int | str = 0,
     prompt: bool | str = False,
     max_length: int | None = None,
+    special_tokens: bool = True,
 ) -> DecoderExtractor:
     """The decoder of an encoder-decoder by hub name or local path, with its tokenizer."""
     if quantize or device_map or compiled:
@@ -110,6 +124,10 @@ def load(
         raise ExtractionError(f"--pool {pool} does not apply to the decoder of {name}. Use mean or last.")
     if isinstance(prompt, str) and "{text}" not in prompt:
         raise ExtractionError(f"The prompt {prompt!r} has no place for the text; write {{text}} where it belongs.")
+    if max_length is not None and max_length < 1:
+        raise ExtractionError(f"--max-length must be at least 1, got {max_length}.")
+    if not special_tokens:
+        raise ExtractionError(f"--no-special-tokens is not for decoders: leave it out of {name}.")
     common = {"random_init": random_init, "dtype": dtype, "device": device}
     loaded = load_part(name, "language", lambda model: model, "AutoTokenizer", **common)
     if not loaded.config.is_encoder_decoder:

@@ -31,7 +31,7 @@ _RECURRENT = re.compile(
 )
 
 
-def _learned_positions(base: Any) -> tuple[int | None, int]:
+def learned_positions(base: Any) -> tuple[int | None, int]:
     """How many tokens the table of learned positions holds, and the first one's (RoBERTa's is behind its pad)."""
     for name, module in base.named_modules():
         label = name.rsplit(".", 1)[-1]
@@ -133,7 +133,7 @@ def load_model(
         compiled=compiled,
         scored=causal and not drawn_weights(model, model.get_output_embeddings(), info),
     )
-    loaded.max_positions, loaded.first_position = _learned_positions(parts[0])
+    loaded.max_positions, loaded.first_position = learned_positions(parts[0])
     said = getattr(config, "max_position_embeddings", None)
     if loaded.max_positions is not None and isinstance(said, int):  # MRA's table has two that its texts never reach
         loaded.max_positions = min(loaded.max_positions, said)

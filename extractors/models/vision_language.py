@@ -96,7 +96,19 @@ class VisionLanguageExtractor(OfPart):
             inputs = processor.tokenizer([whole], return_tensors="pt")
         else:
             inputs = processor(text=[whole], images=[picture], return_tensors="pt")
+        if self.pool == "mean" and self.modality != ALONE and not self._words(inputs["input_ids"][0]).any():
+            raise ExtractionError(
+                f"The text of sample {sample!r} has no token but special ones, and its mean has none to be of. Leave "
+                "the sample out."
+            )
         return {name: value for name, value in inputs.items() if name != "labels"}
+
+    def _words(self, tokens: Any) -> Any:
+        """Mask of the tokens of the text, without special ones and the places of the picture."""
+        import torch
+
+        special = torch.as_tensor(self._marks, device=tokens.device)
+        return (tokens != self.model.config.image_token_id) & ~torch.isin(tokens, special)
 
     def forward(self, inputs: Sequence[Any]) -> tuple[list[Any], dict[str, np.ndarray]]:
         """Pooled float32 features, (batch, d) each layer, and the tokens of picture and text of each sample."""
@@ -123,8 +135,6 @@ class VisionLanguageExtractor(OfPart):
         spans
             Masks (tokens,) of the language states: "image" and "text".
         """
-        import torch
-
         blocks, projector, prefix = self._parts
         read = [] if self.modality == TEXT else [*blocks, projector]
         found: dict[Any, Any] = {}
@@ -138,13 +148,12 @@ class VisionLanguageExtractor(OfPart):
             output = self.model(**moved, output_hidden_states=True)
         tokens = moved["input_ids"][0]
         image = tokens == self.model.config.image_token_id
-        special = torch.as_tensor(self._marks, device=tokens.device)
         states = {
             "vision": [found[block][prefix:] for block in blocks if block in found],
             "projector": [found[projector]] if projector in found else [],
             "language": [state[0] for state in output.hidden_states],
         }
-        return states, {"image": image, "text": ~image & ~torch.isin(tokens, special)}
+        return states, {"image": image, "text": self._words(tokens)}
 
     def _pooled(self, states: dict[str, list[Any]], spans: dict[str, Any]) -> list[Any]:
         pooled = [state.float().mean(dim=0) for part in ("vision", "projector") for state in states[part]]
@@ -197,6 +206,8 @@ def load(
     compiled: bool = False,
     caption_index: int | str = 0,
     prompt: bool | str = False,
+    max_length: int | None = None,
+    special_tokens: bool = True,
 ) -> VisionLanguageExtractor:
     """A vision-language model by hub name or local path, with its processor.
 
@@ -206,6 +217,8 @@ def load(
 
     if quantize or device_map or compiled:
         raise ExtractionError(f"--quantize, --device-map and --compile are not for {name}: leave them out.")
+    if max_length is not None or not special_tokens:
+        raise ExtractionError(f"--max-length and --no-special-tokens are not for {name}: leave them out.")
     canonical = {"avg": "mean", "auto": "mean"}.get(pool, pool)
     if canonical not in ("mean", "last"):
         raise ExtractionError(f"--pool {pool} does not apply to {name}, a vision-language model. Use mean or last.")

@@ -271,10 +271,17 @@ def _load(name: str, modality: str, settings: Settings) -> Any:
             caption_index=settings.caption_index,
             prompt=settings.prompt,
             max_length=settings.max_length,
+            special_tokens=settings.special_tokens,
         )
     if modality.startswith("vision-language"):
         return vision_language.load(
-            name, **common, modality=modality, caption_index=settings.caption_index, prompt=settings.prompt
+            name,
+            **common,
+            modality=modality,
+            caption_index=settings.caption_index,
+            prompt=settings.prompt,
+            max_length=settings.max_length,
+            special_tokens=settings.special_tokens,
         )
     if modality == "vision":
         return vision.load(name, **common, final_norm=settings.final_norm)

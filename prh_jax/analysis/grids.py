@@ -1,5 +1,6 @@
 """Patches of one grid resampled to another, so that models of different resolution have the same tokens."""
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,11 +64,14 @@ def resample_grid(features: Any, grid: Sequence[int], to: Sequence[int], *, anti
     return found.reshape(-1, x.shape[-1]) if x.ndim == 2 else found.reshape(len(found), -1, x.shape[-1])
 
 
-def _grid(name: str, given: Sequence[int]) -> tuple[int, int]:
-    sides = tuple(int(side) for side in given)
-    if len(sides) != 2 or min(sides) < 1:
+def _grid(name: str, given: Any) -> tuple[int, int]:
+    try:
+        rows, columns = (operator.index(side) for side in given)
+    except (TypeError, ValueError):  # no whole numbers, or not two
+        rows = columns = 0
+    if min(rows, columns) < 1:
         raise ValueError(f"{name}= is the rows and columns of a grid, such as (16, 16), got {given!r}.")
-    return sides[0], sides[1]
+    return rows, columns
 
 
 def _weights(old: int, new: int, antialias: bool) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import StoreError
+from ..errors import MismatchError, StoreError
 from ..runtime.progress import progress_bar
 from .checks import check_ids, check_real
 from .layout import Layer
@@ -15,6 +15,8 @@ from .reader import FeatureStore, open_store
 from .target import check_target
 from .writer import FeatureWriter, open_writer
 
+_ROUNDING = {"float32": 0.0, "float16": 2.0**-10, "bfloat16": 2.0**-7}
+"""Of a feature in the store, by the store's type."""
 _ALONE, _REPEATED = 0.05, 1e-3
 """Largest differences, of the largest feature: of another batch, where bfloat16 in deep networks stays below, and other
 axes and dropout above; and of the same batch again."""
@@ -72,7 +74,8 @@ def write_features_from(
     ------
     StoreError
         If the loader shuffles, or its number of samples is not that of the ids, or the features of the first sample
-        change when it is alone in its batch. Also if the store at `path` holds something else.
+        change when it is alone in its batch. Also if the store at `path` holds something else, or other features of the
+        first samples.
 
     Examples
     --------
@@ -87,7 +90,9 @@ def write_features_from(
     >>> store.read_layer(1)[:, 0]
     array([ 3., 12., 21., 30.], dtype=float32)
     """
+    ids = check_ids(ids)
     check_order(loader, StoreError)
+    check_count(loader, len(ids), StoreError)
 
     def run(batch: Any, rows: range) -> Mapping[str, np.ndarray]:
         found = function(batch)
@@ -97,6 +102,8 @@ def write_features_from(
                 '{"block 1": features, ...}.'
             )
         named = {str(name): values for name, values in found.items()}
+        if len(named) < len(found):
+            raise StoreError(f"Two layers have one name, as text: {', '.join(map(repr, found))}. Give each its own.")
         order = _in_order(list(named)) if layer_names is None else list(layer_names)
         if sorted(order) != sorted(named):
             raise StoreError(f"layer_names has {', '.join(order)}, and the function returns {', '.join(named)}.")
@@ -157,20 +164,22 @@ class Stream:
     def feed(self, batch: Any) -> None:
         """Take the next batch: its features are made where they belong to a block that is not done."""
         size = _length(batch, self.error)
+        if not size:
+            return
         rows = range(self.start, self.start + size)
         if rows.stop > len(self.ids):
             raise self.error(f"The loader gives more samples than the {len(self.ids)} ids.")
         if self.writer is None:
-            copy = _part_of(batch, slice(None))  # a model may change its input in place
-            found = self.run(batch, rows)
-            self._check_alone(copy, found, rows)
+            found = self.run(copy_of(batch), rows)
+            spread = self._check_alone(batch, found, rows)
             layers = [Layer(name, int(state.shape[1])) for name, state in found.items()]
             self.writer = open_writer(
                 self.path, spec=self.spec, ids=self.ids, layers=layers, dtype=self.dtype, overwrite=self.overwrite
             )
+            self._check_stored(found, rows, spread)
             states = list(found.values())
         elif self._wanted(rows):
-            found = self.run(batch, rows)
+            found = self.run(copy_of(batch), rows)
             shapes = [(name, state.shape[1]) for name, state in found.items()]
             if shapes != [(layer.name, layer.dim) for layer in self.writer.layers]:
                 raise self.error(
@@ -210,8 +219,36 @@ class Stream:
                     self.writer.write_block(block, [array[: rows.stop - first] for array in self.held])
                 self.held, first = [array[rows.stop - first :] for array in self.held], rows.stop
 
-    def _check_alone(self, batch: Any, whole: Mapping[str, np.ndarray], rows: range) -> None:
-        """Raise an error where samples have other features in another batch, or at another call."""
+    def _check_stored(self, found: Mapping[str, np.ndarray], rows: range, spread: float) -> None:
+        """MismatchError where the blocks that are done hold other features of these samples: of another model.
+
+        A spec names the model, and does not show that its weights or its preprocessing changed.
+        """
+        assert self.writer is not None
+        pending = self.writer.pending()
+        done = [part for block, part in enumerate(self.writer.blocks) if block not in pending]
+        allowed = max(_REPEATED, 4 * spread)  # batches may be of another size
+        for part in (slice(max(part.start, rows.start), min(part.stop, rows.stop)) for part in done):
+            if part.start >= part.stop:
+                continue
+            here = slice(part.start - rows.start, part.stop - rows.start)
+            for (name, now), before in zip(found.items(), open_store(self.path).read_rows(part), strict=True):
+                old = np.asarray(before, np.float32)
+                rounding = abs(now[here]) * _ROUNDING[self.dtype]
+                off = (abs(now[here] - old) - rounding).max() / max(abs(old).max(), np.finfo(np.float32).tiny)
+                if off > allowed:
+                    raise MismatchError(
+                        f"{self.path} holds other features of sample {self.ids[part.start]!r} and those that follow: "
+                        f"layer {name!r} differs by {off:.1%} of the largest. The model, its weights, the data or "
+                        "their preprocessing are no longer those of the first run. Give those again (random weights "
+                        "need a seed), choose another path, or replace the store (overwrite=True)."
+                    )
+
+    def _check_alone(self, batch: Any, whole: Mapping[str, np.ndarray], rows: range) -> float:
+        """Raise an error where samples have other features in another batch, or at another call.
+
+        Returns the largest difference between batches, in parts of the largest feature.
+        """
         size = len(rows)
 
         def part(where: slice) -> Mapping[str, np.ndarray]:
@@ -226,15 +263,20 @@ class Stream:
             raise
         except (RuntimeError, ValueError, TypeError, IndexError):  # a model that takes no batch of one
             found = [(half, part(half))] if size >= 4 else []
+        spread = 0.0
         for where, alone in found:
             count = len(rows[where])
             expected = {name: state[where] for name, state in whole.items()}
-            self._compare(
-                expected, alone, whole, "when it is alone" if count == 1 else f"in a batch of {count}", _ALONE
-            )
+            told = "when it is alone" if count == 1 else f"in a batch of {count}"
+            spread = max(spread, self._compare(expected, alone, whole, told, _ALONE))
+        return spread
 
-    def _compare(self, expected, found, whole, where, tolerance) -> None:
+    def _compare(self, expected, found, whole, where, tolerance) -> float:
+        """The largest difference, in parts of the largest feature; an error where it is above the tolerance."""
+        spread = 0.0
         for name, one in expected.items():
+            if not one.size:  # a layer without features, which the writer refuses
+                continue
             off, largest = abs(one - found[name]).max(), abs(whole[name]).max()
             if off > tolerance * largest:
                 raise self.error(
@@ -243,6 +285,8 @@ class Stream:
                     "output, or the model mixes samples or draws random numbers. Such features belong to a batch, not "
                     "to a sample."
                 )
+            spread = max(spread, float(off / largest) if off > 0 else 0.0)
+        return spread
 
 
 def stream_all(streams: Sequence[Stream], loader: Iterable[Any], *, quiet: bool | None = None) -> list[FeatureStore]:
@@ -256,29 +300,43 @@ def stream_all(streams: Sequence[Stream], loader: Iterable[Any], *, quiet: bool 
     return [stream.finish() for stream in streams]
 
 
-def check_order(loader: Iterable[Any], error: type[ValueError]) -> None:
+def check_order(loader: Any, error: type[ValueError]) -> None:
     """Raise an error unless two passes over the loader begin with the same samples."""
     if isinstance(loader, Iterator):
         return
+    if not isinstance(loader, Iterable) and not hasattr(loader, "__getitem__"):
+        raise error(f"Batches come from a list, a DataLoader or a generator, and {type(loader).__name__} is none.")
     first, again = (next(iter(loader), None) for _ in range(2))
-    if not _equal(first, again):
+    if not same(first, again):
         raise error(
             "Two passes over the loader begin with other samples, and features would belong to other ids: pass "
             "shuffle=False, or a sampler that keeps the order."
         )
 
 
-def _equal(one: Any, other: Any) -> bool:
-    """Whether two batches hold the same."""
+def check_count(loader: Iterable[Any], n: int, error: type[ValueError]) -> None:
+    """Raise an error where a list of batches has not as many samples as there are ids; others are read to know."""
+    if isinstance(loader, list | tuple):
+        count = sum(_length(batch, error) for batch in loader)
+        if count > n:
+            raise error(f"The loader gives more samples than the {n} ids: {count}.")
+        if count < n:
+            raise error(f"The loader gives {count} samples, but there are {n} ids.")
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two batches, or samples, hold the same. Objects that do not say what equals them count as the same."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return set(one) == set(other) and all(_equal(one[key], other[key]) for key in one)
+        return set(one) == set(other) and all(same(one[key], other[key]) for key in one)
     if isinstance(one, tuple | list) and isinstance(other, tuple | list):
-        return len(one) == len(other) and all(map(_equal, one, other))
+        return len(one) == len(other) and all(map(same, one, other))
     if hasattr(one, "shape") and hasattr(other, "shape"):
         a: Any = one
         if tuple(a.shape) != tuple(other.shape):
             return False
         return bool(((a == other) | ((a != a) & (other != other))).all())
+    if type(one) is type(other) and type(one).__eq__ is object.__eq__:
+        return True
     return bool(np.all(np.asarray(one == other)))
 
 
@@ -313,6 +371,11 @@ def _leaves(batch: Any) -> Iterator[Any]:
         return
     for part in batch:
         yield from _leaves(part)
+
+
+def copy_of(batch: Any) -> Any:
+    """A batch of its own for a model, which may change its input in place."""
+    return _part_of(batch, slice(None))
 
 
 def _part_of(batch: Any, rows: slice) -> Any:

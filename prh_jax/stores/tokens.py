@@ -1,5 +1,6 @@
 """Stores whose rows are tokens: patches of pictures, tokens of texts. The ids say to which sample a row belongs."""
 
+import operator
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,11 @@ def token_ids(samples: Iterable[Any], counts: int | Iterable[int]) -> list[str]:
     ['cat/0', 'cat/1', 'dog/0']
     """
     names = [str(sample) for sample in samples]
-    numbers = [int(counts)] * len(names) if not isinstance(counts, Iterable) else [int(count) for count in counts]
+    each = counts if isinstance(counts, Iterable) else [counts] * len(names)
+    try:
+        numbers = [operator.index(count) for count in each]
+    except TypeError as error:
+        raise ValueError(f"Counts of tokens are whole numbers, got {counts!r:.60}.") from error
     if len(numbers) != len(names) or min(numbers, default=1) < 1:
         raise ValueError(
             f"There are {len(names)} samples and {len(numbers)} counts of tokens, the least {min(numbers, default=0)}: "

@@ -1,5 +1,7 @@
 """Scores of the tokens of one sample, against a loop over samples; and grids of patches, against their definition."""
 
+import inspect
+
 import numpy as np
 import pytest
 from oracles import ORACLES
@@ -72,6 +74,9 @@ def test_what_cannot_be_grouped_is_refused():
             prh_jax.within_samples(x, x, **given)
     with pytest.raises(ValueError, match="3 samples and 2 counts"):
         prh_jax.token_ids("abc", [1, 2])
+    for counts in (1.7, [1, 2.0, 1]):
+        with pytest.raises(ValueError, match="Counts of tokens are whole numbers"):
+            inspect.unwrap(prh_jax.token_ids)("abc", counts)
 
 
 @pytest.mark.parametrize("antialias", [False, True])
@@ -86,6 +91,6 @@ def test_grids_are_interpolated_as_torch_does(antialias):
         np.testing.assert_allclose(found, expected, atol=1e-6, rtol=0)
         flat = prh_jax.resample_grid(x.reshape(-1, 5), [16, 14], to, antialias=antialias)
         np.testing.assert_array_equal(flat, np.asarray(found).reshape(-1, 5))
-    for wrong in ({"grid": (16, 16)}, {"grid": (224,)}, {"to": (0, 3)}):
+    for wrong in ({"grid": (16, 16)}, {"grid": (224,)}, {"to": (0, 3)}, {"to": (2.5, 2)}, {"to": "22"}, {"to": 4}):
         with pytest.raises(ValueError, match="of a grid"):
-            prh_jax.resample_grid(x, **({"grid": (16, 14), "to": (2, 2)} | wrong))
+            inspect.unwrap(prh_jax.resample_grid)(x, **({"grid": (16, 14), "to": (2, 2)} | wrong))

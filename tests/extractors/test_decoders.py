@@ -1,5 +1,6 @@
 """Decoders of encoder-decoders, and the pooling that sentence-transformers models were trained with."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -43,6 +44,27 @@ def test_decoders_read_the_text_behind_their_first_token(kind, checkpoint, few, 
         decoder.load(checkpoint("bert"))
     with pytest.raises(ExtractionError, match="Use mean or last"):
         decoder.load(str(folder), pool="cls")
+
+
+def test_texts_and_options_that_a_decoder_does_not_read(checkpoint, few, tmp_path):
+    folder = tmp_path / "bart"
+    folder.mkdir()
+    for file in (tmp_path / checkpoint("bart")).iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "decoder_start_token_id": 1}))
+    limit = config["max_position_embeddings"]
+    long = dataclasses.replace(few.select([0]), texts=[["a " * limit]])
+    with pytest.raises(ExtractionError, match=rf"has \d+ tokens, and .* reads {limit} at most.*--max-length"):
+        decoder.load(str(folder)).prepare(long, 0)
+    cut = decoder.load(str(folder), max_length=limit)
+    ((tokens, left_out),) = cut.prepare(long, 0)
+    assert len(tokens) == limit and left_out > 0 and len(cut.forward([(tokens, left_out)])[0]) > 1
+    with pytest.raises(ExtractionError, match="--max-length must be at least 1, got 0"):
+        decoder.load(str(folder), max_length=0)
+    settings = Settings(output_dir=tmp_path / "out", special_tokens=False)
+    with pytest.raises(ExtractionError, match="--no-special-tokens is not for decoders"):
+        extract_model(str(folder), few.select([0]), settings, modality="language-decoder")
 
 
 @pytest.mark.parametrize("mode", ["mean", "cls"])

@@ -92,7 +92,7 @@ def test_a_data_set_two_models_and_a_stop(tmp_path):
 
     def transform(sample):
         seen.append(1)
-        if len(seen) == 280 and stop:
+        if len(seen) == 296 and stop:
             raise KeyboardInterrupt
         return torch.from_numpy(sample).float() * 2
 
@@ -107,7 +107,7 @@ def test_a_data_set_two_models_and_a_stop(tmp_path):
 
     stop = False
     whole = run(tmp_path / "whole")
-    assert len(seen) == 300
+    assert len(seen) == 300 + 16  # eight samples are read twice before, to see that nothing is drawn by chance
     stop, seen[:] = True, []
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "stopped")
@@ -210,6 +210,22 @@ def test_layers_of_diffusion_at_timesteps(make, tmp_path):
     ):
         with pytest.raises(ExtractionError, match=message):
             extract_module(tmp_path / "c.zarr", model, [latents], timesteps=[1000], **arguments, **more)
+
+
+@pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "LMSDiscreteScheduler", "HeunDiscreteScheduler"])
+def test_noisy_inputs_are_scaled_as_the_model_reads_them(name):
+    """The model of a scheduler by spreads reads sqrt(a) x + sqrt(1 - a) noise, as that of a scheduler by shares."""
+    diffusers = pytest.importorskip("diffusers")
+    scheduler = getattr(diffusers, name)(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
+    kept = np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)
+    x, noised = torch.randn(75, 6, 2, 2), Noised(scheduler, seed=5)
+    noise = np.stack([np.random.default_rng([5, row]).standard_normal((6, 2, 2), np.float32) for row in range(75)])
+    for time in (0, 500, 999, 500):  # scaling counts steps, and a run goes back to the first one
+        (found,) = noised(x, range(75), time).places
+        assert np.abs(found.numpy() - (kept[time] ** 0.5 * x.numpy() + (1 - kept[time]) ** 0.5 * noise)).max() < 1e-5
+    for time in (-1, float("nan")):
+        with pytest.raises(ExtractionError, match="Timesteps are numbers of at least 0"):
+            noised(x, range(75), time)
 
 
 def test_prompts_and_flow_matching(tmp_path):

@@ -1,5 +1,7 @@
 """Vision-language models: the states of the library, and the tokens that each pooling sees."""
 
+import dataclasses
+
 import pytest
 import torch
 import transformers
@@ -78,6 +80,12 @@ def test_three_ways_into_one_model_have_stores_of_their_own(few, tmp_path, monke
     ]
     opened = [open_store(store) for store in stores]
     assert [len(store.layers) for store in opened] == [12, 8, 4]
+    marks = dataclasses.replace(data.select([0]), texts=[["</s>"]])
+    with pytest.raises(ExtractionError, match="has no token but special ones"):
+        vision_language.load(path, modality=TEXT).prepare(marks, 0)
+    for settings in (Settings(max_length=5), Settings(special_tokens=False)):  # which would be left undone
+        with pytest.raises(ExtractionError, match="--max-length and --no-special-tokens are not for"):
+            extract_model(path, data, settings, modality=TEXT)
     with pytest.raises(ExtractionError, match="of vision-language models these are read: llava"):
         vision_language.load("hog", modality=ALONE)
     with pytest.raises(ExtractionError, match="Use mean or last"):

@@ -123,6 +123,16 @@ def test_a_stopped_run_goes_on(tmp_path):
     assert calls == [32, 1, 1, 1, 32, 12]
     np.testing.assert_array_equal(store.read_layer(0), 2 * X)
     np.testing.assert_array_equal(store.read_layer(1), X.sum(axis=1, keepdims=True))
+    with pytest.raises(prh_jax.MismatchError, match="layer 'double' differs by 50.0% of the largest"):
+        write(tmp_path / "a.zarr", lambda x: {"double": 3 * x, "sum": x.sum(axis=1, keepdims=True)})
+
+
+def test_batches_stay_as_they_were(tmp_path):
+    """A function may write into its batch, and a loader may end with a batch of nothing."""
+    given = [batch.copy() for batch in batches()]
+    store = write(tmp_path / "a.zarr", lambda x: {"a": np.add(x, 1, out=x)}, [*given, X[:0]])
+    np.testing.assert_array_equal(store.read_layer(0), X + 1)
+    np.testing.assert_array_equal(np.concatenate(given), X)
 
 
 def test_functions_and_loaders_that_cannot_be_read(tmp_path):
@@ -143,8 +153,11 @@ def test_functions_and_loaders_that_cannot_be_read(tmp_path):
     fails("other features at another call", lambda x: {"a": x + rng.standard_normal(x.shape)})
     fails("Two passes over the loader begin with other samples", loader=Shuffled())
     fails("more samples than the 3 ids", ids=["a", "b", "c"])
+    fails("gives 64 samples, but there are 300 ids", loader=batches()[:2])
+    fails("Two layers have one name, as text: 1, '1'", lambda x: {1: x, "1": 2 * x})
+    fails("Layer 'a' for .* has no features", lambda x: {"a": x[:, :0]})
     with pytest.raises(prh_jax.StoreError, match="gives 64 samples, but there are 300 ids. Blocks done are kept"):
-        write(tmp_path / "t.zarr", lambda x: {"a": x}, batches()[:2])
+        write(tmp_path / "t.zarr", lambda x: {"a": x}, iter(batches()[:2]))
     widths = iter([6] * 4 + [5] * 99)
     with pytest.raises(prh_jax.StoreError, match="rows 32 to 63 has other layers"):
         write(tmp_path / "u.zarr", lambda x: {"a": x[:, : next(widths)]})
