@@ -204,7 +204,8 @@ def extract_model(
     elif not writer.complete:
         finish_writer(writer, {"batch_policy": _policy(batch), "seconds": time.monotonic() - start})
     if not left:
-        print(f"{shown}: {len(extractor.layers)} layers of {len(data)} samples at {path}")
+        count = len(extractor.layers)
+        print(f"{shown}: {count} layer{'s' * (count != 1)} of {len(data)} samples at {path}")
     return path
 
 

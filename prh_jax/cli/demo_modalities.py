@@ -52,6 +52,7 @@ def extracted(folder: Path) -> list[Path]:
     data = load(str(build(folder / "modalities.parquet", SAMPLES)))
     common = Settings(output_dir=folder / "features", batch_size=32, frames="4")
     networks = [name for name in list(LITE)[:1] if PACKAGED[name].path()]
+    print("all-MiniLM-L6-v2: its features of the captions are in the package")
     stores = [_copy(MINILM, folder)]
     for modality in ("vision", "video"):
         for name in (*networks, "hog", "color_histogram"):
@@ -63,16 +64,21 @@ def extracted(folder: Path) -> list[Path]:
 
 def table(result: Any) -> str:
     """The best layer pair of each two models, in the order of their modalities, with chance."""
+    import numpy as np
+
     from ..plot import short_name
 
     scores = result.scores(METRIC).values
     names = [
-        f"{record.assigned['family']:>8s} {short_name(record.spec['model'], 22)}"
+        f"{record.assigned['family']:>8s} {short_name(record.spec['model'].removeprefix('package:'), 22)}"
         for record in result.provenance.models_x
     ]
-    lines = [f"{METRIC} of the best layer pair; x is a model with itself", ""]
+    heads = " ".join(f"{j:>6d}" for j in range(1, len(names) + 1))
+    lines = [f"{METRIC} of the best layer pair, model by model; x is a model with itself", "", f"{'':35s}{heads}"]
     for i, name in enumerate(names):
         cells = [f"{'x' if i == j else f'{scores[i, j]:.3f}':>6s}" for j in range(len(names))]
-        lines.append(f"{name:32s}" + " ".join(cells))
-    chance = float(result.calibration.pairs(METRIC)["tau"].max())
-    return "\n".join([*lines, "", f"critical score at p = 0.05, the highest: {chance:.3f}"])
+        lines.append(f"{i + 1:>2d} {name:32s}" + " ".join(cells))
+    critical = result.calibration.pairs(METRIC)["tau"].values[~np.eye(len(names), dtype=bool)]
+    low, high = (float(level) for level in (critical.min(), critical.max()))
+    level = f"Two models are above chance (p < 0.05) above {low:.3f} to {high:.3f}, which depends on the pair."
+    return "\n".join([*lines, "", level])

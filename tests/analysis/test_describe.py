@@ -1,9 +1,11 @@
 """Dimensions of layers: oracles, spectra that are known, standard errors, and samples that are equal."""
 
+import json
 import warnings
 
 import numpy as np
 import pytest
+from inputs import GOLDEN
 from oracles import dimension as oracle
 from scipy.linalg import hadamard
 
@@ -36,6 +38,15 @@ def layer(n, d, seed=0, power=0.5):
 
 CLUSTERS = (layer(160, 12) / 100 + 100 * np.repeat([[1.0], [-1.0]], 80, axis=0)).astype(np.float32)
 """Within a cluster all digits of distances are lost in float32 products."""
+
+
+def test_values_are_those_of_dadapy_and_scikit_dimension():
+    inputs = np.load(GOLDEN / "inputs.npz", allow_pickle=False)
+    found = [entry for entry in json.loads((GOLDEN / "packages.json").read_text())["values"] if "estimator" in entry]
+    assert {entry["estimator"] for entry in found} == set(ALL) - {"effective_rank"} and len(found) == 8
+    for entry in found:
+        x = inputs[f"{entry['pair']}_X"].astype(np.float64)
+        np.testing.assert_allclose(values(x, entry["estimator"]), [entry["value"]], rtol=1e-6, err_msg=str(entry))
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 """Information imbalance: what its definition says of parts and of chance, its null, and its plane."""
 
 import itertools
+import json
 
 import jax
 import numpy as np
 import pytest
+from inputs import GOLDEN
 from made_results import made_result
 from oracles.lists import information_imbalance as oracle
 
@@ -31,6 +33,16 @@ def test_a_part_is_predicted_by_the_whole_and_a_copy_is_the_floor():
     x, y = layers(1, n)
     every = [information_imbalance(x, y[list(order)]) for order in itertools.permutations(range(n))]
     assert np.mean(every) == pytest.approx(1, abs=1e-6)
+
+
+def test_values_are_those_of_dadapy():
+    inputs = np.load(GOLDEN / "inputs.npz", allow_pickle=False)
+    found = [entry for entry in json.loads((GOLDEN / "packages.json").read_text())["values"] if "metric" in entry]
+    assert len(found) == 4
+    for entry in found:
+        x, y = (inputs[f"{entry['pair']}_{side}"] for side in "XY")
+        for value, pair in ((entry["value"], (x, y)), (entry["swapped"], (y, x))):
+            assert float(information_imbalance(*pair, **entry["settings"])) == pytest.approx(value, abs=1e-6)
 
 
 @pytest.mark.parametrize("swapped", [False, True])
