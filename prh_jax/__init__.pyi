@@ -127,6 +127,9 @@ from .runtime.compilation_cache import keep_compiled as keep_compiled
 from .stores.inspect import inspect_store as inspect_store
 from .stores.reader import FeatureStore as FeatureStore
 from .stores.reader import open_store as open_store
+from .stores.repeats import mean_repeats as mean_repeats
+from .stores.repeats import read_repeats as read_repeats
+from .stores.repeats import write_repeats as write_repeats
 from .stores.streaming import write_features_from as write_features_from
 from .stores.tokens import token_ids as token_ids
 from .stores.tokens import token_samples as token_samples

@@ -27,6 +27,11 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "token_ids",
         "token_samples",
     ),
+    "stores.repeats": (
+        "mean_repeats",
+        "read_repeats",
+        "write_repeats",
+    ),
     "importing": ("import_features",),
     "stores.inspect": ("inspect_store",),
     "results.alignment": (

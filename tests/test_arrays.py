@@ -266,6 +266,14 @@ def repeated(function, x, y):
     return sum(function([z, REPEAT[:, :width]]) for z, width in zip((x, y), widths, strict=True))
 
 
+def stored(tmp_path, x, y):
+    def total(repeats):
+        store = prh_jax.write_repeats(tmp_path / "r.zarr", [repeats], ids=IDS, spec={"model": "m"}, overwrite=True)
+        return np.asarray(prh_jax.read_repeats(store), float).sum()
+
+    return repeated(total, x, y)
+
+
 TAKERS = {
     "FunctionMetric.__call__": prh_jax.FunctionMetric("total", lambda x, y: x.sum() - y.sum()),
     "FeatureUnbiasedCka.__call__": prh_jax.FeatureUnbiasedCka(),
@@ -295,6 +303,7 @@ TAKERS = {
     "soft_mutual_knn": prh_jax.soft_mutual_knn,
     "split_half_reliability": partial(repeated, lambda z: prh_jax.split_half_reliability(z, "cka").mean),
     "write_features": written,
+    "write_repeats": stored,
 }
 """Public functions that take features and are no metric, each as a function of two layers."""
 NOT_GIVEN = {"Preprocess.thresholds"}
@@ -321,7 +330,8 @@ def test_every_public_function_that_takes_features_is_in_the_table():
 
 
 def takers(tmp_path):
-    yield from (TAKERS | {"write_features": partial(written, tmp_path)}).items()
+    places = {"write_features": written, "write_repeats": stored}
+    yield from (TAKERS | {name: partial(function, tmp_path) for name, function in places.items()}).items()
 
 
 def test_what_is_given_reaches_the_door_first(tmp_path):

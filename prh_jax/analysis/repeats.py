@@ -1,11 +1,14 @@
 """How high a score can be with this much noise: ceilings from repeated measurements."""
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..arrays import NotRealError, real_numbers
 from ..metrics.base import Metric
+from ..stores.reader import FeatureStore, open_store
+from ..stores.repeats import read_repeats
 from .subsets import as_metric
 
 
@@ -42,7 +45,8 @@ def noise_ceiling(repeats: Any, metric: str | Metric) -> NoiseCeiling:
     ----------
     repeats
         Features (repeats, n, d), or a list of arrays (n, d), one for each repeat, session or subject. Row i is the same
-        sample and column j the same feature. `rdm_noise_ceiling` takes subjects with different features.
+        sample and column j the same feature. `rdm_noise_ceiling` takes subjects with different features. A store of
+        `write_repeats` with one layer, or its path.
     metric
         A metric, or the name of one. If it is not symmetric, the mean is its x and the repeat its y. Of a distance,
         the upper ceiling is the smaller number.
@@ -87,7 +91,18 @@ def noise_ceiling(repeats: Any, metric: str | Metric) -> NoiseCeiling:
 
 
 def as_repeats(who: str, repeats: Any) -> np.ndarray:
-    """Repeats (repeats, n, d) in float64; ValueError unless there are 2 or more, finite and of one shape."""
+    """Repeats (repeats, n, d) in float64; ValueError unless there are 2 or more, finite and of one shape.
+
+    A store, or its path, is taken if it has one layer.
+    """
+    if isinstance(repeats, str | Path | FeatureStore):
+        store = repeats if isinstance(repeats, FeatureStore) else open_store(repeats)
+        if len(store.layers) > 1:
+            raise ValueError(
+                f"{store.path} has {len(store.layers)} layers, and {who} takes one: give "
+                f'prh_jax.read_repeats(store, "{store.layers[-1].name}").'
+            )
+        repeats = read_repeats(store)
     try:
         given = repeats if isinstance(repeats, list | tuple) else np.atleast_1d(np.asarray(real_numbers(repeats)))
         items = [np.asarray(real_numbers(item)) for item in given]

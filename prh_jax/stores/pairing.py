@@ -8,6 +8,7 @@ import numpy as np
 
 from .many_to_one import pair_many
 from .paired import normalize_sides, pair_stores
+from .repeats import check_repeats
 from .samples import Samples, choose_rows, keep_rows, row_runs
 from .source import ModelSource
 from .tokens import check_tokens, samples_of
@@ -78,6 +79,7 @@ def pair_samples(
         xs, ys, partners = pair_many(xs, ys, pair, normalize_ids=normalize_ids)
         everyone = set(xs[0].ids)  # samples are the rows of the side that has many, not their partners
     else:
+        check_repeats([*xs, *(() if ys is xs else ys)])
         xs, ys = pair_stores(xs, ys, pair, normalize_ids)
     count = xs[0].n
     if samples is None and exclude is None:
