@@ -11,12 +11,11 @@ from ..results.alignment import Alignment
 from ..results.group_pairs import score_table
 from ..results.reduce import How
 from ..results.wording import lead_metric
+from ..runtime.host import quiet_blas
 from ..stores.shown import some_names
 
 METHODS = ("pearson", "spearman")
 ALTERNATIVES = ("two-sided", "greater", "less")
-CHUNK = 4_000_000
-"""Most cells times permutations that are correlated at once."""
 
 
 class Mantel(NamedTuple):
@@ -282,12 +281,12 @@ def _correlations(units: list[np.ndarray], rows: np.ndarray, columns: np.ndarray
         a, b = (each - c * np.vdot(c, each) for each in (a, b))
         degenerate = min(np.linalg.norm(a), np.linalg.norm(b)) < 1e-7
         a, b = (np.full(a.shape, np.nan) if degenerate else each / np.linalg.norm(each) for each in (a, b))
-    found = np.empty(len(rows))
-    step = max(1, CHUNK // a.size)
-    for start in range(0, len(rows), step):
-        part = slice(start, start + step)
-        permuted = a[rows[part, :, None], columns[part, None, :]].reshape(-1, a.size)
-        found[part] = permuted @ b.ravel()
-        if controls:
-            found[part] /= np.sqrt(np.maximum(1 - (permuted @ controls[0].ravel()) ** 2, 1e-30))
-    return found
+    fixed = [b, *controls]
+    products = np.empty((len(rows), len(fixed)))
+    with quiet_blas():  # several threads of BLAS wait for each other longer than so short a product takes
+        for i, (row, column) in enumerate(zip(rows, columns, strict=True)):
+            permuted = a.take(row, axis=0).take(column, axis=1)  # three times as fast as a[row, column]
+            products[i] = [np.vdot(permuted, matrix) for matrix in fixed]
+    if controls:
+        return products[:, 0] / np.sqrt(np.maximum(1 - products[:, 1] ** 2, 1e-30))
+    return products[:, 0]

@@ -12,7 +12,9 @@ def model_orders(n: int, count: int, seed: int) -> np.ndarray:
     if math.factorial(n) - 1 <= count:
         return np.array(list(itertools.permutations(range(n))))
     rng = np.random.default_rng(seed)
-    return np.array([np.arange(n), *(rng.permutation(n) for _ in range(count))])
+    orders = np.tile(np.arange(n), (count + 1, 1))
+    orders[1:] = rng.permuted(orders[1:], axis=1)
+    return orders
 
 
 def label_orders(codes: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, bool]:
