@@ -1,8 +1,10 @@
 """Metrics of one's own go through every door: functions, studies, nulls, workers, merging, files, the command line."""
 
+import contextlib
 import dataclasses
+import importlib
+import io
 import json
-import os
 import re
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from inputs import correlated, make_store
 
 import prh_jax
 from prh_jax import FunctionMetric, Null, align, load_alignment, merge, plot
+from prh_jax.cli.main import main
 from prh_jax.metrics import registry
 from prh_jax.sketches.base import SketchContext
 
@@ -152,12 +155,14 @@ def test_saved_results_need_the_metric_to_be_scored_again_only(stores, tmp_path)
 
 
 def run(*words, folder):
-    """A command in a process of its own, where nothing is registered."""
-    done = subprocess.run(
-        [sys.executable, "-m", "prh_jax", *words], cwd=folder, capture_output=True, text=True, env=dict(os.environ)
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    """A command in a folder, by a process in which nothing is registered or imported yet."""
+    registry._REGISTERED.clear()
+    sys.modules.pop("my_metrics", None)
+    importlib.invalidate_caches()
+    printed = io.StringIO()
+    with contextlib.chdir(folder), contextlib.redirect_stdout(printed):
+        assert main(list(words)) == 0
+    return printed.getvalue()
 
 
 def test_the_metric_of_the_page_goes_through_the_command_line(stores, tmp_path):
@@ -175,6 +180,8 @@ def test_the_metric_of_the_page_goes_through_the_command_line(stores, tmp_path):
     merged = merge([shared.sel(model_x=[first]), shared.sel(model_x=others)])
     np.testing.assert_array_equal(merged.dataset["nearest_recall"], whole.dataset["nearest_recall"])
     (tmp_path / "my_metrics.py").unlink()  # from here on nobody knows it
+    done = subprocess.run([sys.executable, "-m", "prh_jax", "show", "whole.zarr"], cwd=tmp_path, capture_output=True)
+    assert done.returncode == 0 and b"nearest_recall" in done.stdout
     run("report", "whole.zarr", "-o", "whole.html", folder=tmp_path)
     merged.save(tmp_path / "merged.zarr")
     shown = json.loads(run("show", "merged.zarr", "--json", folder=tmp_path))
