@@ -281,12 +281,19 @@ def _correlations(units: list[np.ndarray], rows: np.ndarray, columns: np.ndarray
         a, b = (each - c * np.vdot(c, each) for each in (a, b))
         degenerate = min(np.linalg.norm(a), np.linalg.norm(b)) < 1e-7
         a, b = (np.full(a.shape, np.nan) if degenerate else each / np.linalg.norm(each) for each in (a, b))
-    fixed = [b, *controls]
-    products = np.empty((len(rows), len(fixed)))
     with quiet_blas():  # several threads of BLAS wait for each other longer than so short a product takes
-        for i, (row, column) in enumerate(zip(rows, columns, strict=True)):
-            permuted = a.take(row, axis=0).take(column, axis=1)  # three times as fast as a[row, column]
-            products[i] = [np.vdot(permuted, matrix) for matrix in fixed]
+        products = [_products(a, matrix, rows, columns) for matrix in (b, *controls)]
     if controls:
-        return products[:, 0] / np.sqrt(np.maximum(1 - products[:, 1] ** 2, 1e-30))
-    return products[:, 0]
+        return products[0] / np.sqrt(np.maximum(1 - products[1] ** 2, 1e-30))
+    return products[0]
+
+
+def _products(a: np.ndarray, b: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """`sum_ij a[row_i, column_j] b[i, j]` for each order: two gathers into one place are faster than one of cells."""
+    half, whole, fixed, dot = np.empty_like(a), np.empty_like(a), b.ravel(), np.dot
+    flat, found = whole.ravel(), []
+    for row, column in zip(rows, columns, strict=True):
+        a.take(row, 0, half, "clip")
+        half.take(column, 1, whole, "clip")
+        found.append(dot(flat, fixed))
+    return np.array(found)

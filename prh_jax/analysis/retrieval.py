@@ -10,9 +10,8 @@ import xarray as xr
 from ..engine.preprocess import Preprocess
 from ..metrics.out_of_sample.folds import RIDGES
 from ..metrics.out_of_sample.maps import (
+    Layer,
     best_penalties,
-    centred_products,
-    halved,
     orthogonal_similarities,
     plain_similarities,
     ridge_similarity,
@@ -144,10 +143,11 @@ def retrieval(
     best = np.empty((splits, 2))
     quiet = None if progress is None else not progress
     with quiet_blas():
-        products = [[centred_products(layer) for layer in side.layers] if map != "none" else [] for side in sides]
+        ridged = map == "ridge"
+        layers = [[Layer(z, ridged=ridged) for z in side.layers] if map != "none" else [] for side in sides]
         for s, part in enumerate(shown(parts, "retrieving", "splits", quiet=quiet)):
             chances = Chances(part, null, seed + s) if null else None
-            for place, similarities in _similarities(sides, products, part, map, tried, penalties[s]):
+            for place, similarities in _similarities(sides, layers, part, map, tried, penalties[s]):
                 for way, similarity in enumerate(similarities):
                     at = (s, way, *place)
                     ranks = group_ranks(similarity[np.ix_(part.asked[way], part.asked[1 - way])], part.codes[1 - way])
@@ -241,7 +241,7 @@ def _check(
 
 def _similarities(
     sides: Sequence[_Side],
-    products: Sequence[Sequence[np.ndarray]],
+    layers: Sequence[Sequence[Layer]],
     part: Part,
     map: str,
     ridges: np.ndarray,
@@ -254,7 +254,7 @@ def _similarities(
         for i, j in places:
             yield (i, j), plain_similarities(ahead[i], behind[j])
         return
-    xs, ys = ([halved(z, part.train, part.held) for z in side] for side in products)
+    xs, ys = ([z.halved(part.train, part.held) for z in side] for side in layers)
     if map == "ridge":
         penalties[0] = best_penalties(xs, ys, ridges)
         penalties[1] = best_penalties(ys, xs, ridges).T

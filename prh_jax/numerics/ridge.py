@@ -47,6 +47,25 @@ def ridge_fit(
     return RidgeFit(train, vectors, values, cross @ vectors, float(np.trace(centred)) / len(train))
 
 
+def narrow_ridge_fit(
+    x: Float[np.ndarray, "n d"], train: Int[np.ndarray, " m"], others: Int[np.ndarray, " p"]
+) -> RidgeFit:
+    """The same as `ridge_fit` from features with fewer columns than samples: a smaller matrix is decomposed.
+
+    Directions whose eigenvalue is near the rounding of the largest are less exact. A penalty leaves nothing of them.
+    """
+    from scipy.linalg import eigh
+
+    mean = x[train].mean(axis=0)
+    own, other = x[train] - mean, x[others] - mean
+    values, directions = eigh(own.T @ own, driver="evd")
+    kept = values > values[-1] * len(train) * np.finfo(np.float64).eps
+    values, directions = values[kept], directions[:, kept]
+    roots = np.sqrt(values)
+    scale = float(np.vdot(own, own)) / len(train)
+    return RidgeFit(train, own @ (directions / roots), values, other @ (directions * roots), scale)
+
+
 def left_out_errors(
     fit: RidgeFit, y: Float[np.ndarray, "m t"], ridges: Float[np.ndarray, " r"]
 ) -> Float[np.ndarray, "r t"]:

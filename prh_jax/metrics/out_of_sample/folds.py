@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...numerics.ridge import RidgeFit, left_out_errors, predict, ridge_fit
+from ...numerics.ridge import RidgeFit, left_out_errors, narrow_ridge_fit, predict, ridge_fit
 
 RIDGES = tuple(10.0**power for power in range(-4, 6))
 """Penalties that are tried."""
@@ -43,8 +43,11 @@ def fold_fits(layer: np.ndarray, parts: Sequence[np.ndarray]) -> list[RidgeFit]:
     """The decomposition of a layer for each fold."""
     centred = layer / (np.abs(layer).max() or 1)
     centred = centred - centred.mean(axis=0)
-    products, everyone = centred @ centred.T, np.arange(len(layer))
-    return [ridge_fit(products, np.setdiff1d(everyone, part), part) for part in parts]
+    fitted = [np.setdiff1d(np.arange(len(layer)), part) for part in parts]
+    if 2 * layer.shape[1] <= min(map(len, fitted)):
+        return [narrow_ridge_fit(centred, train, part) for train, part in zip(fitted, parts, strict=True)]
+    products = centred @ centred.T
+    return [ridge_fit(products, train, part) for train, part in zip(fitted, parts, strict=True)]
 
 
 def cross_validated(

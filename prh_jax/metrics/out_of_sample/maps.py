@@ -1,12 +1,13 @@
 """Maps between the layers of two networks, fitted on some samples, and similarities of the others after them."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from ...numerics.ridge import RidgeFit, left_out_totals, ridge_fit
+from ...numerics.ridge import RidgeFit, left_out_totals, narrow_ridge_fit, ridge_fit
 
 
 class Halved(NamedTuple):
@@ -16,18 +17,30 @@ class Halved(NamedTuple):
     lengths: Float[np.ndarray, " m"]
 
 
-def centred_products(layer: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n n"]:
-    """Inner products of centred samples, in units in which no square vanishes."""
-    centred = layer - layer.mean(axis=0)
-    centred = centred / np.abs(centred).max()
-    return centred @ centred.T
+class Layer:
+    """A layer that is decomposed for one split after another, with the inner products of its samples if it is wide.
 
+    `ridged` says that maps have a penalty, which weak directions do not pass.
+    """
 
-def halved(products: Float[np.ndarray, "n n"], train: Int[np.ndarray, " f"], held: Int[np.ndarray, " m"]) -> Halved:
-    """Decompose a layer's inner products (n, n) for one split."""
-    own = products[np.ix_(train, train)].mean()
-    squares = products[held, held] - 2 * products[np.ix_(held, train)].mean(axis=1) + own
-    return Halved(ridge_fit(products, train, held), np.sqrt(np.maximum(squares, 0)))
+    def __init__(self, features: Float[np.ndarray, "n d"], *, ridged: bool) -> None:
+        centred = features - features.mean(axis=0)
+        self.centred = centred / np.abs(centred).max()  # no square vanishes
+        self.ridged = ridged
+
+    @cached_property
+    def products(self) -> Float[np.ndarray, "n n"]:
+        return self.centred @ self.centred.T
+
+    def halved(self, train: Int[np.ndarray, " f"], held: Int[np.ndarray, " m"]) -> Halved:
+        """The decomposition for one split."""
+        if self.ridged and 2 * self.centred.shape[1] <= len(train):
+            apart = self.centred[held] - self.centred[train].mean(axis=0)
+            return Halved(narrow_ridge_fit(self.centred, train, held), np.linalg.norm(apart, axis=1))
+        products = self.products
+        own = products[np.ix_(train, train)].mean()
+        squares = products[held, held] - 2 * products[np.ix_(held, train)].mean(axis=1) + own
+        return Halved(ridge_fit(products, train, held), np.sqrt(np.maximum(squares, 0)))
 
 
 def best_penalties(

@@ -11,7 +11,7 @@ from ...null.gallery_ranks import group_ranks, rank_scores
 from ...null.orders import group_codes
 from ..host import Groups, HostMetric
 from .folds import RIDGES
-from .maps import Halved, best_penalties, centred_products, halved, orthogonal_similarities, ridge_similarity
+from .maps import Halved, Layer, best_penalties, orthogonal_similarities, ridge_similarity
 from .splits import Part, first_rows, halves
 
 Splits = list[tuple[np.ndarray, np.ndarray]]
@@ -20,13 +20,13 @@ Splits = list[tuple[np.ndarray, np.ndarray]]
 class Searched:
     """A layer as a query and as a gallery: its decomposition for each split, and the rows that are asked."""
 
-    def __init__(self, x: np.ndarray, codes: np.ndarray, parts: Splits) -> None:
-        self.features, self.codes, self.parts = np.asarray(x, np.float64), codes, parts
+    def __init__(self, x: np.ndarray, codes: np.ndarray, parts: Splits, *, ridged: bool) -> None:
+        self.features, self.codes, self.parts, self.ridged = np.asarray(x, np.float64), codes, parts, ridged
 
     @cached_property
     def split(self) -> list[Halved]:
-        products = centred_products(self.features)
-        return [halved(products, train, held) for train, held in self.parts]
+        layer = Layer(self.features, ridged=self.ridged)
+        return [layer.halved(train, held) for train, held in self.parts]
 
     @cached_property
     def once(self) -> np.ndarray:
@@ -98,7 +98,7 @@ class Retrieval(HostMetric):
 
     def prepared(self, x: Any, groups: Groups) -> Searched:
         self.check(len(x), groups)
-        return Searched(x, *self._split(len(x), groups))
+        return Searched(x, *self._split(len(x), groups), ridged=self.map == "ridge")
 
     def scored(self, a: Searched, others: Sequence[Searched]) -> Sequence[float]:
         scores = np.zeros(len(others))
