@@ -13,6 +13,7 @@ from ..metrics.base import Metric, highest_score
 from ..null.orders import make_orders
 from ..null.pvalues import calibrate_scores
 from ..null.settings import Null
+from ..numerics.whole import check_whole
 from ..sketches.neighbors import share_lists
 from .subsets import (
     Layers,
@@ -71,6 +72,7 @@ def curve_over_n(
     sides = both_sides(x, y, preprocess)
     n = sides.n
     for size in sizes:
+        check_whole(1, sizes=size)
         if not 4 <= size <= n:
             raise ValueError(f"A subset of {size} samples cannot be taken from {n}; sizes are from 4 to {n}.")
     parts = [layer_parts(metric.sketcher, side) for side in (sides.xs, sides.ys)]
@@ -123,6 +125,8 @@ def curve_over_k(
     metric, null = as_metric(metric), null or Null()
     if "k" not in metric.settings:
         raise ValueError(f"{metric.name} has no setting k; its settings are {', '.join(metric.settings) or 'none'}.")
+    for k in ks:
+        check_whole(1, ks=k)
     sides = both_sides(x, y, preprocess)
     parts = [layer_parts(metric.sketcher, side) for side in (sides.xs, sides.ys)]
     metrics = {str(k): dataclasses.replace(metric, k=k) for k in ks}

@@ -16,6 +16,7 @@ from ..engine.programs import summary_program
 from ..engine.read_ahead import read_ahead
 from ..errors import StoreError
 from ..numerics.exact_neighbors import ExactFeatures, U, settle
+from ..numerics.whole import check_whole, is_whole
 from ..results.description import Description
 from ..runtime.host import cores, kept_memory
 from ..runtime.memory import default_memory, parse_bytes, size_text
@@ -200,10 +201,10 @@ def _is_layers(given: Any) -> bool:
 
 def _checked(
     estimators: Sequence[str] | str | None,
-    k: int,
+    k: Any,
     discard: float,
-    splits: int,
-    seed: int,
+    splits: Any,
+    seed: Any,
     preprocess: Preprocess | None,
 ) -> Settings:
     """The settings; ValueError if one is out of range."""
@@ -211,11 +212,12 @@ def _checked(
     unknown = [name for name in chosen if name not in ESTIMATORS]
     if unknown or not chosen:
         raise ValueError(f"The estimators are {', '.join(ESTIMATORS)}; got {', '.join(unknown) or 'none'}.")
-    if k < 3:
-        raise ValueError(f"Maximum likelihood needs at least 3 neighbours, got k = {k}.")
+    if not is_whole(k) or k < 3:
+        raise ValueError(f"Maximum likelihood needs a whole number of at least 3 neighbours, got k = {k!r}.")
+    check_whole(splits=splits, seed=seed)
     if not 0 <= discard < 1:
         raise ValueError(f"discard is the share of the largest ratios to discard, 0 to below 1; got {discard}.")
-    if splits < 0 or splits == 1:
+    if splits == 1:
         raise ValueError(f"Standard errors need at least 2 splits, or 0 for none; got {splits}.")
     return Settings(tuple(dict.fromkeys(chosen)), k, float(discard), splits, seed, preprocess or AS_GIVEN)
 

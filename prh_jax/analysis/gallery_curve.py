@@ -10,6 +10,7 @@ from scipy.special import ndtri
 
 from ..engine.preprocess import Preprocess
 from ..null.orders import group_codes
+from ..numerics.whole import check_whole, is_whole
 from ..runtime.progress import progress_bar
 from ..stores.memory import MemoryStore
 from ..stores.pairing import Pair, pair_samples
@@ -101,9 +102,8 @@ def curve_over_gallery(
     >>> print(curve["score"].values.round(2))
     [[0.4  0.29 0.19]]
     """
-    _check_whole(k=[k], queries=[queries or 0], sizes=sizes, captions=captions, depths=depths, seed=[seed])
-    if seed < 0:
-        raise ValueError(f"seed is at least 0, got {seed}.")
+    _check_lists(k=[k], queries=[queries or 0], sizes=sizes, captions=captions, depths=depths)
+    check_whole(seed=seed)
     given = [_store(z, name) for z, name in ((x, "x"), (y, "y"))]
     paired = pair_samples([given[0]], [given[1]], pair)
     stores = (paired.xs[0], paired.ys[0])
@@ -143,11 +143,11 @@ def curve_over_gallery(
     return found.assign_attrs(k=k, queries=asked, seed=seed, confidence=confidence)
 
 
-def _check_whole(**settings: Any) -> None:
+def _check_lists(**settings: Any) -> None:
     """ValueError naming the first setting that is no whole number, or no list of them."""
     for name, values in settings.items():
         listed = isinstance(values, Sequence | np.ndarray) and not isinstance(values, str)
-        if values is not None and not (listed and all(isinstance(z, int | np.integer) for z in values)):
+        if values is not None and not (listed and all(map(is_whole, values))):
             raise ValueError(
                 f"{name} is made of whole numbers, got {values if not listed or len(values) > 1 else values[0]!r}; "
                 "sizes=, captions= and depths= are lists of them."

@@ -14,6 +14,7 @@ import numpy as np
 from ..engine.preprocess import Preprocess
 from ..metrics.base import Metric, sign_of
 from ..null.settings import Null
+from ..numerics.whole import check_whole
 from .subsets import Layers, as_metric, both_sides, draw_halves, layer_parts, score_subsets, with_k
 
 
@@ -104,9 +105,9 @@ def interval(
     the interval is too wide; use the null there. The delete-d jackknife, the usual choice, gives twice the variance of
     mutual kNN, whose lists change with every sample that is left out.
     """
+    _check(confidence, splits, seed)
     from scipy import stats  # slow to import, and needed here alone
 
-    _check(confidence, splits)
     score, values = _whole_and_halves(x, [y], metric, splits, aggregate, seed, preprocess, scale_k=scale_k)
     metric, score, values = as_metric(metric), float(score[0]), values[0]
     error = float(split_error(values))
@@ -152,9 +153,9 @@ def difference(
     ValueError
         If a group is empty, or as `interval` says.
     """
+    _check(confidence, splits, seed)
     from scipy import stats  # slow to import, and needed here alone
 
-    _check(confidence, splits)
     if not first or not second:
         raise ValueError(f"Each group needs a network; there are {len(first)} and {len(second)}.")
     scores, values = _whole_and_halves(x, [*first, *second], metric, splits, aggregate, seed, preprocess)
@@ -166,9 +167,11 @@ def difference(
     return Difference(one, other, found, found - reach, found + reach, error, p)
 
 
-def _check(confidence: float, splits: int) -> None:
-    if not 0 < confidence < 1 or splits < 2:
-        raise ValueError(f"An interval needs 0 < confidence < 1 and at least 2 splits, got {confidence} and {splits}.")
+def _check(confidence: float, splits: Any, seed: Any) -> None:
+    check_whole(2, splits=splits)
+    check_whole(seed=seed)
+    if not 0 < confidence < 1:
+        raise ValueError(f"An interval needs 0 < confidence < 1, got {confidence}.")
 
 
 def _whole_and_halves(

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..null.model_orders import model_orders, share_reached
+from ..numerics.whole import check_whole
 from ..results.alignment import Alignment
 from ..results.group_pairs import score_table
 from ..results.reduce import How
@@ -135,10 +136,12 @@ def mantel(
     >>> round(found.correlation, 6), found.orders, found.exact
     (1.0, 24, True)
     """
-    if method not in METHODS or alternative not in ALTERNATIVES or orders < 1:
+    check_whole(1, orders=orders)
+    check_whole(seed=seed)
+    if method not in METHODS or alternative not in ALTERNATIVES:
         raise ValueError(
-            f"method is one of {', '.join(METHODS)}, alternative one of {', '.join(ALTERNATIVES)}, and there is at "
-            f"least 1 order; got {method!r}, {alternative!r} and {orders}."
+            f"method is one of {', '.join(METHODS)}, and alternative one of {', '.join(ALTERNATIVES)}; got {method!r} "
+            f"and {alternative!r}."
         )
     given = [a, a if b is None else b, *([] if control is None else [control])]
     if b is None and not isinstance(a, Alignment):

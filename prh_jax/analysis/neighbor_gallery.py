@@ -11,6 +11,7 @@ from ..engine.preprocess import Preprocess
 from ..engine.programs import sketch_layer
 from ..errors import MismatchError
 from ..metrics.registry import is_known, make_metric
+from ..numerics.whole import check_whole
 from ..results.alignment import Alignment
 from ..results.gallery import Gallery, Picture
 from ..results.provenance import MetricRecord, find_stores
@@ -68,6 +69,7 @@ def neighbor_gallery(
     StoreError
         If features are missing, or are not those that were scored.
     """
+    check_whole(1, k=k)
     metric = metric or result.metrics[0]
     shape = result.layers(metric, model_x, model_y).shape
     if depths is None:

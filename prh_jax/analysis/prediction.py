@@ -11,6 +11,7 @@ from ..engine.preprocess import Preprocess
 from ..metrics.out_of_sample.folds import RIDGES, check_folds, cross_validated, fold_fits, split
 from ..null.orders import count_orders, group_codes, make_orders
 from ..null.pvalues import as_close
+from ..numerics.whole import check_whole
 from ..runtime.host import quiet_blas
 from ..runtime.progress import progress as shown
 from .subsets import Layers, layers_of
@@ -137,7 +138,7 @@ def _numbers(targets: Any) -> np.ndarray:
         raise TypeError(f"ridge_prediction predicts real numbers, and was given {error}.") from error
 
 
-def _check(layers: Sequence[np.ndarray], y: np.ndarray, ridges: np.ndarray, folds: int, null: int, seed: int) -> None:
+def _check(layers: Sequence[np.ndarray], y: np.ndarray, ridges: np.ndarray, folds: Any, null: Any, seed: Any) -> None:
     if not layers:
         raise ValueError("There is no layer to predict from: give features (n, d), or a list of them.")
     counts = sorted({len(layer) for layer in layers} | {len(y)})
@@ -151,5 +152,4 @@ def _check(layers: Sequence[np.ndarray], y: np.ndarray, ridges: np.ndarray, fold
     if not ridges.size or not (np.isfinite(ridges) & (ridges > 0)).all():
         raise ValueError(f"Penalties are finite numbers above 0, got {ridges.tolist()!r}.")
     check_folds(len(y), folds)
-    if null < 0 or seed < 0:
-        raise ValueError(f"The number of permutations and the seed are at least 0, got {null} and {seed}.")
+    check_whole(null=null, seed=seed)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..arrays import real_numbers
 from ..metrics.base import Metric, sign_of
+from ..numerics.whole import check_whole
 from .repeats import as_repeats
 from .subsets import as_metric
 
@@ -88,8 +89,8 @@ def split_half_reliability(
     (3, True)
     """
     metric, x = as_metric(metric), as_repeats("split_half_reliability", repeats)
-    if splits < 1 or seed < 0:
-        raise ValueError(f"Reliability needs at least 1 split and a seed of at least 0, got {splits} and {seed}.")
+    check_whole(1, splits=splits)
+    check_whole(seed=seed)
     if spearman_brown and sign_of(metric) < 0:
         raise ValueError(
             f"The Spearman-Brown formula is for similarities, and {metric.name} is a distance: leave out "

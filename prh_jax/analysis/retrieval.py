@@ -19,6 +19,7 @@ from ..metrics.out_of_sample.maps import (
 from ..metrics.out_of_sample.splits import Chances, Part, check_galleries, first_rows, halves
 from ..null.gallery_ranks import group_ranks, rank_scores
 from ..null.orders import group_codes
+from ..numerics.whole import check_whole, is_whole
 from ..results.retrieval import DIRECTIONS, RetrievalResult
 from ..runtime.host import quiet_blas
 from ..runtime.progress import progress as shown
@@ -204,11 +205,11 @@ def _sides(x: Layers, y: Layers, preprocess: Preprocess) -> list[_Side]:
 def _check(
     sides: Sequence[_Side],
     map: str,
-    ks: Sequence[int],
+    ks: Sequence[Any],
     fit: float,
-    splits: int,
-    null: int,
-    seed: int,
+    splits: Any,
+    null: Any,
+    seed: Any,
     ridges: np.ndarray,
 ) -> None:
     layers = [layer for side in sides for layer in side.layers]
@@ -226,15 +227,12 @@ def _check(
     widths = sorted({layer.shape[1] for layer in layers})
     if map == "none" and len(widths) > 1:
         raise ValueError(f"Without a map all layers need one width; there are layers of width {widths}. Choose a map.")
-    if not ks or not all(isinstance(z, int | np.integer) and z >= 1 for z in ks):
+    if not ks or not all(is_whole(z) and z >= 1 for z in ks):
         raise ValueError(f"k is one or more whole numbers of at least 1, got {ks!r}.")
     if not 0 < fit < 1:
         raise ValueError(f"fit is the share of samples to fit on, between 0 and 1, got {fit}.")
-    if splits < 1 or null < 0 or seed < 0:
-        raise ValueError(
-            f"There is at least 1 split, and null and seed are at least 0; got splits={splits}, null={null}, "
-            f"seed={seed}."
-        )
+    check_whole(1, splits=splits)
+    check_whole(null=null, seed=seed)
     if not ridges.size or not (np.isfinite(ridges) & (ridges > 0)).all():
         raise ValueError(f"Penalties are finite numbers above 0, got {ridges.tolist()!r}.")
 

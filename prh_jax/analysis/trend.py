@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 
 from ..null.model_orders import model_orders
+from ..numerics.whole import check_whole
 from ..results.alignment import Alignment
 from ..results.covariates import Covariate, covariate_values
 from ..results.tables import self_cells
@@ -63,6 +64,8 @@ def trend(
 
     p for "all" permutes models, so that it does not count the models of the other side as independent.
     """
+    check_whole(1, orders=orders)
+    check_whole(seed=seed)
     if side not in ("x", "y"):
         raise ValueError(f"A side is 'x' or 'y', got {side!r}.")
     if (covariate is None) == (by is None):

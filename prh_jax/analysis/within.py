@@ -15,6 +15,7 @@ from ..metrics.base import Metric
 from ..metrics.registry import check_permutable
 from ..null.orders import group_codes
 from ..null.pvalues import as_close
+from ..numerics.whole import check_whole
 from ..sketches.base import SketchContext, Sketcher
 from ..stores.checks import check_same_samples
 from ..stores.reader import FeatureStore, open_store
@@ -61,10 +62,11 @@ def within_samples(
     Returns
     -------
     Dataset
-        `score` (layer_x, layer_y), the mean over samples, in the range of the metric. `each` (layer_x, layer_y,
-        sample), the score of each sample, NaN if it has too few tokens for the metric. `tokens` (sample), the number of
-        tokens. The attribute `left_out` is the number of samples with too few. Permutations add `p` (layer_x, layer_y),
-        at least 1 / (1 + null), and `null` (order, layer_x, layer_y).
+        `score` (layer_x, layer_y), the mean over the samples that have a score, in the range of the metric. `each`
+        (layer_x, layer_y, sample), the score of each sample. It is NaN if the sample has too few tokens for the metric,
+        or if its tokens are all equal in a layer. `tokens` (sample), the number of tokens. The attribute `left_out` is
+        the number of samples without a score in any pair of layers. Permutations add `p` (layer_x, layer_y), at least
+        1 / (1 + null), and `null` (order, layer_x, layer_y).
 
     Raises
     ------
@@ -86,11 +88,10 @@ def within_samples(
     >>> print(f"{found['score'].item():.3f}", found["tokens"].values)
     1.000 [5 7]
     """
+    check_whole(null=null, seed=seed)
     metric = as_metric(metric)
     if null:
         check_permutable({str(metric): metric})
-    if null < 0:
-        raise ValueError(f"null= is a number of permutations, at least 0, got {null}.")
     x, y = (open_store(z) if isinstance(z, str | Path) else z for z in (x, y))
     stores = [z for z in (x, y) if isinstance(z, FeatureStore)]
     check_tokens(stores)
@@ -109,10 +110,11 @@ def within_samples(
     codes = np.array(group_codes(labels, len(labels)))
     members = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
     each, chance = _scores(metric, xs, ys, members, null, seed)
-    known = ~np.isnan(each).all(axis=(0, 1))
+    scored = ~np.isnan(each)
     dims = ("layer_x", "layer_y")
     coords = {"layer_x": names_x, "layer_y": names_y, "sample": list(dict.fromkeys(labels))}
-    score = each[:, :, known].mean(axis=2)
+    with np.errstate(invalid="ignore"):  # no sample has a score: NaN
+        score = np.nansum(each, axis=2) / scored.sum(axis=2)
     table: dict[str, Any] = {
         "score": (dims, score),
         "each": ((*dims, "sample"), each),
@@ -120,9 +122,11 @@ def within_samples(
     }
     if null:
         sign = 1 if metric.larger_is_closer else -1
-        table["p"] = (dims, (1 + as_close(sign * chance, sign * score).sum(axis=0)) / (1 + null))
+        p = (1 + as_close(sign * chance, sign * score).sum(axis=0)) / (1 + null)
+        table["p"] = (dims, np.where(np.isnan(score), np.nan, p))
         table["null"] = (("order", *dims), chance)
-    return xr.Dataset(table, coords=coords, attrs={"metric": str(metric), "left_out": int((~known).sum())})
+    left_out = int((~scored.any(axis=(0, 1))).sum())
+    return xr.Dataset(table, coords=coords, attrs={"metric": str(metric), "left_out": left_out})
 
 
 def _scores(
@@ -133,9 +137,9 @@ def _scores(
     Samples of equally many tokens are scored in one program, a few at a time.
     """
     each = np.full((len(xs), len(ys), len(members)), np.nan)
-    chance, done = np.zeros((null, len(xs), len(ys))), 0
+    chance, done = np.zeros((null, len(xs), len(ys))), np.zeros((len(xs), len(ys)), int)
     widths = tuple(sorted({layer.shape[1] for layer in (*xs, *ys)}))
-    refused: ValueError | None = None
+    refused, tried = None, False
     counts = np.array([len(rows) for rows in members])
     for count in np.unique(counts):
         try:
@@ -155,12 +159,16 @@ def _scores(
             orders = np.stack([_orders(int(count), null, seed, int(i)) for i in filled])
             left, right = (_sketches(tuple(layer[rows] for layer in side), sketcher=sketcher) for side in (xs, ys))
             found, permuted = _compared(left, right, orders, metric=metric)
-            each[:, :, part] = np.moveaxis(np.asarray(found)[: len(part)], 0, 2)
-            chance += np.asarray(permuted, np.float64)[: len(part)].sum(axis=0)
-            done += len(part)
-    if not done and refused is not None:
+            scores, permuted = np.asarray(found)[: len(part)], np.asarray(permuted, np.float64)[: len(part)]
+            each[:, :, part] = np.moveaxis(scores, 0, 2)
+            scored = ~np.isnan(scores)  # not where tokens are all equal, which would make the mean NaN
+            chance += np.where(scored[:, None], permuted, 0).sum(axis=0)
+            done += scored.sum(axis=0)
+            tried = True
+    if not tried and refused is not None:
         raise ValueError(f"No sample has enough tokens (at most {counts.max()}) for {metric}: {refused}") from refused
-    return each, chance / done
+    with np.errstate(invalid="ignore"):
+        return each, chance / done
 
 
 def _orders(count: int, null: int, seed: int, sample: int) -> np.ndarray:

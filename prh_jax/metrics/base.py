@@ -22,6 +22,7 @@ from jaxtyping import Array, Float
 from ..numerics.backends import choices
 from ..numerics.derivatives import without_derivative
 from ..numerics.real import real_values
+from ..numerics.whole import is_whole
 from ..runtime.host import hold_blas, quick_jit, quiet_blas
 from ..sketches.base import SketchContext, Sketcher, staged
 from ..sketches.masks import fill_in
@@ -224,7 +225,7 @@ def _checked(metric: str, key: str, value: Any, default: Any) -> Any:
     if isinstance(default, bool):
         kind, right = "True or False", isinstance(value, bool | np.bool_)
     elif isinstance(default, int):
-        kind, right = "a whole number", isinstance(value, int | np.integer) and not isinstance(value, bool)
+        kind, right = "a whole number", is_whole(value)
     elif isinstance(default, float):
         kind = "a finite number"
         right = isinstance(value, int | float | np.number) and not isinstance(value, bool) and np.isfinite(value)

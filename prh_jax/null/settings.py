@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..numerics.whole import is_whole
 from .layer_matching import assignment, dtw, transport
 
 Exchange = Literal["within", "whole"]
@@ -78,11 +79,11 @@ class Null:
     def __post_init__(self):
         for name in ("orders", "stop_after"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, int | np.integer) and value >= 1):
+            if value is not None and not (is_whole(value) and value >= 1):
                 raise ValueError(f"A null needs {name} to be a whole number of at least 1, got {value!r}.")
             if value is not None and value > MOST_ORDERS:
                 raise ValueError(f"A null has at most {MOST_ORDERS:,} orders, got {name} = {value}. Ask for fewer.")
-        if not (isinstance(self.seed, int | np.integer) and self.seed >= 0):
+        if not (is_whole(self.seed) and self.seed >= 0):
             raise ValueError(f"A null's seed is a whole number of at least 0, got {self.seed!r}.")
         if self.exchange not in (None, "within", "whole"):
             raise ValueError(f"A null exchanges samples 'within' groups or 'whole' groups, got {self.exchange!r}.")

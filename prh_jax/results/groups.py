@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ..null.model_orders import label_orders, share_reached
+from ..numerics.whole import check_whole
 from ..stores.shown import some_names
 from .alignment import Alignment
 from .families import Families, families_here, families_known
@@ -154,8 +155,8 @@ def compare_groups(
     """
     metric = lead_metric(result.metrics) if metric is None else metric
     _check(confidence)
-    if orders < 1:
-        raise ValueError(f"A permutation test needs at least 1 order, got {orders}.")
+    check_whole(1, orders=orders)
+    check_whole(seed=seed)
     pairs = grouped_pairs(result, groups, metric, values, how)
     if "all" in pairs.names:
         raise ValueError("A group may not be called 'all', as the row of all groups is: give it another name.")

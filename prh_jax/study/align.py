@@ -4,11 +4,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..engine.preprocess import Preprocess
 from ..metrics.registry import check_permutable
 from ..null.settings import Null
+from ..numerics.whole import is_whole
 from ..results.alignment import Alignment, load_alignment
 from ..results.storage import is_running
 from ..runtime.workers import Worker
@@ -145,7 +144,8 @@ def align(
     )
     path = place(output) if output is not None else None
     quiet = None if progress is None else not progress
-    null = Null(int(null)) if isinstance(null, int | np.integer) else null
+    if null is not None and not isinstance(null, Null):
+        null = Null(int(null) if is_whole(null) else null)
     old = _to_extend(extend, path, overwrite=overwrite)
     if old is not None:
         overwrite = overwrite or extend is True

@@ -25,6 +25,7 @@ from ..engine.tiling import fit_tile, held_bytes, share_kernels, study_blocks
 from ..metrics.base import Metric
 from ..metrics.kernels import program_of
 from ..metrics.registry import check_permutable, make_metrics
+from ..numerics.whole import check_whole
 from ..runtime.host import compiling_threads
 from ..runtime.memory import default_memory, parse_bytes, size_text
 from ..runtime.workers import ALONE
@@ -135,8 +136,7 @@ def plan(
         raise ValueError("A plan needs at least a model on each side, and of each model the widths of its layers.")
     if n < 4:
         raise ValueError(f"At least 4 samples are needed to score an alignment, got n = {n}.")
-    if null < 0:
-        raise ValueError(f"A null has a number of orders, 0 for none, got {null}.")
+    check_whole(null=null)
     if null:
         check_permutable(chosen)
     rows = sum(map(len, widths_x))

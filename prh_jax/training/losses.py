@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Num
 from ..numerics import linalg
 from ..numerics.linalg import HIGHEST
 from ..numerics.real import as_real
+from ..numerics.whole import is_whole
 
 
 class Hsic(NamedTuple):
@@ -192,8 +193,10 @@ def soft_mutual_knn(
         raise ValueError(f"soft_mutual_knn needs temperature > 0, got {temperature!r}.")
     x, y, where = gathered("soft_mutual_knn", x, y, where, axis_name)
     n = x.shape[0]
-    if not 1 <= k <= n - 2:
-        raise ValueError(f"soft_mutual_knn of {n} samples needs 1 <= k <= {n - 2}, got k = {k}. Choose a smaller k.")
+    if not (is_whole(k) and 1 <= k <= n - 2):
+        raise ValueError(
+            f"Of {n} samples, soft_mutual_knn takes a whole number k from 1 to {n - 2}, got {k!r}. Choose a smaller k."
+        )
     others = where[None, :] & ~jnp.eye(n, dtype=bool)
 
     def neighborhoods(z):

@@ -97,8 +97,8 @@ def test_the_interval_of_a_distance_is_that_of_the_nearest_layers():
 
 def test_intervals_refuse_what_makes_no_sense():
     x, y = correlated()
-    for bad in ({"confidence": 1.0}, {"splits": 1}):
-        with pytest.raises(ValueError, match="An interval needs"):
+    for bad, words in (({"confidence": 1.0}, "An interval needs"), ({"splits": 1}, "splits is a whole number of at")):
+        with pytest.raises(ValueError, match=words):
             interval(x, y, "cka", **bad)
     for split in draw_halves(9, 5, 1):
         assert len(set(split.ravel())) == 8

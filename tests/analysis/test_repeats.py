@@ -135,7 +135,7 @@ def test_input_that_is_refused(function):
 
 
 def test_settings_that_are_refused():
-    with pytest.raises(ValueError, match="at least 1 split"):
+    with pytest.raises(ValueError, match="splits is a whole number of at least 1"):
         split_half_reliability(REPEATS, "cka", splits=0)
     with pytest.raises(ValueError, match="procrustes_distance is a distance"):
         split_half_reliability(REPEATS, "procrustes_distance", spearman_brown=True)

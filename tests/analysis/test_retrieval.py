@@ -226,7 +226,7 @@ def test_what_cannot_be_retrieved_is_refused():
         "whole numbers": {"k": []},
         "between 0 and 1, got 1": {"fit": 1},
         "It needs 4 and 2": {"fit": 0.01},
-        "at least 1 split, and null": {"splits": 0},
+        "splits is a whole number of at least 1": {"splits": 0},
         "null=-1": {"null": -1},
         "above 0": {"ridges": [0.0]},
         "2 samples|one label per sample": {"groups": [0, 1]},

@@ -94,3 +94,21 @@ def test_grids_are_interpolated_as_torch_does(antialias):
     for wrong in ({"grid": (16, 16)}, {"grid": (224,)}, {"to": (0, 3)}, {"to": (2.5, 2)}, {"to": "22"}, {"to": 4}):
         with pytest.raises(ValueError, match="of a grid"):
             inspect.unwrap(prh_jax.resample_grid)(x, **({"grid": (16, 14), "to": (2, 2)} | wrong))
+
+
+def test_a_sample_of_equal_tokens_takes_no_part_in_the_mean_nor_in_p():
+    """Its score is not a number; the other samples' score and permutations are those of a call without it."""
+    x, y = layers(0, 1.0), layers(1, 1.0)
+    x[0][:16] = 1  # all tokens of the first sample, in one layer
+    found = prh_jax.within_samples(x, y, "cka", groups=SAMPLES, null=19)
+    rows = np.arange(16, len(SAMPLES))
+    expected = np.mean(
+        [[ORACLES["cka"](x[0][part], v[part]) for v in y] for part in np.split(rows, [9, 25, 29])], axis=0
+    )
+    np.testing.assert_allclose(found["score"][0], expected, atol=1e-5)
+    assert np.isfinite(found["null"]).all() and found.attrs["left_out"] == 0
+    np.testing.assert_allclose(
+        found["p"], (1 + (found["null"].values >= found["score"].values - 1e-6).sum(axis=0)) / 20, atol=1e-12
+    )
+    none = prh_jax.within_samples(np.ones_like(x[0]), y, "cka", groups=SAMPLES, null=19)
+    assert none.attrs["left_out"] == 5 and np.isnan(none["score"]).all() and np.isnan(none["p"]).all()

@@ -1,20 +1,23 @@
 """Ridge regression on folds of the samples: each fold is predicted by a regression on the others."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from ...numerics.ridge import RidgeFit, left_out_errors, narrow_ridge_fit, predict, ridge_fit
+from ...numerics.whole import is_whole
 
 RIDGES = tuple(10.0**power for power in range(-4, 6))
 """Penalties that are tried."""
 
 
-def check_folds(n: int, folds: int) -> None:
+def check_folds(n: int, folds: Any) -> None:
     """ValueError if n samples cannot be split into this number of folds."""
-    if not 2 <= folds <= n // 4:
+    if not is_whole(folds) or not 2 <= folds <= n // 4:
         raise ValueError(
-            f"A split of {n} samples has from 2 to {n // 4} folds, of at least 4 samples each, got {folds}."
+            f"A split of {n} samples has from 2 to {n // 4} folds, a whole number, of at least 4 samples each, got "
+            f"{folds!r}."
         )
 
 
