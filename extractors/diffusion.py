@@ -25,13 +25,15 @@ class Noised:
         that was resumed.
     condition
         Further arguments of the model that all samples share, such as `{"class_labels": 1000}`: a number becomes a
-        tensor with one value for each sample, a tensor is repeated for each sample. DiT reads the number of its classes
+        tensor with one value for each sample, a tensor or array is repeated for each sample. Its shape is that of one
+        sample, without an axis of samples: (tokens, d) for `encoder_hidden_states`. DiT reads the number of its classes
         as "no class". Arguments that differ between samples come with them: if a batch is a dict, its first value is
         noised, and the others are arguments by name.
     """
 
     def __init__(self, scheduler: Any, *, seed: int = 0, condition: Mapping[str, Any] | None = None):
-        self.scheduler, self.seed, self.condition = scheduler, seed, dict(condition or {})
+        self.scheduler, self.seed = scheduler, seed
+        self.condition = {name: _shared(name, value) for name, value in (condition or {}).items()}
 
     def __call__(self, batch: Any, rows: range, timestep: float) -> dict[str, Any]:
         """Return the arguments of the model: the noisy batch, the timestep of each sample, and the condition."""
@@ -58,7 +60,10 @@ class Noised:
                 "numbers below its num_train_timesteps, or some of its `timesteps`."
             ) from error
         given |= {name: _repeated(value, len(rows), clean.device) for name, value in self.condition.items()}
-        return _Positional((noisy,), {"timestep": times, **given})  # the first argument's name depends on the family
+        hint = _hint(self.condition)
+        return _Positional(
+            (noisy,), {"timestep": times, **given}, hint
+        )  # the first argument's name depends on the family
 
     def _scaled(self, noisy: Any, timestep: float) -> Any:
         """Noisy samples as the model reads them: those of Euler's and like schedulers are divided by their spread."""
@@ -84,11 +89,37 @@ class Noised:
 
 
 class _Positional(dict):
-    """Arguments by name, behind some by place."""
+    """Arguments by name, behind some by place; and where to look if the model fails."""
 
-    def __init__(self, places: tuple[Any, ...], names: Mapping[str, Any]):
+    def __init__(self, places: tuple[Any, ...], names: Mapping[str, Any], hint: str | None = None):
         super().__init__(names)
-        self.places = places
+        self.places, self.hint = places, hint
+
+
+def _shared(name: str, value: Any) -> Any:
+    """A number or a tensor of a condition; ExtractionError for anything else."""
+    import torch
+
+    if isinstance(value, torch.Tensor | int | float):
+        return value
+    array = np.asarray(value) if hasattr(value, "__array__") else None
+    if array is None or array.dtype.kind not in "biuf":
+        raise ExtractionError(f"A condition is a number, a tensor or an array, and {name!r} is {type(value).__name__}.")
+    if array.ndim == 0:
+        return array.item()
+    return torch.from_numpy(array.astype(np.float32) if array.dtype == np.float64 else array.copy())
+
+
+def _hint(condition: Mapping[str, Any]) -> str | None:
+    """Remedy for a condition whose tensors have an axis of one sample already; None if none has."""
+    for name, value in condition.items():
+        shape = tuple(getattr(value, "shape", ()))
+        if len(shape) > 1 and shape[0] == 1:
+            return (
+                f"The condition {name!r} has the shape {shape}, and an axis of samples is added to it. A condition has "
+                f"the shape of one sample: {shape[1:]}, as value[0] has."
+            )
+    return None
 
 
 def _repeated(value: Any, count: int, device: Any) -> Any:

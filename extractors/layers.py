@@ -25,14 +25,32 @@ def named_layers(model: Any, patterns: Sequence[str]) -> list[str]:
         parts = pattern.split(".")
         matches = [pattern] if pattern in everything else [name for name in names if _matches(name.split("."), parts)]
         if not matches:
-            near = difflib.get_close_matches(pattern, names, 6, 0.5) if len(names) > 12 else []
-            raise ExtractionError(f"The model has no layer {pattern!r}; it has {_some(near or names)}.")
+            there = (_near(pattern, names) if len(names) > 12 else "") or _some(names)
+            raise ExtractionError(f"The model has no layer {pattern!r}; it has {there}.")
         found.update(dict.fromkeys(matches))
     return list(found)
 
 
 def _matches(name: Sequence[str], pattern: Sequence[str]) -> bool:
     return len(name) == len(pattern) and all(map(fnmatchcase, name, pattern))
+
+
+def _near(pattern: str, names: Sequence[str]) -> str:
+    """Patterns that are spelled nearly like one of no layer, each with its layers in order."""
+    forms: dict[str, list[str]] = {}
+    for name in names:
+        forms.setdefault(_form(name), []).append(name)
+    near = difflib.get_close_matches(_form(pattern), forms, 3, 0.6)
+    return ", ".join(form if forms[form] == [form] else f"{form!r} ({_ends(forms[form])})" for form in near)
+
+
+def _form(name: str) -> str:
+    """A name, or a pattern, with `*` in place of the parts that count."""
+    return ".".join("*" if part.isdigit() or set(part) <= set("*?") else part for part in name.split("."))
+
+
+def _ends(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) < 4 else f"{names[0]}, {names[1]} ... {names[-1]}"
 
 
 def _some(names: Sequence[str]) -> str:

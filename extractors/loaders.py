@@ -4,10 +4,12 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from prh_jax.stores.checks import check_ids
 from prh_jax.stores.streaming import check_count, check_order, same
 
-from .errors import ExtractionError
+from .errors import ExtractionError, first_line
 
 
 def ids_of(samples: Any, ids: Sequence[str] | None, batch_size: int | None) -> list[str]:
@@ -27,7 +29,7 @@ def batches_of(samples: Any, transform: Callable[[Any], Any] | None, batch_size:
     """Batches of a sequence of samples, in order, each time again."""
     import torch
 
-    if not isinstance(batch_size, int) or batch_size < 1:
+    if not isinstance(batch_size, int | np.integer) or batch_size < 1:
         raise ExtractionError(f"batch_size must be a whole number of at least 1, got {batch_size!r}.")
     _check_samples(samples)
 
@@ -38,7 +40,31 @@ def batches_of(samples: Any, transform: Callable[[Any], Any] | None, batch_size:
         def __getitem__(self, row: int) -> Any:
             return samples[row] if transform is None else transform(samples[row])
 
-    return torch.utils.data.DataLoader(Transformed(), batch_size=batch_size, shuffle=False)
+    return torch.utils.data.DataLoader(Transformed(), batch_size=int(batch_size), shuffle=False, collate_fn=_collate)
+
+
+def _collate(samples: list[Any]) -> Any:
+    """A batch as torch makes it; ExtractionError where samples are no tensors, or not of one shape."""
+    import torch
+
+    try:
+        return torch.utils.data.default_collate(samples)
+    except (TypeError, RuntimeError) as error:
+        several = isinstance(samples[0], tuple | list)
+        raise ExtractionError(
+            f"Samples such as {_told(samples[0])} make no batch ({first_line(error).rstrip('.')}). A batch is made of "
+            "tensors of one shape: give transform=, a function from a sample to the tensor that the model takes, such "
+            f"as {'lambda sample: preprocess(sample[0])' if several else 'preprocess'} with the preprocessing of the "
+            "model."
+        ) from error
+
+
+def _told(sample: Any) -> str:
+    """A sample in a few words: its type, and its shape where it has one."""
+    if isinstance(sample, tuple | list):
+        return f"({', '.join(map(_told, sample))})"
+    shape = getattr(sample, "shape", None)
+    return type(sample).__name__ if shape is None else f"{type(sample).__name__} of shape {tuple(shape)}"
 
 
 def _check_samples(samples: Any) -> None:
@@ -69,7 +95,7 @@ def check_kept_order(loader: Iterable[Any], n: int) -> None:
             order = list(itertools.islice(itertools.chain.from_iterable(batches), n + 1))
             if any(later <= earlier for earlier, later in itertools.pairwise(order)):
                 raise ExtractionError(f"The loader takes samples in the order {order[:4]} ..., {way_out}")
-            if getattr(loader, "collate_fn", None) is torch.utils.data.default_collate and len(order) != n:
+            if getattr(loader, "collate_fn", None) in (torch.utils.data.default_collate, _collate) and len(order) != n:
                 count = "more samples than the" if len(order) > n else f"{len(order)} samples, but there are"
                 raise ExtractionError(f"The loader gives {count} {n} ids{_dropped(loader)}.")
             if getattr(loader, "num_workers", 0):  # which open files of their own

@@ -12,9 +12,9 @@ import numpy as np
 
 from prh_jax.stores.checks import check_real
 from prh_jax.stores.reader import FeatureStore
-from prh_jax.stores.streaming import Stream, copy_of, is_texts, stream_all
+from prh_jax.stores.streaming import Stream, copy_of, is_texts, leaves_of, stream_all
 
-from .errors import ExtractionError
+from .errors import ExtractionError, first_line
 from .layers import named_layers, named_pool
 from .loaders import batches_of, check_kept_order, device_of, ids_of
 from .models.pooling import forward_hooks
@@ -274,10 +274,46 @@ def _check_parts(model: Any, parts: int, names: Iterable[str] = ()) -> None:
         inspect.signature(model.forward).bind(*range(parts), **dict.fromkeys(names))
     except TypeError as error:
         given = f"the parts {', '.join(map(str, names))}" if names else f"{parts} parts"
+        first = names[0] if names else 0
+        remedy = (
+            "Leave out of condition=, and of the batches, those that forward() does not take."
+            if parts and names
+            else f"Give inputs alone: of a data set (batch_size=), transform=lambda sample: sample[{first!r}]; of "
+            "batches, a loader of inputs alone, such as (x for x, label in loader)."
+        )
         raise ExtractionError(
             f"Batches have {given}, each of which is an argument of the model, and its forward() takes others "
-            f"({error}). Give a loader of inputs alone, such as (x for x, label in loader)."
+            f"({error}). {remedy}"
         ) from error
+
+
+@contextmanager
+def _told_inputs(model: Any, batch: Any) -> Iterator[None]:
+    """ExtractionError in place of a failure of the model that its inputs explain."""
+    import torch
+
+    try:
+        yield
+    except ExtractionError:
+        raise
+    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+        given = [leaf for leaf in leaves_of(batch) if hasattr(leaf, "shape")]
+        own = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+        kinds = {leaf.dtype for leaf in given if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()}
+        told = getattr(batch, "hint", None)
+        if any(isinstance(leaf, np.ndarray) for leaf in given):
+            told = (
+                "Batches hold numpy arrays, and modules take tensors: give torch.from_numpy(batch), or the arrays as "
+                "samples with batch_size=."
+            )
+        elif own is not None and kinds - {own} and "type" in str(error):
+            told = (
+                f"The parameters of the model are {own}, and its inputs {', '.join(map(str, kinds - {own}))}: give "
+                f"inputs of its type, such as batch.to({own}), or model.float()."
+            )
+        if told is None:
+            raise
+        raise ExtractionError(f"The model cannot take its inputs ({first_line(error).rstrip('.')}). {told}") from error
 
 
 def _states(model, modules, names, pool, batch, size, device) -> dict[str, np.ndarray]:
@@ -299,7 +335,7 @@ def _states(model, modules, names, pool, batch, size, device) -> dict[str, np.nd
             ) from error
         calls[module] += 1
 
-    with forward_hooks(modules, keep):
+    with forward_hooks(modules, keep), _told_inputs(model, batch):
         if isinstance(batch, Mapping):
             places = [_to(value, device) for value in getattr(batch, "places", ())]
             _check_parts(model, len(places), batch)

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -216,10 +217,10 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         from ..pipeline.dry_run import dry_run
 
-        text, fine = dry_run(wanted, _data(args), _settings(args, worker), color=sys.stdout.isatty())
+        text, fine = dry_run(wanted, _data(args, wanted), _settings(args, worker), color=sys.stdout.isatty())
         print(text)
         return 0 if fine else 2
-    outcomes = extract(wanted, _data(args), _settings(args, worker))
+    outcomes = extract(wanted, _data(args, wanted), _settings(args, worker))
     summary_text = summary(outcomes)
     if summary_text:
         print(summary_text)
@@ -245,7 +246,24 @@ def _names(names: list[str] | None, sources: list[str]) -> list[str | None]:
     return list(names)
 
 
-def _data(args: argparse.Namespace) -> Any:
+def _medium(models: Sequence[Any]) -> str | None:
+    """The one kind of files that all models read; None where they read several, or it is not known."""
+    from ..datasets.media import MEDIA, READS
+    from ..errors import ExtractionError
+    from ..pipeline.run import check_folder, modality_of
+
+    kinds = set()
+    for model in models:
+        try:
+            check_folder(model.source)
+            kinds.add(model.modality or modality_of(model.source))
+        except (ExtractionError, OSError, ValueError):  # told when the model's turn comes
+            continue
+    read = {column for kind in kinds for column in READS.get(kind, ()) if column in MEDIA}
+    return read.pop() if len(read) == 1 else None
+
+
+def _data(args: argparse.Namespace, models: Sequence[Any]) -> Any:
     from ..datasets.loading import Columns, load
     from ..places import subset_of
 
@@ -258,6 +276,7 @@ def _data(args: argparse.Namespace) -> Any:
         columns=Columns(args.image_column, args.text_column, args.id_column, args.audio_column, args.video_column),
         streaming=args.streaming,
         force_download=args.force_download,
+        medium=_medium(models) if Path(args.dataset).is_dir() else None,
     )
 
 

@@ -67,16 +67,19 @@ def of_split(root: Path, files: Sequence[Path], split: str | None, suffix: str) 
 
 
 SOUNDS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".m4a", ".aac")
+ANIMATED = (".gif", ".webp", ".png", ".apng")
 CLIPS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg")
 
 
-def files_in(root: Path, split: str | None) -> dict[str, list[Any]]:
+def files_in(root: Path, split: str | None, medium: str | None = None) -> dict[str, list[Any]]:
     """Columns of a folder of files: `image`, `audio`, `video` (paths), `id`, and those of its metadata.
 
     A folder of one kind of files has their paths below it as ids. Files of several kinds that have one name but for
     their endings (`cats/3.png`, `cats/3.wav`) are one sample, whose id is that name. A file `metadata.csv`,
     `metadata.jsonl` or `metadata.parquet` describes the files of its folder and those below by their `file_name`; a
-    sample that none describes has None.
+    sample that none describes has None. Of files of several kinds without a common name, those of one kind are the
+    samples: `medium`, if there are any, else pictures before sounds before clips. Animated pictures count as clips if
+    clips are asked for.
     """
     files = visible(root)
     kinds = {file: kind for file in files if (kind := _kind_of(file)) is not None}
@@ -85,7 +88,7 @@ def files_in(root: Path, split: str | None) -> dict[str, list[Any]]:
             f"{root} holds neither a parquet file nor a picture, sound or clip. Name the folder that has them; of a "
             "table in another form (csv, jsonl, txt), name the file."
         )
-    samples = _paired(root, kinds)
+    samples = _paired(root, kinds, medium)
     read = {file for sample in samples for file in sample.values()}
     _tell_left_out(root, [file for file in files if file not in read and file.name not in METADATA])
     firsts = set(of_split(root, [next(iter(sample.values())) for sample in samples], split, ""))
@@ -114,11 +117,10 @@ def _kind_of(file: Path) -> str | None:
     return "audio" if ending in SOUNDS else "video" if ending in CLIPS else None
 
 
-def _paired(root: Path, kinds: Mapping[Path, str]) -> list[dict[str, Path]]:
+def _paired(root: Path, kinds: Mapping[Path, str], medium: str | None) -> list[dict[str, Path]]:
     """The samples of a folder, the files of each by kind.
 
-    Files of different kinds and one name are a sample. Where no two are, the most of the media that are there are the
-    samples, pictures before sounds before clips.
+    Files of different kinds and one name are a sample. Where no two are, the files of one kind are the samples.
     """
     named: dict[Path, dict[str, Path]] = {}
     for file, kind in kinds.items():
@@ -134,8 +136,24 @@ def _paired(root: Path, kinds: Mapping[Path, str]) -> list[dict[str, Path]]:
         order = {file: row for row, file in enumerate(kinds)}
         by_kind = ({k: sample[k] for k in ("image", "audio", "video") if k in sample} for sample in named.values())
         return sorted(by_kind, key=lambda sample: min(order[file] for file in sample.values()))
-    one = next(kind for kind in ("image", "audio", "video") if kind in kinds.values())
+    if medium == "video":
+        kinds = {file: "video" if kind == "image" and _is_animated(file) else kind for file, kind in kinds.items()}
+    order = ([] if medium is None else [medium]) + ["image", "audio", "video"]
+    one = next(kind for kind in order if kind in kinds.values())
     return [{one: file} for file, kind in kinds.items() if kind == one]
+
+
+def _is_animated(file: Path) -> bool:
+    """Whether a picture has several frames, from its header."""
+    from PIL import Image
+
+    if file.suffix.lower() not in ANIMATED:
+        return False
+    try:
+        with Image.open(file) as image:
+            return getattr(image, "n_frames", 1) > 1
+    except (OSError, ValueError, SyntaxError):  # a broken file, which is told where it is read
+        return False
 
 
 def _descriptions(metadata: Sequence[Path]) -> dict[Path, dict[str, Any]]:

@@ -80,6 +80,7 @@ def load(
     columns: Columns | None = None,
     streaming: bool = False,
     force_download: bool = False,
+    medium: str | None = None,
 ) -> Dataset:
     """A data set by name: built-in ("emoji_1024"), a local table or folder, or a hub name with a revision.
 
@@ -87,6 +88,7 @@ def load(
     picture in its folder, or the row number). `config` is a configuration of a hub set that has several. `split` is
     "train" of hub sets where it is None; local data are read whole then, else the files below a folder of that name, or
     whose name begins with it. `streaming` fetches no more of a hub set than `num_samples` need.
+    `medium` ("image", "audio", "video") says which files are the samples of a folder that has several kinds.
     ExtractionError where it cannot be found or read.
     """
     if num_samples is not None and num_samples < 1:
@@ -101,7 +103,7 @@ def load(
             raise ExtractionError(f"{name} has no split {split!r}; leave --split away.")
         split, table = "train", _parquet([BUILT_IN[name]], columns)
     elif Path(name).exists():
-        table = _local(Path(name), columns, split)
+        table = _local(Path(name), columns, split, medium)
     else:
         split = split or "train"
         first = num_samples if streaming else None
@@ -202,7 +204,7 @@ def _parquet(files: list[Path], columns: Columns) -> dict[str, Any]:
     return table
 
 
-def _local(path: Path, columns: Columns, split: str | None) -> dict[str, Any]:
+def _local(path: Path, columns: Columns, split: str | None, medium: str | None) -> dict[str, Any]:
     if path.is_file():
         if split is not None:
             raise ExtractionError(f"{path} is one file, without splits; leave --split away.")
@@ -217,7 +219,8 @@ def _local(path: Path, columns: Columns, split: str | None) -> dict[str, Any]:
     files = [file for file in visible(path) if file.suffix.lower() == ".parquet" and file.name not in METADATA]
     if files:
         return _parquet(of_split(path, files, split, ".parquet"), columns)
-    table = files_in(path, split)
+    named = [column for column in (columns.image, columns.audio, columns.video) if column not in (None, medium)]
+    table = files_in(path, split, None if named else medium)
     chosen = columns.choose(str(path), list(table))
     return {kind: column.values(str(path), table[column.name]) for kind, column in chosen.items()}
 

@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -128,8 +129,15 @@ class Dataset:
         medium = MEDIA[kind]
         if kind not in self.media:
             animated = " If its pictures are animated, give --video-column image." if self.pictures is not None else ""
+            told = f"{self.name} has no {medium.plural}"
+            if self.media and Path(self.name).is_dir():
+                read = " and ".join(MEDIA[other].plural for other in self.media)
+                told += (
+                    f" among its samples, which are {read}. If there are {medium.plural} in the folder too, extract "
+                    f"{medium.models} models by a command of their own"
+                )
             raise ExtractionError(
-                f"{self.name} has no {medium.plural}; {medium.models} models need a column `{kind}` (--{kind}-column)."
+                f"{told}; {medium.models} models need a column `{kind}` (--{kind}-column)."
                 + (animated if kind == "video" else "")
             )
         return medium

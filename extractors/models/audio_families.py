@@ -172,7 +172,7 @@ def family_of(name: str) -> Family:
     """The family of an audio model; ExtractionError for one that is not read."""
     from .transformers_vision import model_type
 
-    kind = model_type(name)
+    kind = model_type(name, f"Audio model {name!r} could not be loaded")
     if kind not in FAMILIES:
         raise ExtractionError(
             f"{name} is a {kind} model; of audio models these are read: {', '.join(FAMILIES)}. "

@@ -108,19 +108,12 @@ def timm_knows(name: str) -> bool:
     return timm.is_model(name.split("@")[0].split(":")[-1].split("/")[-1].split(".")[0])
 
 
-def model_type(name: str) -> str | None:
+def model_type(name: str, failed: str) -> str | None:
     """The family that a checkpoint's configuration names, read from the folder, or from the hub; None for timm's.
 
-    None too where the hub does not give the configuration: loading the model says why.
+    ExtractionError where the hub does not give the configuration of a name that none but transformers could load. Its
+    message begins with `failed`.
     """
-    try:
-        return _model_type(name)
-    except ExtractionError:
-        return None
-
-
-def _model_type(name: str) -> str | None:
-    """`model_type`, with an ExtractionError where the hub refuses a name that none but transformers could load."""
     path = Path(name) / "config.json"
     if path.is_file():
         return json.loads(path.read_text()).get("model_type")
@@ -134,13 +127,13 @@ def _model_type(name: str) -> str | None:
     except Exception as error:
         told = explain(error, source, revision)
         if told is not None:
-            raise ExtractionError(f"Vision model {name!r} could not be loaded: {told}") from error
+            raise ExtractionError(f"{failed}: {told}") from error
         return None  # a configuration of another library: loading it will say so
 
 
 def is_transformers(name: str) -> bool:
     """Whether a vision model is one of transformers; ExtractionError for a family whose layers are not known."""
-    family = _model_type(name)
+    family = model_type(name, f"Vision model {name!r} could not be loaded")
     if family is not None and family not in FAMILIES:
         raise ExtractionError(
             f"{name} is a {family} model of transformers; of its vision models these are read: {', '.join(FAMILIES)}. "

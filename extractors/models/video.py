@@ -156,7 +156,7 @@ def is_native(name: str) -> bool:
     """Whether a model is a video transformer of transformers."""
     from .transformers_vision import model_type
 
-    return model_type(name) in FAMILIES
+    return model_type(name, f"Video model {name!r} could not be loaded") in FAMILIES
 
 
 def load(
@@ -181,7 +181,7 @@ def load(
         raise ExtractionError(
             f"--quantize and --device-map are for language models; {name} is a video model. Leave them out."
         )
-    kind = str(model_type(name))
+    kind = str(model_type(name, f"Video model {name!r} could not be loaded"))
     processor = "AutoVideoProcessor" if kind == "vjepa2" else "AutoImageProcessor"
     common = {"random_init": random_init, "dtype": dtype, "device": device, "compiled": compiled}
     loaded = load_part(name, "video", lambda model: model, processor, **common)

@@ -224,7 +224,7 @@ def load(
         raise ExtractionError(f"--pool {pool} does not apply to {name}, a vision-language model. Use mean or last.")
     if isinstance(prompt, str) and "{text}" not in prompt:
         raise ExtractionError(f"The prompt {prompt!r} has no place for the text; write {{text}} where it belongs.")
-    kind = model_type(name)
+    kind = model_type(name, f"Vision-language model {name!r} could not be loaded")
     if kind not in FAMILIES:
         raise ExtractionError(
             f"{name} is a {kind} model; of vision-language models these are read: {', '.join(FAMILIES)}. "

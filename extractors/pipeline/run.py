@@ -26,6 +26,7 @@ from ..models import audio, decoder, environment, language, video, vision, visio
 from ..models.classical import CLASSICAL, ClassicalExtractor
 from ..models.packaged import is_packaged, packaged
 from ..models.pooling import TOKENS
+from ..modelsets import MODELSETS
 from .batches import BatchSize, extract_block, release_memory
 from .existing import already_complete, candidates, place_to_write
 from .finish import finish_writer, revisions_beside
@@ -118,17 +119,34 @@ def error_text(error: Exception) -> str:
 
 
 def summary(outcomes: dict[str, Any]) -> str:
-    """Outcome of each model, the failed ones with their reasons last; empty if all went well."""
+    """Outcome of each model, the failed ones last; empty if all went well.
+
+    Reasons are printed as models fail. They are repeated here if models that succeeded came after, or many failed.
+    """
     failed = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Exception)}
     if not failed:
         return ""
     lines = [f"{len(failed)} of {len(outcomes)} models failed: {', '.join(failed)}"]
     lines += [f"  done    {name}: {outcome}" for name, outcome in outcomes.items() if name not in failed]
-    return "\n".join([*lines, *(f"  failed  {name}: {outcome}" for name, outcome in failed.items())])
+    last = max((row for row, name in enumerate(outcomes) if name not in failed), default=-1)
+    above = set(list(outcomes)[last + 1 :]) if len(outcomes) - last <= _AT_A_GLANCE else set()
+    lines += [f"  failed  {name}: {outcome}" for name, outcome in failed.items() if name not in above]
+    return "\n".join(lines)
+
+
+_AT_A_GLANCE = 10
+"""Reasons in a row that need no repetition below them."""
+
+
+_LANGUAGE = frozenset(name for models in MODELSETS.values() for name in models["language"])
+"""Language models that need no look-up."""
 
 
 def modality_of(name: str) -> str:
-    """Return the modality of a model, from a local checkpoint's configuration, or the hub's, or the name."""
+    """Return the modality of a model, from a local checkpoint's configuration, or the hub's, or the name.
+
+    ExtractionError where the hub does not give the configuration.
+    """
     if name in CLASSICAL:
         return CLASSICAL[name].modality
     if is_packaged(name):
@@ -142,7 +160,15 @@ def modality_of(name: str) -> str:
 
     if not config.is_file() and (timm_knows(name) or name.partition(":")[0] in HUB_SCHEMES):
         return "vision"
-    kind = model_type(name)
+    if name in _LANGUAGE:
+        return "language"
+    try:
+        kind = model_type(name, f"The configuration of {name!r}, which tells its modality, could not be read")
+    except ExtractionError as error:
+        raise ExtractionError(
+            f"{error} Offline, name a local folder of the checkpoint, or the cache that has it (HF_HOME). --modality "
+            "audio, video, vision or language says what it reads without its configuration."
+        ) from error
     known = {"vision": FAMILIES, "audio": audio_families.FAMILIES, "video": video.FAMILIES}
     return next((modality for modality, families in known.items() if kind in families), "language")
 

@@ -342,7 +342,7 @@ def same(one: Any, other: Any) -> bool:
 
 def _length(batch: Any, error: type[ValueError]) -> int:
     """Samples of a batch: the length of its first array, or of its first part where it has none."""
-    arrays = [leaf for leaf in _leaves(batch) if getattr(leaf, "shape", ()) != ()]
+    arrays = [leaf for leaf in leaves_of(batch) if getattr(leaf, "shape", ()) != ()]
     if arrays:
         return len(arrays[0])
     if is_texts(batch):
@@ -363,14 +363,15 @@ def is_texts(batch: Any) -> bool:
     return isinstance(batch, tuple | list) and bool(batch) and isinstance(batch[0], str)
 
 
-def _leaves(batch: Any) -> Iterator[Any]:
+def leaves_of(batch: Any) -> Iterator[Any]:
+    """Return the arrays, texts and numbers that a batch is made of."""
     if isinstance(batch, Mapping):
         batch = batch.values()
     elif not isinstance(batch, tuple | list):
         yield batch
         return
     for part in batch:
-        yield from _leaves(part)
+        yield from leaves_of(part)
 
 
 def copy_of(batch: Any) -> Any:

@@ -25,7 +25,7 @@ from ..engine.tiling import fit_tile, held_bytes, share_kernels, study_blocks
 from ..metrics.base import Metric
 from ..metrics.kernels import program_of
 from ..metrics.registry import check_permutable, make_metrics
-from ..numerics.whole import check_whole
+from ..numerics.whole import is_whole
 from ..runtime.host import compiling_threads
 from ..runtime.memory import default_memory, parse_bytes, size_text
 from ..runtime.workers import ALONE
@@ -136,7 +136,8 @@ def plan(
         raise ValueError("A plan needs at least a model on each side, and of each model the widths of its layers.")
     if n < 4:
         raise ValueError(f"At least 4 samples are needed to score an alignment, got n = {n}.")
-    check_whole(null=null)
+    if not is_whole(null) or null < 0:
+        raise ValueError(f"A null has a whole number of orders, 0 for none, got {null!r}.")
     if null:
         check_permutable(chosen)
     rows = sum(map(len, widths_x))

@@ -195,7 +195,8 @@ def soft_mutual_knn(
     n = x.shape[0]
     if not (is_whole(k) and 1 <= k <= n - 2):
         raise ValueError(
-            f"Of {n} samples, soft_mutual_knn takes a whole number k from 1 to {n - 2}, got {k!r}. Choose a smaller k."
+            f"soft_mutual_knn of {n} samples needs a whole number k, 1 <= k <= {n - 2}, got k = {k!r}. Choose a "
+            "smaller k."
         )
     others = where[None, :] & ~jnp.eye(n, dtype=bool)
 

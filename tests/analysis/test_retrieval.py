@@ -227,7 +227,7 @@ def test_what_cannot_be_retrieved_is_refused():
         "between 0 and 1, got 1": {"fit": 1},
         "It needs 4 and 2": {"fit": 0.01},
         "splits is a whole number of at least 1": {"splits": 0},
-        "null=-1": {"null": -1},
+        "null is a whole number of at least 0, got -1": {"null": -1},
         "above 0": {"ridges": [0.0]},
         "2 samples|one label per sample": {"groups": [0, 1]},
         "give null=0": {"groups": np.repeat(np.arange(4), [7, 8, 10, 15]), "k": 1},

@@ -47,7 +47,9 @@ def test_patterns_name_layers_in_the_order_of_the_module():
     ]
     assert named_layers(net, ["head", "head"]) == ["head"]
     for patterns, message in (
-        (["block.*"], r"no layer 'block.\*'; it has blocks"),
+        (["block.*"], r"no layer 'block.\*'; it has 'blocks.\*' \(blocks.0, blocks.1 ... blocks.11\), "),
+        (["blocks.12"], r"no layer 'blocks.12'; it has 'blocks.\*' \(blocks.0, blocks.1 ... blocks.11\), "),
+        (["heed"], r"no layer 'heed'; it has head\.$"),
         ("blocks.*", "layers is a list of names"),
         ([], "layers is a list of names"),
     ):

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 
-from extractors import Target, extract_module, extract_modules
+from extractors import Noised, Target, extract_module, extract_modules
 from extractors.errors import ExtractionError
 from prh_jax.errors import MismatchError
 
@@ -113,3 +114,68 @@ def test_each_model_and_timestep_reads_the_batch_as_it_was(tmp_path):
     assert torch.equal(torch.cat(given), X)
     with pytest.raises(ExtractionError, match=r"Several targets write to .*0\.zarr"):
         extract_modules([targets[0], targets[0]], given, ids=IDS, quiet=True)
+
+
+def fails(path, words, model, loader, **more):
+    with pytest.raises(ExtractionError, match=words):
+        run(path / "fails.zarr", model, loader, **more)
+    assert not (path / "fails.zarr").exists()
+
+
+def test_samples_that_make_no_batch_are_told_to_be_transformed(tmp_path):
+    pictures = [Image.new("RGB", (4, 4))] * N
+    fails(tmp_path, "such as Image make no batch.*give transform=.*such as preprocess ", net(), pictures, batch_size=8)
+    labelled = [(picture, 1) for picture in pictures]
+    words = r"such as \(Image, int\) make no batch.*lambda sample: preprocess\(sample\[0\]\)"
+    fails(tmp_path, words, net(), labelled, batch_size=8)
+    ragged = [torch.zeros(6), *torch.zeros(N - 1, 5)]
+    fails(tmp_path, r"Tensor of shape \(6,\) make no batch.*tensors of one shape", net(), ragged, batch_size=8)
+    pairs = TensorDataset(X, torch.zeros(N))
+    words = r"have 2 parts.*transform=lambda sample: sample\[0\].*loader of inputs alone"
+    fails(tmp_path, words, net(), pairs, batch_size=8)
+    store = run(tmp_path / "a.zarr", net(), pairs, batch_size=np.int64(8), transform=lambda sample: sample[0])
+    np.testing.assert_allclose(store.read_layer(2), net()(X).detach().numpy(), atol=1e-6)
+
+
+def test_inputs_of_another_kind_than_the_model_takes_are_told(tmp_path):
+    arrays = [x.numpy() for x in batches()]
+    fails(tmp_path, r"hold numpy arrays, and modules take tensors: give torch.from_numpy", net(), arrays)
+    words = (
+        r"parameters of the model are torch.bfloat16, and its inputs torch.float32: give .*batch.to\(torch.bfloat16\)"
+    )
+    fails(tmp_path, words, net().bfloat16(), batches())
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):  # any other failure is the model's own
+        run(tmp_path / "b.zarr", net(), [x[:, :5] for x in batches()])
+
+
+class Scheduler:
+    """Noise that is left out: features are those of the samples."""
+
+    def add_noise(self, samples, noise, timesteps):
+        return samples
+
+
+class Conditioned(torch.nn.Module):
+    """The sum of a sample with its own condition, the mean over tokens."""
+
+    def __init__(self):
+        super().__init__()
+        self.out = torch.nn.Identity()
+
+    def forward(self, sample, timestep, context):
+        samples, tokens, _ = context.shape
+        return self.out(sample + context.sum(dim=1)[:samples] / tokens)
+
+
+def test_conditions_are_arrays_of_one_sample(tmp_path):
+    context = np.random.default_rng(0).normal(size=(5, 6))
+    more = {"layers": ["out"], "timesteps": [3]}
+    given = {**more, "inputs": Noised(Scheduler(), condition={"context": context})}
+    store = run(tmp_path / "a.zarr", Conditioned(), batches(), **given)
+    np.testing.assert_allclose(store.read_layer(0), X.numpy() + context.mean(axis=0), atol=1e-6)
+    for whole in (context[None], torch.from_numpy(context[None]).float()):
+        words = r"The condition 'context' has the shape \(1, 5, 6\).* has the shape of one sample: \(5, 6\)"
+        inputs = Noised(Scheduler(), condition={"context": whole})
+        fails(tmp_path, words, Conditioned(), batches(), **more, inputs=inputs)
+    with pytest.raises(ExtractionError, match="a number, a tensor or an array, and 'context' is list"):
+        Noised(Scheduler(), condition={"context": [1.0]})

@@ -3,6 +3,7 @@
 import gc
 import json
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from PIL import Image
 from samples import png, write_parquet
 
-from extractors.datasets.loading import Columns, load
+from extractors.datasets.loading import Columns, Dataset, load
 from extractors.errors import ExtractionError
 from extractors.models import language
 from extractors.models.environment import local_device
@@ -91,6 +92,29 @@ def test_a_failing_model_is_named_in_the_end_and_gives_its_memory_back(checkpoin
         *["RuntimeError:", "the", "kernel", "failed", "(PRH_DEBUG=1", "shows", "where)"],
     ]
     assert summary({models[0]: outcomes[models[0]]}) == "" and "the kernel failed" in capsys.readouterr().err
+
+
+def test_a_reason_is_told_again_only_where_models_came_after_it():
+    failed, done = ExtractionError("the reason."), Path("store.zarr")
+    assert summary({"a": failed}) == "1 of 1 models failed: a"
+    assert summary({"a": done, "b": failed}).splitlines() == ["1 of 2 models failed: b", "  done    a: store.zarr"]
+    assert "  failed  a: the reason." in summary({"a": failed, "b": done}).splitlines()
+    many = {str(i): failed for i in range(20)}
+    assert summary(many).count("the reason.") == 20
+
+
+@pytest.mark.parametrize("modality", [None, "audio", "video", "vision-language"])
+def test_a_model_whose_configuration_is_not_there_is_told_so(modality, tmp_path, capsys, monkeypatch):
+    """Not that the data have no texts: nothing is known of the model."""
+    name = "lab/no-such-model"
+    data = Dataset.of("d", None, None, ["a"], [["text"]], {k: [b"x"] for k in ("image", "audio", "video")})
+    found = extract([(modality, name)], data, Settings(output_dir=tmp_path))[name]
+    assert "HF_HUB_OFFLINE is set" in str(found) and "lacks files of lab/no-such-model" in str(found)
+    if modality is None:
+        assert str(found).startswith(f"The configuration of {name!r}, which tells its modality, could not be read: ")
+        assert all(remedy in str(found) for remedy in ("--modality audio", "local folder", "HF_HOME"))
+    else:
+        assert str(found).startswith(f"{modality.capitalize()} model {name!r} could not be loaded: ")
 
 
 def test_broken_samples_are_left_out_when_asked_and_paired_by_id(tmp_path, checkpoint, capsys, monkeypatch):

@@ -290,6 +290,31 @@ def test_animations_of_a_folder_are_clips_where_their_column_is_named(tmp_path):
     assert found.ids == ["0.gif", "1.gif"] and len(found.frames(0, FrameRule(4))) == 4
 
 
+def test_films_and_animations_of_a_folder_are_clips_where_models_read_clips(tmp_path, capsys):
+    """Pictures that stand still are none, and pictures win where models read pictures, or both."""
+    root = tmp_path / "mixed"
+    root.mkdir()
+    for i in range(2):
+        (root / f"film{i}.mp4").write_bytes(film(frames(i, 4)))
+        (root / f"gif{i}.gif").write_bytes(animation(frames(i, 4)))
+    (root / "still.png").write_bytes(png(Image.fromarray(frames(0, 1)[0])))
+    line = ["extract", "--dataset", str(root), "--output-dir", str(tmp_path / "out"), "--batch-size", "2"]
+    assert main([*line, "--model", "pixels_32", "--modality", "video", "--frames", "2"]) == 0
+    assert "1 files are not read, and left out: still.png\n" in capsys.readouterr().err
+    (store,) = (tmp_path / "out").rglob("*.zarr")
+    assert open_store(store).ids == ["film0.mp4", "film1.mp4", "gif0.gif", "gif1.gif"]
+    assert main([*line, "--model", "pixels_32", "--modality", "vision", "--dry-run"]) == 0
+    out, err = capsys.readouterr()
+    assert "gif0.gif" in out and "2 files are not read, and left out: film0.mp4, film1.mp4\n" in err
+    with pytest.raises(ExtractionError, match="no clips among its samples, which are pictures.*of their own"):
+        load(str(root)).check_media("video")
+    assert load(str(root), columns=Columns(video="image"), medium="video").ids[0] == "gif0.gif"
+    (root / "speech.wav").write_bytes(wav(sound(0, 0.5)))
+    assert load(str(root), medium="audio").ids == ["speech.wav"]
+    (root / "gif0.mp4").write_bytes(film(frames(0, 4)))  # one sample by its name, whose picture is the animation
+    assert set(load(str(root), medium="video").media) == {"image", "video", "audio"}
+
+
 def test_a_missing_codec_says_how_to_install_it(data, monkeypatch):
     samples = load(data)
     monkeypatch.setitem(sys.modules, "soundfile", None)

@@ -50,7 +50,7 @@ def test_each_failure_of_a_language_model_is_told(hub, home, online):
     with blob.open("r+b") as file:
         file.truncate(1000)
     changed = online.run(f"{EMOJI} --modality language --model lab/slow --output-dir changed")
-    assert changed.status == 2 and f"model.safetensors changed in the cache. Remove {blob.resolve()} and" in changed.out
+    assert changed.status == 2 and f"model.safetensors changed in the cache. Remove {blob.resolve()} and" in changed.err
     del hub.faults["lab--short", "model.safetensors"]
     again = online.run(f"{EMOJI} --modality language --model lab/short --output-dir failing")
     assert again.status == 0 and len(hub.asked("lab/short/resolve", "HEAD")) > 3
@@ -61,7 +61,7 @@ def test_what_a_token_opens(hub, online):
     put(hub, "lab/terms", gated=True)
     line = f"{EMOJI} --modality language --model lab/terms --output-dir tokens"
     other = online.run(line, HF_TOKEN="hf_stranger")
-    assert other.status == 2 and "lab/terms is gated, and the account of your token has no access." in other.out
+    assert other.status == 2 and "lab/terms is gated, and the account of your token has no access." in other.err
     assert online.run(line, HF_TOKEN=TOKEN).status == 0
     assert {asked.token for asked in hub.asked("lab/terms/resolve")} >= {TOKEN}
     assert [asked.token for asked in hub.asked("lab--terms")] == [None], "a token must not leave the hub"
