@@ -18,8 +18,7 @@ from prh_jax.arrays import NotRealError, real_numbers
 from prh_jax.compat import Alignment, AlignmentMetrics
 from prh_jax.numerics.real import as_real
 
-METRIC_NAMES = [name for name in KNOWN_METRICS if name not in ON_HOST]
-"""Metrics that are functions of JAX."""
+METRIC_NAMES = [name for name in KNOWN_METRICS if name not in ON_HOST]  # the functions of JAX
 N = 40
 IDS = [f"s{i}" for i in range(N)]
 RNG = np.random.default_rng(0)
@@ -330,8 +329,8 @@ def test_every_public_function_that_takes_features_is_in_the_table():
 
 
 def takers(tmp_path):
-    places = {"write_features": written, "write_repeats": stored}
-    yield from (TAKERS | {name: partial(function, tmp_path) for name, function in places.items()}).items()
+    placed = {name: partial(TAKERS[name], tmp_path) for name in ("write_features", "write_repeats")}
+    yield from (TAKERS | placed).items()
 
 
 def test_what_is_given_reaches_the_door_first(tmp_path):

@@ -171,7 +171,7 @@ def test_what_cannot_be_spread_is_refused(stores, tmp_path, capsys):
     }.items():
         assert main([*command, *more]) == 2
         assert message in capsys.readouterr().err
-    with pytest.raises(ValueError, match=r"svcca, rsa: the matrix of all pairs .* are: .*mutual_knn"):
+    with pytest.raises(ValueError, match=r"svcca, rsa: samples cannot be spread .* allow it: .*mutual_knn"):
         prh_jax.align_distributed(stores, None, ["mutual_knn", "svcca", "rsa"], output=tmp_path / "r.zarr")
 
 
