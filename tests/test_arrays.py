@@ -19,8 +19,7 @@ from prh_jax.compat import Alignment, AlignmentMetrics
 from prh_jax.numerics.real import as_real
 
 METRIC_NAMES = [name for name in KNOWN_METRICS if name not in ON_HOST]  # the functions of JAX
-N = 40
-IDS = [f"s{i}" for i in range(N)]
+N, IDS = 40, [f"s{i}" for i in range(40)]
 RNG = np.random.default_rng(0)
 PLAIN = RNG.integers(-8, 8, (N, 6)).astype(np.float32)
 """Whole numbers of 4 bits, which floats of 8 bits have, too."""

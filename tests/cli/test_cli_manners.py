@@ -15,7 +15,7 @@ from inputs import make_store
 from prh_jax._version import __version__
 from prh_jax.cli import metrics
 from prh_jax.cli.main import _dashed, main, make_parser
-from prh_jax.metrics.registry import METRICS
+from prh_jax.metrics.registry import HOST_METRICS, METRICS
 from prh_jax.runtime.progress import progress
 
 PARSER = make_parser()
@@ -181,7 +181,7 @@ def test_json_is_all_that_is_printed(folder, capsys):
         assert main([*other, "--json"]) == 0
         assert json.loads(capsys.readouterr().out) == told
     assert main(["metrics", "--json"]) == 0
-    assert [row["metric"] for row in json.loads(capsys.readouterr().out)] == list(METRICS)
+    assert [row["metric"] for row in json.loads(capsys.readouterr().out)] == list(METRICS | HOST_METRICS)
 
 
 def test_nothing_moves_where_nobody_watches(folder, capsys):
